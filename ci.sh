@@ -1,0 +1,215 @@
+#!/usr/bin/env bash
+# Everything that must hold. `./ci.sh` installs what it needs and runs all of it; `./ci.sh STEP ...`
+# runs single steps. A tool that is missing and cannot be installed is a failure.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+readonly NO_STD_TARGET=thumbv7em-none-eabi WASM_TARGET=wasm32-unknown-unknown
+readonly FUZZ_TARGETS=(event_json sse_decode sse_encode_decode route position operations)
+readonly FOREIGN=saacms-realtime-core/tests/foreign BROWSER=saacms-realtime-tokio/tests/browser
+MSRV=$(sed -n 's/^rust-version = "\(.*\)"/\1.0/p' Cargo.toml)
+readonly MSRV
+
+# Longer than a seed needs: `FUZZ_SECONDS=1200 ./ci.sh fuzz`, `SEEDS=10000000 ./ci.sh simulate`.
+readonly FUZZ_SECONDS=${FUZZ_SECONDS:-5} SEEDS=${SEEDS:-20000}
+
+steps=(setup fmt clippy features no-alloc test simulate doc msrv browser worker)
+# Deeper than every change needs: they run when asked for.
+readonly deep_steps=(mutants loom fuzz)
+
+usage() {
+    cat <<EOF
+usage: ./ci.sh [STEP ...]     without a step: all of them, in this order
+
+  setup      install what the other steps need: Debian packages, Rust targets, npm and pip packages
+  fmt        rustfmt
+  clippy     lints, for every target and feature
+  features   core with each set of features, for this machine, bare metal and WebAssembly
+  no-alloc   core without an allocator: run here, on an emulated Cortex-M4 and as WebAssembly
+  test       all Rust tests and doctests, among them the golden vectors and the foreign parsers
+  doc        the documentation builds without a warning
+  msrv       everything builds with Rust $MSRV, the oldest that is supported
+  simulate   the deterministic simulation of hub, clients and network, \$SEEDS seeds ($SEEDS)
+  browser    the live page in Chromium
+  worker     the Durable Object: lints for WebAssembly, then its tests in workerd
+
+and, when asked for:
+
+  mutants    small faults in core, each of which tests or simulation must catch
+  loom       every order of the hub's threads
+  fuzz       each fuzz target for \$FUZZ_SECONDS seconds ($FUZZ_SECONDS)
+
+       ./ci.sh worker serve [--port N]     builds the Worker and starts it in workerd
+       ./ci.sh worker COMMAND ...          any command of saacms-realtime-worker/worker.sh
+EOF
+}
+
+step_setup() {
+    need_command curl curl
+    need_command node nodejs
+    need_command npm npm
+    need_command python3 python3
+    need_command chromium chromium
+    need_command qemu-system-arm qemu-system-arm
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust by rustup"
+    command -v rustup >/dev/null || fail "rustup is missing: it installs the targets and Rust $MSRV"
+    rustup --quiet component add rustfmt clippy
+    rustup --quiet target add $NO_STD_TARGET $WASM_TARGET
+    rustup run "$MSRV" rustc --version >/dev/null 2>&1 ||
+        rustup --quiet toolchain install "$MSRV" --profile minimal
+    for folder in $FOREIGN $BROWSER; do
+        (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error)
+    done
+    if ! [ -x $FOREIGN/.venv/bin/python ]; then
+        python3 -m venv $FOREIGN/.venv 2>/dev/null ||
+            { rm -rf $FOREIGN/.venv; install_package python3-venv; python3 -m venv $FOREIGN/.venv; }
+    fi
+    $FOREIGN/.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        -r $FOREIGN/requirements.txt
+}
+
+step_fmt() {
+    cargo fmt --all -- --check
+}
+
+step_clippy() {
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+    cargo clippy -p saacms-realtime-tokio --no-default-features -- -D warnings
+}
+
+step_features() {
+    local features
+    for features in "" heapless alloc alloc,heapless; do
+        core_check "$features"
+        core_check "$features" --target $NO_STD_TARGET
+        core_check "$features" --target $WASM_TARGET
+    done
+    core_check std
+    core_check http
+}
+
+core_check() {
+    echo "   core with features '$1' ${*:2}"
+    cargo check --quiet -p saacms-realtime-core --no-default-features --features "$1" "${@:2}"
+}
+
+step_no_alloc() {
+    local example=(-p saacms-realtime-core --example no_alloc --no-default-features --features heapless)
+    local cortex_m4=(--config saacms-realtime-core/examples/no_alloc/cortex-m4.toml)
+    local target_dir=${CARGO_TARGET_DIR:-target} profile
+    mkdir -p "$target_dir"
+    cargo run --quiet "${example[@]}" >"$target_dir/no_alloc.host"
+    for profile in dev release; do
+        # RUSTFLAGS would hide the linker script. A program that overflows its stack never ends.
+        env -u RUSTFLAGS cargo "${cortex_m4[@]}" build "${example[@]}" --profile $profile \
+            --target $NO_STD_TARGET
+        env -u RUSTFLAGS timeout 60 cargo "${cortex_m4[@]}" run --quiet "${example[@]}" \
+            --profile $profile --target $NO_STD_TARGET </dev/null >"$target_dir/no_alloc.cortex-m4"
+        cmp "$target_dir/no_alloc.host" "$target_dir/no_alloc.cortex-m4"
+    done
+    cargo build "${example[@]}" --target $WASM_TARGET
+    node -e 'const module = new WebAssembly.Module(require("fs").readFileSync(process.argv[1]));
+        process.exit(new WebAssembly.Instance(module).exports.cycle() === 10 ? 0 : 1)' \
+        "$target_dir/$WASM_TARGET/debug/examples/no_alloc.wasm"
+    env -u RUSTFLAGS cargo "${cortex_m4[@]}" clippy "${example[@]}" --target $NO_STD_TARGET \
+        -- -D warnings
+    cargo clippy "${example[@]}" --target $WASM_TARGET -- -D warnings
+}
+
+step_test() {
+    cargo test --workspace --all-features
+    cargo test -p saacms-realtime-core --no-default-features --features heapless
+    saacms-realtime-asyncstd/tests/same_bytes.sh
+}
+
+step_doc() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+}
+
+step_msrv() {
+    CARGO_TARGET_DIR=target/msrv cargo "+$MSRV" check --workspace --all-targets --all-features
+}
+
+step_simulate() {
+    cargo run --release -p saacms-realtime-benches --bin simulate -- --seeds "$SEEDS"
+}
+
+step_mutants() {
+    cargo run --release -p saacms-realtime-benches --bin mutants
+}
+
+step_loom() {
+    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/loom \
+        cargo test --release -p saacms-realtime-core --test loom
+}
+
+step_fuzz() {
+    local target scratch
+    rustup run nightly rustc --version >/dev/null 2>&1 ||
+        rustup --quiet toolchain install nightly --profile minimal
+    cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz
+    scratch=$(mktemp -d)
+    for target in "${FUZZ_TARGETS[@]}"; do
+        cp -r "saacms-realtime-core/fuzz/corpus/$target" "$scratch/"
+        (cd saacms-realtime-core && cargo +nightly fuzz run "$target" "$scratch/$target" -- \
+            -max_total_time="$FUZZ_SECONDS" -max_len=2000 -verbosity=0 -print_final_stats=1)
+    done
+    rm -r "$scratch"
+}
+
+step_browser() {
+    cargo build -p saacms-realtime-tokio
+    SAACMS_REALTIME_BIN=$PWD/target/debug/saacms-realtime npm --prefix $BROWSER test
+}
+
+step_worker() {
+    saacms-realtime-worker/worker.sh clippy
+    saacms-realtime-worker/worker.sh test
+}
+
+need_command() {
+    command -v "$1" >/dev/null || install_package "$2"
+    command -v "$1" >/dev/null || fail "$1 is missing, and the package $2 did not bring it"
+}
+
+install_package() {
+    local sudo=""
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    command -v apt-get >/dev/null || fail "$1 is missing, and there is no apt-get to install it"
+    if [ -z "${apt_updated:-}" ]; then
+        $sudo apt-get update -qq
+        apt_updated=1
+    fi
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "$1" >/dev/null
+}
+
+fail() {
+    echo "ci.sh: $1" >&2
+    exit 1
+}
+
+run() {
+    local started=$SECONDS
+    echo "== $1"
+    "step_${1//-/_}"
+    echo "== $1: ok ($((SECONDS - started)) s)"
+}
+
+if [ "${1:-}" = worker ] && [ $# -gt 1 ]; then
+    exec saacms-realtime-worker/worker.sh "${@:2}"
+fi
+if [ $# -gt 0 ]; then
+    for step in "$@"; do
+        case " ${steps[*]} ${deep_steps[*]} help --help -h " in
+        *" $step "*) ;;
+        *) usage >&2; fail "there is no step '$step'" ;;
+        esac
+        case $step in help | --help | -h) usage; exit ;; esac
+        steps_given+=("$step")
+    done
+    steps=("${steps_given[@]}")
+fi
+for step in "${steps[@]}"; do
+    run "$step"
+done
+echo "== all ok ($SECONDS s)"
