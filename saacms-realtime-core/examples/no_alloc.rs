@@ -1,0 +1,169 @@
+//! A record's events on a device without an operating system and without an allocator.
+//!
+//! One cycle of subscribe, publish, replay and resync. What each connection is sent is compared
+//! with the bytes that it must be, so that a run is a test. On a computer:
+//!
+//! ```sh
+//! cargo run -p saacms-realtime-core --example no_alloc --no-default-features --features heapless
+//! ```
+//!
+//! On an emulated Cortex-M4 (`qemu-system-arm`): the same command and
+//! `--config saacms-realtime-core/examples/no_alloc/cortex-m4.toml --target thumbv7em-none-eabi`.
+//! For WebAssembly that imports nothing: `--target wasm32-unknown-unknown`, `build` for `run`.
+
+#![no_std]
+#![cfg_attr(not(any(unix, windows)), no_main)]
+
+// How it is started where nothing calls `main`.
+#[cfg(target_os = "none")]
+#[path = "no_alloc/bare_metal.rs"]
+mod bare_metal;
+#[cfg(target_family = "wasm")]
+#[path = "no_alloc/wasm.rs"]
+mod wasm;
+
+use core::fmt::{self, Write as _};
+use core::time::Duration;
+
+use heapless::{Deque, String};
+use saacms_realtime_core::name::{EventId, EventType, IdText};
+use saacms_realtime_core::position::Epoch;
+use saacms_realtime_core::ring::{Entry, Retention};
+use saacms_realtime_core::sse;
+use saacms_realtime_core::subscriber::{Step, Subscriber};
+use saacms_realtime_core::time::{Instant, Now};
+use saacms_realtime_core::topic::{Filed, IdPolicy, Topic};
+
+// Without an allocator a limit is a type: four events, IDs of 40 bytes (the longest position has
+// 37), frames of 96. Retention can ask for less than the storage holds, never for more.
+type Id = String<40>;
+type Frame = String<96>;
+type Record = Topic<Id, Frame, Deque<Entry<Filed<Id, Frame>>, 4>>;
+
+// All memory that a record ever takes, and a reader: nothing is queued for anybody.
+const _: () = assert!(size_of::<Record>() <= 1_024 && size_of::<Subscriber>() <= 48);
+
+const ETAGS: IdPolicy = IdPolicy::Etag { quiet_resume: true };
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// Publishes an edit. The frame is encoded once for all readers, and before the ring is touched: an
+/// edit that is too long changes nothing.
+fn publish(record: &mut Record, etag: &str, data: &str, now: Now) -> fmt::Result {
+    let etag = EventId::new(etag).map_err(|_| fmt::Error)?;
+    let id = record.next_id(Some(etag), now.wall).to_event_id::<Id>()?;
+    let mut frame = Frame::new();
+    sse::write_event(&mut frame, EventType::Changed, &id, data)?;
+    let size = frame.len();
+    record.publish(id, frame, size, now.instant);
+    Ok(())
+}
+
+/// A client that is connected. What is in `outbox` waits for the radio.
+struct Connection {
+    subscriber: Subscriber,
+    greeting: Option<IdText<'static>>,
+    outbox: String<256>,
+}
+
+impl Connection {
+    fn open(record: &mut Record, last_event_id: Option<&str>, now: Now) -> Self {
+        let resume = record.resume(last_event_id.map(str::as_bytes), now.instant);
+        // With positions, a client that has not seen any event can resume too: it is told one.
+        let greeting = record.greeting(last_event_id.map(str::as_bytes));
+        Self { subscriber: Subscriber::new(resume, HEARTBEAT), greeting, outbox: String::new() }
+    }
+
+    /// Writes all that is due; answers until when the device may sleep if nothing is published.
+    ///
+    /// A full outbox is the end of the connection, and nothing is lost by it: when the client comes
+    /// back, it names the last event that it has seen.
+    fn drain(&mut self, record: &mut Record, now: Now) -> Result<Option<Instant>, fmt::Error> {
+        loop {
+            match record.poll(&mut self.subscriber, now.instant) {
+                Step::Deliver(event) => self.outbox.write_str(event.item())?,
+                Step::Resync { reason } => {
+                    sse::write_resync(&mut self.outbox, record.resync_id(now), reason)?;
+                }
+                Step::KeepAlive => {
+                    self.outbox.write_str(sse::KEEPALIVE)?;
+                    if let Some(id) = self.greeting.take() {
+                        sse::write_id(&mut self.outbox, id)?;
+                    }
+                }
+                Step::Idle { wake_at } => return Ok(wake_at),
+            }
+        }
+    }
+}
+
+/// Shows what each step sends; panics where that is not what it must be.
+fn cycle(mut show: impl FnMut(&str, &str)) -> fmt::Result {
+    // Milliseconds since the device was started; they will do as wall clock too.
+    let at = |millis: u32| Now::from_millis(millis.into(), millis.into());
+    let mut expect = |step, connection: &mut Connection, record: &mut Record, now, bytes| {
+        let wake_at = connection.drain(record, now)?;
+        show(step, &connection.outbox);
+        assert_eq!(connection.outbox, bytes, "{step}");
+        connection.outbox.clear();
+        wake_at.ok_or(fmt::Error)
+    };
+
+    let mut record = Record::new(Deque::new(), Retention::default(), ETAGS);
+    let mut client = Connection::open(&mut record, None, at(0));
+    expect("a greeting comes first", &mut client, &mut record, at(0), ":keepalive\n\n")?;
+
+    publish(&mut record, "v1", "{\"on\":true}", at(1_000))?;
+    let v1 = "event: changed\nid: v1\ndata: {\"on\":true}\n\n";
+    let wake_at = expect("an edit is delivered", &mut client, &mut record, at(1_000), v1)?;
+    assert_eq!(wake_at, Instant::from_millis(31_000), "a heartbeat after the last write");
+    expect("nothing is due before", &mut client, &mut record, at(30_999), "")?;
+    expect("then a heartbeat is", &mut client, &mut record, at(31_000), ":keepalive\n\n")?;
+
+    // The client is gone. Nobody has to be told: a cursor was all there was of it.
+    publish(&mut record, "v2", "{\"on\":false}", at(40_000))?;
+    publish(&mut record, "v3", "{\"on\":true}", at(41_000))?;
+    let missed = ":keepalive\n\nevent: changed\nid: v2\ndata: {\"on\":false}\n\n\
+        event: changed\nid: v3\ndata: {\"on\":true}\n\n";
+    let mut client = Connection::open(&mut record, Some("v1"), at(42_000));
+    expect("what was missed is replayed", &mut client, &mut record, at(42_000), missed)?;
+
+    for etag in ["v4", "v5", "v6", "v7", "v8"] {
+        publish(&mut record, etag, "{\"on\":false}", at(50_000))?;
+    }
+    let resync = ":keepalive\n\n\
+        event: saacms-resync\nid: v8\ndata: {\"reason\":\"buffer-miss\"}\n\n";
+    let mut client = Connection::open(&mut record, Some("v3"), at(51_000));
+    expect("five missed, four held: refetch", &mut client, &mut record, at(51_000), resync)?;
+
+    publish(&mut record, "v9", "{\"on\":true}", at(60_000))?;
+    let v9 = ":keepalive\n\nevent: changed\nid: v9\ndata: {\"on\":true}\n\n";
+    let mut client = Connection::open(&mut record, Some("v8"), at(61_000));
+    expect("from its ID nothing is lost", &mut client, &mut record, at(61_000), v9)?;
+
+    // Positions name a place, not a version. No two starts of a device may share an epoch: take it
+    // from a random number generator, or count starts in flash.
+    let positions = |epoch| IdPolicy::Position { epoch: Epoch::from_number(epoch) };
+    let mut record = Record::new(Deque::new(), Retention::default(), positions(0xbeef));
+    let mut client = Connection::open(&mut record, None, at(70_000));
+    let greeting = ":keepalive\n\nid: beef.0\n\n";
+    expect("a position greets", &mut client, &mut record, at(70_000), greeting)?;
+
+    publish(&mut record, "v1", "{}", at(71_000))?;
+    let first = ":keepalive\n\nevent: changed\nid: beef.1\ndata: {}\n\n";
+    let mut client = Connection::open(&mut record, Some("beef.0"), at(72_000));
+    expect("it resumes before any event", &mut client, &mut record, at(72_000), first)?;
+
+    let mut record = Record::new(Deque::new(), Retention::default(), positions(0xbef0));
+    let resync = ":keepalive\n\n\
+        event: saacms-resync\nid: bef0.0\ndata: {\"reason\":\"restarted\"}\n\n";
+    let mut client = Connection::open(&mut record, Some("beef.1"), at(0));
+    expect("a restart is noticed", &mut client, &mut record, at(0), resync).map(drop)
+}
+
+#[cfg(any(unix, windows))]
+extern crate std;
+
+#[cfg(any(unix, windows))]
+fn main() -> fmt::Result {
+    cycle(|step, sent| std::print!("--- {step}\n{sent}"))
+}

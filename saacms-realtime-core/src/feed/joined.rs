@@ -1,0 +1,92 @@
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use bytes::Bytes;
+
+/// Most bytes that are handed over in one piece, unless one frame alone has more.
+pub(super) const MAX_PIECE: usize = 64 << 10;
+
+/// Several frames that were joined for one reader, kept for the next one at the same place.
+///
+/// Readers of a topic mostly stand at the same place: a burst is joined once and its bytes are
+/// shared by all of them, so that each takes it in one write.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Joined {
+    numbers: Range<u64>,
+    bytes: Bytes,
+}
+
+impl Joined {
+    /// What waits from number `from` on, as one piece of bytes, and the number behind it.
+    ///
+    /// `frame` gives the frame of a number below `next`; the one at `from` must exist.
+    pub(super) fn run(
+        &mut self,
+        from: u64,
+        next: u64,
+        frame: impl Fn(u64) -> Option<Bytes>,
+    ) -> Option<(Bytes, u64)> {
+        if self.numbers.start == from && !self.numbers.is_empty() {
+            return Some((self.bytes.clone(), self.numbers.end));
+        }
+        let first = frame(from)?;
+        let (mut end, mut len) = (from + 1, first.len());
+        while end < next
+            && let Some(more) = frame(end)
+            && len + more.len() <= MAX_PIECE
+        {
+            len += more.len();
+            end += 1;
+        }
+        if end == from + 1 {
+            return Some((first, end));
+        }
+        let mut joined = Vec::with_capacity(len);
+        (from..end).filter_map(frame).for_each(|frame| joined.extend_from_slice(&frame));
+        *self = Self { numbers: from..end, bytes: Bytes::from(joined) };
+        Some((self.bytes.clone(), end))
+    }
+
+    /// Bytes that it keeps.
+    #[cfg(any(feature = "std", test))]
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame_of(len: usize) -> impl Fn(u64) -> Option<Bytes> {
+        move |number| Some(Bytes::from(std::vec![number as u8; len]))
+    }
+
+    #[test]
+    fn readers_at_the_same_place_share_the_same_bytes() {
+        let mut joined = Joined::default();
+        let (first, end) = joined.run(3, 6, frame_of(2)).expect("frames");
+        assert_eq!((&first[..], end), (&[3, 3, 4, 4, 5, 5][..], 6));
+        let (second, _) = joined.run(3, 6, frame_of(2)).expect("frames");
+        assert_eq!(first.as_ptr(), second.as_ptr());
+        let (other, end) = joined.run(4, 6, frame_of(2)).expect("frames");
+        assert_eq!((&other[..], end), (&[4, 4, 5, 5][..], 6));
+    }
+
+    #[test]
+    fn one_frame_is_handed_over_as_it_is() {
+        let frame = Bytes::from_static(b"x");
+        let mut joined = Joined::default();
+        let (bytes, end) = joined.run(1, 2, |_| Some(frame.clone())).expect("a frame");
+        assert_eq!((bytes.as_ptr(), end, joined.len()), (frame.as_ptr(), 2, 0));
+    }
+
+    #[test]
+    fn a_piece_has_at_most_64_kib_unless_one_frame_alone_has_more() {
+        let mut joined = Joined::default();
+        let (bytes, end) = joined.run(1, 9, frame_of(MAX_PIECE / 2)).expect("frames");
+        assert_eq!((bytes.len(), end), (MAX_PIECE, 3));
+        let (bytes, end) = joined.run(3, 9, frame_of(MAX_PIECE + 1)).expect("frames");
+        assert_eq!((bytes.len(), end), (MAX_PIECE + 1, 4));
+    }
+}

@@ -1,0 +1,445 @@
+//! The frames of one record, and what each of its readers is handed next: bytes in whole frames.
+//!
+//! What the [hub](crate::hub) keeps per record, and all that an adapter needs which serves one
+//! record at a time. It writes the frames that are no events (greeting, resync, keep-alive), joins
+//! what waits for a reader into one piece, and says what a store must keep for the feed to go on
+//! after a restart.
+
+mod joined;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::event::Event;
+use crate::name::{EventId, IdText};
+use crate::ring::{At, Entry, Retention};
+use crate::sse::{self, KEEPALIVE, OpenFrame};
+use crate::subscriber::{Step, Subscriber};
+use crate::time::{Instant, Now, Timestamp};
+use crate::topic::{Filed, IdPolicy, Topic};
+use joined::{Joined, MAX_PIECE};
+
+type Id = EventId<Box<str>>;
+type Held = Entry<Filed<Box<str>, Bytes>>;
+
+/// What an event costs beside its frame and its ID: the entry, with room that its queue keeps for
+/// more, and what the allocator and the shared count of the frame take.
+const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 128;
+
+/// The frames of one record.
+///
+/// - *Getters*: [`resyncs`](Self::resyncs), [`idle`](Self::idle).
+/// - *Inputs*: [`publish`](Self::publish), [`restore`](Self::restore),
+///   [`subscribe`](Self::subscribe).
+/// - *Polls*: [`poll`](Self::poll).
+///
+/// ```
+/// use core::convert::Infallible;
+/// use saacms_realtime_core::event::Event;
+/// use saacms_realtime_core::feed::{Feed, Output};
+/// use saacms_realtime_core::{ring::Retention, time::Now, topic::IdPolicy};
+///
+/// let mut feed = Feed::new(Retention::default(), IdPolicy::Etag { quiet_resume: true });
+/// let now = Now::from_millis(0, 0);
+/// let mut reader = feed.subscribe(None, core::time::Duration::ZERO, now);
+/// let event = Event::from_json(br#"{"type":"deleted","slug":"posts","id":"1"}"#).unwrap();
+/// feed.publish(event, now, |_| Ok::<(), Infallible>(())).unwrap();
+/// let Output::Frames(bytes) = feed.poll(&mut reader, now) else { panic!() };
+/// assert_eq!(
+///     bytes,
+///     ":keepalive\n\nevent: deleted\nid: 1970-01-01T00:00:00.000Z\ndata: {\"id\":\"1\"}\n\n"
+/// );
+/// assert_eq!(feed.poll(&mut reader, now), Output::Idle { wake_at: None });
+/// ```
+pub struct Feed {
+    pub(crate) topic: Topic<Box<str>, Bytes, VecDeque<Held>>,
+    joined: Joined,
+    resyncs: u64,
+}
+
+impl Feed {
+    /// A feed without events.
+    pub fn new(retention: Retention, policy: IdPolicy) -> Self {
+        let topic = Topic::new(VecDeque::new(), retention, policy);
+        Self { topic, joined: Joined::default(), resyncs: 0 }
+    }
+
+    /// Publishes an event once `store` has taken it; whoever polls from then on gets it.
+    ///
+    /// # Errors
+    ///
+    /// What `store` says. Nothing was published then.
+    pub fn publish<E>(
+        &mut self,
+        event: Event,
+        now: Now,
+        store: impl FnOnce(&Stored) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (_, etag, frame) = event.into_parts();
+        let stored = self.close(etag.as_ref(), frame, now);
+        store(&stored)?;
+        self.push(stored);
+        Ok(())
+    }
+
+    /// Goes on where a former life of this feed ended: `stored` is what its publishes gave to be
+    /// stored, or the last of it, in order. Of events with a hole between them only those behind
+    /// the hole count. To be called first of all, once.
+    pub fn restore(&mut self, stored: impl IntoIterator<Item = Stored>, now: Now) {
+        // IDs of resyncs are not stored: they may be later than the last event by this much.
+        let mut latest = now.wall.as_millis() - 1;
+        for event in stored {
+            if event.number != self.topic.ring().next() {
+                self.topic.begin_at(event.number);
+            }
+            if let Some(time) = event.latest_time {
+                let markers = Topic::<Box<str>, Bytes, VecDeque<Held>>::MAX_MARKERS as i64;
+                latest = latest.max(time.as_millis() + markers);
+            }
+            self.push(event);
+        }
+        self.topic.begin_after(Timestamp::from_millis(latest));
+        self.topic.evict(now.instant);
+    }
+
+    /// A new reader, from behind `last_event_id` where it names one.
+    ///
+    /// Lookup, replay and registration are one step: the reader's place is in the sequence.
+    pub fn subscribe(
+        &mut self,
+        last_event_id: Option<&[u8]>,
+        heartbeat: Duration,
+        now: Now,
+    ) -> Reader {
+        let resume = self.topic.resume(last_event_id, now.instant);
+        let greeting = self.topic.greeting(last_event_id);
+        Reader { subscriber: Subscriber::new(resume, heartbeat), greeting }
+    }
+
+    /// What to do next for `reader`. It counts as written.
+    ///
+    /// O(1) when idle. Copies and allocates only where several things wait at once, and then once
+    /// for all readers at the same place.
+    pub fn poll(&mut self, reader: &mut Reader, now: Now) -> Output {
+        let mut pieces = Pieces::default();
+        while pieces.len() < MAX_PIECE {
+            let from = reader.subscriber.cursor();
+            match self.topic.poll(&mut reader.subscriber, now.instant) {
+                Step::Deliver(_) => {
+                    let Some((frames, next)) = self.run(from) else { break };
+                    reader.subscriber.skip_to(next, now.instant);
+                    pieces.push(frames);
+                }
+                Step::KeepAlive => {
+                    pieces.push(Bytes::from_static(KEEPALIVE.as_bytes()));
+                    if let Some(id) = reader.greeting.take() {
+                        pieces.write(|out| sse::write_id(out, id));
+                    }
+                }
+                Step::Resync { reason } => {
+                    self.resyncs += 1;
+                    pieces.write(|out| sse::write_resync(out, self.topic.resync_id(now), reason));
+                }
+                Step::Idle { wake_at } if pieces.len() == 0 => return Output::Idle { wake_at },
+                Step::Idle { .. } => break,
+            }
+        }
+        Output::Frames(pieces.into_bytes())
+    }
+
+    /// What [`poll`](Self::poll) would answer, where that is [`Output::Idle`]: its `wake_at`.
+    pub fn idle(&self, reader: &Reader, now: Instant) -> Option<Option<Instant>> {
+        match self.topic.poll(&mut reader.subscriber.clone(), now) {
+            Step::Idle { wake_at } => Some(wake_at),
+            Step::Deliver(_) | Step::KeepAlive | Step::Resync { .. } => None,
+        }
+    }
+
+    /// The last words to a reader that is idle: where its next connection goes on, and after how
+    /// many milliseconds.
+    ///
+    /// The ID is that of a resync: whoever has everything is named the newest place, so that a
+    /// reader which never saw an event loses none either.
+    pub fn farewell(&mut self, retry_millis: u64, now: Now) -> Bytes {
+        let mut pieces = Pieces::default();
+        pieces.write(|out| {
+            sse::write_id(out, self.topic.resync_id(now))?;
+            sse::write_retry(out, retry_millis)
+        });
+        pieces.into_bytes()
+    }
+
+    /// Resyncs that were told so far.
+    pub fn resyncs(&self) -> u64 {
+        self.resyncs
+    }
+
+    fn close(&mut self, etag: Option<&Id>, frame: OpenFrame, now: Now) -> Stored {
+        let id = self.topic.next_id(etag.map(EventId::borrowed), now.wall);
+        let id = id.to_event_id::<String>().expect("a String is never full").into_boxed();
+        let frame = frame.close(&id);
+        let (number, latest_time) = (self.topic.ring().next(), self.topic.latest_time());
+        Stored { number, pushed_at: now.instant, latest_time, id, frame }
+    }
+
+    fn push(&mut self, Stored { pushed_at, id, frame, .. }: Stored) {
+        let size = frame.len() + id.as_str().len() + ENTRY_BYTES;
+        self.topic.publish(id, frame, size, pushed_at);
+    }
+
+    /// What waits from number `from` on, as one piece of bytes, and the number behind it.
+    fn run(&mut self, from: u64) -> Option<(Bytes, u64)> {
+        let ring = self.topic.ring();
+        self.joined.run(from, ring.next(), |number| match ring.at(number) {
+            At::Item(filed) => Some(filed.item().clone()),
+            At::Next | At::Gone => None,
+        })
+    }
+}
+
+/// What only the hub asks for.
+#[cfg(feature = "std")]
+impl Feed {
+    /// Publishes an event that nobody stores.
+    pub(crate) fn publish_frame(&mut self, etag: Option<&Id>, frame: OpenFrame, now: Now) {
+        let stored = self.close(etag, frame, now);
+        self.push(stored);
+    }
+
+    /// Forgets all history: every reader is told to refetch.
+    pub(crate) fn interrupt(&mut self) {
+        self.topic.interrupt();
+        self.joined = Joined::default();
+    }
+
+    /// Bytes of history, with what is kept only for speed.
+    pub(crate) fn history_bytes(&self) -> usize {
+        self.topic.ring().bytes() + self.joined.len()
+    }
+
+    /// Frees what is kept only for speed; answers its bytes.
+    pub(crate) fn forget_joined(&mut self) -> usize {
+        core::mem::take(&mut self.joined).len()
+    }
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+/// A published event, as it must be stored for a feed to go on after a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its number in the sequence.
+    pub number: u64,
+    /// When it was published, on a clock that goes on over a restart.
+    pub pushed_at: Instant,
+    /// The latest time that was given as an ID so far.
+    pub latest_time: Option<Timestamp>,
+    /// Its ID.
+    pub id: EventId<Box<str>>,
+    /// Its frame, as it goes to every reader.
+    pub frame: Bytes,
+}
+
+/// A reader of a [`Feed`]: a cursor and a heartbeat. It has no queue.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    subscriber: Subscriber,
+    /// What is still to be said after the first keep-alive.
+    greeting: Option<IdText<'static>>,
+}
+
+impl Reader {
+    /// Number of the next event; 0 before the resync of a reader that began lost.
+    pub fn cursor(&self) -> u64 {
+        self.subscriber.cursor()
+    }
+}
+
+/// What a poll of a [`Feed`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Output {
+    /// Whole frames to write: all that waits, up to 64 KiB or one frame. Poll again after they are
+    /// taken. Readers at the same place are given the same bytes, not copies of them.
+    Frames(Bytes),
+    /// Nothing to write until something is published, or until `wake_at`.
+    Idle {
+        /// When the heartbeat is due; `None` where it is off.
+        wake_at: Option<Instant>,
+    },
+}
+
+/// What goes out together: one piece as it is, several as a copy.
+#[derive(Default)]
+struct Pieces {
+    only: Bytes,
+    joined: Vec<u8>,
+}
+
+impl Pieces {
+    fn len(&self) -> usize {
+        self.only.len() + self.joined.len()
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        if self.len() == 0 {
+            self.only = piece;
+        } else {
+            self.join().extend_from_slice(&piece);
+        }
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut String) -> fmt::Result) {
+        let mut text = String::new();
+        write(&mut text).expect("a String is never full");
+        self.push(Bytes::from(text));
+    }
+
+    fn join(&mut self) -> &mut Vec<u8> {
+        self.joined.extend_from_slice(&core::mem::take(&mut self.only));
+        &mut self.joined
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.joined.is_empty() { self.only } else { Bytes::from(self.joined) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::Epoch;
+    use core::convert::Infallible;
+    use std::format;
+    use std::string::ToString as _;
+    use std::vec;
+
+    const QUIET: IdPolicy = IdPolicy::Etag { quiet_resume: true };
+
+    fn feed(policy: IdPolicy) -> Feed {
+        Feed::new(Retention { max_events: 3, ..Retention::default() }, policy)
+    }
+
+    /// Publishes `count` events, named by `etag` and their number; answers what a store would have.
+    fn publish(feed: &mut Feed, etag: &str, count: usize, now: Now) -> Vec<Stored> {
+        let mut store = Vec::new();
+        for number in 0..count {
+            let etag = if etag.is_empty() { String::new() } else { format!("{etag}{number}") };
+            let body = format!(
+                r#"{{"type":"changed","slug":"s","id":"i","record":{number},"etag":"{etag}"}}"#
+            );
+            let event = Event::from_json(body.as_bytes()).expect("valid");
+            let save = |stored: &Stored| -> Result<(), Infallible> {
+                store.push(stored.clone());
+                Ok(())
+            };
+            feed.publish(event, now, save).expect("stored");
+        }
+        store
+    }
+
+    fn all(feed: &mut Feed, last_event_id: Option<&str>, now: Now) -> String {
+        let mut reader = feed.subscribe(last_event_id.map(str::as_bytes), Duration::ZERO, now);
+        let mut text = String::new();
+        while let Output::Frames(bytes) = feed.poll(&mut reader, now) {
+            text.push_str(core::str::from_utf8(&bytes).expect("UTF-8"));
+        }
+        text
+    }
+
+    #[test]
+    fn a_restored_feed_goes_on_as_if_it_had_not_ended() {
+        let at = |millis| Now::from_millis(millis, millis as i64);
+        for policy in [QUIET, IdPolicy::Position { epoch: Epoch::from_number(0xe) }] {
+            let mut first = feed(policy);
+            let stored = publish(&mut first, "v", 5, at(1_000));
+            let mut second = feed(policy);
+            second.restore(stored[1..].to_vec(), at(2_000));
+            for id in ["v0", "v1", "v2", "v4", "e.1", "e.2", "e.5", "e.6", "x", ""] {
+                assert_eq!(
+                    all(&mut second, Some(id), at(2_000)),
+                    all(&mut first, Some(id), at(2_000)),
+                    "{id}"
+                );
+            }
+            assert_eq!(all(&mut second, None, at(2_000)), all(&mut first, None, at(2_000)));
+            let next = [&mut first, &mut second].map(|feed| publish(feed, "w", 1, at(2_000)));
+            assert_eq!(next[0][0].number, next[1][0].number);
+            assert_eq!(next[0][0].frame, next[1][0].frame);
+        }
+    }
+
+    #[test]
+    fn ages_go_on_over_a_restart() {
+        let at = |millis| Now::from_millis(millis, millis as i64);
+        let mut first = feed(QUIET);
+        let stored = publish(&mut first, "v", 2, at(0));
+        let mut second = feed(QUIET);
+        second.restore(stored, at(3_600_001));
+        assert_eq!(all(&mut second, Some("v1"), at(3_600_001)), KEEPALIVE, "the newest is known");
+        assert!(all(&mut second, Some("v0"), at(3_600_001)).contains("id: v1\n"), "a resync");
+    }
+
+    #[test]
+    fn what_lies_before_a_hole_is_forgotten() {
+        let now = Now::from_millis(0, 0);
+        let mut first = feed(QUIET);
+        let mut stored = publish(&mut first, "v", 4, now);
+        stored.remove(2);
+        let mut second = feed(QUIET);
+        second.restore(stored, now);
+        assert_eq!(all(&mut second, Some("v3"), now), KEEPALIVE);
+        assert!(all(&mut second, Some("v1"), now).contains("buffer-miss"));
+    }
+
+    #[test]
+    fn no_time_is_given_twice_over_a_restart_even_if_the_clock_is_set_back() {
+        let mut first = feed(QUIET);
+        let now = Now::from_millis(0, 5_000);
+        let stored = publish(&mut first, "", 3, now);
+        let given: Vec<_> = stored.iter().map(|stored| stored.id.as_str().to_string()).collect();
+        // A resync on the newest place would lend the newest ID; one on no event makes a marker.
+        let mut second = feed(QUIET);
+        second.restore(stored, Now::from_millis(0, 1_000));
+        let next = publish(&mut second, "", 1, Now::from_millis(0, 1_000));
+        assert!(!given.contains(&next[0].id.as_str().to_string()));
+        assert!(next[0].id.as_str() > &*given[2]);
+        let mut empty = feed(QUIET);
+        empty.restore(vec![], now);
+        assert_eq!(publish(&mut empty, "", 1, now)[0].id.as_str(), "1970-01-01T00:00:05.000Z");
+    }
+
+    #[test]
+    fn what_cannot_be_stored_was_never_published() {
+        let now = Now::from_millis(0, 0);
+        let mut feed = feed(QUIET);
+        let mut reader = feed.subscribe(None, Duration::ZERO, now);
+        let _ = feed.poll(&mut reader, now);
+        let event = Event::from_json(br#"{"type":"deleted","slug":"s","id":"i"}"#).expect("valid");
+        assert_eq!(feed.publish(event, now, |_| Err("full")), Err("full"));
+        assert_eq!(feed.poll(&mut reader, now), Output::Idle { wake_at: None });
+        assert_eq!(feed.idle(&reader, now.instant), Some(None));
+    }
+
+    #[test]
+    fn whoever_is_sent_away_comes_back_without_a_gap() {
+        let now = Now::from_millis(0, 0);
+        let mut feed = feed(QUIET);
+        let last_words = feed.farewell(1_000, now);
+        assert_eq!(last_words, "id: 1970-01-01T00:00:00.000Z\n\nretry: 1000\n\n");
+        publish(&mut feed, "v", 1, now);
+        let frames = all(&mut feed, Some("1970-01-01T00:00:00.000Z"), now);
+        assert_eq!(frames, ":keepalive\n\nevent: changed\nid: v0\ndata: 0\n\n");
+        assert_eq!(feed.farewell(5, now), "id: v0\n\nretry: 5\n\n");
+    }
+}

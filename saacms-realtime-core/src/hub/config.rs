@@ -1,0 +1,146 @@
+use core::fmt;
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use crate::position::Epoch;
+use crate::ring::Retention;
+use crate::time::whole_millis;
+use crate::topic::IdPolicy;
+
+/// What the events of a hub are called on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EventIds {
+    /// `id:` is the record's ETag, or a time where it has none. Resume is a lookup.
+    #[default]
+    Etag,
+    /// `id:` is `<epoch>.<sequence>`. Resume is arithmetic and exact.
+    Position,
+}
+
+/// Retention, heartbeat and limits of a [`Hub`](super::Hub).
+///
+/// Every limit is finite by default. [`check`](Self::check) says which values make sense;
+/// [`Hub::new`](super::Hub::new) refuses the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HubConfig {
+    /// Events per record that a reconnect can be answered from; 0 = live only. Default 100.
+    pub max_events: usize,
+    /// Age after which an event is no longer replayed. Default 1 hour.
+    pub max_age: Duration,
+    /// Events that a connected reader may fall behind before it is told to refetch. Default 1,024.
+    pub max_lag: usize,
+    /// Bytes that a connected reader may fall behind. Default 4 MiB.
+    ///
+    /// Bounds what a ring holds beyond its newest `max_events` events.
+    pub max_lag_bytes: usize,
+    /// Silence after which a stream gets a comment; zero = off. Default 30 s.
+    pub heartbeat: Duration,
+    /// Which kind of event ID the wire carries. Default [`EventIds::Etag`].
+    pub event_ids: EventIds,
+    /// The event evicted last still counts as known (contract, section 3). Default true.
+    pub quiet_resume: bool,
+    /// Records with history or subscribers at one time. Default 100,000.
+    pub max_topics: usize,
+    /// Subscribers of all records together. Default 100,000.
+    pub max_subscribers: usize,
+    /// Subscribers of one record. Default 50,000.
+    pub max_subscribers_per_topic: usize,
+    /// Bytes of history of all records together; idle ones are dropped first. Default 256 MiB.
+    pub max_history_bytes: usize,
+    /// Shortest time that a client is asked to wait when the hub drains; the longest is four times
+    /// as long, and each client is told another. Default 1 s.
+    pub drain_retry: Duration,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            max_events: 100,
+            max_age: Duration::from_secs(3_600),
+            max_lag: 1_024,
+            max_lag_bytes: 4 << 20,
+            heartbeat: Duration::from_secs(30),
+            event_ids: EventIds::Etag,
+            quiet_resume: true,
+            max_topics: 100_000,
+            max_subscribers: 100_000,
+            max_subscribers_per_topic: 50_000,
+            max_history_bytes: 256 << 20,
+            drain_retry: Duration::from_secs(1),
+        }
+    }
+}
+
+impl HubConfig {
+    /// What a record's ring keeps.
+    pub fn retention(&self) -> Retention {
+        let Self { max_events, max_age, max_lag, max_lag_bytes, .. } = *self;
+        Retention { max_events, max_age, max_lag, max_lag_bytes }
+    }
+
+    /// What the events of a record are called, in this life of its ring.
+    pub fn id_policy(&self, epoch: Epoch) -> IdPolicy {
+        match self.event_ids {
+            EventIds::Etag => IdPolicy::Etag { quiet_resume: self.quiet_resume },
+            EventIds::Position => IdPolicy::Position { epoch },
+        }
+    }
+
+    /// Refuses values that make no sense.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is out of its range, with the range that is allowed.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        const DAY: u64 = 86_400_000;
+        let checks: [(&'static str, u64, RangeInclusive<u64>, &'static str); 10] = [
+            ("max_events", self.max_events as u64, 0..=1_000_000, "events"),
+            ("max_age", whole_millis(self.max_age), 0..=365 * DAY, "ms"),
+            ("max_lag", self.max_lag as u64, 1..=1_000_000, "events"),
+            ("max_lag_bytes", self.max_lag_bytes as u64, 1_024..=1 << 40, "bytes"),
+            ("max_topics", self.max_topics as u64, 1..=100_000_000, "topics"),
+            ("max_subscribers", self.max_subscribers as u64, 1..=100_000_000, "subscribers"),
+            (
+                "max_subscribers_per_topic",
+                self.max_subscribers_per_topic as u64,
+                1..=100_000_000,
+                "subscribers",
+            ),
+            ("max_history_bytes", self.max_history_bytes as u64, 65_536..=1 << 44, "bytes"),
+            ("heartbeat", whole_millis(self.heartbeat), 10..=24 * DAY, "ms"),
+            ("drain_retry", whole_millis(self.drain_retry), 1..=3_600_000, "ms"),
+        ];
+        for (setting, value, allowed, unit) in checks {
+            let off = setting == "heartbeat" && value == 0;
+            if !allowed.contains(&value) && !off {
+                return Err(ConfigError { setting, value, allowed, unit });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A setting is out of its range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// Name of the field of [`HubConfig`].
+    pub setting: &'static str,
+    /// What it was set to, in `unit`.
+    pub value: u64,
+    /// What is allowed, in `unit`.
+    pub allowed: RangeInclusive<u64>,
+    /// `events`, `bytes`, `ms`, `topics` or `subscribers`.
+    pub unit: &'static str,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { setting, value, allowed, unit } = self;
+        let (low, high) = (allowed.start(), allowed.end());
+        let zero = if *setting == "heartbeat" { ", or 0 for off" } else { "" };
+        write!(f, "{setting} is {value} {unit}; allowed is {low} to {high} {unit}{zero}")
+    }
+}
+
+impl core::error::Error for ConfigError {}

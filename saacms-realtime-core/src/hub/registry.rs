@@ -1,0 +1,355 @@
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::hash::BuildHasher as _;
+use core::sync::atomic::Ordering::Relaxed;
+use std::collections::HashMap;
+use std::hash::RandomState;
+
+use super::config::HubConfig;
+use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex};
+use super::topic_cell::Cell;
+use super::{Refusal, lock};
+use crate::name::ResourceKey;
+use crate::position::Epoch;
+use crate::time::{Instant, Timestamp, whole_millis};
+
+/// Key to topic map, and the limits over all topics.
+///
+/// Locks are taken in this order: `reclaiming`, a shard, a topic. No two of one kind are held
+/// together.
+pub(super) struct Registry {
+    config: HubConfig,
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    next_epoch: AtomicU64,
+    topics: AtomicUsize,
+    subscribers: AtomicUsize,
+    history_bytes: AtomicUsize,
+    /// No topic that was forgotten gave a later time as an ID, in milliseconds. Whoever holds one
+    /// must not find an event of the topic's next life under it.
+    given_times: AtomicI64,
+    reclaiming: Mutex<Reclaiming>,
+}
+
+type Shard = HashMap<ResourceKey, Arc<Mutex<Cell>>>;
+
+#[derive(Default)]
+struct Reclaiming {
+    /// A walk found no idle topic: none need look again before this moment.
+    futile_until: Instant,
+}
+
+// The model checker wants few locks, and the same ones in every run.
+const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
+/// A topic is remembered for at least this long after its last event or reader.
+const MIN_LINGER_MILLIS: u64 = 60_000;
+/// After a walk that found nothing to forget, the next one waits this long.
+const FUTILE_MILLIS: u64 = 1_000;
+
+impl Registry {
+    pub(super) fn new(config: HubConfig, seed: u64) -> Self {
+        Self {
+            config,
+            shards: core::iter::repeat_with(|| Mutex::new(Shard::new())).take(SHARDS).collect(),
+            hasher: RandomState::new(),
+            next_epoch: AtomicU64::new(seed),
+            topics: AtomicUsize::new(0),
+            subscribers: AtomicUsize::new(0),
+            history_bytes: AtomicUsize::new(0),
+            given_times: AtomicI64::new(i64::MIN),
+            reclaiming: Mutex::new(Reclaiming::default()),
+        }
+    }
+
+    pub(super) fn topics(&self) -> usize {
+        self.topics.load(Relaxed)
+    }
+
+    pub(super) fn subscribers(&self) -> usize {
+        self.subscribers.load(Relaxed)
+    }
+
+    pub(super) fn history_bytes(&self) -> usize {
+        self.history_bytes.load(Relaxed)
+    }
+
+    /// Counts one more subscriber of all topics.
+    pub(super) fn add_subscriber(&self) -> Result<(), Refusal> {
+        let limit = self.config.max_subscribers;
+        match reserve(&self.subscribers, limit) {
+            Ok(_) => Ok(()),
+            Err(()) => Err(Refusal::TooManySubscribers { limit }),
+        }
+    }
+
+    pub(super) fn remove_subscriber(&self) {
+        self.subscribers.fetch_sub(1, Relaxed);
+    }
+
+    /// The topic of `key`, made where there is none, and whether there was none at all before.
+    ///
+    /// It may be removed before the caller locks it, see [`with_cell`](Self::with_cell).
+    pub(super) fn find_or_make(
+        &self,
+        key: &ResourceKey,
+        now: Instant,
+    ) -> Result<(Arc<Mutex<Cell>>, bool), Refusal> {
+        if let Some(cell) = lock(self.shard(key)).get(key) {
+            return Ok((Arc::clone(cell), false));
+        }
+        let limit = self.config.max_topics;
+        let others = reserve(&self.topics, limit).or_else(|()| {
+            self.reclaim_topics(now);
+            reserve(&self.topics, limit).map_err(|()| Refusal::TooManyTopics { limit })
+        })?;
+        let mut shard = lock(self.shard(key));
+        if let Some(cell) = shard.get(key) {
+            // Another thread was faster, and may have counted this one before its own.
+            self.topics.fetch_sub(1, Relaxed);
+            return Ok((Arc::clone(cell), others == 0));
+        }
+        let epoch = Epoch::from_number(self.next_epoch.fetch_add(1, Relaxed));
+        let mut cell = Cell::new(&self.config, epoch, now);
+        cell.feed.topic.begin_after(Timestamp::from_millis(self.given_times.load(Relaxed)));
+        let cell = Arc::new(Mutex::new(cell));
+        shard.insert(key.clone(), Arc::clone(&cell));
+        Ok((cell, others == 0))
+    }
+
+    /// Runs `act` on the topic of `key` where there is one.
+    pub(super) fn with_existing<R>(
+        &self,
+        key: &ResourceKey,
+        act: impl FnOnce(&mut Cell) -> R,
+    ) -> Option<R> {
+        let cell = lock(self.shard(key)).get(key).cloned()?;
+        self.with_cell(&cell, act)
+    }
+
+    /// Runs `act` under the topic's lock and counts what that did to its bytes; `None` where the
+    /// topic was removed.
+    pub(super) fn with_cell<R>(
+        &self,
+        cell: &Mutex<Cell>,
+        act: impl FnOnce(&mut Cell) -> R,
+    ) -> Option<R> {
+        let mut cell = lock(cell);
+        if cell.removed {
+            return None;
+        }
+        let before = cell.history_bytes();
+        let result = act(&mut cell);
+        self.count_bytes(before, cell.history_bytes());
+        Some(result)
+    }
+
+    /// Runs `act` on every topic.
+    pub(super) fn for_each(&self, mut act: impl FnMut(&mut Cell)) {
+        for shard in &self.shards {
+            for cell in lock(shard).values() {
+                self.with_cell(cell, &mut act);
+            }
+        }
+    }
+
+    /// Forgets the topic of `key` where nobody reads it and it has nothing to remember.
+    pub(super) fn remove_if_blank(&self, key: &ResourceKey) {
+        let mut shard = lock(self.shard(key));
+        let Some(cell) = shard.get(key) else { return };
+        if self
+            .remove_cell_if(cell, |cell| cell.idle_since().is_some() && cell.feed.topic.is_blank())
+        {
+            shard.remove(key);
+        }
+    }
+
+    /// Frees expired history everywhere and forgets topics that have been idle for long enough.
+    pub(super) fn sweep(&self, now: Instant) {
+        let linger = whole_millis(self.config.max_age).max(MIN_LINGER_MILLIS);
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            shard.retain(|_, cell| {
+                self.with_cell(cell, |cell| cell.sweep(now));
+                !self.remove_cell_if(cell, |cell| {
+                    cell.feed.topic.ring().is_empty()
+                        && cell.idle_since().is_some_and(|since| now.millis_since(since) > linger)
+                })
+            });
+            if shard.len() < shard.capacity() / 4 {
+                shard.shrink_to_fit();
+            }
+        }
+    }
+
+    /// Brings the history within its limit: idle topics go first, then older halves, those of the
+    /// longest histories first.
+    ///
+    /// It makes an eighth of the limit free, so that the walk is paid by many publishes.
+    pub(super) fn reclaim_bytes(&self, now: Instant) {
+        let limit = self.config.max_history_bytes;
+        if self.history_bytes() <= limit {
+            return;
+        }
+        let _one_at_a_time = lock(&self.reclaiming);
+        let target = limit - limit / 8;
+        if self.history_bytes() <= limit {
+            return;
+        }
+        self.sweep(now);
+        self.forget_idle(|| self.history_bytes() > target);
+        let mut freed = true;
+        while freed && self.history_bytes() > target {
+            freed = false;
+            for (_, key) in self.longest_first() {
+                if self.history_bytes() <= target {
+                    return;
+                }
+                freed |= self.with_existing(&key, Cell::halve).unwrap_or(false);
+            }
+        }
+    }
+
+    /// All topics with history. The order is the same in every process, whatever its hashes are.
+    fn longest_first(&self) -> Vec<(Reverse<usize>, ResourceKey)> {
+        let mut topics = Vec::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            topics.extend(shard.iter().filter_map(|(key, cell)| {
+                let bytes = lock(cell).history_bytes();
+                (bytes > 0).then(|| (Reverse(bytes), key.clone()))
+            }));
+        }
+        topics.sort_unstable();
+        topics
+    }
+
+    /// Makes room for one more topic, where topics are idle.
+    fn reclaim_topics(&self, now: Instant) {
+        let limit = self.config.max_topics;
+        let mut reclaiming = lock(&self.reclaiming);
+        if self.topics() < limit || now < reclaiming.futile_until {
+            return;
+        }
+        let target = limit - limit.div_ceil(8);
+        self.forget_idle(|| self.topics() > target);
+        if self.topics() >= limit {
+            reclaiming.futile_until =
+                now.saturating_add(core::time::Duration::from_millis(FUTILE_MILLIS));
+        }
+    }
+
+    /// Forgets idle topics, the one that was idle longest first, while `wanted`.
+    fn forget_idle(&self, wanted: impl Fn() -> bool) {
+        let mut idle = Vec::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            idle.extend(shard.iter().filter_map(|(key, cell)| {
+                lock(cell).idle_since().map(|since| (since, key.clone()))
+            }));
+        }
+        idle.sort_unstable();
+        for (since, key) in idle {
+            if !wanted() {
+                return;
+            }
+            let mut shard = lock(self.shard(&key));
+            if let Some(cell) = shard.get(&key)
+                && self.remove_cell_if(cell, |cell| cell.idle_since() == Some(since))
+            {
+                shard.remove(&key);
+            }
+        }
+    }
+
+    /// Marks a topic as removed where `condition` holds; the caller holds its shard.
+    fn remove_cell_if(&self, cell: &Mutex<Cell>, condition: impl FnOnce(&Cell) -> bool) -> bool {
+        let mut cell = lock(cell);
+        if cell.removed || !condition(&cell) {
+            return false;
+        }
+        cell.removed = true;
+        if let Some(latest) = cell.feed.topic.latest_time() {
+            self.given_times.fetch_max(latest.as_millis(), Relaxed);
+        }
+        self.count_bytes(cell.history_bytes(), 0);
+        self.topics.fetch_sub(1, Relaxed);
+        true
+    }
+
+    fn shard(&self, key: &ResourceKey) -> &Mutex<Shard> {
+        let hash = self.hasher.hash_one(key);
+        &self.shards[(hash % SHARDS as u64) as usize]
+    }
+
+    fn count_bytes(&self, before: usize, after: usize) {
+        // Most polls change nothing, and the counter is shared by all topics.
+        if after > before {
+            self.history_bytes.fetch_add(after - before, Relaxed);
+        } else if after < before {
+            self.history_bytes.fetch_sub(before - after, Relaxed);
+        }
+    }
+}
+
+/// Counts one more, up to `limit`; answers how many there were.
+fn reserve(counter: &AtomicUsize, limit: usize) -> Result<usize, ()> {
+    counter
+        .fetch_update(Relaxed, Relaxed, |count| (count < limit).then_some(count + 1))
+        .map_err(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::hub::Hub;
+    use crate::name::ResourceKey;
+    use crate::time::Now;
+    use alloc::string::String;
+
+    fn key(id: &str) -> ResourceKey {
+        ResourceKey::new("posts", id).expect("a valid key")
+    }
+
+    fn changed(id: &str, len: usize) -> Event {
+        Event::changed(key(id), &"x".repeat(len), None).expect("a valid event")
+    }
+
+    #[test]
+    fn the_longest_histories_make_room_first() {
+        let config = HubConfig { max_history_bytes: 65_536, ..HubConfig::default() };
+        let hub = Hub::new(config, 0).expect("a valid configuration");
+        let readers = ["short", "long"].map(|id| hub.subscribe(&key(id), None, Now::default()));
+        hub.publish(changed("short", 100), Now::default()).expect("published");
+        for _ in 0..16 {
+            hub.publish(changed("long", 4_000), Now::default()).expect("published");
+        }
+        let held = |id| {
+            let registry = &hub.shared.registry;
+            registry.with_existing(&key(id), |cell| cell.feed.topic.ring().len())
+        };
+        assert_eq!((readers.len(), held("short")), (2, Some(1)));
+        assert!((Some(7)..Some(16)).contains(&held("long")), "about the newer half is left");
+    }
+
+    #[test]
+    fn a_time_is_given_once_however_often_its_topic_is_forgotten() {
+        let config = HubConfig { max_topics: 1, ..HubConfig::default() };
+        let hub = Hub::new(config, 0).expect("a valid configuration");
+        let mut given = Vec::<String>::new();
+        for id in ["1", "2", "1", "2"] {
+            hub.publish(changed(id, 1), Now::default()).expect("the other one is idle");
+            let newest = hub.shared.registry.with_existing(&key(id), |cell| {
+                let ring = cell.feed.topic.ring();
+                match ring.at(ring.first()) {
+                    crate::ring::At::Item(filed) => filed.id().as_str().into(),
+                    crate::ring::At::Next | crate::ring::At::Gone => String::new(),
+                }
+            });
+            given.extend(newest);
+        }
+        given.dedup();
+        assert_eq!(given.len(), 4, "{given:?}");
+    }
+}

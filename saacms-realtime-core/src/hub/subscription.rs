@@ -1,0 +1,163 @@
+use alloc::string::String;
+use core::fmt;
+use core::pin::Pin;
+use core::sync::atomic::Ordering::Relaxed;
+use core::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use super::sync::{Arc, Mutex};
+use super::topic_cell::Cell;
+use super::{Hub, Refusal, Shared};
+use crate::feed;
+use crate::name::ResourceKey;
+use crate::sse::write_retry;
+use crate::time::{Instant, Now};
+
+/// What a poll of a [`Subscription`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Output {
+    /// Whole frames to write, all that wait at once. Poll again after they are taken.
+    Frames(Bytes),
+    /// Nothing to write until the waker is called, or until `wake_at`.
+    Idle {
+        /// When the heartbeat is due; `None` where it is off.
+        wake_at: Option<Instant>,
+    },
+    /// The stream ends here. The waker will not be called.
+    End,
+}
+
+/// A subscriber of a hub: a cursor and a place for a waker. It has no queue.
+///
+/// As a [`Stream`] it yields what is published, and no heartbeats after the greeting: a stream has
+/// no way to be told the time. That is for readers in the same process.
+pub struct Subscription {
+    hub: Hub,
+    key: ResourceKey,
+    cell: Arc<Mutex<Cell>>,
+    reader: Reader,
+}
+
+/// What a subscription is while it stands behind its topic's lock.
+struct Reader {
+    place: usize,
+    reader: feed::Reader,
+    ended: bool,
+    polled_at: Instant,
+}
+
+impl Subscription {
+    pub(super) fn open(
+        hub: &Hub,
+        key: &ResourceKey,
+        last_event_id: Option<&[u8]>,
+        now: Now,
+    ) -> Result<Self, Refusal> {
+        let registry = &hub.shared.registry;
+        registry.add_subscriber()?;
+        // From here on, a refusal must give the place back.
+        let opened = hub.with_topic(key, now, |cell| {
+            let limit = hub.config().max_subscribers_per_topic;
+            if cell.readers() >= limit {
+                return Err(Refusal::TooManySubscribersOfTopic { limit });
+            }
+            let reader = cell.feed.subscribe(last_event_id, hub.config().heartbeat, now);
+            let (place, polled_at) = (cell.add_reader(), now.instant);
+            Ok(Reader { place, reader, ended: false, polled_at })
+        });
+        match opened {
+            Ok((Ok(reader), cell)) => Ok(Self { hub: hub.clone(), key: key.clone(), cell, reader }),
+            Ok((Err(refusal), _)) | Err(refusal) => {
+                registry.remove_subscriber();
+                Err(refusal)
+            }
+        }
+    }
+
+    /// What to do next. Where it answers [`Output::Idle`], the waker of `cx` is registered under the
+    /// lock that was polled, so that no publish between the two is missed.
+    ///
+    /// O(1) when idle. Copies and allocates only where several things wait at once, and then once
+    /// for all readers at the same place.
+    pub fn poll(&mut self, cx: &Context<'_>, now: Now) -> Output {
+        if self.reader.ended {
+            return Output::End;
+        }
+        let shared = &self.hub.shared;
+        shared
+            .registry
+            .with_cell(&self.cell, |cell| self.reader.poll(cell, shared, cx, now))
+            .unwrap_or(Output::End)
+    }
+
+    /// Which record it is about.
+    pub fn key(&self) -> &ResourceKey {
+        &self.key
+    }
+}
+
+impl Reader {
+    fn poll(&mut self, cell: &mut Cell, shared: &Shared, cx: &Context<'_>, now: Now) -> Output {
+        self.polled_at = now.instant;
+        let resyncs = cell.feed.resyncs();
+        match cell.feed.poll(&mut self.reader, now) {
+            feed::Output::Frames(frames) => {
+                shared.counters.resyncs.fetch_add(cell.feed.resyncs() - resyncs, Relaxed);
+                Output::Frames(frames)
+            }
+            feed::Output::Idle { .. } if shared.draining.load(Relaxed) => {
+                self.ended = true;
+                let mut retry = String::new();
+                write_retry(&mut retry, shared.next_retry_millis())
+                    .expect("a String is never full");
+                Output::Frames(Bytes::from(retry))
+            }
+            feed::Output::Idle { wake_at } => {
+                cell.wait(self.place, cx.waker());
+                Output::Idle { wake_at }
+            }
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        // At the start of the clock no heartbeat but the greeting is ever due.
+        let now = Now { instant: Instant::ZERO, ..self.hub.shared.latest() };
+        match self.poll(cx, now) {
+            Output::Frames(frames) => Poll::Ready(Some(frames)),
+            Output::Idle { .. } => Poll::Pending,
+            Output::End => Poll::Ready(None),
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let Shared { registry, .. } = &*self.hub.shared;
+        // A drop is told no time; the last poll may be later than all that the hub was told.
+        let now = self.hub.shared.latest().instant.max(self.reader.polled_at);
+        let nothing_left = registry.with_cell(&self.cell, |cell| {
+            cell.remove_reader(self.reader.place, now);
+            cell.readers() == 0 && cell.feed.topic.is_blank()
+        });
+        registry.remove_subscriber();
+        if nothing_left == Some(true) {
+            registry.remove_if_blank(&self.key);
+        }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("key", &self.key)
+            .field("cursor", &self.reader.reader.cursor())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+use alloc::boxed::Box;
+use core::fmt;
+
+/// Which record an event or a subscription is about: collection slug and record ID.
+///
+/// A pair, never a joined string: `a:b` + `c` and `a` + `b:c` are two records.
+///
+/// ```
+/// use saacms_realtime_core::name::ResourceKey;
+/// let key = ResourceKey::new("posts", "1").unwrap();
+/// assert_eq!((key.slug(), key.id()), ("posts", "1"));
+/// assert!(ResourceKey::new("a:b", "1").is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceKey {
+    slug: Box<str>,
+    id: Box<str>,
+}
+
+impl ResourceKey {
+    /// The longest slug, in bytes.
+    pub const MAX_SLUG_LEN: usize = 128;
+    /// The longest ID, in bytes.
+    pub const MAX_ID_LEN: usize = 512;
+
+    /// Checks both parts.
+    ///
+    /// A slug has 1..=128 bytes without `:`, `/` and control characters, an ID 1..=512 bytes
+    /// without control characters (Unicode category Cc).
+    ///
+    /// # Errors
+    ///
+    /// Which part cannot stand, and why.
+    pub fn new(slug: &str, id: &str) -> Result<Self, InvalidKey> {
+        check(KeyPart::Slug, slug, Self::MAX_SLUG_LEN)?;
+        check(KeyPart::Id, id, Self::MAX_ID_LEN)?;
+        Ok(Self { slug: slug.into(), id: id.into() })
+    }
+
+    /// The collection's slug.
+    pub fn slug(&self) -> &str {
+        &self.slug
+    }
+
+    /// The record's ID.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl fmt::Display for ResourceKey {
+    /// `slug/id`, for people; not unique.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.slug, self.id)
+    }
+}
+
+fn check(part: KeyPart, text: &str, max_len: usize) -> Result<(), InvalidKey> {
+    if text.is_empty() {
+        Err(InvalidKey::Empty { part })
+    } else if text.len() > max_len {
+        Err(InvalidKey::TooLong { part, len: text.len(), max_len })
+    } else if text.chars().any(char::is_control) {
+        Err(InvalidKey::ControlCharacter { part })
+    } else if part == KeyPart::Slug && text.contains([':', '/']) {
+        Err(InvalidKey::Separator)
+    } else {
+        Ok(())
+    }
+}
+
+/// One of the two parts of a [`ResourceKey`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPart {
+    /// The collection's slug.
+    Slug,
+    /// The record's ID.
+    Id,
+}
+
+impl fmt::Display for KeyPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Slug => "slug",
+            Self::Id => "id",
+        })
+    }
+}
+
+/// Two texts cannot be a resource key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidKey {
+    /// A part has no byte.
+    Empty {
+        /// Which one.
+        part: KeyPart,
+    },
+    /// A part is too long.
+    TooLong {
+        /// Which one.
+        part: KeyPart,
+        /// Its length in bytes.
+        len: usize,
+        /// The most that is allowed.
+        max_len: usize,
+    },
+    /// A part has a control character.
+    ControlCharacter {
+        /// Which one.
+        part: KeyPart,
+    },
+    /// The slug has a `:` or a `/`.
+    Separator,
+}
+
+impl fmt::Display for InvalidKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty { part } => write!(f, "`{part}` must not be empty"),
+            Self::TooLong { part, len, max_len } => {
+                write!(f, "`{part}` has {len} bytes; at most {max_len} are allowed")
+            }
+            Self::ControlCharacter { part } => {
+                write!(f, "`{part}` must not contain control characters")
+            }
+            Self::Separator => f.write_str("`slug` must not contain `:` or `/`"),
+        }
+    }
+}
+
+impl core::error::Error for InvalidKey {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_refused_where_two_records_could_be_taken_for_one() {
+        assert_eq!(ResourceKey::new("a:b", "c"), Err(InvalidKey::Separator));
+        assert_eq!(ResourceKey::new("a/b", "c"), Err(InvalidKey::Separator));
+        assert_eq!(ResourceKey::new("", "c"), Err(InvalidKey::Empty { part: KeyPart::Slug }));
+        assert_eq!(ResourceKey::new("a", ""), Err(InvalidKey::Empty { part: KeyPart::Id }));
+        assert_eq!(
+            ResourceKey::new("a", "b\u{85}"),
+            Err(InvalidKey::ControlCharacter { part: KeyPart::Id })
+        );
+        assert!(ResourceKey::new("пост", "b:c/d?e#f %").is_ok());
+        assert!(ResourceKey::new(&"a".repeat(128), &"b".repeat(512)).is_ok());
+        assert!(ResourceKey::new(&"a".repeat(129), "b").is_err());
+        assert!(ResourceKey::new("a", &"b".repeat(513)).is_err());
+    }
+}

@@ -1,0 +1,252 @@
+//! What things are called: event types, event IDs, resource keys. Parsed once, valid ever after.
+
+#[cfg(feature = "alloc")]
+mod key;
+
+use core::fmt;
+
+#[cfg(feature = "alloc")]
+pub use key::{InvalidKey, KeyPart, ResourceKey};
+
+use crate::position::Position;
+use crate::time::Timestamp;
+
+/// The event type of a record event, as `event:` carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventType {
+    /// The record as it stands.
+    Snapshot,
+    /// The record after an edit.
+    Changed,
+    /// The record is gone.
+    Deleted,
+}
+
+impl EventType {
+    /// All event types that can be published.
+    pub const ALL: [Self; 3] = [Self::Snapshot, Self::Changed, Self::Deleted];
+
+    /// The text on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Changed => "changed",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// The event type with this text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|event_type| event_type.as_str() == text)
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Event type of the frame that tells a client to refetch. Nobody can publish it.
+pub const RESYNC: &str = "saacms-resync";
+
+/// Why a client is told to refetch. A client needs to know only the event type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ResyncReason {
+    /// The last event ID is not in the buffer.
+    BufferMiss,
+    /// This connection read too slowly.
+    Lagged,
+    /// The position is of another epoch.
+    Restarted,
+    /// The engine behind the hub lost data.
+    SourceLost,
+}
+
+impl ResyncReason {
+    /// All reasons.
+    pub const ALL: [Self; 4] = [Self::BufferMiss, Self::Lagged, Self::Restarted, Self::SourceLost];
+
+    /// The text on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BufferMiss => "buffer-miss",
+            Self::Lagged => "lagged",
+            Self::Restarted => "restarted",
+            Self::SourceLost => "source-lost",
+        }
+    }
+}
+
+impl fmt::Display for ResyncReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that may stand behind `id:` and comes back unchanged as `Last-Event-ID`.
+///
+/// 1..=512 bytes, no CR, LF or NUL (they end the line, or make a client ignore the ID: WHATWG HTML,
+/// 9.2.6), no blanks at either end (HTTP drops them: RFC 9110, 5.5). It says nothing about where
+/// the text is kept: `EventId<&str>`, `EventId<Box<str>>` and `EventId<heapless::String<32>>` are
+/// all valid IDs.
+///
+/// ```
+/// use saacms_realtime_core::name::EventId;
+/// assert!(EventId::new("W/\"5f1\"").is_ok());
+/// assert!(EventId::new("v1\ndata: forged").is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId<S>(S);
+
+impl<S: AsRef<str>> EventId<S> {
+    /// The longest ID, in bytes.
+    pub const MAX_LEN: usize = 512;
+
+    /// Checks `text`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, where it cannot be an event ID.
+    pub fn new(text: S) -> Result<Self, InvalidEventId> {
+        let bytes = text.as_ref().as_bytes();
+        if bytes.is_empty() {
+            Err(InvalidEventId::Empty)
+        } else if bytes.len() > Self::MAX_LEN {
+            Err(InvalidEventId::TooLong { len: bytes.len() })
+        } else if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            Err(InvalidEventId::LineBreak)
+        } else if matches!(bytes, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
+            Err(InvalidEventId::OuterBlank)
+        } else {
+            Ok(Self(text))
+        }
+    }
+
+    /// The ID's text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_ref()
+    }
+
+    /// The same ID, borrowed.
+    pub fn borrowed(&self) -> EventId<&str> {
+        EventId(self.as_str())
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<S: Into<alloc::boxed::Box<str>>> EventId<S> {
+    /// The same ID in memory of its own, and no more than it needs.
+    pub fn into_boxed(self) -> EventId<alloc::boxed::Box<str>> {
+        EventId(self.0.into())
+    }
+}
+
+impl<S: AsRef<str>> AsRef<str> for EventId<S> {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl<S: AsRef<str>> fmt::Display for EventId<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text of an event ID that a topic gives, before it is written anywhere. Valid by its making.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdText<'a> {
+    /// A record's ETag.
+    Etag(EventId<&'a str>),
+    /// A time that no other event of the topic has.
+    Time(Timestamp),
+    /// A position.
+    Position(Position),
+}
+
+impl IdText<'_> {
+    /// The ID in memory of the caller's choice, such as `String` or `heapless::String<40>`.
+    ///
+    /// # Errors
+    ///
+    /// Where that memory is too small. A time has at most 27 bytes, a position 37, an ETag 512.
+    ///
+    /// ```
+    /// use saacms_realtime_core::{name::IdText, time::Timestamp};
+    /// let id = IdText::Time(Timestamp::from_millis(0)).to_event_id::<String>();
+    /// assert_eq!(id.unwrap().as_str(), "1970-01-01T00:00:00.000Z");
+    /// ```
+    pub fn to_event_id<S>(self) -> Result<EventId<S>, fmt::Error>
+    where
+        S: Default + fmt::Write + AsRef<str>,
+    {
+        let mut text = S::default();
+        write!(text, "{self}")?;
+        Ok(EventId(text))
+    }
+}
+
+impl fmt::Display for IdText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Etag(etag) => etag.fmt(f),
+            Self::Time(time) => time.fmt(f),
+            Self::Position(position) => position.fmt(f),
+        }
+    }
+}
+
+/// A text cannot be an event ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidEventId {
+    /// It has no byte.
+    Empty,
+    /// It has more than 512 bytes.
+    TooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// It has a CR, LF or NUL.
+    LineBreak,
+    /// It begins or ends with a space or a tab.
+    OuterBlank,
+}
+
+impl fmt::Display for InvalidEventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("must not be empty"),
+            Self::TooLong { len } => write!(f, "has {len} bytes; at most 512 are allowed"),
+            Self::LineBreak => f.write_str("must not contain CR, LF or NUL"),
+            Self::OuterBlank => f.write_str("must not begin or end with a space or a tab"),
+        }
+    }
+}
+
+impl core::error::Error for InvalidEventId {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_id_is_refused_where_a_line_or_http_would_change_it() {
+        use InvalidEventId::*;
+        for (text, wrong) in [
+            ("", Empty),
+            ("a\nb", LineBreak),
+            ("a\r", LineBreak),
+            ("\0", LineBreak),
+            (" x", OuterBlank),
+            ("y\t", OuterBlank),
+        ] {
+            assert_eq!(EventId::new(text), Err(wrong), "{text:?}");
+        }
+        assert!(EventId::new("x".repeat(512)).is_ok());
+        assert_eq!(EventId::new("x".repeat(513)), Err(TooLong { len: 513 }));
+        assert!(EventId::new("a b \u{2028}é").is_ok());
+    }
+}

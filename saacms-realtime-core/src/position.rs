@@ -1,0 +1,85 @@
+//! Event IDs that are positions: which life of a ring, and how many events it had.
+
+use core::fmt;
+
+/// One life of one ring. A ring that is dropped and made anew has another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    /// The epoch with this number. No two lives of any ring may share one, across processes too: a
+    /// random start per process and a counter will do.
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// The place behind an event: `<epoch>.<sequence>` on the wire, hexadecimal and decimal.
+///
+/// The alphabet is within `[A-Za-z0-9._~-]` and the length at most 37 bytes, so that a cross-origin
+/// request with it as `Last-Event-ID` stays a simple one (Fetch, "CORS-safelisted request-header"
+/// limits values to 128 bytes).
+///
+/// ```
+/// use saacms_realtime_core::position::{Epoch, Position};
+/// let position = Position { epoch: Epoch::from_number(0xbeef), sequence: 12 };
+/// assert_eq!(position.to_string(), "beef.12");
+/// assert_eq!(Position::parse(b"beef.12"), Some(position));
+/// assert_eq!(Position::parse(b"v12"), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// The life of the ring.
+    pub epoch: Epoch,
+    /// The number of the last event before this place; 0 = before the first.
+    pub sequence: u64,
+}
+
+impl Position {
+    /// Reads a position; `None` for anything that is not written as one.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let dot = text.iter().position(|byte| *byte == b'.')?;
+        let (epoch, sequence) = (&text[..dot], &text[dot + 1..]);
+        Some(Self { epoch: Epoch(number(epoch, 16)?), sequence: number(sequence, 10)? })
+    }
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<u64> {
+    // `from_str_radix` takes a sign and upper case, which nobody was given.
+    let written_here = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if !digits.iter().all(written_here) {
+        return None;
+    }
+    u64::from_str_radix(core::str::from_utf8(digits).ok()?, radix).ok()
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}.{}", self.epoch.0, self.sequence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString as _;
+
+    #[test]
+    fn a_position_comes_back_as_it_was_given() {
+        for (epoch, sequence) in [(0, 0), (1, u64::MAX), (u64::MAX, 7)] {
+            let position = Position { epoch: Epoch(epoch), sequence };
+            assert_eq!(Position::parse(position.to_string().as_bytes()), Some(position));
+        }
+        let longest = Position { epoch: Epoch(u64::MAX), sequence: u64::MAX };
+        assert_eq!(longest.to_string().len(), 37);
+    }
+
+    #[test]
+    fn what_is_no_position_is_none() {
+        for text in ["", ".", "1.", ".1", "1.+1", "1.-1", "A.1", "1.a", "1.1.1", "1 .1", "é.1"] {
+            assert_eq!(Position::parse(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(Position::parse(b"1.18446744073709551616"), None);
+        assert_eq!(Position::parse(b"\xff.1"), None);
+    }
+}

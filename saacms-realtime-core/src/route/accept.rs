@@ -1,0 +1,69 @@
+use crate::sse::CONTENT_TYPE;
+
+/// Whether a client with this `Accept` header takes an event stream (RFC 9110, 12.5.1).
+///
+/// Of the ranges that match, the most specific one decides; weight 0 means "not this".
+pub(super) fn takes_event_stream(accept: Option<&[u8]>) -> bool {
+    let Some(accept) = accept else { return true };
+    let Ok(accept) = core::str::from_utf8(accept) else { return false };
+    let ranges = accept.split(',').filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let specificity = match parts.next()? {
+            range if range.eq_ignore_ascii_case(CONTENT_TYPE) => 3,
+            range if range.eq_ignore_ascii_case("text/*") => 2,
+            "*/*" => 1,
+            _ => return None,
+        };
+        Some((specificity, !parts.any(is_weight_zero)))
+    });
+    ranges.max().is_some_and(|(_, wanted)| wanted)
+}
+
+/// Whether a parameter is `q=0`, `q=0.0` and so on.
+fn is_weight_zero(parameter: &str) -> bool {
+    let Some((name, value)) = parameter.split_once('=') else { return false };
+    let value = value.trim();
+    name.trim().eq_ignore_ascii_case("q")
+        && value.starts_with('0')
+        && value.trim_start_matches('0').trim_start_matches('.').trim_end_matches('0').is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_goes_to_whoever_takes_one() {
+        for accept in [
+            "text/event-stream",
+            "Text/Event-Stream",
+            "text/*",
+            "*/*",
+            "text/html, text/event-stream",
+            "text/event-stream;q=0.1",
+            "text/event-stream; charset=utf-8",
+            "text/*;q=0, text/event-stream",
+            "application/json;q=0,*/*;q=0.001",
+        ] {
+            assert!(takes_event_stream(Some(accept.as_bytes())), "{accept}");
+        }
+        assert!(takes_event_stream(None));
+    }
+
+    #[test]
+    fn nobody_else_gets_one() {
+        for accept in [
+            "",
+            "application/json",
+            "text/html",
+            "application/x-text/event-stream+foo",
+            "text/event-stream;q=0",
+            "text/event-stream;q=0.000",
+            "text/event-stream; Q=0, */*",
+            "text/*;q=0, */*",
+        ] {
+            assert!(!takes_event_stream(Some(accept.as_bytes())), "{accept}");
+        }
+        assert!(!takes_event_stream(Some(b"\xff")));
+    }
+}

@@ -1,0 +1,333 @@
+use alloc::borrow::{Cow, ToOwned as _};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, Ipv6Addr};
+
+use subtle::ConstantTimeEq as _;
+
+use super::Problem;
+use super::reply::Header;
+
+/// The secret that publishers show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Box<str>);
+
+impl Token {
+    /// Checks `text`: 16..=512 bytes of visible ASCII.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not of this form.
+    pub fn new(text: &str) -> Result<Self, InvalidToken> {
+        if !(16..=512).contains(&text.len()) {
+            return Err(InvalidToken::Length { len: text.len() });
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(InvalidToken::NotVisibleAscii);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Whether an `Authorization` header shows it. The comparison takes the same time for every
+    /// token of the same length.
+    pub(super) fn check(&self, authorization: Option<&[u8]>) -> Result<(), Problem> {
+        let shown = authorization.and_then(|value| {
+            let (scheme, shown) = value.split_at_checked("Bearer ".len())?;
+            scheme.eq_ignore_ascii_case(b"Bearer ").then_some(shown.trim_ascii())
+        });
+        match shown {
+            None => Err(Problem::token_missing()),
+            Some(shown) if bool::from(shown.ct_eq(self.0.as_bytes())) => Ok(()),
+            Some(_) => Err(Problem::token_wrong()),
+        }
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(secret)")
+    }
+}
+
+/// A text cannot be a publish token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidToken {
+    /// It is too short or too long.
+    Length {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// It has a byte that no header should carry.
+    NotVisibleAscii,
+}
+
+impl fmt::Display for InvalidToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { len } => {
+                write!(f, "the publish token has {len} bytes; allowed are 16 to 512")
+            }
+            Self::NotVisibleAscii => {
+                f.write_str("the publish token must be visible ASCII without blanks")
+            }
+        }
+    }
+}
+
+impl core::error::Error for InvalidToken {}
+
+/// Which origins' pages may use the API from a browser. By default none but its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cors {
+    any: bool,
+    origins: Vec<String>,
+}
+
+impl Cors {
+    /// Lets in `origins`, each `scheme://host[:port]`, or `*` for every one.
+    ///
+    /// They are kept as browsers write them, because they are compared as text: in lower case and
+    /// without the port that the scheme implies.
+    ///
+    /// # Errors
+    ///
+    /// The first text that no browser sends as an origin.
+    pub fn new<'o>(origins: impl IntoIterator<Item = &'o str>) -> Result<Self, InvalidOrigin> {
+        let mut cors = Self::default();
+        for text in origins {
+            if text == "*" {
+                cors.any = true;
+                continue;
+            }
+            let origin =
+                origin(text).map_err(|reason| InvalidOrigin { origin: text.into(), reason })?;
+            if !cors.origins.contains(&origin) {
+                cors.origins.push(origin);
+            }
+        }
+        Ok(cors)
+    }
+
+    /// The origins that are let in, `*` among them where every one is.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        self.any.then_some("*").into_iter().chain(self.origins.iter().map(String::as_str))
+    }
+
+    /// The headers for a request from `origin` (Fetch, "CORS protocol").
+    pub(super) fn headers(&self, origin: Option<&[u8]>, method: &str) -> Vec<Header> {
+        let mut headers: Vec<Header> = Vec::new();
+        if !self.any && !self.origins.is_empty() {
+            // The answer depends on who asks, and a cache must know.
+            headers.push(("vary", "Origin".into()));
+        }
+        let Some(origin) = origin.filter(|origin| self.lets_in(origin)) else { return headers };
+        let allowed = match core::str::from_utf8(origin) {
+            Ok(origin) if !self.any => Cow::Owned(origin.to_owned()),
+            Ok(_) | Err(_) => Cow::Borrowed("*"),
+        };
+        headers.push(("access-control-allow-origin", allowed));
+        if method == "OPTIONS" {
+            headers.extend([
+                ("access-control-allow-methods", "GET, HEAD, POST".into()),
+                (
+                    "access-control-allow-headers",
+                    "Authorization, Cache-Control, Content-Type, Last-Event-ID".into(),
+                ),
+                ("access-control-max-age", "86400".into()),
+            ]);
+        }
+        headers
+    }
+
+    /// Refuses a publish without a token from a page that is neither let in nor served by a hub on
+    /// its visitor's own machine.
+    ///
+    /// A browser sends such a request without asking first when it looks simple, so that any page
+    /// could publish to a hub on its visitor's machine. A page of another machine whose name was
+    /// made to point here (DNS rebinding) has the hub's own origin: the host must be a loopback
+    /// name, which nobody else can have. Programs send no `Origin`.
+    pub(super) fn check_publisher(
+        &self,
+        origin: Option<&[u8]>,
+        host: Option<&[u8]>,
+    ) -> Result<(), Problem> {
+        let Some(origin) = origin else { return Ok(()) };
+        let origin_host = core::str::from_utf8(origin)
+            .ok()
+            .and_then(|origin| origin.split_once("://"))
+            .map(|(_, host)| host);
+        let is_own =
+            origin_host.is_some_and(|name| Some(name.as_bytes()) == host && is_loopback_host(name));
+        if is_own || self.lets_in(origin) { Ok(()) } else { Err(Problem::foreign_origin()) }
+    }
+
+    fn lets_in(&self, origin: &[u8]) -> bool {
+        self.any || self.origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
+    }
+}
+
+/// An origin as browsers write it.
+fn origin(text: &str) -> Result<String, &'static str> {
+    const FORM: &str = "must be * or scheme://host[:port], such as https://www.example.org";
+    let text = text.to_ascii_lowercase();
+    let (scheme, authority) = text.split_once("://").ok_or(FORM)?;
+    let scheme_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    if !scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        || !scheme.bytes().all(scheme_byte)
+    {
+        return Err(FORM);
+    }
+    if authority.contains('/') {
+        return Err("must end after the host or port: browsers send no path");
+    }
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => {
+            let address: Ipv6Addr = address.parse().map_err(|_| FORM)?;
+            let port =
+                if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or(FORM)?) };
+            (format!("[{address}]"), port)
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host.to_owned(), Some(port)),
+            None => (authority.to_owned(), None),
+        },
+    };
+    let host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if host.is_empty() || !(host.starts_with('[') || host.bytes().all(host_byte)) {
+        return Err(FORM);
+    }
+    let Some(port) = port else { return Ok(format!("{scheme}://{host}")) };
+    let port: u16 = port.parse().map_err(|_| "must have a port of 0 to 65535 after the colon")?;
+    match (scheme, port) {
+        ("http", 80) | ("https", 443) => Ok(format!("{scheme}://{host}")),
+        _ => Ok(format!("{scheme}://{host}:{port}")),
+    }
+}
+
+/// Whether `host`, with or without a port, is a name of the machine that resolves it.
+fn is_loopback_host(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, port),
+        _ => (host, ""),
+    };
+    let is_ip = name.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    let is_name = name == "localhost" || name.ends_with(".localhost");
+    (is_ip || is_name) && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A text is no origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidOrigin {
+    /// The text.
+    pub origin: Box<str>,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+impl fmt::Display for InvalidOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.origin, self.reason)
+    }
+}
+
+impl core::error::Error for InvalidOrigin {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_asked_for_and_compared() {
+        let token = Token::new("0123456789abcdef").expect("valid");
+        let status = |header: Option<&str>| {
+            token.check(header.map(str::as_bytes)).map_err(|problem| problem.status())
+        };
+        assert_eq!(status(None), Err(401));
+        assert_eq!(status(Some("Basic 0123456789abcdef")), Err(401));
+        assert_eq!(status(Some("Bearer")), Err(401));
+        assert_eq!(status(Some("Bearer 0123456789abcdeF")), Err(403));
+        assert_eq!(status(Some("Bearer 0123456789abcdef0")), Err(403));
+        assert_eq!(status(Some("bearer  0123456789abcdef ")), Ok(()));
+        assert_eq!(std::format!("{token:?}"), "Token(secret)");
+        assert!(Token::new("short").is_err());
+        assert!(Token::new("0123456789 abcdef").is_err());
+    }
+
+    #[test]
+    fn only_listed_origins_are_let_in() {
+        let cors = Cors::new(["https://a.example", "http://localhost:3000"]).expect("origins");
+        let allowed = |origin: &str| {
+            let headers = cors.headers(Some(origin.as_bytes()), "GET");
+            assert!(headers.contains(&("vary", "Origin".into())));
+            headers.iter().any(|(name, _)| *name == "access-control-allow-origin")
+        };
+        assert!(allowed("https://a.example"));
+        assert!(!allowed("https://a.example.evil"));
+        assert!(!allowed("null"));
+        assert!(Cors::default().headers(Some(b"https://a.example"), "GET").is_empty());
+        let any = Cors::new(["*"]).expect("any");
+        assert_eq!(
+            any.headers(Some(b"null"), "GET"),
+            [("access-control-allow-origin", "*".into())]
+        );
+    }
+
+    #[test]
+    fn an_origin_is_written_as_browsers_write_it() {
+        for (text, written) in [
+            ("*", "*"),
+            ("https://www.example.org", "https://www.example.org"),
+            ("HTTPS://Example.ORG:443", "https://example.org"),
+            ("http://localhost:80", "http://localhost"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("https://example.org:80", "https://example.org:80"),
+            ("http://[0:0::1]:8080", "http://[::1]:8080"),
+            ("tauri://localhost", "tauri://localhost"),
+        ] {
+            let cors = Cors::new([text]).expect(text);
+            assert!(cors.origins().eq([written]), "{text}");
+        }
+        for text in [
+            "null",
+            "example.org",
+            "https://",
+            "://x",
+            "https://a/",
+            "https://a/b",
+            "https://a:",
+            "https://a:99999",
+            "https://u@a",
+            "https://a?b",
+            "https://*.a",
+            "https://[::1",
+            "https://[::1]x",
+            "https://ä.example",
+            "1a://b",
+            "https://a b",
+        ] {
+            assert!(Cors::new([text]).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_origin_does_not_publish_unasked() {
+        let cors = Cors::new(["https://a.example"]).expect("an origin");
+        let publishes = |origin: Option<&str>, host: &str| {
+            cors.check_publisher(origin.map(str::as_bytes), Some(host.as_bytes())).is_ok()
+        };
+        assert!(publishes(None, "127.0.0.1:8787"), "a program");
+        assert!(publishes(Some("http://127.0.0.1:8787"), "127.0.0.1:8787"), "its own page");
+        assert!(publishes(Some("https://a.example"), "127.0.0.1:8787"), "a listed page");
+        assert!(publishes(Some("http://[::1]:8787"), "[::1]:8787"));
+        assert!(publishes(Some("http://hub.localhost"), "hub.localhost"));
+        assert!(!publishes(Some("http://evil.example:8787"), "evil.example:8787"), "rebinding");
+        assert!(!publishes(Some("http://127.0.0.1.evil.example"), "127.0.0.1.evil.example"));
+        assert!(!publishes(Some("https://evil.example"), "127.0.0.1:8787"));
+        assert!(!publishes(Some("null"), "127.0.0.1:8787"));
+    }
+}

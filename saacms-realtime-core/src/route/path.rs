@@ -1,0 +1,179 @@
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use percent_encoding::percent_decode_str;
+
+use super::Problem;
+use crate::name::ResourceKey;
+
+/// What a path names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// `{base}/publish`
+    Publish,
+    /// `{base}/{collection}/{id}/subscribe`, both still percent-encoded.
+    Subscribe { slug: String, id: String },
+    /// Nothing of this API.
+    Unknown,
+}
+
+pub(super) fn target(path: &str, base_path: &str) -> Target {
+    let path = without_dot_segments(path);
+    let Some(path) = path.strip_prefix(base_path).and_then(|path| path.strip_prefix('/')) else {
+        return Target::Unknown;
+    };
+    let mut segments = path.split('/');
+    match [segments.next(), segments.next(), segments.next(), segments.next()] {
+        [Some("publish"), None, ..] => Target::Publish,
+        [Some(slug), Some(id), Some("subscribe"), None] => {
+            Target::Subscribe { slug: slug.into(), id: id.into() }
+        }
+        _ => Target::Unknown,
+    }
+}
+
+/// `path` as a URL parser leaves it (WHATWG URL, "path state"): few clients send another one.
+fn without_dot_segments(path: &str) -> Cow<'_, str> {
+    let is_dot = |segment: &str| matches!(segment, "." | "%2e" | "%2E");
+    let is_double_dot = |segment: &str| {
+        segment.len() <= 6 && segment.to_ascii_lowercase().replace("%2e", ".") == ".."
+    };
+    if !path.split('/').any(|segment| is_dot(segment) || is_double_dot(segment)) {
+        return Cow::Borrowed(path);
+    }
+    let mut kept = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        if is_double_dot(segment) {
+            kept.pop();
+        } else if !is_dot(segment) {
+            kept.push(segment);
+            continue;
+        }
+        if is_last {
+            kept.push("");
+        }
+    }
+    Cow::Owned(kept.iter().flat_map(|segment| ["/", segment]).collect())
+}
+
+/// The resource key of two path segments, each percent-decoded once.
+pub(super) fn key(slug: &str, id: &str) -> Result<ResourceKey, Problem> {
+    let decode = |part, text| {
+        percent_decode_str(text).decode_utf8().map_err(|_| Problem::path_not_utf8(part))
+    };
+    Ok(ResourceKey::new(&decode("slug", slug)?, &decode("id", id)?)?)
+}
+
+/// The value of `lastEventId` in a query (URL Standard, application/x-www-form-urlencoded).
+pub(super) fn last_event_id(query: &str) -> Option<Vec<u8>> {
+    query.split('&').find_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name == "lastEventId").then(|| percent_decode_str(&value.replace('+', " ")).collect())
+    })
+}
+
+pub(super) fn check_base(base_path: &str) -> Result<(), InvalidBasePath> {
+    // Nothing that any place a base path is written to would have to escape.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    let segments = base_path.strip_prefix('/').map(|path| path.strip_suffix('/').unwrap_or(path));
+    let well_formed = match segments {
+        None => base_path.is_empty(),
+        Some("") => base_path == "/",
+        Some(path) => path.split('/').all(|segment| !matches!(segment, "" | "." | "..")),
+    };
+    if well_formed && base_path.chars().all(plain) { Ok(()) } else { Err(InvalidBasePath) }
+}
+
+/// A text cannot be a base path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidBasePath;
+
+impl fmt::Display for InvalidBasePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a base path is empty, or `/` and segments of ASCII letters, digits, `-`, `.`, `_` and \
+             `~`",
+        )
+    }
+}
+
+impl core::error::Error for InvalidBasePath {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscribe(slug: &str, id: &str) -> Target {
+        Target::Subscribe { slug: slug.into(), id: id.into() }
+    }
+
+    #[test]
+    fn a_path_names_one_record_or_nothing() {
+        assert_eq!(target("/v1/posts/1/subscribe", "/v1"), subscribe("posts", "1"));
+        assert_eq!(target("/v1//1/subscribe", "/v1"), subscribe("", "1"));
+        assert_eq!(target("/posts/1/subscribe", ""), subscribe("posts", "1"));
+        assert_eq!(target("/v1/publish", "/v1"), Target::Publish);
+        for path in [
+            "/v1",
+            "/v1/",
+            "/v1x/publish",
+            "/v1/publish/",
+            "/v1/posts/1/subscribe/",
+            "/v1/a/b/c/subscribe",
+            "/v1/a/subscribe",
+            "/v2/posts/1/subscribe",
+            "",
+            "*",
+        ] {
+            assert_eq!(target(path, "/v1"), Target::Unknown, "{path}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_resolved_before_a_path_is_read() {
+        for (path, resolved) in [
+            ("/v1/../v1/a/b", "/v1/a/b"),
+            ("/../../a", "/a"),
+            ("/a/./b", "/a/b"),
+            ("/a/%2E%2e/b/%2e", "/b/"),
+            ("/a/b/..", "/a/"),
+            ("/a.b/..c/...", "/a.b/..c/..."),
+        ] {
+            assert_eq!(without_dot_segments(path), resolved);
+        }
+    }
+
+    #[test]
+    fn segments_are_decoded_once() {
+        assert_eq!(key("a%20b", "c%2Fd"), Ok(ResourceKey::new("a b", "c/d").expect("valid")));
+        assert_eq!(key("a%252Fb", "%"), Ok(ResourceKey::new("a%2Fb", "%").expect("valid")));
+        for (slug, id) in
+            [("a%2Fb", "c"), ("a%3Ab", "c"), ("a%00b", "c"), ("%E4%B8", "c"), ("a", "")]
+        {
+            assert_eq!(key(slug, id).expect_err(slug).status(), 400);
+        }
+    }
+
+    #[test]
+    fn the_query_carries_bytes() {
+        assert_eq!(last_event_id("x=1&lastEventId=W%2F%22a+b%2B%22"), Some(b"W/\"a b+\"".to_vec()));
+        assert_eq!(last_event_id("lastEventId=%ff&lastEventId=2"), Some(b"\xff".to_vec()));
+        assert_eq!(last_event_id("lastEventId"), Some(Vec::new()));
+        assert_eq!(last_event_id("lasteventid=1"), None);
+    }
+
+    #[test]
+    fn a_base_path_is_whole_segments() {
+        for base_path in ["", "/", "/api", "/api/saacms/v1", "/api/"] {
+            assert_eq!(check_base(base_path), Ok(()), "{base_path}");
+        }
+        for base_path in ["api", "//", "/a//b", "/a?b", "/a%20", "/{x}", "/..", "/é", "/a b"] {
+            assert_eq!(check_base(base_path), Err(InvalidBasePath), "{base_path}");
+        }
+    }
+}

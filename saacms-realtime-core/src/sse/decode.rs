@@ -1,0 +1,309 @@
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// What a stream says, one thing at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// An event that a browser would dispatch.
+    Message(Message),
+    /// A comment, without its colon. A browser ignores it; it shows that the peer is there.
+    Comment(String),
+    /// The reconnection time, in milliseconds.
+    Retry(u64),
+}
+
+/// An event as a browser would dispatch it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The event type; `message` where the stream named none.
+    pub event_type: String,
+    /// The data lines, joined by LF.
+    pub data: String,
+    /// The last event ID at the time of the event; empty where there never was one.
+    pub last_event_id: String,
+}
+
+/// Reads a stream as WHATWG HTML, section 9.2.6, says, from pieces of any size.
+///
+/// ```
+/// use saacms_realtime_core::sse::{Decoded, Decoder};
+/// let mut decoder = Decoder::new(1 << 20);
+/// decoder.feed(b"id: 7\nda").unwrap();
+/// assert_eq!(decoder.next(), None);
+/// decoder.feed(b"ta: hello\n\n").unwrap();
+/// let Some(Decoded::Message(message)) = decoder.next() else { panic!() };
+/// assert_eq!((&*message.data, &*message.last_event_id), ("hello", "7"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    /// Received bytes; those before `read` have been decoded.
+    buffer: Vec<u8>,
+    read: usize,
+    /// Up to where `buffer` is known to hold no line end.
+    scanned: usize,
+    max_event_len: usize,
+    too_long: bool,
+    at_start: bool,
+    /// The last line ended with CR: an LF that follows belongs to it.
+    after_cr: bool,
+    event_type: String,
+    data: String,
+    id: String,
+    last_event_id: String,
+}
+
+impl Decoder {
+    /// A decoder of one connection, for events of at most `max_event_len` bytes.
+    pub fn new(max_event_len: usize) -> Self {
+        Self::resuming(max_event_len, String::new())
+    }
+
+    /// A decoder of a connection that was opened with this last event ID.
+    pub fn resuming(max_event_len: usize, last_event_id: String) -> Self {
+        Self {
+            buffer: Vec::new(),
+            read: 0,
+            scanned: 0,
+            max_event_len,
+            too_long: false,
+            at_start: true,
+            after_cr: false,
+            event_type: String::new(),
+            data: String::new(),
+            id: last_event_id.clone(),
+            last_event_id,
+        }
+    }
+
+    /// What a reconnect is to name; empty = nothing.
+    pub fn last_event_id(&self) -> &str {
+        &self.last_event_id
+    }
+
+    /// Takes the next bytes of the stream. Call [`next`](Self::next) until it answers `None`
+    /// before feeding more.
+    ///
+    /// # Errors
+    ///
+    /// When a line fed before, or the data of an event, has more than `max_event_len` bytes. That
+    /// event and what follows it are not decoded; the connection is of no use.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), EventTooLong> {
+        self.buffer.drain(..self.read);
+        self.scanned -= self.read;
+        self.read = 0;
+        // What is left is the beginning of a line: all others have been decoded.
+        if self.too_long || self.buffer.len() > self.max_event_len {
+            self.too_long = true;
+            return Err(EventTooLong { max_event_len: self.max_event_len });
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// The next thing that the bytes fed so far say.
+    #[expect(clippy::should_implement_trait, reason = "more may come after `None`")]
+    pub fn next(&mut self) -> Option<Decoded> {
+        while !self.too_long {
+            let (start, end) = self.next_line()?;
+            let line = String::from_utf8_lossy(&self.buffer[start..end]).into_owned();
+            self.too_long = end - start > self.max_event_len;
+            if let Some(decoded) = self.line(&line).filter(|_| !self.too_long) {
+                return Some(decoded);
+            }
+        }
+        None
+    }
+
+    /// Where the next whole line is, without its end.
+    fn next_line(&mut self) -> Option<(usize, usize)> {
+        if self.at_start {
+            const BOM: &[u8] = "\u{feff}".as_bytes();
+            let head = &self.buffer[..self.buffer.len().min(BOM.len())];
+            if head == BOM {
+                self.read = BOM.len();
+                self.scanned = BOM.len();
+            } else if BOM.starts_with(head) {
+                return None;
+            }
+            self.at_start = false;
+        }
+        if self.after_cr && self.read < self.buffer.len() {
+            if self.buffer[self.read] == b'\n' {
+                self.read += 1;
+                self.scanned = self.scanned.max(self.read);
+            }
+            self.after_cr = false;
+        }
+        let unscanned = &self.buffer[self.scanned..];
+        let Some(len) = unscanned.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
+            self.scanned = self.buffer.len();
+            return None;
+        };
+        let (start, end) = (self.read, self.scanned + len);
+        self.after_cr = self.buffer[end] == b'\r';
+        self.read = end + 1;
+        self.scanned = self.read;
+        Some((start, end))
+    }
+
+    fn line(&mut self, line: &str) -> Option<Decoded> {
+        if line.is_empty() {
+            return self.dispatch().map(Decoded::Message);
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "" => return Some(Decoded::Comment(line[1..].to_owned())),
+            "event" => value.clone_into(&mut self.event_type),
+            "data" => {
+                self.too_long |= self.data.len() + value.len() > self.max_event_len;
+                self.data.push_str(value);
+                self.data.push('\n');
+            }
+            "id" if !value.contains('\0') => value.clone_into(&mut self.id),
+            "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Some(Decoded::Retry(value.parse().unwrap_or(u64::MAX)));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn dispatch(&mut self) -> Option<Message> {
+        self.id.clone_into(&mut self.last_event_id);
+        let event_type = core::mem::take(&mut self.event_type);
+        let mut data = core::mem::take(&mut self.data);
+        // The standard dispatches nothing for an empty buffer; one empty `data:` line has its LF.
+        data.pop()?;
+        let event_type = if event_type.is_empty() { "message".to_owned() } else { event_type };
+        Some(Message { event_type, data, last_event_id: self.last_event_id.clone() })
+    }
+}
+
+/// An event of a stream has more bytes than its reader takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EventTooLong {
+    /// The limit of the decoder, in bytes.
+    pub max_event_len: usize,
+}
+
+impl fmt::Display for EventTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the stream has an event of more than {} bytes", self.max_event_len)
+    }
+}
+
+impl core::error::Error for EventTooLong {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::format;
+    use std::vec;
+
+    fn decode(pieces: &[&[u8]]) -> Vec<Decoded> {
+        let mut decoder = Decoder::new(1 << 16);
+        let mut decoded = Vec::new();
+        for piece in pieces {
+            decoder.feed(piece).expect("short");
+            decoded.extend(core::iter::from_fn(|| decoder.next()));
+        }
+        decoded
+    }
+
+    fn message(event_type: &str, data: &str, last_event_id: &str) -> Decoded {
+        let [event_type, data, last_event_id] =
+            [event_type, data, last_event_id].map(ToOwned::to_owned);
+        Decoded::Message(Message { event_type, data, last_event_id })
+    }
+
+    #[test]
+    fn the_examples_of_the_standard_read_as_it_says() {
+        assert_eq!(
+            decode(&[b"data: YHOO\ndata: +2\ndata: 10\n\n"]),
+            [message("message", "YHOO\n+2\n10", "")]
+        );
+        assert_eq!(
+            decode(&[b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n"]),
+            [
+                Decoded::Comment(" test stream".into()),
+                message("message", "first event", "1"),
+                message("message", "second event", ""),
+            ]
+        );
+        assert_eq!(
+            decode(&[b"data\n\ndata\ndata\n\ndata:"]),
+            [message("message", "", ""), message("message", "\n", "")]
+        );
+        assert_eq!(
+            decode(&[b"data:test\n\ndata: test\n\n"]),
+            [message("message", "test", ""), message("message", "test", "")]
+        );
+    }
+
+    #[test]
+    fn every_way_to_cut_a_stream_reads_the_same() {
+        let stream = "\u{feff}event: a\r\nid: 1\rdata: x\r\n\r\n:c\n\nretry: 5\r\rdata: é\n\n";
+        let whole = decode(&[stream.as_bytes()]);
+        assert_eq!(whole.len(), 4);
+        assert_eq!(whole[0], message("a", "x", "1"), "CR LF is one line end");
+        for first in 0..stream.len() {
+            for second in first..stream.len() {
+                let bytes = stream.as_bytes();
+                let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+                assert_eq!(decode(&pieces), whole, "cut at {first} and {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_without_data_is_kept_and_dispatches_nothing() {
+        let mut decoder = Decoder::new(100);
+        decoder.feed(b"id: e.4\n\n").expect("short");
+        assert_eq!(decoder.next(), None);
+        assert_eq!(decoder.last_event_id(), "e.4");
+        decoder.feed(b"id: a\0b\ndata: x\n\n").expect("short");
+        assert_eq!(decoder.next(), Some(message("message", "x", "e.4")));
+    }
+
+    #[test]
+    fn odd_retries_and_unknown_fields_are_ignored() {
+        assert_eq!(
+            decode(&[b"retry: 1x\nretry:\nretry: -1\nretri: 5\n:\n"]),
+            vec![Decoded::Comment(String::new())]
+        );
+    }
+
+    #[test]
+    fn an_event_over_the_limit_is_an_error_and_never_a_growing_buffer() {
+        let mut decoder = Decoder::new(8);
+        decoder.feed(b"data: 123").expect("nothing is too long yet");
+        assert!(decoder.feed(b"4").is_err());
+        let mut decoder = Decoder::new(8);
+        let fed = (0..).find(|_| {
+            let failed = decoder.feed(b"data: 1\n").is_err();
+            while decoder.next().is_some() {}
+            failed
+        });
+        assert!(fed.is_some_and(|count| count < 8), "{}", format!("{fed:?}"));
+    }
+
+    #[test]
+    fn the_limit_is_the_same_however_the_stream_is_cut() {
+        let stream = b"data: 12345678\n\ndata: 123456789\n\n";
+        for piece_len in 1..=stream.len() {
+            let mut decoder = Decoder::new(14);
+            let mut decoded = Vec::new();
+            let fed = stream.chunks(piece_len).try_for_each(|piece| {
+                decoder.feed(piece)?;
+                decoded.extend(core::iter::from_fn(|| decoder.next()));
+                Ok::<_, EventTooLong>(())
+            });
+            assert_eq!(decoded, [message("message", "12345678", "")], "pieces of {piece_len}");
+            assert!(fed.and_then(|()| decoder.feed(b":\n")).is_err(), "pieces of {piece_len}");
+        }
+    }
+}

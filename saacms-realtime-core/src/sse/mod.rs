@@ -1,0 +1,101 @@
+//! Server-Sent Events: the format of WHATWG HTML, section 9.2.
+//!
+//! The writers are safe for any input: event types are an enum, event IDs cannot hold a line break, and data with line breaks becomes several `data:` lines, as the standard has it.
+
+#[cfg(feature = "alloc")]
+mod decode;
+#[cfg(feature = "alloc")]
+mod frame;
+
+use core::fmt::{self, Write};
+
+use crate::name::{EventId, EventType, IdText, RESYNC, ResyncReason};
+
+#[cfg(feature = "alloc")]
+pub use decode::{Decoded, Decoder, EventTooLong, Message};
+#[cfg(feature = "alloc")]
+pub use frame::OpenFrame;
+
+/// The comment that is sent on a silent stream, and first on every stream.
+pub const KEEPALIVE: &str = ":keepalive\n\n";
+
+/// The media type of a stream.
+pub const CONTENT_TYPE: &str = "text/event-stream";
+
+/// Writes the frame of a record event.
+///
+/// # Errors
+///
+/// That of the sink, where it is full.
+///
+/// ```
+/// use saacms_realtime_core::name::{EventId, EventType};
+/// let mut frame = String::new();
+/// let id = EventId::new("v1").unwrap();
+/// saacms_realtime_core::sse::write_event(&mut frame, EventType::Changed, &id, "{}").unwrap();
+/// assert_eq!(frame, "event: changed\nid: v1\ndata: {}\n\n");
+/// ```
+pub fn write_event<S: AsRef<str>>(
+    out: &mut impl Write,
+    event_type: EventType,
+    id: &EventId<S>,
+    data: &str,
+) -> fmt::Result {
+    write!(out, "event: {event_type}\nid: {}\n", id.as_str())?;
+    let mut rest = data;
+    loop {
+        let line_len = rest.find(['\r', '\n']).unwrap_or(rest.len());
+        let (line, line_break) = rest.split_at(line_len);
+        writeln!(out, "data: {line}")?;
+        rest = match line_break.strip_prefix("\r\n") {
+            Some(behind) => behind,
+            None if line_break.is_empty() => return out.write_char('\n'),
+            None => &line_break[1..],
+        };
+    }
+}
+
+/// Writes the frame that tells a client to refetch; `id` is where its next reconnect goes on.
+///
+/// # Errors
+///
+/// That of the sink, where it is full.
+pub fn write_resync(out: &mut impl Write, id: IdText<'_>, reason: ResyncReason) -> fmt::Result {
+    write!(out, "event: {RESYNC}\nid: {id}\ndata: {{\"reason\":\"{reason}\"}}\n\n")
+}
+
+/// Writes a block that sets the client's last event ID and dispatches nothing.
+///
+/// # Errors
+///
+/// That of the sink, where it is full.
+pub fn write_id(out: &mut impl Write, id: IdText<'_>) -> fmt::Result {
+    write!(out, "id: {id}\n\n")
+}
+
+/// Writes a block that sets the client's reconnection time.
+///
+/// # Errors
+///
+/// That of the sink, where it is full.
+pub fn write_retry(out: &mut impl Write, millis: u64) -> fmt::Result {
+    write!(out, "retry: {millis}\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::String;
+
+    #[test]
+    fn no_line_break_in_data_can_start_a_field() {
+        let id = EventId::new("1").expect("valid");
+        let mut frame = String::new();
+        write_event(&mut frame, EventType::Changed, &id, "a\nid: x\r\revent: y\r\n")
+            .expect("a String is never full");
+        assert_eq!(
+            frame,
+            "event: changed\nid: 1\ndata: a\ndata: id: x\ndata: \ndata: event: y\ndata: \n\n"
+        );
+    }
+}

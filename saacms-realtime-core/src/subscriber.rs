@@ -1,0 +1,231 @@
+//! One reader of a ring: a cursor and a heartbeat, no queue.
+
+use core::time::Duration;
+
+use crate::name::ResyncReason;
+use crate::ring::{At, Entry, Ring, Storage};
+use crate::time::{Instant, whole_millis};
+
+/// Where a reader begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// With the item of this number, or the first one after it that is pushed.
+    At(u64),
+    /// With a resync: what comes next for this reader is not known or not there any more.
+    Lost(ResyncReason),
+}
+
+/// What to do next for a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Step<'a, T> {
+    /// Send this item; replayed and live ones are the same.
+    Deliver(&'a T),
+    /// What came next is gone: tell the reader to refetch. Exactly one per fall.
+    Resync {
+        /// Why.
+        reason: ResyncReason,
+    },
+    /// Send a comment: nothing was sent for as long as the heartbeat.
+    KeepAlive,
+    /// Nothing until something is pushed, or until `wake_at`.
+    Idle {
+        /// When the heartbeat is due; `None` where it is off.
+        wake_at: Option<Instant>,
+    },
+}
+
+/// A reader of a ring: a small plain value.
+///
+/// The first step is always [`Step::KeepAlive`], the greeting of a stream. A keep-alive that is due
+/// goes before items that wait, so a reader that is polled less often than the heartbeat gets one
+/// between its items.
+///
+/// ```
+/// use saacms_realtime_core::ring::{Retention, Ring, Slots};
+/// use saacms_realtime_core::subscriber::{Resume, Step, Subscriber};
+/// use saacms_realtime_core::time::Instant;
+///
+/// let mut ring = Ring::new(Slots::new([const { None }; 4]), Retention::default());
+/// let now = Instant::ZERO;
+/// ring.push("a", 1, now, drop);
+/// let mut subscriber = Subscriber::new(Resume::At(1), core::time::Duration::ZERO);
+/// assert_eq!(subscriber.poll(&ring, now), Step::KeepAlive);
+/// assert_eq!(subscriber.poll(&ring, now), Step::Deliver(&"a"));
+/// assert_eq!(subscriber.poll(&ring, now), Step::Idle { wake_at: None });
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Subscriber {
+    /// Number of the next item. 0, which no item has, is gone from the start.
+    cursor: u64,
+    /// What a fall is to be called.
+    reason: ResyncReason,
+    heartbeat_millis: u64,
+    keep_alive_at: Option<Instant>,
+}
+
+impl Subscriber {
+    /// A reader that begins at `resume` and is kept alive every `heartbeat`; zero = never.
+    pub const fn new(resume: Resume, heartbeat: Duration) -> Self {
+        let (cursor, reason) = match resume {
+            Resume::At(cursor) => (cursor, ResyncReason::Lagged),
+            Resume::Lost(reason) => (0, reason),
+        };
+        let heartbeat_millis = whole_millis(heartbeat);
+        Self { cursor, reason, heartbeat_millis, keep_alive_at: Some(Instant::ZERO) }
+    }
+
+    /// What to do next. O(1); cannot fail.
+    pub fn poll<'a, T, S: Storage<Entry<T>>>(
+        &mut self,
+        ring: &'a Ring<T, S>,
+        now: Instant,
+    ) -> Step<'a, T> {
+        if self.keep_alive_at.is_some_and(|due| due <= now) {
+            self.wrote(now);
+            return Step::KeepAlive;
+        }
+        match ring.at(self.cursor) {
+            At::Item(item) => {
+                self.cursor += 1;
+                self.wrote(now);
+                Step::Deliver(item)
+            }
+            At::Next => Step::Idle { wake_at: self.keep_alive_at },
+            At::Gone => {
+                let interrupted = self.cursor != 0 && self.cursor < ring.lost_before();
+                let reason = if interrupted { ResyncReason::SourceLost } else { self.reason };
+                self.reason = ResyncReason::Lagged;
+                self.cursor = ring.next();
+                self.wrote(now);
+                Step::Resync { reason }
+            }
+        }
+    }
+
+    /// Number of the next item; 0 before the resync of a reader that began lost.
+    pub const fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Takes items `cursor..next` as delivered at `now`: the caller sent them in one piece.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn skip_to(&mut self, next: u64, now: Instant) {
+        debug_assert!(next >= self.cursor, "a cursor never moves back");
+        self.cursor = next;
+        self.wrote(now);
+    }
+
+    fn wrote(&mut self, now: Instant) {
+        self.keep_alive_at = match self.heartbeat_millis {
+            0 => None,
+            millis => Some(now.saturating_add(Duration::from_millis(millis))),
+        };
+    }
+}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::ring::Retention;
+    use alloc::collections::VecDeque;
+
+    type Letters = Ring<char, VecDeque<Entry<char>>>;
+
+    fn ring(max_lag: usize, letters: &str) -> Letters {
+        let retention = Retention { max_events: 2, max_lag, ..Retention::default() };
+        let mut ring = Ring::new(VecDeque::new(), retention);
+        push(&mut ring, letters);
+        ring
+    }
+
+    fn push(ring: &mut Letters, letters: &str) {
+        for letter in letters.chars() {
+            ring.push(letter, 1, Instant::ZERO, drop);
+        }
+    }
+
+    fn greeted(resume: Resume, heartbeat_millis: u64, ring: &Letters) -> Subscriber {
+        let mut subscriber = Subscriber::new(resume, Duration::from_millis(heartbeat_millis));
+        assert_eq!(subscriber.poll(ring, Instant::ZERO), Step::KeepAlive, "the greeting");
+        subscriber
+    }
+
+    const IDLE: Step<'_, char> = Step::Idle { wake_at: None };
+
+    #[test]
+    fn replay_and_live_are_the_same_call() {
+        let mut ring = ring(4, "abc");
+        let mut subscriber = greeted(Resume::At(2), 0, &ring);
+        assert_eq!(subscriber.poll(&ring, Instant::ZERO), Step::Deliver(&'b'));
+        push(&mut ring, "d");
+        assert_eq!(subscriber.poll(&ring, Instant::ZERO), Step::Deliver(&'c'));
+        assert_eq!(subscriber.poll(&ring, Instant::ZERO), Step::Deliver(&'d'));
+        assert_eq!(subscriber.poll(&ring, Instant::ZERO), IDLE);
+    }
+
+    #[test]
+    fn a_reader_that_falls_out_gets_one_resync_and_goes_on_live() {
+        let mut ring = ring(4, "a");
+        let mut subscriber = greeted(Resume::At(2), 0, &ring);
+        push(&mut ring, "bcde");
+        assert_eq!(subscriber.poll(&ring, Instant::ZERO), Step::Deliver(&'b'), "just in reach");
+        push(&mut ring, "fgh");
+        let lagged = Step::Resync { reason: ResyncReason::Lagged };
+        assert_eq!(subscriber.poll(&ring, Instant::ZERO), lagged);
+        assert_eq!(subscriber.poll(&ring, Instant::ZERO), IDLE);
+        push(&mut ring, "i");
+        assert_eq!(subscriber.poll(&ring, Instant::ZERO), Step::Deliver(&'i'));
+    }
+
+    #[test]
+    fn a_reader_that_begins_lost_is_told_why_once() {
+        let mut ring = ring(4, "ab");
+        let mut subscriber = greeted(Resume::Lost(ResyncReason::BufferMiss), 0, &ring);
+        let resync = Step::Resync { reason: ResyncReason::BufferMiss };
+        assert_eq!(subscriber.poll(&ring, Instant::ZERO), resync);
+        assert_eq!(subscriber.poll(&ring, Instant::ZERO), IDLE);
+        push(&mut ring, "cdefgh");
+        let lagged = Step::Resync { reason: ResyncReason::Lagged };
+        assert_eq!(subscriber.poll(&ring, Instant::ZERO), lagged);
+    }
+
+    #[test]
+    fn a_lost_source_resyncs_every_reader_once() {
+        let mut ring = ring(4, "abc");
+        let mut behind = greeted(Resume::At(2), 0, &ring);
+        let mut live = greeted(Resume::At(4), 0, &ring);
+        ring.interrupt();
+        let lost = Step::Resync { reason: ResyncReason::SourceLost };
+        assert_eq!(behind.poll(&ring, Instant::ZERO), lost);
+        assert_eq!(live.poll(&ring, Instant::ZERO), lost);
+        push(&mut ring, "d");
+        assert_eq!(behind.poll(&ring, Instant::ZERO), Step::Deliver(&'d'));
+        assert_eq!(live.poll(&ring, Instant::ZERO), Step::Deliver(&'d'));
+    }
+
+    #[test]
+    fn a_heartbeat_is_due_after_silence_and_a_write_postpones_it() {
+        let at = Instant::from_millis;
+        let mut ring = ring(4, "");
+        let mut subscriber = greeted(Resume::At(1), 100, &ring);
+        assert_eq!(subscriber.poll(&ring, at(99)), Step::Idle { wake_at: Some(at(100)) });
+        push(&mut ring, "a");
+        assert_eq!(subscriber.poll(&ring, at(99)), Step::Deliver(&'a'));
+        assert_eq!(subscriber.poll(&ring, at(198)), Step::Idle { wake_at: Some(at(199)) });
+        assert_eq!(subscriber.poll(&ring, at(199)), Step::KeepAlive);
+        assert_eq!(subscriber.poll(&ring, at(199)), Step::Idle { wake_at: Some(at(299)) });
+    }
+
+    #[test]
+    fn a_keep_alive_that_is_due_goes_before_items_that_wait() {
+        let at = Instant::from_millis;
+        let mut ring = ring(4, "");
+        let mut subscriber = greeted(Resume::At(1), 100, &ring);
+        push(&mut ring, "ab");
+        assert_eq!(subscriber.poll(&ring, at(100)), Step::KeepAlive);
+        assert_eq!(subscriber.poll(&ring, at(200)), Step::KeepAlive);
+        assert_eq!(subscriber.poll(&ring, at(299)), Step::Deliver(&'a'));
+        assert_eq!(subscriber.poll(&ring, at(299)), Step::Deliver(&'b'));
+    }
+}

@@ -1,0 +1,185 @@
+//! Time as a value: the caller reads the clocks, this crate compares.
+
+use core::fmt;
+use core::time::Duration;
+
+/// A moment on the caller's monotonic clock, in whole milliseconds since any fixed start.
+///
+/// `std::time::Instant` has no zero, no "never", and panics on `wasm32-unknown-unknown`; a number
+/// of milliseconds has none of these problems. Ages and heartbeats are measured with it, so a wall
+/// clock that is set back or forward moves neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The start of the clock.
+    pub const ZERO: Self = Self(0);
+
+    /// The moment `millis` milliseconds after the start of the clock.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the start of the clock.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// The moment `duration` later, at most the last one that can be told.
+    ///
+    /// A fraction of a millisecond counts as a whole one: a deadline is never early.
+    #[must_use]
+    pub const fn saturating_add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(whole_millis(duration)))
+    }
+
+    /// Milliseconds from `earlier` to `self`, 0 where `earlier` is the later one.
+    pub const fn millis_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// `duration` in milliseconds, rounded up, at most `u64::MAX`.
+pub(crate) const fn whole_millis(duration: Duration) -> u64 {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    if millis > u64::MAX as u128 { u64::MAX } else { millis as u64 }
+}
+
+/// A moment on the wall clock, in milliseconds since 1970-01-01T00:00:00Z; may be negative.
+///
+/// It is written the way `Date.prototype.toISOString` writes it (ECMA-262, 21.4.1.32):
+///
+/// ```
+/// use saacms_realtime_core::time::Timestamp;
+/// assert_eq!(Timestamp::from_millis(1_709_210_096_789).to_string(), "2024-02-29T12:34:56.789Z");
+/// assert_eq!(Timestamp::from_millis(253_402_300_800_000).to_string(), "+010000-01-01T00:00:00.000Z");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The last moment that ECMA-262 can name; beyond it a date has no text.
+    pub const MAX: Self = Self(8_640_000_000_000_000);
+    /// The first moment that ECMA-262 can name.
+    pub const MIN: Self = Self(-Self::MAX.0);
+
+    /// The moment `millis` milliseconds after 1970, moved into [`MIN`](Self::MIN)..=
+    /// [`MAX`](Self::MAX) where it lies outside.
+    pub const fn from_millis(millis: i64) -> Self {
+        if millis > Self::MAX.0 {
+            Self::MAX
+        } else if millis < Self::MIN.0 {
+            Self::MIN
+        } else {
+            Self(millis)
+        }
+    }
+
+    /// Milliseconds since 1970.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// The next millisecond.
+    pub(crate) const fn next(self) -> Self {
+        Self::from_millis(self.0 + 1)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<std::time::SystemTime> for Timestamp {
+    fn from(time: std::time::SystemTime) -> Self {
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self::from_millis(match time.duration_since(std::time::UNIX_EPOCH) {
+            Ok(since) => millis(since),
+            Err(error) => -millis(error.duration()),
+        })
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, millis) = (self.0.div_euclid(86_400_000), self.0.rem_euclid(86_400_000));
+        let (year, month, day) = civil_from_days(days);
+        if (0..=9999).contains(&year) {
+            write!(f, "{year:04}")?;
+        } else {
+            let sign = if year < 0 { '-' } else { '+' };
+            write!(f, "{sign}{:06}", year.unsigned_abs())?;
+        }
+        let (hour, minute) = (millis / 3_600_000, millis / 60_000 % 60);
+        let (second, milli) = (millis / 1_000 % 60, millis % 1_000);
+        write!(f, "-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    }
+}
+
+/// Year, month and day of the `days`-th day after 1970-01-01 in the proleptic Gregorian calendar.
+///
+/// Counts eras of 400 years from 1 March of year 0, so that the leap day is the last of its year.
+const fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + (month <= 2) as i64;
+    (year, month, day)
+}
+
+/// Both clocks, read at the same moment by the caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// The monotonic clock: ages, heartbeats, deadlines.
+    pub instant: Instant,
+    /// The wall clock: time IDs.
+    pub wall: Timestamp,
+}
+
+impl Now {
+    /// Both clocks from their milliseconds.
+    pub const fn from_millis(instant: u64, wall: i64) -> Self {
+        Self { instant: Instant::from_millis(instant), wall: Timestamp::from_millis(wall) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString as _;
+
+    #[test]
+    fn dates_are_written_as_ecma_262_writes_them() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (-62_167_219_200_000, "0000-01-01T00:00:00.000Z"),
+            (-62_167_219_200_001, "-000001-12-31T23:59:59.999Z"),
+            (i64::MAX, "+275760-09-13T00:00:00.000Z"),
+            (i64::MIN, "-271821-04-20T00:00:00.000Z"),
+        ] {
+            assert_eq!(Timestamp::from_millis(millis).to_string(), text);
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "std")]
+    fn the_clock_of_the_system_may_show_any_year() {
+        let millis = |time| Timestamp::from(time).as_millis();
+        let (epoch, second) = (std::time::UNIX_EPOCH, Duration::from_millis(1_000));
+        assert_eq!(millis(epoch + second), 1_000);
+        assert_eq!(millis(epoch - second), -1_000);
+        assert_eq!(Timestamp::from(epoch + second * (1 << 31) * 1_000_000), Timestamp::MAX);
+    }
+
+    #[test]
+    fn a_deadline_is_never_early() {
+        let start = Instant::from_millis(5);
+        assert_eq!(start.saturating_add(Duration::from_micros(1_001)).as_millis(), 7);
+        assert_eq!(start.saturating_add(Duration::MAX).as_millis(), u64::MAX);
+    }
+}

@@ -1,0 +1,308 @@
+//! A blocking HTTP/1.1 client that hides nothing: it writes the bytes it is given, and shows the
+//! bytes that come. Every wait has an end.
+
+// Each test crate that includes this file uses a part of it.
+#![allow(dead_code)]
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+
+/// Far more than anything here takes; only a failing test waits for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The bytes of a request.
+#[derive(Clone)]
+pub(crate) struct Request {
+    method: String,
+    line: String,
+    host: String,
+    head: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    pub(crate) fn new(method: &str, target: &str) -> Self {
+        let line = format!("{method} {target} HTTP/1.1\r\n");
+        let (head, body) = (Vec::new(), Vec::new());
+        Self { method: method.into(), line, host: "hub.example".into(), head, body }
+    }
+
+    /// To the same server by another name.
+    #[must_use]
+    pub(crate) fn host(mut self, host: &str) -> Self {
+        self.host = host.into();
+        self
+    }
+
+    pub(crate) fn get(target: &str) -> Self {
+        Self::new("GET", target)
+    }
+
+    /// With `Content-Length`.
+    pub(crate) fn post(target: &str, body: impl AsRef<[u8]>) -> Self {
+        let body = body.as_ref();
+        let mut request =
+            Self::new("POST", target).header("Content-Length", body.len().to_string());
+        request.body = body.to_vec();
+        request
+    }
+
+    #[must_use]
+    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.head.extend_from_slice(name.as_bytes());
+        self.head.extend_from_slice(b": ");
+        self.head.extend_from_slice(value.as_ref());
+        self.head.extend_from_slice(b"\r\n");
+        self
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let begin = format!("{}Host: {}\r\n", self.line, self.host);
+        [begin.as_bytes(), &self.head, b"\r\n", &self.body].concat()
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.line, String::from_utf8_lossy(&self.head))
+    }
+}
+
+/// Status line and headers of an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) version: String,
+    pub(crate) status: u16,
+    /// Names in lower case, in the order they came.
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Head {
+    fn parse(text: &str) -> Self {
+        let mut lines = text.split("\r\n");
+        let status_line = lines.next().expect("split gives one part at least");
+        let mut parts = status_line.splitn(3, ' ');
+        let version = parts.next().unwrap_or_default().to_owned();
+        let status = parts.next().and_then(|status| status.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no status line: {status_line:?}"));
+        let headers = lines
+            .map(|line| line.split_once(':').unwrap_or_else(|| panic!("no header: {line:?}")))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        Self { version, status, headers }
+    }
+
+    /// The only value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|header| header.0 == name);
+        let value = values.next()?.1.as_str();
+        assert!(values.next().is_none(), "`{name}` comes once: {self:?}");
+        Some(value)
+    }
+
+    /// All headers but those of the message's framing and the date, sorted.
+    pub(crate) fn meaning(&self) -> Vec<(&str, &str)> {
+        let framing = ["content-length", "date", "transfer-encoding"];
+        let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
+        let mut headers: Vec<_> = headers.filter(|(name, _)| !framing.contains(name)).collect();
+        headers.sort_unstable();
+        headers
+    }
+}
+
+/// A whole answer.
+#[derive(Clone)]
+pub(crate) struct Response {
+    pub(crate) head: Head,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Response {
+    pub(crate) fn status(&self) -> u16 {
+        self.head.status
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.header(name)
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        core::str::from_utf8(&self.body).expect("an answer in UTF-8")
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} with {:?}", self.head, String::from_utf8_lossy(&self.body))
+    }
+}
+
+/// A connection and what has come on it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: TcpStream,
+    received: Vec<u8>,
+    /// Bytes of `received` that have been taken.
+    taken: usize,
+}
+
+impl Connection {
+    pub(crate) fn open(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect_timeout(&address, PATIENCE).expect("a connection");
+        socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        socket.set_write_timeout(Some(PATIENCE)).expect("not zero");
+        socket.set_nodelay(true).expect("a connection");
+        Self { socket, received: Vec::new(), taken: 0 }
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes).expect("the server takes what it is sent");
+    }
+
+    /// Sends what the server may not want to read.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.socket.write_all(bytes.as_ref())
+    }
+
+    /// How long to wait for a server that does not read.
+    pub(crate) fn set_write_timeout(&self, timeout: Duration) {
+        self.socket.set_write_timeout(Some(timeout)).expect("not zero");
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) fn finish_sending(&self) {
+        // The server may have closed the connection already.
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    pub(crate) fn exchange(&mut self, request: &Request) -> Response {
+        self.send(request.bytes());
+        self.response(&request.method)
+    }
+
+    /// The next answer, to a request with this method.
+    pub(crate) fn response(&mut self, method: &str) -> Response {
+        self.try_response(method).expect("an answer")
+    }
+
+    /// The next answer; `None` where the connection ends before its first byte.
+    pub(crate) fn try_response(&mut self, method: &str) -> Option<Response> {
+        let head = self.head()?;
+        let body = match Framing::of(&head, method) {
+            Framing::Length(len) => self.take_exactly(len),
+            Framing::Chunked => {
+                let mut body = Vec::new();
+                while let Some(chunk) = self.chunk() {
+                    body.extend_from_slice(&chunk);
+                }
+                body
+            }
+            Framing::UntilClose => self.rest(),
+        };
+        Some(Response { head, body })
+    }
+
+    /// The next head; `None` where the connection ends before its first byte.
+    pub(crate) fn head(&mut self) -> Option<Head> {
+        let end = loop {
+            let end = self.unread().windows(4).position(|bytes| bytes == b"\r\n\r\n");
+            match end {
+                Some(end) => break end,
+                None if self.receive() => {}
+                None if self.unread().is_empty() => return None,
+                None => panic!("a head breaks off: {:?}", String::from_utf8_lossy(self.unread())),
+            }
+        };
+        let text = self.take_exactly(end + 4);
+        let text = core::str::from_utf8(&text[..end]).expect("a head in UTF-8");
+        Some(Head::parse(text))
+    }
+
+    /// The data of the next chunk; `None` at the end of the body.
+    pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
+        let line_end = loop {
+            match self.unread().iter().position(|byte| *byte == b'\n') {
+                Some(end) => break end + 1,
+                None => assert!(self.receive(), "a chunked body breaks off"),
+            }
+        };
+        let line = self.take_exactly(line_end);
+        let size = core::str::from_utf8(&line)
+            .ok()
+            .and_then(|line| usize::from_str_radix(line.strip_suffix("\r\n")?, 16).ok());
+        let size = size.unwrap_or_else(|| panic!("no chunk: {:?}", String::from_utf8_lossy(&line)));
+        let data = self.take_exactly(size);
+        assert_eq!(self.take_exactly(2), b"\r\n", "the end of a chunk");
+        (size > 0).then_some(data)
+    }
+
+    /// The next `len` bytes.
+    pub(crate) fn take_exactly(&mut self, len: usize) -> Vec<u8> {
+        while self.unread().len() < len {
+            let unread = self.unread();
+            let start = String::from_utf8_lossy(&unread[..unread.len().min(200)]).into_owned();
+            assert!(self.receive(), "{len} bytes, but the connection ends with {start:?}");
+        }
+        let bytes = self.unread()[..len].to_vec();
+        self.taken += len;
+        bytes
+    }
+
+    /// All bytes up to the end of the connection.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        while self.receive() {}
+        let len = self.unread().len();
+        self.take_exactly(len)
+    }
+
+    /// Whether the connection ends without another byte. A reset is an end, too.
+    pub(crate) fn ends(&mut self) -> bool {
+        self.unread().is_empty() && !self.receive()
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.received[self.taken..]
+    }
+
+    /// Waits for more bytes; false at the end of the connection.
+    fn receive(&mut self) -> bool {
+        if self.taken > self.received.len() / 2 {
+            self.received.drain(..self.taken);
+            self.taken = 0;
+        }
+        let mut piece = [0; 64 << 10];
+        loop {
+            match self.socket.read(&mut piece) {
+                Ok(len) => {
+                    self.received.extend_from_slice(&piece[..len]);
+                    return len > 0;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return false,
+                Err(error) => panic!("nothing came within {PATIENCE:?}: {error}"),
+            }
+        }
+    }
+}
+
+/// How the end of a body is told (RFC 9112, 6.3).
+enum Framing {
+    Length(usize),
+    Chunked,
+    UntilClose,
+}
+
+impl Framing {
+    fn of(head: &Head, method: &str) -> Self {
+        let length = || head.header("content-length").map(|len| len.parse().expect("a length"));
+        match head.status {
+            100..200 | 204 | 304 => Self::Length(0),
+            _ if method == "HEAD" => Self::Length(0),
+            _ if head.header("transfer-encoding") == Some("chunked") => Self::Chunked,
+            _ => length().map_or(Self::UntilClose, Self::Length),
+        }
+    }
+}

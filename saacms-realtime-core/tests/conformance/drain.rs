@@ -1,0 +1,92 @@
+//! The end: open streams get what they have not had and a time to come back, new ones are refused.
+
+use core::time::Duration;
+
+use saacms_realtime_core::hub::HubConfig;
+
+use super::client::Request;
+use super::stream::Stream;
+use super::world::{KEEPALIVE, PUBLISH, World, changed, expect_problem, frame, path, quiet};
+use super::{Start, scenarios};
+
+scenarios![
+    each_stream_is_told_when_to_come_back_and_ends,
+    a_stream_gets_what_it_has_not_had_before_it_ends,
+    a_drained_server_takes_no_new_streams,
+    a_drained_server_still_publishes,
+    streams_of_quiet_records_end_too,
+];
+
+/// The time to come back, in milliseconds, and then the end of the stream.
+fn expect_retry(stream: &mut Stream) -> u64 {
+    let block = stream.block();
+    let millis = block.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix("\n\n"));
+    let millis = millis.and_then(|millis| millis.parse().ok());
+    stream.expect_end();
+    millis.unwrap_or_else(|| panic!("a time to come back, not {block:?}"))
+}
+
+fn each_stream_is_told_when_to_come_back_and_ends(start: Start) {
+    let config = HubConfig { drain_retry: Duration::from_millis(500), ..quiet() };
+    let world = World::configured(start, config);
+    let mut streams: Vec<_> =
+        (0..20).map(|number| world.subscribe(&(number % 3).to_string())).collect();
+    world.drain();
+    let mut times: Vec<_> = streams.iter_mut().map(expect_retry).collect();
+    assert!(times.iter().all(|millis| (500..=2_000).contains(millis)), "{times:?}");
+    times.sort_unstable();
+    times.dedup();
+    assert!(times.len() > 10, "not all come back at once: {times:?}");
+    world.wait_until("nobody is left", |stats| stats.subscribers == 0);
+}
+
+fn a_stream_gets_what_it_has_not_had_before_it_ends(start: Start) {
+    let world = World::configured(start, HubConfig { max_lag_bytes: 1 << 30, ..quiet() });
+    let mut streams = [world.subscribe("1"), world.subscribe("1")];
+    let record = format!("\"{}\"", "x".repeat(256 << 10));
+    for number in 0..60 {
+        world.publish_event(&changed("1", &format!("v{number}"), &record));
+    }
+    let last = world.publish("1", "last");
+    // Nobody has read anything yet, and the sockets do not take that much.
+    world.drain();
+    for stream in &mut streams {
+        (0..60).for_each(|number| stream.expect(frame(&format!("v{number}"), &record)));
+        stream.expect(&last);
+        let millis = expect_retry(stream);
+        assert!((1_000..=4_000).contains(&millis), "{millis}");
+    }
+}
+
+fn a_drained_server_takes_no_new_streams(start: Start) {
+    let world = World::start(start);
+    let mut stream = world.subscribe("1");
+    let mut before = world.connect();
+    assert_eq!(before.exchange(&Request::post(PUBLISH, "nope")).status(), 400);
+    world.drain();
+    let request = Request::get(&path("1")).header("Last-Event-ID", "v1");
+    for answer in [world.ask(&request), before.exchange(&request)] {
+        expect_problem(&answer, 503, "draining", "shutting down");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    expect_retry(&mut stream);
+}
+
+fn a_drained_server_still_publishes(start: Start) {
+    let world = World::start(start);
+    world.drain();
+    world.publish("1", "v1");
+    assert_eq!(world.stats().published, 1);
+}
+
+fn streams_of_quiet_records_end_too(start: Start) {
+    let world = World::start(start);
+    let mut greeted = world.subscribe("1");
+    // One that has not even read its greeting.
+    let mut unread = world.open(&Request::get(&path("2")));
+    world.drain();
+    world.drain();
+    expect_retry(&mut greeted);
+    unread.expect(KEEPALIVE);
+    expect_retry(&mut unread);
+}

@@ -1,0 +1,142 @@
+//! Limits of the hub, as clients meet them, and that nobody stays registered who is gone.
+
+use saacms_realtime_core::hub::HubConfig;
+
+use super::client::{Connection, Request};
+use super::stream::Stream;
+use super::world::{KEEPALIVE, PUBLISH, World, changed, expect_problem, frame, path, quiet};
+use super::{Start, scenarios};
+
+scenarios![
+    one_subscriber_too_many_is_asked_to_come_again,
+    one_subscriber_too_many_of_a_record_is_asked_to_come_again,
+    one_record_too_many_is_asked_to_come_again,
+    records_that_nobody_watches_make_room_for_others,
+    a_client_that_leaves_is_forgotten,
+    a_client_that_leaves_without_reading_is_forgotten,
+    a_client_that_ends_its_connection_abruptly_is_forgotten,
+    a_refused_client_is_not_counted,
+];
+
+#[track_caller]
+fn expect_refusal(world: &World, request: &Request, status: u16, kind: &str, detail: &str) {
+    let answer = world.ask(request);
+    expect_problem(&answer, status, kind, detail);
+    assert_eq!(answer.header("retry-after"), Some("10"));
+}
+
+/// The place of `gone` must be free for somebody else.
+fn expect_place_of(gone: Stream, world: &World, id: &str) {
+    let before = world.stats().subscribers;
+    drop(gone);
+    world.wait_until("the client has left", |stats| stats.subscribers < before);
+    world.subscribe(id);
+}
+
+fn one_subscriber_too_many_is_asked_to_come_again(start: Start) {
+    let world = World::configured(start, HubConfig { max_subscribers: 3, ..quiet() });
+    let mut streams = ["1", "1", "2"].map(|id| world.subscribe(id));
+    let (kind, detail) = ("too-many-subscribers", "3 subscribers");
+    expect_refusal(&world, &Request::get(&path("1")), 503, kind, detail);
+    expect_refusal(&world, &Request::get(&path("3")), 503, kind, detail);
+    assert_eq!((world.stats().subscribers, world.stats().topics), (3, 2));
+    // Publishing and the others go on.
+    let live = world.publish("1", "v1");
+    streams[..2].iter_mut().for_each(|stream| stream.expect(&live));
+    let [first, ..] = streams;
+    expect_place_of(first, &world, "3");
+}
+
+fn one_subscriber_too_many_of_a_record_is_asked_to_come_again(start: Start) {
+    let world = World::configured(start, HubConfig { max_subscribers_per_topic: 2, ..quiet() });
+    let [first, _second] = [world.subscribe("1"), world.subscribe("1")];
+    let kind = "too-many-subscribers-of-topic";
+    expect_refusal(&world, &Request::get(&path("1")), 429, kind, "2 subscribers");
+    world.subscribe("2");
+    expect_place_of(first, &world, "1");
+}
+
+fn one_record_too_many_is_asked_to_come_again(start: Start) {
+    let world = World::configured(start, HubConfig { max_topics: 2, ..quiet() });
+    let [first, mut second] = [world.subscribe("1"), world.subscribe("2")];
+    let (kind, detail) = ("too-many-topics", "2 records");
+    expect_refusal(&world, &Request::get(&path("3")), 503, kind, detail);
+    let event = changed("3", "v1", "1");
+    expect_refusal(&world, &Request::post(PUBLISH, &event), 503, kind, detail);
+    assert_eq!((world.stats().published, world.stats().topics), (0, 2));
+
+    // In NDJSON the refusal is of one line.
+    let body = [changed("2", "v1", "1"), event, changed("2", "v2", "1")].join("\n");
+    let request = Request::post(PUBLISH, body).header("Content-Type", "application/x-ndjson");
+    let answer = world.ask(&request);
+    let results: Vec<_> = answer.text().lines().collect();
+    assert_eq!((results.len(), results[0], results[2]), (3, r#"{"status":204}"#, results[0]));
+    assert!(results[1].contains(r#""status":503"#), "{}", results[1]);
+    second.expect([frame("v1", "1"), frame("v2", "1")].concat());
+
+    drop(first);
+    world.wait_until("its record is forgotten", |stats| stats.topics == 1);
+    world.subscribe("3");
+}
+
+fn records_that_nobody_watches_make_room_for_others(start: Start) {
+    let world = World::configured(start, HubConfig { max_topics: 8, ..quiet() });
+    let mut stream = world.subscribe("watched");
+    let first = world.publish("watched", "v1");
+    for number in 0..100 {
+        world.publish(&number.to_string(), "v1");
+        assert!(world.stats().topics <= 8);
+    }
+    stream.expect([first, world.publish("watched", "v2")].concat());
+    world.resume("watched", "v1").expect(frame("v2", "1"));
+    world.resume("99", "v1").expect(world.publish("99", "v2"));
+}
+
+fn a_client_that_leaves_is_forgotten(start: Start) {
+    let world = World::start(start);
+    let streams: Vec<_> =
+        (0..20).map(|number| world.subscribe(&(number % 4).to_string())).collect();
+    assert_eq!((world.stats().subscribers, world.stats().topics), (20, 4));
+    drop(streams);
+    world.wait_until("all are forgotten", |stats| (stats.subscribers, stats.topics) == (0, 0));
+    assert_eq!(world.stats().history_bytes, 0);
+}
+
+fn a_client_that_leaves_without_reading_is_forgotten(start: Start) {
+    let world = World::start(start);
+    for _ in 0..20 {
+        world.connect().send(Request::get(&path("1")).bytes());
+    }
+    // Whether one was registered before it left is a race; that none stays is not.
+    let mut stream = world.subscribe("1");
+    world.wait_until("only one is left", |stats| stats.subscribers == 1);
+    stream.expect(world.publish("1", "v1"));
+}
+
+fn a_client_that_ends_its_connection_abruptly_is_forgotten(start: Start) {
+    let world = World::start(start);
+    let mut connection = world.connect();
+    connection.send(Request::get(&path("1")).bytes());
+    assert_eq!(connection.head().map(|head| head.status), Some(200));
+    world.publish("1", "v1");
+    world.wait_until("it was published", |stats| stats.published == 1);
+    // What was not read when a socket is closed makes the close a reset.
+    drop(connection);
+    world.wait_until("it is forgotten", |stats| stats.subscribers == 0);
+    world.resume("1", "v1").expect(world.publish("1", "v2"));
+}
+
+fn a_refused_client_is_not_counted(start: Start) {
+    let world = World::configured(start, HubConfig { max_subscribers_per_topic: 1, ..quiet() });
+    let _watching = world.subscribe("1");
+    for _ in 0..10 {
+        assert_eq!(world.ask(&Request::get(&path("1"))).status(), 429);
+        let refused = Request::get(&path("2")).header("Accept", "text/html");
+        assert_eq!(world.ask(&refused).status(), 406);
+        assert_eq!(world.ask(&Request::new("HEAD", &path("1"))).status(), 200);
+    }
+    assert_eq!((world.stats().subscribers, world.stats().topics), (1, 1));
+    let mut connection = Connection::open(world.running.address);
+    assert_eq!(connection.exchange(&Request::get(&path("1"))).status(), 429);
+    Stream::over(connection, &Request::get(&path("2"))).expect(KEEPALIVE);
+}

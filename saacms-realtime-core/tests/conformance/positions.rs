@@ -1,0 +1,142 @@
+//! Event IDs that are positions: resume is exact, and an ID of another life is told from a lost one.
+
+use saacms_realtime_core::hub::{EventIds, HubConfig};
+
+use super::client::Request;
+use super::stream::Stream;
+use super::world::{KEEPALIVE, PUBLISH, World, changed, frame, id_of, path, quiet, resync};
+use super::{Start, scenarios};
+
+scenarios![
+    the_greeting_says_where_a_client_begins,
+    events_are_called_by_their_position_whatever_their_etag,
+    a_client_that_saw_nothing_yet_resumes_from_its_greeting,
+    every_position_is_answered_with_exactly_what_came_after_it,
+    a_position_of_another_server_is_answered_with_restarted,
+    a_position_of_a_forgotten_history_is_answered_with_restarted,
+    what_is_no_position_of_this_history_is_a_miss,
+];
+
+fn positions() -> HubConfig {
+    HubConfig { event_ids: EventIds::Position, ..quiet() }
+}
+
+/// A stream of `posts/1` whose client names no ID, and the position in its greeting.
+fn subscribe(world: &World) -> (Stream, String) {
+    let mut stream = world.open(&Request::get(&path("1")));
+    stream.expect(KEEPALIVE);
+    let block = stream.block();
+    let position = id_of(&block).to_owned();
+    assert_eq!(block, format!("id: {position}\n\n"), "an ID and nothing to dispatch");
+    (stream, position)
+}
+
+/// Epoch and sequence of a position, which is written so that a cross-origin request with it needs
+/// no preflight.
+fn parts(position: &str) -> (&str, u64) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._~-".contains(c);
+    assert!(position.len() <= 128 && position.chars().all(plain), "{position:?}");
+    let (epoch, sequence) = position.split_once('.').expect("two parts");
+    (epoch, sequence.parse().expect("a number"))
+}
+
+fn the_greeting_says_where_a_client_begins(start: Start) {
+    let world = World::configured(start, positions());
+    let (_, position) = subscribe(&world);
+    assert_eq!(parts(&position).1, 0);
+    world.publish_event(&changed("1", "v1", "1"));
+    world.publish_event(&changed("1", "v2", "1"));
+    let (_, later) = subscribe(&world);
+    assert_eq!(parts(&later), (parts(&position).0, 2));
+    // Whoever names an ID has a place already.
+    let mut resumed = world.resume("1", &later);
+    world.publish_event(&changed("1", "v3", "1"));
+    resumed.expect(frame(&format!("{}.3", parts(&position).0), "1"));
+}
+
+fn events_are_called_by_their_position_whatever_their_etag(start: Start) {
+    let world = World::configured(start, positions());
+    let (mut stream, position) = subscribe(&world);
+    let epoch = parts(&position).0;
+    world.publish_event(&changed("1", "v1", "1"));
+    world.publish_event(r#"{"type":"snapshot","slug":"posts","id":"1","record":2}"#);
+    world.publish_event(r#"{"type":"deleted","slug":"posts","id":"1"}"#);
+    stream.expect(format!("event: changed\nid: {epoch}.1\ndata: 1\n\n"));
+    stream.expect(format!("event: snapshot\nid: {epoch}.2\ndata: 2\n\n"));
+    stream.expect(format!("event: deleted\nid: {epoch}.3\ndata: {{\"id\":\"1\"}}\n\n"));
+    let answer = world.ask(&Request::post(PUBLISH, changed("1", "a\nb", "1")));
+    assert_eq!(answer.status(), 400, "a bad ETag is refused, needed or not");
+}
+
+fn a_client_that_saw_nothing_yet_resumes_from_its_greeting(start: Start) {
+    let world = World::configured(start, positions());
+    let (stream, position) = subscribe(&world);
+    drop(stream);
+    world.publish_event(&changed("1", "v1", "1"));
+    let mut resumed = world.resume("1", &position);
+    resumed.expect(frame(&format!("{}.1", parts(&position).0), "1"));
+    assert_eq!(world.stats().resyncs, 0);
+}
+
+fn every_position_is_answered_with_exactly_what_came_after_it(start: Start) {
+    let world = World::configured(start, HubConfig { max_events: 5, ..positions() });
+    let (mut stream, position) = subscribe(&world);
+    let epoch = parts(&position).0;
+    // Equal ETags and equal records: only the positions differ.
+    (1..=9).for_each(|_| world.publish_event(&changed("1", "same", "1")));
+    let frames: Vec<_> = (1..=9).map(|number| frame(&format!("{epoch}.{number}"), "1")).collect();
+    stream.expect(frames.concat());
+    for sequence in 0..=9_usize {
+        let mut resumed = world.resume("1", format!("{epoch}.{sequence}"));
+        match sequence {
+            ..4 => resumed.expect(resync(&format!("{epoch}.9"), "buffer-miss")),
+            4.. => resumed.expect(frames[sequence..].concat()),
+        }
+    }
+    let by_query = format!("{}?lastEventId={epoch}.8", path("1"));
+    world.open(&Request::get(&by_query)).expect([KEEPALIVE, &frames[8]].concat());
+}
+
+fn a_position_of_another_server_is_answered_with_restarted(start: Start) {
+    let before = World::configured(start, positions());
+    let (_, old) = subscribe(&before);
+    drop(before);
+    let world = World::configured(start, positions());
+    let mut stream = world.resume("1", &old);
+    let block = stream.block();
+    let new = id_of(&block).to_owned();
+    assert_eq!(block, resync(&new, "restarted"));
+    assert!(parts(&new).0 != parts(&old).0 && parts(&new).1 == 0, "{old} and {new}");
+    world.publish_event(&changed("1", "v1", "1"));
+    let live = frame(&format!("{}.1", parts(&new).0), "1");
+    stream.expect(&live);
+    world.resume("1", &new).expect(&live);
+}
+
+fn a_position_of_a_forgotten_history_is_answered_with_restarted(start: Start) {
+    let world = World::configured(start, HubConfig { max_topics: 1, ..positions() });
+    let (stream, _) = subscribe(&world);
+    world.publish_event(&changed("1", "v1", "1"));
+    world.publish_event(&changed("1", "v2", "1"));
+    let (second, old) = subscribe(&world);
+    drop((stream, second));
+    world.wait_until("nobody is subscribed", |stats| stats.subscribers == 0);
+    // There is room for one record: this one is forgotten for the other.
+    world.publish_event(&changed("2", "v1", "1"));
+    let mut resumed = world.resume("1", &old);
+    let block = resumed.block();
+    assert_eq!(block, resync(id_of(&block), "restarted"));
+    assert_ne!(parts(id_of(&block)).0, parts(&old).0, "another life, another epoch");
+}
+
+fn what_is_no_position_of_this_history_is_a_miss(start: Start) {
+    let world = World::configured(start, positions());
+    let (_, position) = subscribe(&world);
+    world.publish_event(&changed("1", "v1", "1"));
+    let epoch = parts(&position).0;
+    let future = format!("{epoch}.2");
+    let far = format!("{epoch}.{}", u64::MAX);
+    for id in ["", "v1", "1", ".", &future, &far, &format!("{epoch}.-1"), &format!("{epoch}.x")] {
+        world.resume("1", id).expect(resync(&format!("{epoch}.1"), "buffer-miss"));
+    }
+}

@@ -1,0 +1,177 @@
+//! The bytes of a stream while nobody reconnects: greeting, live frames, IDs.
+
+use saacms_realtime_core::time::Timestamp;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::client::Request;
+use super::world::{KEEPALIVE, PUBLISH, World, changed, frame, id_of, path, resync};
+use super::{Start, scenarios};
+
+scenarios![
+    a_stream_begins_with_a_keepalive_and_goes_on_live,
+    the_record_goes_out_as_it_was_written_less_the_whitespace_between_tokens,
+    a_deleted_record_is_told_with_its_id_alone,
+    an_event_without_an_etag_is_called_by_its_time,
+    no_two_events_are_called_by_the_same_time,
+    an_event_reaches_the_subscribers_of_its_record_and_no_others,
+    all_subscribers_get_the_same_bytes,
+    a_large_event_arrives_whole,
+    a_source_that_lost_data_has_everybody_refetch,
+];
+
+fn a_stream_begins_with_a_keepalive_and_goes_on_live(start: Start) {
+    let world = World::start(start);
+    world.publish("1", "before");
+    let mut stream = world.open(&Request::get(&path("1")));
+    stream.expect(KEEPALIVE);
+    for (event_type, etag) in [("snapshot", "v1"), ("changed", "W/\"v 2\""), ("changed", "\"\"")] {
+        let etag_json = serde_json::to_string(etag).expect("a string");
+        world.publish_event(&format!(
+            r#"{{"type":"{event_type}","slug":"posts","id":"1","record":null,"etag":{etag_json}}}"#
+        ));
+        stream.expect(format!("event: {event_type}\nid: {etag}\ndata: null\n\n"));
+    }
+}
+
+fn the_record_goes_out_as_it_was_written_less_the_whitespace_between_tokens(start: Start) {
+    let world = World::start(start);
+    let mut stream = world.subscribe("1");
+    for (record, data) in [
+        (r#"{"b":1.0,"a":-0,"a":"é\u00e9\/"}"#, r#"{"b":1.0,"a":-0,"a":"é\u00e9\/"}"#),
+        ("\r\n\t[ 1E5 , 9007199254740993 ]\n", "[1E5,9007199254740993]"),
+        ("{ \"a b\" : \" c \\n d \" }", "{\"a b\":\" c \\n d \"}"),
+        ("\"\u{2028}\u{85}\u{a0}\u{7f}𝄞\"", "\"\u{2028}\u{85}\u{a0}\u{7f}𝄞\""),
+        ("1e400", "1e400"),
+        (r#""\ud800""#, r#""\ud800""#),
+    ] {
+        world.publish_event(&changed("1", "v", record));
+        stream.expect(frame("v", data));
+    }
+}
+
+fn a_deleted_record_is_told_with_its_id_alone(start: Start) {
+    let world = World::start(start);
+    let id = "a/b:c \" \\ é#?%";
+    let mut stream = world.open(&Request::get(
+        "/api/saacms/v1/posts/a%2Fb:c%20%22%20%5C%20%C3%A9%23%3F%25/subscribe",
+    ));
+    stream.expect(KEEPALIVE);
+    let id = serde_json::to_string(id).expect("a string");
+    // An ETag and a record of something that is gone mean nothing, whatever they are.
+    for rest in ["", r#","record":{"title":"x"},"etag":"v9""#, r#","etag":5"#] {
+        world.publish_event(&format!(r#"{{"type":"deleted","slug":"posts","id":{id}{rest}}}"#));
+        let block = stream.block();
+        expect_time(id_of(&block));
+        let expected = format!("event: deleted\nid: {}\ndata: {{\"id\":{id}}}\n\n", id_of(&block));
+        assert_eq!(block, expected);
+    }
+}
+
+fn an_event_without_an_etag_is_called_by_its_time(start: Start) {
+    let world = World::start(start);
+    let mut stream = world.subscribe("1");
+    for etag in ["", r#","etag":null"#, r#","etag":"""#] {
+        let before = now();
+        world.publish_event(&format!(
+            r#"{{"type":"changed","slug":"posts","id":"1","record":1{etag}}}"#
+        ));
+        // The next free millisecond may be taken three times over.
+        let after = Timestamp::from_millis(now().as_millis() + 3);
+        let block = stream.block();
+        let id = id_of(&block);
+        assert_eq!(block, frame(id, "1"));
+        expect_time(id);
+        let (before, after) = (before.to_string(), after.to_string());
+        assert!(*before <= *id && *id <= *after, "{before} <= {id} <= {after}");
+    }
+}
+
+fn no_two_events_are_called_by_the_same_time(start: Start) {
+    let world = World::start(start);
+    let mut stream = world.subscribe("1");
+    let line = "{\"type\":\"deleted\",\"slug\":\"posts\",\"id\":\"1\"}\n";
+    let request = Request::post(PUBLISH, line.repeat(50));
+    let answer = world.ask(&request.header("Content-Type", "application/x-ndjson"));
+    assert_eq!(answer.text(), "{\"status\":204}\n".repeat(50));
+    let ids: Vec<_> = (0..50).map(|_| id_of(&stream.block()).to_owned()).collect();
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+}
+
+fn an_event_reaches_the_subscribers_of_its_record_and_no_others(start: Start) {
+    let world = World::start(start);
+    let keys = [("posts", "1"), ("posts", "2"), ("pages", "1"), ("posts", "1:2"), ("Posts", "1")];
+    let mut streams: Vec<_> = keys
+        .iter()
+        .map(|(slug, id)| {
+            let mut stream =
+                world.open(&Request::get(&format!("/api/saacms/v1/{slug}/{id}/subscribe")));
+            stream.expect(KEEPALIVE);
+            stream
+        })
+        .collect();
+    for (slug, id) in keys {
+        world.publish_event(&format!(
+            r#"{{"type":"changed","slug":"{slug}","id":"{id}","record":"{slug} {id}","etag":"v"}}"#
+        ));
+    }
+    for ((slug, id), stream) in keys.iter().zip(&mut streams) {
+        // All were published, so one that went astray would stand here.
+        stream.expect(frame("v", &format!("\"{slug} {id}\"")));
+    }
+    world.publish_event(&changed("1", "end", "1"));
+    streams[0].expect(frame("end", "1"));
+}
+
+fn all_subscribers_get_the_same_bytes(start: Start) {
+    let world = World::start(start);
+    let mut streams: Vec<_> = (0..20).map(|_| world.subscribe("1")).collect();
+    let frames: Vec<_> = (0..20).map(|number| world.publish("1", &format!("v{number}"))).collect();
+    for stream in &mut streams {
+        stream.expect(frames.concat());
+    }
+    assert_eq!((world.stats().subscribers, world.stats().topics), (20, 1));
+    assert_eq!((world.stats().published, world.stats().resyncs), (20, 0));
+}
+
+fn a_large_event_arrives_whole(start: Start) {
+    let world = World::start(start);
+    let mut streams = [world.subscribe("1"), world.subscribe("1")];
+    let record = format!("\"{}\"", "é".repeat(450_000));
+    world.publish_event(&changed("1", "large", &record));
+    let small = world.publish("1", "small");
+    for stream in &mut streams {
+        stream.expect(frame("large", &record));
+        stream.expect(&small);
+    }
+}
+
+fn a_source_that_lost_data_has_everybody_refetch(start: Start) {
+    use saacms_realtime_core::name::ResourceKey;
+    let world = World::start(start);
+    let mut streams = [world.subscribe("1"), world.subscribe("1")];
+    let mut other = world.subscribe("2");
+    let first = world.publish("1", "v1");
+    streams.iter_mut().for_each(|stream| stream.expect(&first));
+    world.running.hub.source_lost(&ResourceKey::new("posts", "1").expect("a key"));
+    // Its history is gone, so the ID is a time.
+    let told = streams.each_mut().map(|stream| stream.block());
+    for block in &told {
+        expect_time(id_of(block));
+        assert_eq!(*block, resync(id_of(block), "source-lost"));
+    }
+    let [live, elsewhere] = [world.publish("1", "v2"), world.publish("2", "v1")];
+    streams.iter_mut().for_each(|stream| stream.expect(&live));
+    other.expect(elsewhere);
+    world.resume("1", id_of(&told[0])).expect(&live);
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    Timestamp::from_millis(i64::try_from(since.as_millis()).expect("a few centuries"))
+}
+
+/// `YYYY-MM-DDTHH:MM:SS.sssZ`.
+pub(super) fn expect_time(id: &str) {
+    let shape: String = id.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert_eq!(shape, "0000-00-00T00:00:00.000Z", "{id:?} is a time");
+}

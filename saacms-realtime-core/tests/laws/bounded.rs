@@ -1,0 +1,109 @@
+//! Law 3, numbers: topics and subscribers have limits, and a refusal leaves nothing behind.
+
+use core::time::Duration;
+
+use saacms_realtime_core::hub::{Hub, HubConfig, Refusal};
+
+use crate::support::{Client, Clock, changed, hub, key, publish, quiet_config};
+
+#[test]
+fn an_idle_topic_makes_room_for_a_new_one_the_oldest_first() {
+    let config = HubConfig { max_topics: 8, ..quiet_config() };
+    let (hub, mut clock) = (hub(config), Clock::new());
+    let _busy = Client::connect(&hub, &key("0"), None, clock.now());
+    for id in 0..8 {
+        publish(&hub, &key(&id.to_string()), [1, 2], clock.advance(1));
+    }
+    publish(&hub, &key("8"), [1, 2], clock.advance(1));
+    assert_eq!(hub.stats().topics, 8);
+    let forgotten = |id: &str| {
+        Client::join(&hub, &key(id), Some("v1"), clock.now()).1
+            == ["keepalive", "resync buffer-miss"]
+    };
+    // Each that is asked for and gone makes room for itself in turn: the youngest are asked first.
+    assert!(!forgotten("0"), "somebody reads it");
+    assert!((2..=8).rev().all(|id| !forgotten(&id.to_string())));
+    assert!(forgotten("1"));
+}
+
+#[test]
+fn where_all_topics_are_busy_a_new_one_is_refused_until_one_is_left() {
+    let config = HubConfig { max_topics: 3, ..quiet_config() };
+    let (hub, mut clock) = (hub(config), Clock::new());
+    let mut readers: Vec<_> = ["1", "2", "3"]
+        .into_iter()
+        .map(|id| Client::connect(&hub, &key(id), None, clock.now()))
+        .collect();
+    let refused = Err(Refusal::TooManyTopics { limit: 3 });
+    assert_eq!(hub.publish(changed(&key("4"), 1, None), clock.now()), refused);
+    assert_eq!(subscribe(&hub, "4", &clock), refused);
+    assert_eq!(subscribe(&hub, "3", &clock), Ok(()), "one that is there");
+    assert_eq!((hub.stats().topics, hub.stats().subscribers), (3, 3));
+    publish(&hub, &key("2"), [1], clock.now());
+    readers.remove(1);
+    clock.advance(1_000);
+    publish(&hub, &key("4"), [1], clock.now());
+    assert_eq!(hub.stats().topics, 3);
+}
+
+#[test]
+fn subscribers_are_refused_over_the_limit_and_taken_again_below_it() {
+    let config = HubConfig { max_subscribers: 3, ..quiet_config() };
+    let (hub, clock) = (hub(config), Clock::new());
+    let mut readers: Vec<_> = ["1", "1", "2"]
+        .into_iter()
+        .map(|id| Client::connect(&hub, &key(id), None, clock.now()))
+        .collect();
+    for _ in 0..10 {
+        let refused = Err(Refusal::TooManySubscribers { limit: 3 });
+        assert_eq!(subscribe(&hub, "3", &clock), refused);
+    }
+    assert_eq!((hub.stats().topics, hub.stats().subscribers), (2, 3), "no topic was made");
+    readers.pop();
+    assert_eq!(subscribe(&hub, "3", &clock), Ok(()));
+}
+
+#[test]
+fn subscribers_of_one_record_are_refused_over_its_limit() {
+    let config = HubConfig { max_subscribers_per_topic: 2, ..quiet_config() };
+    let (hub, clock) = (hub(config), Clock::new());
+    let mut readers: Vec<_> =
+        (0..2).map(|_| Client::connect(&hub, &key("1"), None, clock.now())).collect();
+    for _ in 0..10 {
+        let refused = Err(Refusal::TooManySubscribersOfTopic { limit: 2 });
+        assert_eq!(subscribe(&hub, "1", &clock), refused);
+    }
+    assert_eq!(hub.stats().subscribers, 2, "a refusal gives its place back");
+    assert_eq!(subscribe(&hub, "2", &clock), Ok(()));
+    readers.pop();
+    assert_eq!(subscribe(&hub, "1", &clock), Ok(()));
+}
+
+#[test]
+fn a_setting_out_of_its_range_is_refused_and_named() {
+    let default = HubConfig::default();
+    let nonsense = [
+        ("max_events", HubConfig { max_events: 1_000_001, ..default }),
+        ("max_age", HubConfig { max_age: Duration::MAX, ..default }),
+        ("max_lag", HubConfig { max_lag: 0, ..default }),
+        ("max_lag_bytes", HubConfig { max_lag_bytes: 0, ..default }),
+        ("max_topics", HubConfig { max_topics: 0, ..default }),
+        ("max_subscribers", HubConfig { max_subscribers: 0, ..default }),
+        ("max_subscribers_per_topic", HubConfig { max_subscribers_per_topic: 0, ..default }),
+        ("max_history_bytes", HubConfig { max_history_bytes: usize::MAX, ..default }),
+        ("heartbeat", HubConfig { heartbeat: Duration::from_millis(9), ..default }),
+        ("drain_retry", HubConfig { drain_retry: Duration::ZERO, ..default }),
+    ];
+    for (setting, config) in nonsense {
+        let error = Hub::new(config, 0).expect_err(setting);
+        assert_eq!(error.setting, setting);
+        assert!(error.to_string().starts_with(&format!("{setting} is ")), "{error}");
+    }
+    let odd_but_sensible =
+        HubConfig { max_events: 0, max_age: Duration::ZERO, heartbeat: Duration::ZERO, ..default };
+    assert!(Hub::new(odd_but_sensible, 0).is_ok());
+}
+
+fn subscribe(hub: &Hub, id: &str, clock: &Clock) -> Result<(), Refusal> {
+    Client::try_connect(hub, &key(id), None, clock.now()).map(drop)
+}

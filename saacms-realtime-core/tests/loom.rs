@@ -1,0 +1,152 @@
+//! Every order in which the threads of a hub can take its locks: no wake-up is lost, nobody waits
+//! for ever, nothing is left behind.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p saacms-realtime-core --release --test loom`
+
+#![cfg(loom)]
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker};
+
+use loom::future::block_on;
+use loom::thread;
+use saacms_realtime_core::event::Event;
+use saacms_realtime_core::hub::{Hub, HubConfig, Output, Subscription};
+use saacms_realtime_core::name::ResourceKey;
+use saacms_realtime_core::time::Now;
+
+/// Every order with at most this many switches that no lock forces.
+const PREEMPTIONS: usize = 3;
+
+fn model(scenario: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS);
+    builder.check(scenario);
+}
+
+#[test]
+fn a_reader_that_falls_asleep_hears_of_a_publish() {
+    model(|| {
+        let (hub, mut reader) = hub_with_reader();
+        let publisher = spawn(&hub, |hub| publish(hub, NOW));
+        assert!(next(&mut reader).is_some_and(|frames| frames.contains("deleted")));
+        publisher.join().expect("no panic");
+        leaves_nothing(hub, reader);
+    });
+}
+
+#[test]
+fn a_reader_that_falls_asleep_hears_of_a_drain() {
+    model(|| {
+        let (hub, mut reader) = hub_with_reader();
+        let drainer = spawn(&hub, Hub::drain);
+        assert!(next(&mut reader).is_some_and(|frames| frames.starts_with("retry: ")));
+        assert_eq!(next(&mut reader), None);
+        drainer.join().expect("no panic");
+        leaves_nothing(hub, reader);
+    });
+}
+
+#[test]
+fn a_reader_that_falls_asleep_hears_of_a_lost_source() {
+    model(|| {
+        let (hub, mut reader) = hub_with_reader();
+        let source = spawn(&hub, |hub| hub.source_lost(&key()));
+        assert!(next(&mut reader).is_some_and(|frames| frames.contains("source-lost")));
+        source.join().expect("no panic");
+        drop(reader);
+        assert_eq!(hub.stats().subscribers, 0);
+    });
+}
+
+#[test]
+fn whoever_subscribes_while_the_topic_is_swept_hears_what_comes() {
+    model(|| {
+        let hub = hub();
+        publish(&hub, NOW);
+        let sweeper = spawn(&hub, |hub| sweep(hub, LATER));
+        let mut reader = hub.subscribe(&key(), None, LATER).expect("room");
+        publish(&hub, LATER);
+        assert!(next(&mut reader).is_some_and(|frames| frames.contains("deleted")));
+        sweeper.join().expect("no panic");
+        drop(reader);
+        assert_eq!((hub.stats().subscribers, hub.stats().topics), (0, 1));
+    });
+}
+
+#[test]
+fn a_reader_may_leave_while_it_is_woken() {
+    model(|| {
+        let (hub, reader) = hub_with_reader();
+        let publisher = spawn(&hub, |hub| publish(hub, NOW));
+        drop(reader);
+        publisher.join().expect("no panic");
+        assert_eq!((hub.stats().subscribers, hub.stats().topics), (0, 1));
+        sweep(&hub, LATER);
+        assert_eq!((hub.stats().topics, hub.stats().history_bytes), (0, 0));
+    });
+}
+
+#[test]
+fn of_two_that_make_the_first_topic_the_sweeper_hears() {
+    model(|| {
+        let hub = hub();
+        let publisher = spawn(&hub, |hub| publish(hub, NOW));
+        let due = block_on(poll_fn(|cx| match hub.poll_sweep(cx, NOW) {
+            Some(due) => Poll::Ready(due),
+            None => Poll::Pending,
+        }));
+        assert!(due > NOW.instant);
+        publisher.join().expect("no panic");
+    });
+}
+
+const NOW: Now = Now::from_millis(1_000, 0);
+/// Everything has expired.
+const LATER: Now = Now::from_millis(100_000_000, 0);
+
+fn hub() -> Hub {
+    Hub::new(HubConfig::default(), 1).expect("the defaults are valid")
+}
+
+/// The greeting has been read, and its waker is not registered.
+fn hub_with_reader() -> (Hub, Subscription) {
+    let hub = hub();
+    let mut reader = hub.subscribe(&key(), None, NOW).expect("room");
+    let greeting = reader.poll(&Context::from_waker(Waker::noop()), NOW);
+    assert!(matches!(greeting, Output::Frames(_)));
+    (hub, reader)
+}
+
+fn key() -> ResourceKey {
+    ResourceKey::new("posts", "1").expect("a valid key")
+}
+
+fn publish(hub: &Hub, now: Now) {
+    hub.publish(Event::deleted(key()), now).expect("room");
+}
+
+fn sweep(hub: &Hub, now: Now) {
+    let _ = hub.poll_sweep(&Context::from_waker(Waker::noop()), now);
+}
+
+fn spawn(hub: &Hub, act: impl FnOnce(&Hub) + 'static) -> thread::JoinHandle<()> {
+    let hub = hub.clone();
+    thread::spawn(move || act(&hub))
+}
+
+/// The next frames, however long they take; `None` at the end.
+fn next(reader: &mut Subscription) -> Option<String> {
+    block_on(poll_fn(|cx| match reader.poll(cx, NOW) {
+        Output::Frames(frames) => Poll::Ready(Some(String::from_utf8_lossy(&frames).into_owned())),
+        Output::Idle { .. } => Poll::Pending,
+        Output::End => Poll::Ready(None),
+    }))
+}
+
+fn leaves_nothing(hub: Hub, reader: Subscription) {
+    drop(reader);
+    sweep(&hub, LATER);
+    let stats = hub.stats();
+    assert_eq!((stats.topics, stats.subscribers, stats.history_bytes), (0, 0, 0));
+}

@@ -1,0 +1,192 @@
+//! What the contract says of a posted event: refused, and why, or which frame.
+
+use saacms_realtime_core::event::EventError;
+use saacms_realtime_core::name::{InvalidEventId, InvalidKey, KeyPart};
+use saacms_realtime_core::time::Timestamp;
+
+use super::json::{Document, Json, Unreadable};
+
+/// A posted event as the contract reads it.
+pub(crate) struct Reading {
+    /// Why it is refused; empty where it is not. Which of several is named first is open.
+    pub(crate) faults: Vec<Fault>,
+    /// What it says, where that is enough for a frame; also of some that are refused.
+    pub(crate) event: Option<Posted>,
+}
+
+pub(crate) struct Posted {
+    pub(crate) event_type: String,
+    pub(crate) key: (String, String),
+    /// Not empty; may be one that is refused.
+    pub(crate) etag: Option<String>,
+    pub(crate) data: String,
+}
+
+impl Posted {
+    /// The frame of this event, written by hand.
+    pub(crate) fn frame(&self, id: &str) -> String {
+        format!("event: {}\nid: {id}\ndata: {}\n\n", self.event_type, self.data)
+    }
+}
+
+/// The text of a time ID.
+pub(crate) fn time_id(millis: i64) -> String {
+    Timestamp::from_millis(millis).to_string()
+}
+
+/// Why an event is refused (contract, sections 1, 2 and 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    NotUtf8,
+    NotJson,
+    TooDeep,
+    UnknownType,
+    Member(&'static str, Wrong),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    Missing,
+    NotAString,
+    LoneSurrogate,
+    Empty,
+    TooLong,
+    Control,
+    Separator,
+    LineBreak,
+    OuterBlank,
+}
+
+impl Fault {
+    /// What core says, in the words of this test.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "errors of core may become more")]
+    pub(crate) fn of(error: &EventError) -> Self {
+        match error {
+            EventError::NotUtf8 { .. } => Self::NotUtf8,
+            EventError::NotJson { .. } => Self::NotJson,
+            EventError::TooDeep { .. } => Self::TooDeep,
+            EventError::UnknownType { .. } => Self::UnknownType,
+            EventError::Missing { member } => Self::Member(member, Wrong::Missing),
+            EventError::NotAString { member, .. } => Self::Member(member, Wrong::NotAString),
+            EventError::LoneSurrogate { member } => Self::Member(member, Wrong::LoneSurrogate),
+            EventError::Key(error) => Self::of_key(*error),
+            EventError::Etag(error) => Self::Member(
+                "etag",
+                match error {
+                    InvalidEventId::TooLong { .. } => Wrong::TooLong,
+                    InvalidEventId::LineBreak => Wrong::LineBreak,
+                    InvalidEventId::OuterBlank => Wrong::OuterBlank,
+                    other => panic!("an etag is not refused for that: {other}"),
+                },
+            ),
+            other => panic!("a refusal that the contract does not have: {other}"),
+        }
+    }
+
+    pub(crate) fn of_key(error: InvalidKey) -> Self {
+        let name = |part| if part == KeyPart::Slug { "slug" } else { "id" };
+        match error {
+            InvalidKey::Empty { part } => Self::Member(name(part), Wrong::Empty),
+            InvalidKey::TooLong { part, .. } => Self::Member(name(part), Wrong::TooLong),
+            InvalidKey::ControlCharacter { part } => Self::Member(name(part), Wrong::Control),
+            InvalidKey::Separator => Self::Member("slug", Wrong::Separator),
+            other => panic!("a refusal that the contract does not have: {other}"),
+        }
+    }
+}
+
+/// Reads a body as posted.
+pub(crate) fn read(body: &[u8]) -> Reading {
+    let unreadable = |fault| Reading { faults: vec![fault], event: None };
+    let Ok(text) = core::str::from_utf8(body) else { return unreadable(Fault::NotUtf8) };
+    match Document::read(text, 128) {
+        Ok(document) if matches!(document.root, Json::Object(_)) => read_members(&document),
+        Ok(_) | Err(Unreadable::NotJson) => unreadable(Fault::NotJson),
+        Err(Unreadable::TooDeep) => unreadable(Fault::TooDeep),
+    }
+}
+
+fn read_members(document: &Document) -> Reading {
+    let mut faults = Vec::new();
+    let mut string =
+        |name| string(document, name).map_err(|wrong| faults.push(Fault::Member(name, wrong))).ok();
+    let (event_type, slug, id) = (string("type"), string("slug"), string("id"));
+    // A deleted record has neither an ETag nor a record: what is named as such is not looked at.
+    let is_deleted = event_type.as_deref() == Some("deleted");
+    let etag_given = document.member("etag").is_some_and(|etag| !matches!(etag.value, Json::Null));
+    let etag = if is_deleted || !etag_given { Some(String::new()) } else { string("etag") };
+    let data = if is_deleted {
+        // As `JSON.stringify` writes a string.
+        id.as_ref().map(|id| format!(r#"{{"id":{}}}"#, serde_json::Value::from(id.as_str())))
+    } else {
+        document.member("record").map(|record| document.compact[record.text.clone()].to_owned())
+    };
+    if data.is_none() && !is_deleted {
+        faults.push(Fault::Member("record", Wrong::Missing));
+    }
+    if event_type
+        .as_ref()
+        .is_some_and(|text| !["snapshot", "changed", "deleted"].contains(&text.as_str()))
+    {
+        faults.push(Fault::UnknownType);
+    }
+    if let Some(slug) = &slug {
+        faults.extend(key_part_faults("slug", slug, 128));
+        if slug.contains([':', '/']) {
+            faults.push(Fault::Member("slug", Wrong::Separator));
+        }
+    }
+    faults.extend(id.iter().flat_map(|id| key_part_faults("id", id, 512)));
+    faults.extend(etag.iter().flat_map(|etag| etag_faults(etag)));
+    let event = match (event_type, slug, id, etag, data) {
+        (Some(event_type), Some(slug), Some(id), Some(etag), Some(data)) => Some(Posted {
+            event_type,
+            key: (slug, id),
+            etag: Some(etag).filter(|etag| !etag.is_empty()),
+            data,
+        }),
+        _ => None,
+    };
+    Reading { faults, event }
+}
+
+fn string(document: &Document, name: &str) -> Result<String, Wrong> {
+    match document.member(name).map(|member| &member.value) {
+        None => Err(Wrong::Missing),
+        Some(Json::String(units)) => String::from_utf16(units).map_err(|_| Wrong::LoneSurrogate),
+        Some(_) => Err(Wrong::NotAString),
+    }
+}
+
+/// What forbids `text` as this part of a key.
+pub(crate) fn key_part_faults(part: &'static str, text: &str, max_len: usize) -> Vec<Fault> {
+    let wrongs = [
+        (text.is_empty(), Wrong::Empty),
+        (text.len() > max_len, Wrong::TooLong),
+        (text.chars().any(char::is_control), Wrong::Control),
+    ];
+    found(part, &wrongs)
+}
+
+/// What forbids `etag` as an event ID.
+pub(crate) fn etag_faults(etag: &str) -> Vec<Fault> {
+    let wrongs = [
+        (etag.len() > 512, Wrong::TooLong),
+        (etag.contains(['\r', '\n', '\0']), Wrong::LineBreak),
+        (etag != without_blanks(etag), Wrong::OuterBlank),
+    ];
+    found("etag", &wrongs)
+}
+
+fn found(member: &'static str, wrongs: &[(bool, Wrong)]) -> Vec<Fault> {
+    wrongs
+        .iter()
+        .filter(|(holds, _)| *holds)
+        .map(|(_, wrong)| Fault::Member(member, *wrong))
+        .collect()
+}
+
+/// What is left of a header value: HTTP drops blanks at both ends.
+pub(crate) fn without_blanks(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}

@@ -1,0 +1,180 @@
+//! `replay.json`, class `quirk`: where the contract puts right what the plugin got wrong.
+//!
+//! The bytes are those of the reference. What each quirk is about is looked for on its own, in what
+//! the real hub sent: by a witness, a subscriber that was there from the start.
+
+use core::time::Duration;
+
+use saacms_realtime_core::sse::Decoded;
+use serde_json::Value;
+
+use super::contract::{Fault, Wrong, read, without_blanks};
+use super::replay::{Run, outs, resync_id, retimed};
+use super::stage::replayed;
+use super::step::{Outs, Step, decode, hub_config};
+use super::{Checked, Notes, ensure, note, quirks_of, same};
+
+pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
+    for quiet_resume in [false, true] {
+        let mode = |wrong| format!("quiet resume {quiet_resume}: {wrong}");
+        let differs = check_bytes(case, quiet_resume).map_err(mode)?;
+        check_witnessed(case, quiet_resume).map_err(mode)?;
+        if !quiet_resume {
+            note(notes, if differs { "quirk, other bytes" } else { "quirk, the plugin's bytes" });
+            let may_differ = quirks_of(case).any(may_differ);
+            ensure(may_differ || !differs, || "other bytes, for no quirk".to_owned())?;
+        }
+    }
+    check_shown(case)
+}
+
+/// Takes all steps in the hub and in the reference; answers whether the plugin sent other bytes.
+fn check_bytes(case: &Value, quiet_resume: bool) -> Checked<bool> {
+    let mut run = Run::new(case, quiet_resume);
+    let mut differs = false;
+    for (step, golden) in run.steps(case) {
+        let actual = run.step(&step)?;
+        differs |= actual != retimed(&step, &outs(&golden["out"]), &actual)?;
+    }
+    Ok(differs)
+}
+
+/// Whether the verdict on a quirk allows for other bytes than the plugin's.
+fn may_differ(quirk: &str) -> bool {
+    const VERDICTS: &str = include_str!("../vectors/quirks.json");
+    let verdicts: Value = serde_json::from_str(VERDICTS).expect("JSON");
+    matches!(verdicts[quirk][0].as_str(), Some("fix" | "choose"))
+}
+
+/// Every quirk that is named must have come up, so that its absence from the bytes means something.
+fn check_shown(case: &Value) -> Checked {
+    let run = Run::new(case, false);
+    let steps = run.steps(case);
+    let posted = || steps.iter().filter_map(|(step, _)| Some(read(step.body()?.as_bytes())));
+    let named = || steps.iter().filter_map(|(step, _)| step.last_event_id());
+    let refused =
+        |fault: fn(&Fault) -> bool| posted().any(|posted| posted.faults.iter().any(fault));
+    for quirk in quirks_of(case) {
+        let shown = match quirk {
+            "Q02" | "Q03" | "Q04" => refused(|f| *f == Fault::Member("etag", Wrong::LineBreak)),
+            "Q06" => {
+                refused(|f| *f == Fault::Member("etag", Wrong::OuterBlank))
+                    || named().any(|id| id != without_blanks(id))
+            }
+            "Q07" => {
+                let etags = posted().filter_map(|posted| posted.event?.etag);
+                etags.chain(named().map(str::to_owned)).any(|id| !id.is_ascii())
+            }
+            "Q08" => refused(|f| *f == Fault::Member("etag", Wrong::NotAString)),
+            "Q09" => refused(|f| matches!(f, Fault::UnknownType | Fault::Member("type", _))),
+            "Q27" => steps.iter().any(|(step, _)| matches!(step, Step::Jump(_))),
+            _ => true,
+        };
+        ensure(shown, || format!("{quirk} does not come up"))?;
+    }
+    Ok(())
+}
+
+/// Takes all steps with a witness, and checks what the hub sent against what the witness saw.
+fn check_witnessed(case: &Value, quiet_resume: bool) -> Checked {
+    const WITNESS: &str = "the witness";
+    let mut run = Run::new(case, quiet_resume);
+    let config = hub_config(&case["config"], quiet_resume);
+    let mut seen = Seen { sent: Vec::new(), resyncs: Vec::new(), quiet_resume };
+    let (name, key) = (WITNESS.to_owned(), run.key.clone());
+    run.step(&Step::Subscribe { name, key, last_event_id: None })?;
+    for (step, _) in run.steps(case) {
+        let mut outs = run.step(&step)?;
+        let witnessed = outs.remove(WITNESS).unwrap_or_default();
+        let at = run.stage.now.instant.as_millis();
+        if let Some(body) = step.body() {
+            seen.publish(body, &witnessed, at)?;
+        } else if let Some(id) = step.last_event_id() {
+            let in_window = seen.window(config.max_events, config.max_age, at);
+            let answer = outs.values().next().map_or("", String::as_str);
+            seen.subscribe(without_blanks(id), answer, in_window)?;
+        }
+        seen.resyncs(&outs);
+    }
+    Ok(())
+}
+
+/// What the hub sent so far.
+struct Seen {
+    sent: Vec<Sent>,
+    /// Times that resyncs named, each with the number of events before the first such resync.
+    resyncs: Vec<(String, usize)>,
+    quiet_resume: bool,
+}
+
+struct Sent {
+    id: String,
+    has_etag: bool,
+    at: u64,
+}
+
+impl Seen {
+    /// An ETag is the ID as it is; without one, an empty one included (Q05), it is a time that was
+    /// never handed out before, in an event (Q01) or a resync (Q24).
+    fn publish(&mut self, body: &str, witnessed: &str, at: u64) -> Checked {
+        let reading = read(body.as_bytes());
+        if !reading.faults.is_empty() {
+            return same("sent of a refused event", witnessed, "");
+        }
+        let [Decoded::Message(message)] = &decode(witnessed)[..] else {
+            return Err(format!("the witness got no event, but {witnessed:?}"));
+        };
+        let id = message.last_event_id.clone();
+        let etag = reading.event.and_then(|event| event.etag);
+        if let Some(etag) = &etag {
+            same("the ETag as ID", &id, etag)?;
+        } else {
+            let is_time = id.len() >= 24 && id.ends_with('Z');
+            ensure(is_time, || format!("{id:?} is no time"))?;
+            let is_new = self.times().all(|time| *time != id);
+            ensure(is_new, || format!("the time {id} was handed out twice"))?;
+        }
+        self.sent.push(Sent { id, has_etag: etag.is_some(), at });
+        Ok(())
+    }
+
+    /// How many of the newest events are to be replayed: by count, and by the monotonic clock
+    /// alone (Q27).
+    fn window(&self, max_events: usize, max_age: Duration, now: u64) -> usize {
+        let is_fresh = |sent: &&Sent| u128::from(now - sent.at) <= max_age.as_millis();
+        self.sent.iter().rev().take(max_events).take_while(is_fresh).count()
+    }
+
+    /// Who names an event that is buffered, in whatever script (Q07), or the place of a resync
+    /// behind which all is buffered (Q24), gets exactly what came after; anybody else a resync.
+    fn subscribe(&self, id: &str, out: &str, in_window: usize) -> Checked {
+        let len = self.sent.len();
+        let place = self.resyncs.iter().find(|(resync, _)| resync == id);
+        let by_place = place.map(|(_, place)| len - place);
+        let by_event = || {
+            let oldest = len - in_window;
+            let copy = self.sent[oldest..].iter().position(|sent| sent.id == id);
+            let is_neighbour = self.quiet_resume && oldest > 0 && self.sent[oldest - 1].id == id;
+            copy.map(|copy| in_window - copy - 1).or(is_neighbour.then_some(in_window))
+        };
+        let missed = by_place.or_else(by_event).filter(|missed| *missed <= in_window);
+        same("replayed, by the witness", replayed(out), missed)
+    }
+
+    /// A resync that names no event names a time. One that is not later than all before it was, or
+    /// may have been, handed out before, and names no new place.
+    fn resyncs(&mut self, outs: &Outs) {
+        for id in outs.values().filter_map(|out| resync_id(out)) {
+            let names_event = self.sent.iter().any(|sent| sent.id == id);
+            if !names_event && self.times().all(|time| *time < id) {
+                self.resyncs.push((id, self.sent.len()));
+            }
+        }
+    }
+
+    /// All times that were handed out.
+    fn times(&self) -> impl Iterator<Item = &String> {
+        let of_events = self.sent.iter().filter(|sent| !sent.has_etag).map(|sent| &sent.id);
+        of_events.chain(self.resyncs.iter().map(|(id, _)| id))
+    }
+}

@@ -1,0 +1,146 @@
+//! `registry.json`: who is registered, and where; many records on one hub.
+//!
+//! The plugin has a life for each isolate, each binding and each object; a hub is one, and all of
+//! them come to the same: whoever is subscribed to a record gets what is published for it, through
+//! whichever isolate. What a hub cannot have are a timer for each isolate and a `stop` for it.
+//!
+//! `isolate` and `binding` never look at a `Last-Event-ID` (Q54). The hub does on every path, as
+//! the contract has it; so the answer to one is the reference's, and the rest golden. That the hub
+//! keeps a history where an isolate has none shows nowhere else: all targets run with that of
+//! their case.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use saacms_realtime_core::sse::Decoded;
+use serde_json::Value;
+
+use super::contract::read;
+use super::replay::{Run, check_buffer};
+use super::step::{Key, Outs, Step, decode};
+use super::{Checked, Notes, count, ensure, note, number, same, text};
+
+pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
+    let (class, target) = (text(case, "class"), text(case, "target"));
+    ensure(["core", "timing", "quirk"].contains(&class), || format!("no such class: {class}"))?;
+    let known = ["target do", "target isolate", "target binding"];
+    match known.into_iter().find(|known| known.ends_with(target)) {
+        Some(target) => note(notes, target),
+        None => return Err(format!("no such target: {target}")),
+    }
+    let steps = case["steps"].as_array().expect("steps");
+    let steps: Vec<_> = steps.iter().map(|step| (Step::read(step, None), step)).collect();
+    let mut run = Run::new(case, false);
+    let (mut left, mut stopped) = (false, false);
+    for (step, golden) in &steps {
+        if !left && run.leaves_golden(step, golden) {
+            // Of two records with one joined name the plugin makes one (Q57): the contract refuses
+            // one of them, and who reads the other gets less than from the plugin.
+            note(notes, "by the reference alone after a step that leaves the plugin");
+            left = true;
+        }
+        let actual = run.step(step)?;
+        check_apart(&run, step, &actual)?;
+        stopped |= matches!(step, Step::Stop);
+        if !left {
+            check_received(&run, target, step, golden, &actual)?;
+            check_state(&run, target, stopped, step, golden)?;
+        }
+    }
+    Ok(())
+}
+
+/// Nobody gets an event of a record that is not theirs.
+fn check_apart(run: &Run, step: &Step, actual: &Outs) -> Checked {
+    let published = published(step);
+    for name in actual.keys().filter(|_| step.body().is_some()) {
+        same("record of the reader", run.stage.key_of(name), published.clone())?;
+    }
+    Ok(())
+}
+
+/// The record that a step publishes for.
+fn published(step: &Step) -> Option<Key> {
+    let reading = read(step.body()?.as_bytes());
+    reading.event.filter(|_| reading.faults.is_empty()).map(|event| event.key)
+}
+
+/// The golden list, with the heartbeats of the contract for the plugin's (see `retimed`), and the
+/// contract's answer to a last event ID that the plugin does not look at.
+fn check_received(run: &Run, target: &str, step: &Step, golden: &Value, actual: &Outs) -> Checked {
+    let golden = golden["received"].as_object().expect("lists of strings");
+    let list = |list: &Value| -> Vec<_> {
+        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(item).collect()
+    };
+    let golden: BTreeMap<_, _> =
+        golden.iter().map(|(name, items)| (name.clone(), list(items))).collect();
+    let actual: BTreeMap<_, _> =
+        actual.iter().map(|(name, out)| (name.clone(), received(out))).collect();
+    if matches!(step, Step::Advance(_)) {
+        let mut all = actual.values().chain(golden.values()).flatten();
+        return ensure(all.all(|item| item == "keepalive\n"), || "not only heartbeats".to_owned());
+    }
+    if step.last_event_id().is_some() && target != "do" {
+        let first = |lists: &BTreeMap<String, Vec<String>>| -> Vec<_> {
+            lists.iter().map(|(name, list)| (name.clone(), list.first().cloned())).collect()
+        };
+        return same("greeting", first(&actual), first(&golden));
+    }
+    let lines = |lists: &BTreeMap<String, Vec<String>>| -> Outs {
+        lists.iter().map(|(name, list)| (name.clone(), list.concat())).collect()
+    };
+    ensure(run.reference.is_golden(&lines(&actual), &lines(&golden)), || {
+        format!("received\n     actual: {actual:?}\n   expected: {golden:?}")
+    })
+}
+
+/// Counts and heartbeats of all records.
+fn check_state(run: &Run, target: &str, stopped: bool, step: &Step, golden: &Value) -> Checked {
+    let state = &golden["state"];
+    let keys = state["keys"].as_array().expect("keys");
+    same("now_ms", run.stage.now.wall.as_millis(), number(state, "now_ms"))?;
+    let subscribers: usize = keys.iter().map(|key| count(key, "subscribers")).sum();
+    same("subscribers", run.stage.hub.stats().subscribers, subscribers)?;
+    let topics = run.stage.hub.stats().topics;
+    ensure(topics <= keys.len(), || format!("{topics} topics for {} keys", keys.len()))?;
+    let published = published(step);
+    let mut on = BTreeSet::new();
+    for golden_key in keys {
+        let key = (text(golden_key, "slug").to_owned(), text(golden_key, "id").to_owned());
+        same("subscribers of a key", run.stage.readers_of(&key), count(golden_key, "subscribers"))?;
+        if run.stage.heartbeat_is_on(Some(&key)) {
+            on.insert(key.clone());
+        }
+        // An isolate has one heartbeat for all, and no buffer.
+        if let Some(heartbeat) = golden_key["heartbeat"].as_bool()
+            && (!stopped || target != "do")
+        {
+            same("heartbeat of a key", on.contains(&key), heartbeat)?;
+        }
+        // The plugin's count is exact only for the record that was just written to.
+        if golden_key["buffer"].is_u64() && published.as_ref() == Some(&key) {
+            check_buffer(&run.stage, &run.reference, &key, count(golden_key, "buffer"))?;
+        }
+    }
+    if target == "do" && !stopped {
+        same("heartbeats", on.len(), count(state, "timers"))?;
+    }
+    Ok(())
+}
+
+/// What came, item by item.
+fn received(stream: &str) -> Vec<String> {
+    let said = |decoded| match decoded {
+        Decoded::Message(message) => format!("{} {}", message.event_type, message.last_event_id),
+        Decoded::Comment(comment) => comment,
+        Decoded::Retry(millis) => format!("retry {millis}"),
+    };
+    decode(stream).into_iter().map(|decoded| item(&said(decoded))).collect()
+}
+
+/// An item of `received`, `<type> <id>` or a comment, as lines that show its ID.
+fn item(item: &str) -> String {
+    match item.split_once(' ') {
+        Some((event_type, id)) => format!("{event_type}\nid: {id}\n"),
+        None => format!("{item}\n"),
+    }
+}

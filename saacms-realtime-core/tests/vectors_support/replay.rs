@@ -1,0 +1,282 @@
+//! `replay.json`: what the subscribers of one record get.
+
+use serde_json::Value;
+
+use super::contract::{Fault, Wrong, read};
+use super::quirks;
+use super::reference::{Reference, key_faults};
+use super::stage::{Stage, replayed};
+use super::step::{KEEPALIVE, Key, Outs, Step, hub_config};
+use super::{Checked, Notes, count, ensure, note, number, same, text};
+
+pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
+    match text(case, "class") {
+        "core" => {
+            let case = &with_short_etags(case, notes)?;
+            check_golden(case, notes).map_err(|wrong| format!("quiet resume off: {wrong}"))?;
+            check_quiet(case, notes).map_err(|wrong| format!("quiet resume on: {wrong}"))?;
+        }
+        "quirk" => quirks::check_case(case, notes)?,
+        other => return Err(format!("no such class: {other}")),
+    }
+    check_slow(case).map_err(|wrong| format!("slowed down: {wrong}"))
+}
+
+/// Everything a thousand times slower. A hub holds events longer than it replays them, for readers
+/// that are behind; so slow, it has let go of what the case leaves unanswered.
+fn check_slow(case: &Value) -> Checked {
+    let mut case = case.clone();
+    let slow = |time: &mut Value| *time = (time.as_i64().expect("milliseconds") * 1_000).into();
+    slow(&mut case["config"]["max_age_ms"]);
+    slow(&mut case["config"]["heartbeat_ms"]);
+    let steps = case["steps"].as_array_mut().into_iter().flatten();
+    steps.filter(|step| step["op"] == "advance").for_each(|step| slow(&mut step["ms"]));
+    check_reference(&case, false)?;
+    check_reference(&case, true)
+}
+
+/// The case with another ETag for one that the contract refuses for its length; checks that it is
+/// refused.
+fn with_short_etags(case: &Value, notes: &mut Notes) -> Checked<Value> {
+    let mut json = case.to_string();
+    let mut run = Run::new(case, false);
+    for (step, _) in run.steps(case) {
+        run.step(&step)?;
+        if let Some(body) = step.body()
+            && let reading = read(body.as_bytes())
+            && reading.faults == [Fault::Member("etag", Wrong::TooLong)]
+            && let Some(etag) = reading.event.and_then(|event| event.etag)
+        {
+            note(notes, "core, an ETag refused for its length and shortened");
+            json = json.replace(&etag, "a shorter one");
+        }
+    }
+    serde_json::from_str(&json).map_err(|error| error.to_string())
+}
+
+/// Without quiet resume: the plugin's bytes, with heartbeats where the contract has them.
+fn check_golden(case: &Value, notes: &mut Notes) -> Checked {
+    let mut run = Run::new(case, false);
+    run.stage = run.stage.sweeping();
+    let (mut whole, mut left) = (Outs::new(), false);
+    for (step, golden) in run.steps(case) {
+        left |= run.leaves_golden(&step, golden);
+        let actual = run.step(&step)?;
+        match check_golden_step(&run, &step, golden, &actual) {
+            Ok(out) => append(&mut whole, out),
+            Err(_) if left => {
+                note(notes, "core, by the reference alone after a step that leaves the plugin");
+                return check_reference(case, false);
+            }
+            Err(wrong) => return Err(wrong),
+        }
+    }
+    // What the steps said, once more as a client has it: whole streams.
+    let without_ticks = |outs: &Outs| -> Outs {
+        let stream = |bytes: &String| format!("{KEEPALIVE}{}", bytes.replace(KEEPALIVE, ""));
+        outs.iter().map(|(name, bytes)| (name.clone(), stream(bytes))).collect()
+    };
+    same("bytes", without_ticks(&whole), without_ticks(&outs(&case["bytes"])))
+}
+
+/// Checks a step against the golden one; answers the bytes that the two agree on.
+fn check_golden_step(run: &Run, step: &Step, golden: &Value, actual: &Outs) -> Checked<Outs> {
+    let expected = retimed(step, &outs(&golden["out"]), actual)?;
+    ensure(run.reference.is_golden(actual, &expected), || {
+        format!("out\n     actual: {actual:?}\n   expected: {expected:?}")
+    })?;
+    let state = &golden["state"];
+    same("now_ms", run.stage.now.wall.as_millis(), number(state, "now_ms"))?;
+    same("subscribers", run.stage.hub.stats().subscribers, count(state, "subscribers"))?;
+    same("heartbeat", run.stage.heartbeat_is_on(None), state["heartbeat"] == true)?;
+    if step.last_event_id().is_some() || step.body().is_some() {
+        check_buffer(&run.stage, &run.reference, &run.key, count(state, "buffer"))?;
+    }
+    Ok(expected)
+}
+
+/// The bytes of the reference in every step.
+pub(crate) fn check_reference(case: &Value, quiet_resume: bool) -> Checked {
+    let mut run = Run::new(case, quiet_resume);
+    run.steps(case).iter().try_for_each(|(step, _)| run.step(step).map(drop))
+}
+
+/// With quiet resume: other bytes than the plugin's only where a client that missed nothing is
+/// spared a resync, and in the ID of a resync where nothing is buffered.
+fn check_quiet(case: &Value, notes: &mut Notes) -> Checked {
+    let mut run = Run::new(case, true);
+    // IDs that the plugin gave in resyncs: where ours were others, its client is not ours any more.
+    let mut golden_resyncs = Vec::new();
+    let mut left = false;
+    for (step, golden) in run.steps(case) {
+        if let Some(id) = step.last_event_id()
+            && golden_resyncs.iter().any(|resync| resync == id)
+            && !run.reference.has_given(&run.key, id)
+        {
+            note(notes, "quiet resume: by the reference alone after an ID only the plugin gave");
+            return check_reference(case, true);
+        }
+        // Asked before the step, as the answer must not depend on what it does.
+        let evicted_last = run.reference.evicted_last(&run.key).map(str::to_owned);
+        left |= run.leaves_golden(&step, golden);
+        let actual = run.step(&step)?;
+        let golden_outs = outs(&golden["out"]);
+        golden_resyncs.extend(golden_outs.values().filter_map(|out| resync_id(out)));
+        let expected = retimed(&step, &golden_outs, &actual)?;
+        if run.reference.is_golden(&actual, &expected) {
+            continue;
+        }
+        let window = count(&golden["state"], "buffer");
+        let newest = run.reference.ids(&run.key).last().map(|id| (*id).to_owned());
+        match spared(&step, &actual, &expected, window, evicted_last, newest) {
+            Ok(what) => note(notes, what),
+            Err(_) if left => return check_reference(case, true),
+            Err(wrong) => return Err(wrong),
+        }
+    }
+    Ok(())
+}
+
+/// Checks that an answer differs from the plugin's for one of the two reasons; says which.
+fn spared(
+    step: &Step,
+    actual: &Outs,
+    expected: &Outs,
+    window: usize,
+    evicted_last: Option<String>,
+    newest: Option<String>,
+) -> Checked<&'static str> {
+    let Step::Subscribe { name, last_event_id, .. } = step else {
+        return Err(format!("only a subscribe may differ: {actual:?} for {expected:?}"));
+    };
+    ensure(resync_id(&expected[name]).is_some(), || {
+        format!("{:?} instead of {:?}, which is no resync", actual[name], expected[name])
+    })?;
+    if let Some(id) = resync_id(&actual[name]) {
+        same("buffer, and the newest ID ever", (window, Some(id)), (0, newest))?;
+        return Ok("quiet resume: resyncs with the newest ID ever");
+    }
+    same("spared a resync", last_event_id, &evicted_last)?;
+    same("the whole window", replayed(&actual[name]), Some(window))?;
+    Ok("quiet resume: resyncs spared")
+}
+
+/// A case in the real hub and in the reference, side by side.
+pub(crate) struct Run {
+    pub(crate) key: Key,
+    pub(crate) stage: Stage,
+    pub(crate) reference: Reference,
+}
+
+impl Run {
+    pub(crate) fn new(case: &Value, quiet_resume: bool) -> Self {
+        let config = hub_config(&case["config"], quiet_resume);
+        let start_ms = number(case, "start_ms");
+        Self {
+            key: key_of(case),
+            stage: Stage::new(config, start_ms),
+            reference: Reference::new(&config, start_ms),
+        }
+    }
+
+    pub(crate) fn steps<'a>(&self, case: &'a Value) -> Vec<(Step, &'a Value)> {
+        let steps = case["steps"].as_array().expect("steps");
+        steps.iter().map(|step| (Step::read(step, Some(&self.key)), step)).collect()
+    }
+
+    /// Whether the plugin's answers may be wrong from this step on, by a quirk that the case need
+    /// not name: its ages are, where the wall clock was set (Q27); it takes events and keys that
+    /// the contract refuses; it keeps a response that nobody reads (Q41); and a time may mean an
+    /// event to it that has another one in the hub (Q01).
+    pub(crate) fn leaves_golden(&self, step: &Step, golden: &Value) -> bool {
+        match step {
+            Step::Jump(_) | Step::Abandon(_) => true,
+            Step::Publish(body) => {
+                golden["error"].is_null() && !read(body.as_bytes()).faults.is_empty()
+            }
+            Step::Subscribe { key, last_event_id, .. } => {
+                let has_moved = |id: &String| self.reference.has_moved(key, id);
+                !key_faults(key).is_empty() || last_event_id.as_ref().is_some_and(has_moved)
+            }
+            Step::Cancel(_) | Step::Advance(_) | Step::Stop => false,
+        }
+    }
+
+    /// Takes a step in both; the bytes, refusals and counts must be the same.
+    pub(crate) fn step(&mut self, step: &Step) -> Checked<Outs> {
+        let actual = self.stage.apply(step);
+        let expected = self.reference.apply(step);
+        same("refused", !actual.refusals.is_empty(), !expected.refusals.is_empty())?;
+        ensure(actual.refusals.iter().all(|fault| expected.refusals.contains(fault)), || {
+            format!("refused for {:?}, not for one of {:?}", actual.refusals, expected.refusals)
+        })?;
+        same("out, by the reference", &actual.outs, &expected.outs)?;
+        let stats = self.stage.hub.stats();
+        same("subscribers, by the reference", stats.subscribers, self.reference.subscribers())?;
+        let heartbeat = self.stage.heartbeat_is_on(None);
+        same("heartbeat, by the reference", heartbeat, self.reference.heartbeat_is_on())?;
+        Ok(actual.outs)
+    }
+}
+
+/// The one record of a case: the one that its first event names.
+fn key_of(case: &Value) -> Key {
+    let steps = case["steps"].as_array().into_iter().flatten();
+    let events = steps.filter_map(|step| read(step["event"].as_str()?.as_bytes()).event);
+    events.map(|event| event.key).next().unwrap_or_else(|| ("posts".to_owned(), "p1".to_owned()))
+}
+
+/// The golden bytes of a step, with the heartbeats of the contract (section 4) for the plugin's.
+///
+/// The plugin's tick goes to everybody at once and no write postpones it, so its heartbeats fall
+/// elsewhere: but only while time goes on, when nothing else comes. `actual`, which the reference
+/// agreed to, stands in for them.
+pub(crate) fn retimed(step: &Step, golden: &Outs, actual: &Outs) -> Checked<Outs> {
+    let is_ticks = |outs: &Outs| outs.values().all(|out| out.replace(KEEPALIVE, "").is_empty());
+    if matches!(step, Step::Advance(_)) {
+        ensure(is_ticks(golden), || format!("not only heartbeats: {golden:?}"))?;
+        ensure(is_ticks(actual), || format!("not only heartbeats: {actual:?}"))?;
+        return Ok(actual.clone());
+    }
+    Ok(golden.clone())
+}
+
+/// Checks how many events of a record are replayed to a reconnecting client, without quiet resume.
+///
+/// A hub does not tell; but whoever names the oldest of `len` gets the others, and whoever names
+/// the one before it a resync. Where nothing is buffered a resync would take a time ID, and so
+/// change what comes; the answers of the case itself must show it.
+pub(crate) fn check_buffer(stage: &Stage, reference: &Reference, key: &Key, len: usize) -> Checked {
+    let ids = reference.ids(key);
+    ensure(len <= ids.len(), || format!("{len} buffered of {} published", ids.len()))?;
+    if len == 0 {
+        return Ok(());
+    }
+    let (gone, buffered) = ids.split_at(ids.len() - len);
+    let from_oldest = replayed(&stage.probe(key, buffered[0]));
+    same("buffer: replayed behind the oldest", from_oldest, Some(len - 1))?;
+    match gone.last() {
+        Some(evicted_last) if !buffered.contains(evicted_last) => {
+            let from_gone = replayed(&stage.probe(key, evicted_last));
+            same("buffer: replayed behind the one evicted last", from_gone, None)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The ID of the resync in a stream.
+pub(crate) fn resync_id(stream: &str) -> Option<String> {
+    let (_, resync) = stream.split_once("event: saacms-resync\nid: ")?;
+    Some(resync.split_once('\n')?.0.to_owned())
+}
+
+pub(crate) fn outs(value: &Value) -> Outs {
+    let outs = value.as_object().expect("an object of subscribers");
+    outs.iter().map(|(name, _)| (name.clone(), text(value, name).to_owned())).collect()
+}
+
+fn append(whole: &mut Outs, outs: Outs) {
+    for (name, out) in outs {
+        *whole.entry(name).or_default() += &out;
+    }
+}
