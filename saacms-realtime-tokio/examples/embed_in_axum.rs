@@ -1,0 +1,86 @@
+//! An application of its own with the realtime API inside: own base path, own state, own middleware.
+//!
+//! ```sh
+//! cargo run -p saacms-realtime-tokio --example embed_in_axum
+//! curl -N http://127.0.0.1:3000/live/posts/1/subscribe
+//! curl -X PUT http://127.0.0.1:3000/posts/1 -d 'A new title'
+//! ```
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{FromRef, Path, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::routing::put;
+use axum::{Router, middleware};
+use saacms_realtime_tokio::core::event::Event;
+use saacms_realtime_tokio::core::name::ResourceKey;
+use saacms_realtime_tokio::core::route::Problem;
+use saacms_realtime_tokio::{Realtime, router};
+
+#[derive(Clone)]
+struct App {
+    posts: Arc<Mutex<HashMap<String, (u64, String)>>>,
+    realtime: Realtime,
+}
+
+/// So that handlers can take `State<Realtime>`, and `handlers::subscribe` works in this application.
+impl FromRef<App> for Realtime {
+    fn from_ref(app: &App) -> Self {
+        app.realtime.clone()
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let realtime = Realtime::new(Default::default(), Default::default())?;
+    let app = App { posts: Arc::default(), realtime: realtime.clone() };
+    let routes = Router::new()
+        .route("/posts/{id}", put(edit))
+        // Middleware of the application, such as its access checks, goes around the API as usual.
+        .nest("/live", router(&realtime).layer(middleware::map_response(with_name)))
+        .with_state(app);
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    println!("subscribe: curl -N http://{}/live/posts/1/subscribe", listener.local_addr()?);
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(async move {
+            let _ = tokio::signal::ctrl_c().await;
+            // Streams never end by themselves, and a graceful shutdown waits for them.
+            realtime.drain();
+        })
+        .await?;
+    Ok(())
+}
+
+/// Writes the record first and publishes then: who refetches after a resync finds this state.
+async fn edit(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    title: String,
+) -> Result<StatusCode, (StatusCode, String)> {
+    let key = ResourceKey::new("posts", &id).map_err(bad_request)?;
+    let version = {
+        let mut posts = app.posts.lock().expect("no holder of this lock panics");
+        let post = posts.entry(id).or_default();
+        *post = (post.0 + 1, title.clone());
+        post.0
+    };
+    let record = HashMap::from([("title", title)]);
+    let event = Event::changed(key, &record, Some(&format!("v{version}"))).map_err(bad_request)?;
+    app.realtime
+        .publish(event)
+        .map_err(|refusal| (StatusCode::SERVICE_UNAVAILABLE, Problem::from(refusal).to_string()))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn bad_request(error: impl Error) -> (StatusCode, String) {
+    (StatusCode::BAD_REQUEST, error.to_string())
+}
+
+async fn with_name(mut response: axum::response::Response) -> axum::response::Response {
+    let name = HeaderValue::from_static("embed_in_axum");
+    response.headers_mut().insert("x-served-by", name);
+    response
+}

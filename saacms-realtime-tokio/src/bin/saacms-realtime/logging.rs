@@ -1,0 +1,82 @@
+//! What the server logs, and how: for people or as JSON lines, always to standard error.
+
+use core::error::Error;
+use std::env;
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// The look of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Lines for people, coloured on a terminal.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts to log whatever passes `filter`; for the whole process, once.
+///
+/// # Errors
+///
+/// Where `filter` is none, or something else in the process logs already.
+pub(crate) fn init(format: LogFormat, filter: &str) -> Result<(), Box<dyn Error>> {
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(filter)?)
+        .with_writer(io::stderr)
+        .with_ansi(colours_wanted());
+    let started = match format {
+        LogFormat::Human => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| error as Box<dyn Error>)
+}
+
+/// Checks that `text` is a filter, and means what it seems to mean.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn check_filter(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() {
+        return Err("must not be empty; `off` logs nothing".to_owned());
+    }
+    for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        // A bare word that is no level would be taken for the name of a module, and a misspelt
+        // `inof` would silence everything else.
+        let bare = !directive.contains(['=', '[', ']', '{', '}']);
+        if bare && directive.parse::<LevelFilter>().is_err() {
+            return Err(format!(
+                "`{}` must be error, warn, info, debug, trace or off; to name a module write \
+                 `module=level`",
+                directive.escape_debug()
+            ));
+        }
+    }
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(()),
+        Err(_) => Err("must be a level, or a list such as info,hyper=warn".to_owned()),
+    }
+}
+
+/// Colours are for terminals, and for people who have not said no (<https://no-color.org>).
+fn colours_wanted() -> bool {
+    let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_level_is_no_filter() {
+        for text in ["info", "WARN", "off", "info,hyper=warn", "info,", "info,[conn{peer}]=debug"] {
+            assert_eq!(check_filter(text), Ok(()), "{text}");
+        }
+        for text in ["", " ", "inof", "info,hyper", "hyper=loud", "\u{1b}[31m"] {
+            assert!(check_filter(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! `publish --ndjson`: lines to batches, answers to line numbers.
+
+use core::fmt;
+use core::time::Duration;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread;
+use std::time::Instant;
+
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use ureq::http::StatusCode;
+
+use crate::client::{Problem, printable, say_error};
+
+use super::{Hub, PostError, hint, is_busy};
+
+/// A batch is kept well below the 1 MiB that a hub takes unless it is told otherwise.
+const MAX_BATCH_LEN: usize = 512 * 1024;
+const MAX_BATCH_LINES: usize = 1_000;
+
+/// A line that no hub will take, so that its end is looked for without keeping it.
+const MAX_LINE_LEN: usize = 16 << 20;
+
+/// How long a batch waits for its next line: what a slow producer writes is soon published.
+const BATCH_WAIT: Duration = Duration::from_millis(20);
+
+/// How many lines are read ahead. Few, since each may have [`MAX_LINE_LEN`].
+const READ_AHEAD: usize = 16;
+
+/// Publishes the events in `file`; whether all of them were.
+pub(super) fn publish(mut hub: Hub, file: &str) -> Result<bool, String> {
+    let (input, len): (Box<dyn BufRead + Send>, _) = if file == "-" {
+        (Box::new(BufReader::new(io::stdin())), None)
+    } else {
+        let cannot_open = |error| format!("cannot open {file}: {error}");
+        let input = File::open(file).map_err(cannot_open)?;
+        let metadata = input.metadata().map_err(cannot_open)?;
+        (Box::new(BufReader::new(input)), metadata.is_file().then_some(metadata.len()))
+    };
+    let (sender, lines) = mpsc::sync_channel(READ_AHEAD);
+    thread::Builder::new()
+        .spawn(move || read_lines(input, &sender))
+        .map_err(|error| format!("cannot start a thread that reads {file}: {error}"))?;
+
+    if !hub.quiet {
+        hub.progress = progress_bar(len);
+    }
+    let started = Instant::now();
+    let mut publisher = Publisher { hub, published: 0, failed: 0 };
+    let stopped = publisher.run(&lines, len.is_some());
+    let Publisher { hub, published, failed } = publisher;
+    hub.progress.finish_and_clear();
+    let took = started.elapsed().as_secs_f64();
+    if !hub.quiet {
+        let events = published + failed;
+        let (published, events) = (HumanCount(published), HumanCount(events));
+        let rest = if stopped { "; the rest was not sent" } else { "" };
+        hub.say(format_args!("published {published} of {events} events in {took:.1} s{rest}"));
+    }
+    Ok(failed == 0 && !stopped)
+}
+
+/// Bytes where it is known how many there are, lines otherwise.
+fn progress_bar(len: Option<u64>) -> ProgressBar {
+    let (bar, template) = match len {
+        Some(len) => (
+            ProgressBar::new(len),
+            "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
+        ),
+        None => (ProgressBar::new_spinner(), "{spinner} {human_pos} lines, {rate} a second"),
+    };
+    // Draws nothing where standard error is no terminal.
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // Nothing can be done about a terminal that takes no text.
+            let _ = write!(out, "{:.0}", state.per_sec());
+        }));
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// An event of the input.
+struct Line {
+    /// Counted from 1, as editors do.
+    number: u64,
+    text: Vec<u8>,
+}
+
+enum Input {
+    Line(Line),
+    TooLong {
+        number: u64,
+    },
+    /// A line without an event.
+    Blank,
+    Failed(io::Error),
+}
+
+/// Sends on what `input` has, until nobody wants more.
+fn read_lines(mut input: impl BufRead, sender: &SyncSender<Input>) {
+    for number in 1.. {
+        let next = match read_line(&mut input) {
+            Ok(None) => return,
+            Ok(Some(text)) if text.len() > MAX_LINE_LEN => Input::TooLong { number },
+            Ok(Some(text)) if text.trim_ascii().is_empty() => Input::Blank,
+            Ok(Some(text)) => Input::Line(Line { number, text }),
+            Err(error) => Input::Failed(error),
+        };
+        let last = matches!(next, Input::Failed(_));
+        if sender.send(next).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// The next line without its LF, cut where it is longer than [`MAX_LINE_LEN`]; `None` at the end.
+fn read_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut text = Vec::new();
+    let max = MAX_LINE_LEN as u64 + 1;
+    if input.by_ref().take(max).read_until(b'\n', &mut text)? == 0 {
+        return Ok(None);
+    }
+    if text.last() == Some(&b'\n') {
+        text.pop();
+    } else if text.len() > MAX_LINE_LEN {
+        input.skip_until(b'\n')?;
+    }
+    Ok(Some(text))
+}
+
+struct Publisher {
+    hub: Hub,
+    published: u64,
+    failed: u64,
+}
+
+/// Nothing more can be published; it has been told why.
+struct Stop;
+
+impl Publisher {
+    /// Whether it stopped before the end of the input.
+    fn run(&mut self, lines: &Receiver<Input>, count_bytes: bool) -> bool {
+        let mut batch: Vec<Line> = Vec::new();
+        let mut batch_len = 0;
+        loop {
+            let next = if batch.is_empty() {
+                lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                lines.recv_timeout(BATCH_WAIT)
+            };
+            let line_len = match &next {
+                Ok(Input::Line(line)) => line.text.len() + 1,
+                Ok(_) | Err(_) => 0,
+            };
+            let full = batch_len + line_len > MAX_BATCH_LEN || batch.len() == MAX_BATCH_LINES;
+            if !batch.is_empty() && (full || next.is_err()) {
+                if self.publish_batch(&batch).is_err() {
+                    return true;
+                }
+                self.hub.progress.inc(if count_bytes { batch_len } else { batch.len() } as u64);
+                batch.clear();
+                batch_len = 0;
+            }
+            match next {
+                Ok(Input::Line(line)) => {
+                    batch.push(line);
+                    batch_len += line_len;
+                }
+                Ok(Input::Blank) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Input::TooLong { number }) => self
+                    .fail(number, format_args!("not sent: it has more than {MAX_LINE_LEN} bytes")),
+                Ok(Input::Failed(error)) => {
+                    self.hub.progress.suspend(|| {
+                        say_error(format_args!("cannot read the input any further: {error}"));
+                    });
+                    // Reported by itself where it fails; it is the end either way.
+                    let _ = self.publish_batch(&batch);
+                    return true;
+                }
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Publishes `batch`, in parts where the hub does not take it whole.
+    fn publish_batch(&mut self, batch: &[Line]) -> Result<(), Stop> {
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Ok(()) };
+        let body = batch.iter().map(|line| &*line.text).collect::<Vec<_>>().join(&b'\n');
+        match self.hub.post("application/x-ndjson", &body) {
+            Ok(answer) => {
+                self.read_results(batch, &answer);
+                Ok(())
+            }
+            Err(PostError::Refused(refusal)) if refusal.status == StatusCode::PAYLOAD_TOO_LARGE => {
+                if batch.len() == 1 {
+                    self.fail(first.number, format_args!("{refusal}"));
+                    return Ok(());
+                }
+                let (front, back) = batch.split_at(batch.len() / 2);
+                self.publish_batch(front)?;
+                self.publish_batch(back)
+            }
+            Err(failure) => {
+                let outcome = match &failure {
+                    PostError::NoAnswer(_) => "may or may not have been published",
+                    PostError::Refused(_) => "were not published",
+                };
+                self.failed += batch.len() as u64;
+                let lines = format!("lines {} to {} {outcome}: ", first.number, last.number);
+                self.hub.say_failure(&lines, &failure);
+                Err(Stop)
+            }
+        }
+    }
+
+    /// Takes the answer to a batch: one result a line, in order.
+    fn read_results(&mut self, batch: &[Line], answer: &[u8]) {
+        let mut results =
+            answer.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        for line in batch {
+            let Some(result) = results.next() else {
+                self.fail(line.number, format_args!("the hub did not say what became of it"));
+                continue;
+            };
+            let problem = Problem::parse(result);
+            let status = problem.status.and_then(|status| StatusCode::from_u16(status).ok());
+            let reason = problem.reason().unwrap_or_default();
+            match status {
+                Some(status) if status.is_success() => self.published += 1,
+                Some(status) => {
+                    let hint = if is_busy(status) { hint(status) } else { "" };
+                    let separator = if hint.is_empty() { "" } else { "; " };
+                    let reason = printable(&reason);
+                    self.fail(line.number, format_args!("{status}: {reason}{separator}{hint}"));
+                }
+                None => {
+                    let reason = printable(&reason);
+                    self.fail(line.number, format_args!("no answer that is understood: {reason}"));
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, line: u64, why: fmt::Arguments<'_>) {
+        self.failed += 1;
+        self.hub.progress.suspend(|| say_error(format_args!("line {line}: {why}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_lines_count_and_are_not_sent() {
+        let (sender, lines) = mpsc::sync_channel(8);
+        read_lines(&b"\n{\"a\":1}\r\n  \t\r\n\xff\n\nlast"[..], &sender);
+        drop(sender);
+        let read: Vec<_> = lines
+            .iter()
+            .filter_map(|input| match input {
+                Input::Line(line) => Some((line.number, line.text)),
+                Input::TooLong { .. } | Input::Blank | Input::Failed(_) => None,
+            })
+            .collect();
+        assert_eq!(
+            read,
+            [(2, b"{\"a\":1}\r".to_vec()), (4, b"\xff".to_vec()), (6, b"last".to_vec())]
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_skipped_whole() {
+        let text = [vec![b'x'; MAX_LINE_LEN + 10], b"\nnext".to_vec()].concat();
+        let mut input = &text[..];
+        assert!(
+            read_line(&mut input)
+                .is_ok_and(|line| line.is_some_and(|line| line.len() > MAX_LINE_LEN))
+        );
+        assert_eq!(read_line(&mut input).expect("memory"), Some(b"next".to_vec()));
+        assert_eq!(read_line(&mut input).expect("memory"), None);
+    }
+}

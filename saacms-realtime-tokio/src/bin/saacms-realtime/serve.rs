@@ -1,0 +1,168 @@
+//! `serve`: the hub on sockets, from bind to drain.
+
+mod connection;
+mod pages;
+
+use core::error::Error;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+use axum::Router;
+use saacms_realtime_core::hub::Hub;
+use saacms_realtime_core::route::limits::{BACKLOG, LAST_ANSWERS};
+use saacms_realtime_core::route::{Api, Cors, Token};
+use saacms_realtime_tokio::Realtime;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::settings::Settings;
+use connection::Connections;
+
+/// Serves until SIGTERM or SIGINT, then drains.
+///
+/// # Errors
+///
+/// Where an address cannot be listened on, or a setting cannot be used.
+pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
+    let realtime = Realtime::new(settings.hub, api(&settings)?)?;
+    let app = pages::routes(&realtime);
+    let connections = Connections::new();
+    let room = Arc::new(Semaphore::new(file_room(settings.max_connections)));
+
+    let mut accepting = JoinSet::new();
+    for address in settings.listen.addresses() {
+        let listener =
+            listen(*address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        announce(listener.local_addr()?, settings.base_path.as_str());
+        accepting.spawn(accept(listener, app.clone(), connections.clone(), Arc::clone(&room)));
+    }
+
+    stop_signal().await?;
+    tracing::info!(subscribers = realtime.hub().stats().subscribers, "draining");
+    realtime.drain();
+    // New requests are still answered, so that a client which comes now is told to come again.
+    let drained = async {
+        tokio::select! {
+            done = timeout(settings.drain_timeout, all_ended(realtime.hub())) => done.is_ok(),
+            _ = stop_signal() => false,
+        }
+    };
+    if !drained.await {
+        let left = realtime.hub().stats().subscribers;
+        tracing::warn!(left, "stopping with streams that did not read their end");
+    }
+    accepting.shutdown().await;
+    if timeout(LAST_ANSWERS, connections.shutdown()).await.is_err() {
+        tracing::debug!("stopping with answers that were not read");
+    }
+    tracing::info!(published = realtime.hub().stats().published, "stopped");
+    Ok(())
+}
+
+fn api(settings: &Settings) -> Result<Api, Box<dyn Error>> {
+    let origins = settings.cors_origins.iter().map(String::as_str);
+    let mut api = Api::default()
+        .at(&settings.base_path)?
+        .with_cors(Cors::new(origins)?)
+        .with_max_body_bytes(settings.max_body_bytes);
+    if let Some(token) = settings.publish_token.clone() {
+        api = api.with_publish_token(Token::new(&token.into_string())?);
+    }
+    Ok(api)
+}
+
+/// How many connections there is room for: each is an open file, and most systems begin with a
+/// limit of 1,024 of them. Raises that limit as far as it goes.
+fn file_room(max_connections: usize) -> usize {
+    /// Files that are no connections: listeners, the runtime's own, standard streams.
+    const OTHER_FILES: u64 = 64;
+    let wanted = u64::try_from(max_connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    let limit = rlimit::increase_nofile_limit(wanted).unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot read the limit of open files");
+        wanted
+    });
+    let room = usize::try_from(limit.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+    if room < max_connections {
+        tracing::info!(
+            connections = room,
+            max_connections,
+            "the limit of open files allows fewer connections; `ulimit -n` or LimitNOFILE= raises \
+             it"
+        );
+    }
+    room.min(max_connections).clamp(1, Semaphore::MAX_PERMITS)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn announce(address: SocketAddr, base_path: &str) {
+    tracing::info!(%address, base_path, "listening");
+    // For people; where standard output is closed nobody wants it.
+    let _ = writeln!(io::stdout(), "open http://{address}/ in a browser");
+}
+
+async fn accept(
+    listener: TcpListener,
+    app: Router,
+    connections: Connections,
+    room: Arc<Semaphore>,
+) {
+    loop {
+        let permit = Arc::clone(&room).acquire_owned().await.expect("is never closed");
+        let stream = next_stream(&listener).await;
+        tokio::spawn(connection(stream, app.clone(), connections.clone(), permit));
+    }
+}
+
+async fn next_stream(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            // The peer was gone before it was accepted: nothing of ours is wrong.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept a connection");
+                // Most likely no file is free; it takes an end of another connection to get one.
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    app: Router,
+    connections: Connections,
+    permit: OwnedSemaphorePermit,
+) {
+    if let Err(error) = connections.serve(stream, app).await {
+        tracing::debug!(%error, "a connection broke");
+    }
+    drop(permit);
+}
+
+async fn all_ended(hub: &Hub) {
+    while hub.stats().subscribers > 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn stop_signal() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The flags of `serve`, made from the table.
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use super::layers::{CONFIG, Given, Layer};
+use super::table::{SETTINGS, Setting};
+use super::values::quoted;
+
+const PRINT_CONFIG: &str = "print-config";
+
+/// What the command line of `serve` says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServeArgs {
+    /// Print the settings and stop.
+    pub(crate) print_config: bool,
+    /// Values of settings, and [`CONFIG`].
+    pub(super) flags: Layer,
+}
+
+impl Args for ServeArgs {
+    fn augment_args(command: Command) -> Command {
+        const HEADING: &str = "Configuration";
+        const CONFIG_HELP: &str = "TOML file with settings; a relative path in it counts from the \
+                                   working directory";
+        let config = flag(CONFIG, "FILE")
+            .help(CONFIG_HELP)
+            .long_help(format!("{CONFIG_HELP}\n[env: {}]", Setting::variable(CONFIG)))
+            .help_heading(HEADING);
+        let print_config = Arg::new(PRINT_CONFIG)
+            .long(PRINT_CONFIG)
+            .action(ArgAction::SetTrue)
+            .help(
+                "Print every setting with where it comes from, as a file for --config; say what \
+                 is wrong with them, and stop",
+            )
+            .help_heading(HEADING);
+        command.args(SETTINGS.iter().map(flag_of)).arg(config).arg(print_config)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for ServeArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Layer::default();
+        let keys = SETTINGS.iter().map(|setting| setting.key).chain([CONFIG]);
+        for key in keys {
+            if let Some(texts) = matches.get_many::<String>(key) {
+                let texts: Vec<String> = texts.cloned().collect();
+                let written: Vec<_> =
+                    texts.iter().map(|text| format!("--{key} {}", quoted(text))).collect();
+                let origin = format!("flag --{key}");
+                flags.insert(key, Given { texts, written: written.join(" "), origin });
+            }
+        }
+        Ok(Self { print_config: matches.get_flag(PRINT_CONFIG), flags })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn flag_of(setting: &'static Setting) -> Arg {
+    let (help, default) = (setting.help, setting.default_text());
+    let variable = Setting::variable(setting.key);
+    flag(setting.key, setting.value_name)
+        .action(if setting.is_list() { ArgAction::Append } else { ArgAction::Set })
+        .help(format!("{help} [default: {default}]"))
+        .long_help(format!("{help}\n[default: {default}] [env: {variable}]"))
+        .help_heading(setting.heading)
+}
+
+/// A flag with a value; -5 is one, to be refused for its range.
+fn flag(key: &'static str, value_name: &'static str) -> Arg {
+    Arg::new(key).long(key).value_name(value_name).allow_negative_numbers(true)
+}

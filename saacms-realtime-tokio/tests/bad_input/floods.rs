@@ -1,0 +1,147 @@
+//! Too much of what is well-formed: keys, connections, requests whose answers nobody reads.
+
+use core::time::Duration;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::thread;
+use std::time::Instant;
+
+use crate::client::{Connection, PATIENCE, Request};
+use crate::stream::Stream;
+use crate::{Attacked, MIB, PUBLISH, event};
+
+/// Publishes to `count` records, a thousand at a time.
+fn publish_to_distinct_keys(connection: &mut Connection, count: usize) {
+    let lines: Vec<_> =
+        (0..count).map(|number| event("attack", &number.to_string(), "1") + "\n").collect();
+    for lines in lines.chunks(1_000) {
+        let request = Request::post(PUBLISH, lines.concat());
+        let answer = connection.exchange(&request.header("Content-Type", "application/x-ndjson"));
+        assert_eq!(answer.text(), "{\"status\":204}\n".repeat(lines.len()));
+    }
+}
+
+#[test]
+fn thousands_of_keys_find_room_for_few() {
+    let mut attacked = Attacked::start(&["--max-topics", "100"]);
+    attacked.during(|server| {
+        let mut connection = Connection::open(server.address);
+        publish_to_distinct_keys(&mut connection, 20_000);
+        // Records with subscribers are not forgotten, so that there is an end to them.
+        let mut streams = Vec::new();
+        let mut refused = 0;
+        for number in 0..300 {
+            let request = Request::get(&format!("/api/saacms/v1/watched/{number}/subscribe"));
+            let mut connection = Connection::open(server.address);
+            connection.send(request.bytes());
+            let head = connection.head().expect("an answer");
+            match head.status {
+                200 => streams.push(connection),
+                503 => {
+                    assert_eq!(head.header("retry-after"), Some("10"));
+                    refused += 1;
+                }
+                _ => panic!("{head:?}"),
+            }
+        }
+        assert_eq!((streams.len(), refused), (99, 201), "one record is the healthy one's");
+    });
+    assert!(attacked.figure("topics") <= 100);
+    attacked.expect_memory_below(16 * MIB);
+}
+
+#[test]
+fn more_keys_than_the_default_limit_of_records_are_taken() {
+    let mut attacked = Attacked::start(&[]);
+    let (_, published) = attacked.during(|server| {
+        publish_to_distinct_keys(&mut Connection::open(server.address), 120_000);
+    });
+    assert!(attacked.figure("topics") <= 100_000);
+    assert_eq!(attacked.figure("published"), published + 120_000);
+    // The youngest is there.
+    let target = "/api/saacms/v1/attack/119999/subscribe";
+    let request = Request::get(target).header("Last-Event-ID", "other");
+    let mut stream = Stream::open(attacked.server.address, &request);
+    stream.expect(":keepalive\n\nevent: saacms-resync\nid: v\n");
+    attacked.expect_memory_below(200 * MIB);
+}
+
+#[test]
+fn a_flood_of_connections_beyond_the_limit_shuts_nobody_out_who_is_in() {
+    let mut attacked = Attacked::start(&["--max-connections", "30"]);
+    attacked.during(|server| {
+        for _ in 0..5 {
+            let flood: Vec<_> = (0..400)
+                .map(|number| {
+                    let mut stream = TcpStream::connect_timeout(&server.address, PATIENCE)
+                        .expect("a place in the queue");
+                    if number % 2 == 0 {
+                        stream.write_all(b"GET / HTTP/1.1\r\n").expect("room in a socket");
+                    }
+                    stream
+                })
+                .collect();
+            drop(flood);
+        }
+        // All have gone, so there is room.
+        let answer = Connection::open(server.address).exchange(&Request::get("/readyz"));
+        assert_eq!(answer.status(), 200);
+    });
+    attacked.expect_memory_below(16 * MIB);
+}
+
+#[test]
+fn thousands_of_connections_that_come_and_go_leave_nothing() {
+    let mut attacked = Attacked::start(&[]);
+    attacked.during(|server| {
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for number in 0..500 {
+                        let target = format!("/api/saacms/v1/attack/{}/subscribe", number % 50);
+                        let mut connection = Connection::open(server.address);
+                        connection.send(Request::get(&target).bytes());
+                        if number % 2 == 0 {
+                            assert_eq!(connection.head().map(|head| head.status), Some(200));
+                        }
+                    }
+                });
+            }
+        });
+    });
+    let started = Instant::now();
+    while attacked.figure("subscribers") > 0 || attacked.figure("topics") > 1 {
+        assert!(started.elapsed() < PATIENCE, "{} are left", attacked.figure("subscribers"));
+    }
+    attacked.expect_memory_below(16 * MIB);
+}
+
+#[test]
+fn answers_that_nobody_reads_are_not_piled_up() {
+    const CONNECTIONS: usize = 8;
+    let mut attacked = Attacked::start(&[]);
+    let page = Request::get("/").bytes().repeat(1_000);
+    let refused = Request::post(PUBLISH, "nope").bytes().repeat(1_000);
+    attacked.during(|server| {
+        let write_until_it_is_not_read = |requests: &[u8]| {
+            let mut socket = TcpStream::connect(server.address).expect("a connection");
+            socket.set_write_timeout(Some(Duration::from_millis(500))).expect("not zero");
+            // A million requests, more than sockets take by themselves.
+            let is_read_to_the_end = (0..1_000).all(|_| socket.write_all(requests).is_ok());
+            assert!(!is_read_to_the_end, "the server keeps answers that nobody reads");
+            socket
+        };
+        thread::scope(|scope| {
+            let writing: Vec<_> = [&page, &refused]
+                .into_iter()
+                .cycle()
+                .take(CONNECTIONS)
+                .map(|requests| scope.spawn(|| write_until_it_is_not_read(requests)))
+                .collect();
+            let stalled = writing.into_iter().map(|writing| writing.join().expect("it stalled"));
+            // All are kept until the last one stalls.
+            assert_eq!(stalled.collect::<Vec<_>>().len(), CONNECTIONS);
+        });
+    });
+    attacked.expect_memory_below(16 * MIB);
+}

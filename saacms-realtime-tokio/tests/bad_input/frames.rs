@@ -1,0 +1,154 @@
+//! HTTP/2 by hand: prefaces that break off, frames that make no sense, floods of frames.
+
+use core::time::Duration;
+use std::time::Instant;
+
+use crate::client::{Connection, PATIENCE, Request};
+use crate::real_server::Server;
+use crate::{Attacked, MIB, PUBLISH, event};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// `GET http://a/`, in HPACK's static table.
+const GET_ROOT: &[u8] = b"\x82\x84\x86\x41\x01a";
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
+    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// What a client says before anything else.
+fn hello() -> Vec<u8> {
+    [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+/// Sends all of it, or as much as the server takes, and reads nothing before that.
+fn send(server: &Server, bytes: &[u8]) -> Connection {
+    let mut connection = Connection::open(server.address);
+    // A server that has answers which are not read does well to read no more.
+    connection.set_write_timeout(Duration::from_secs(1));
+    let _ = connection.try_send(bytes);
+    connection.finish_sending();
+    connection
+}
+
+#[test]
+fn a_preface_that_breaks_off_anywhere_ends_its_connection() {
+    let mut attacked = Attacked::start(&[]);
+    attacked.during(|server| {
+        // HTTP/2 cut short, and a request of HTTP/1.1 that makes no sense.
+        let cut = (0..=PREFACE.len()).map(|len| send(server, &PREFACE[..len]));
+        let other = (0..PREFACE.len())
+            .map(|len| send(server, &[&PREFACE[..len], b"\r\n\r\n\r\n\r\n"].concat()));
+        let connections: Vec<_> = cut.chain(other).collect();
+        let started = Instant::now();
+        for mut connection in connections {
+            connection.rest();
+        }
+        // Who says that nothing more comes is not waited for.
+        assert!(started.elapsed() < Duration::from_secs(8), "after {:?}", started.elapsed());
+    });
+    attacked.expect_memory_below(16 * MIB);
+}
+
+#[test]
+fn frames_that_make_no_sense_end_their_connection() {
+    let mut attacked = Attacked::start(&[]);
+    let frames = [
+        frame(DATA, 0, 1, b"no stream is open"),
+        frame(HEADERS, END_HEADERS, 0, GET_ROOT),
+        frame(HEADERS, END_HEADERS, 2, GET_ROOT),
+        frame(HEADERS, END_HEADERS, 1, &[0xff; 100]),
+        frame(RST_STREAM, 0, 9, &[0; 4]),
+        frame(SETTINGS, 0, 0, &[0; 5]),
+        frame(SETTINGS, 0, 0, &[0, 4, 0xff, 0xff, 0xff, 0xff]),
+        frame(PING, 0, 0, &[0; 7]),
+        frame(WINDOW_UPDATE, 0, 0, &[0; 4]),
+        frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]).repeat(2),
+        frame(CONTINUATION, 0, 1, GET_ROOT),
+        frame(0xee, 0xff, 0xffff_ffff, &[0xee; 1_000]),
+        b"\xff\xff\xff\x00\x00\x00\x00\x00\x01".to_vec(),
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+    ];
+    attacked.during(|server| {
+        for frame in &frames {
+            send(server, &[hello(), frame.clone()].concat()).rest();
+            send(server, &[PREFACE, frame].concat()).rest();
+        }
+    });
+    attacked.expect_memory_below(16 * MIB);
+}
+
+#[test]
+fn streams_that_are_opened_and_reset_are_not_kept() {
+    let mut attacked = Attacked::start(&[]);
+    attacked.during(|server| {
+        let mut bytes = hello();
+        for stream in (1..60_000).step_by(2) {
+            bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, GET_ROOT));
+            bytes.extend(frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]));
+        }
+        for _ in 0..5 {
+            send(server, &bytes).rest();
+        }
+    });
+    attacked.expect_memory_below(16 * MIB);
+}
+
+#[test]
+fn a_flood_of_frames_is_not_kept() {
+    let mut attacked = Attacked::start(&[]);
+    let endless_head = frame(HEADERS, END_STREAM, 1, GET_ROOT);
+    let header = b"\x00\x01x\x7f\x80\x1f".iter().copied().chain([b'y'; 4_000]).collect::<Vec<_>>();
+    let floods = [
+        [hello(), frame(PING, 0, 0, &[0; 8]).repeat(100_000)].concat(),
+        [hello(), frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).repeat(100_000)].concat(),
+        [hello(), endless_head.clone(), frame(CONTINUATION, 0, 1, &[]).repeat(100_000)].concat(),
+        [hello(), endless_head, frame(CONTINUATION, 0, 1, &header).repeat(4_000)].concat(),
+        [hello(), frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(100_000)].concat(),
+        [hello(), frame(0xee, 0, 0, &[0; 64]).repeat(100_000)].concat(),
+    ];
+    attacked.during(|server| {
+        for flood in &floods {
+            send(server, flood).rest();
+        }
+    });
+    attacked.expect_memory_below(16 * MIB);
+}
+
+#[test]
+fn streams_whose_window_stays_shut_cost_little_and_hold_nobody_up() {
+    const STREAMS: u32 = 400;
+    let mut attacked = Attacked::start(&["--max-events", "2", "--max-lag", "4"]);
+    // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+    let mut bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat();
+    let path = b"/api/saacms/v1/attack/1/subscribe";
+    let path_len = u8::try_from(path.len()).expect("a short path");
+    let get = [b"\x82\x86\x41\x01a\x04", &[path_len][..], path].concat();
+    for stream in 0..STREAMS {
+        bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, 2 * stream + 1, &get));
+    }
+    let mut connection = Connection::open(attacked.server.address);
+    connection.send(&bytes);
+    let started = Instant::now();
+    while attacked.figure("subscribers") < u64::from(STREAMS) {
+        assert!(started.elapsed() < PATIENCE, "the streams are open");
+    }
+    let large = event("attack", "1", &format!("\"{}\"", "x".repeat(200 << 10)));
+    attacked.during(|server| {
+        let mut publisher = Connection::open(server.address);
+        for _ in 0..200 {
+            assert_eq!(publisher.exchange(&Request::post(PUBLISH, &large)).status(), 204);
+        }
+    });
+    attacked.expect_memory_below(24 * MIB);
+}

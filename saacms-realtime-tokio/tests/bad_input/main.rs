@@ -1,0 +1,168 @@
+//! Bad input against the server's binary: clear refusals, nothing lost, nobody else affected.
+//!
+//! While each kind of it goes on, a publisher publishes and a subscriber reads on connections of
+//! their own, and must notice nothing.
+
+#![cfg(feature = "server")]
+
+mod bodies;
+#[path = "../../../saacms-realtime-core/tests/conformance/client.rs"]
+mod client;
+mod floods;
+mod frames;
+mod heads;
+#[path = "../real_server/mod.rs"]
+mod real_server;
+mod slow;
+#[path = "../../../saacms-realtime-core/tests/conformance/stream.rs"]
+mod stream;
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::thread;
+
+use client::{Connection, Request, Response};
+use real_server::Server;
+use stream::Stream;
+
+const PUBLISH: &str = "/api/saacms/v1/publish";
+const MIB: usize = 1 << 20;
+
+/// A server with somebody healthy on it.
+struct Attacked {
+    server: Server,
+    /// What was resident before anybody came.
+    memory: usize,
+}
+
+impl Attacked {
+    fn start(args: &[&str]) -> Self {
+        let server = Server::start(&[&["--heartbeat", "0"], args].concat());
+        let memory = server.memory().1;
+        Self { server, memory }
+    }
+
+    /// Runs `attack` and sees that the healthy ones notice nothing; answers how many events they
+    /// published meanwhile.
+    fn during<R>(&mut self, attack: impl FnOnce(&Server) -> R) -> (R, u64) {
+        let address = self.server.address;
+        let target = "/api/saacms/v1/healthy/1/subscribe";
+        let mut stream = Stream::open(address, &Request::get(target));
+        stream.expect(":keepalive\n\n");
+        let is_over = AtomicBool::new(false);
+        let (result, published) = thread::scope(|scope| {
+            let publishing = scope.spawn(|| publish_until(Connection::open(address), &is_over));
+            let reading = scope.spawn(move || read_to_the_end(stream));
+            let result = {
+                // Also where the attack itself fails.
+                let _over = SetOnDrop(&is_over);
+                attack(&self.server)
+            };
+            let published = publishing.join().expect("the publisher noticed nothing");
+            let read = reading.join().expect("the subscriber noticed nothing");
+            assert_eq!(read, published, "every event that was published arrived");
+            (result, published)
+        });
+        self.server.expect_alive();
+        assert_eq!(self.ask(&Request::get("/readyz")).status(), 200);
+        (result, published)
+    }
+
+    /// At no time may more memory have been in use than before anybody came, and `bytes`.
+    fn expect_memory_below(&self, bytes: usize) {
+        let more = self.server.memory().1.saturating_sub(self.memory);
+        assert!(more <= bytes, "{} MiB more than at the start", more / MIB);
+    }
+
+    fn ask(&self, request: &Request) -> Response {
+        Connection::open(self.server.address).exchange(request)
+    }
+
+    /// A figure of the hub.
+    fn figure(&self, name: &str) -> u64 {
+        let answer = self.ask(&Request::get("/healthz"));
+        let health: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        health[name].as_u64().expect("a number")
+    }
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Publishes an event every few milliseconds, and one to end with; answers how many.
+fn publish_until(mut connection: Connection, is_over: &AtomicBool) -> u64 {
+    for number in 1.. {
+        let last = is_over.load(Ordering::Relaxed);
+        let record = if last { "\"end\"".to_owned() } else { number.to_string() };
+        let event = event("healthy", "1", &record);
+        assert_eq!(connection.exchange(&Request::post(PUBLISH, event)).status(), 204);
+        if last {
+            return number;
+        }
+        thread::sleep(Duration::from_millis(3));
+    }
+    unreachable!("numbers do not end")
+}
+
+/// Reads every event in its order up to the last; answers how many.
+fn read_to_the_end(mut stream: Stream) -> u64 {
+    let mut number = 0;
+    loop {
+        let block = stream.block();
+        if block.starts_with("id: ") {
+            // Where a client begins, with position IDs.
+            continue;
+        }
+        number += 1;
+        if block.ends_with("\ndata: \"end\"\n\n") {
+            return number;
+        }
+        let is_due = block.starts_with("event: changed\n")
+            && block.ends_with(&format!("\ndata: {number}\n\n"));
+        assert!(is_due, "number {number} is due, not {block:?}");
+    }
+}
+
+/// An event, as it is posted.
+fn event(slug: &str, id: &str, record: &str) -> String {
+    format!(r#"{{"type":"changed","slug":"{slug}","id":"{id}","record":{record},"etag":"v"}}"#)
+}
+
+/// Sends `bytes`, of which the server may refuse the rest before it is sent; answers the status of
+/// the refusal.
+fn refusal_of(server: &Server, bytes: &[u8]) -> u16 {
+    let mut connection = Connection::open(server.address);
+    let _ = connection.try_send(bytes);
+    connection.response("POST").status()
+}
+
+/// Sends `bytes` and says that nothing more comes; answers the status of what comes back, `None`
+/// where the server only closes the connection.
+fn status_of(server: &Server, bytes: &[u8]) -> Option<u16> {
+    let mut connection = Connection::open(server.address);
+    connection.send(bytes);
+    connection.finish_sending();
+    let status = connection.try_response("POST").map(|answer| answer.status());
+    if status.is_some() {
+        // Where it goes on to read it must end by itself, as we have said that nothing more comes.
+        connection.rest();
+    }
+    status
+}
+
+/// Numbers that look random and are the same in every run (xorshift64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).expect("below a usize")
+    }
+}

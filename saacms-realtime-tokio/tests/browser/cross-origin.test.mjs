@@ -1,0 +1,109 @@
+// A page of one origin and a hub of another.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { edits, startHub } from './helpers/hub.mjs';
+import { launch, openPage } from './helpers/page.mjs';
+import { startProxy } from './helpers/proxy.mjs';
+import { until } from './helpers/until.mjs';
+
+const timeout = 90_000;
+let browser;
+before(async () => { browser = await launch(); }, { timeout });
+after(() => browser?.close(), { timeout });
+
+for (const kind of ['etag', 'position']) {
+  test(`a page of an allowed origin subscribes, publishes, and resumes after a cut (${kind} ids)`, { timeout }, async (t) => {
+    const site = await startHub(t); // only its page is used
+    const hub = await startHub(t, { flags: ['--cors-origin', site.origin, '--event-ids', kind] });
+    const proxy = await startProxy(t, hub.port);
+    const live = await openPage(t, browser, `${site.origin}/?origin=${encodeURIComponent(proxy.origin)}`);
+    await live.state('Live');
+    assert.equal(await live.text('#hub'), `${proxy.origin}/api/saacms/v1`);
+
+    await live.publish({ record: { title: 'from afar', n: 1 }, etag: 'W/"a b-1"' });
+    await live.published('Accepted');
+    await live.counted('events', 1);
+    const [id] = await live.ids();
+
+    proxy.cut();
+    await live.state('Reconnecting');
+    await edits(hub, 2, 4);
+    proxy.heal();
+    await live.counted('events', 4);
+    assert.deepEqual((await live.frames()).map(({ data }) => JSON.parse(data).n), [1, 2, 3, 4]);
+    assert.equal(await live.count('resyncs'), 0);
+    assert.equal(proxy.streams().at(-1).lastEventId, id);
+
+    // A refusal is readable too, so that the page can say what is wrong.
+    await live.publish({ etag: ' blanks ' });
+    assert.match(await live.published('Refused: 400'), /etag/i);
+  });
+}
+
+test('a client of an allowed origin that sets the header itself may do so', { timeout }, async (t) => {
+  const site = await startHub(t);
+  const hub = await startHub(t, { flags: ['--cors-origin', site.origin] });
+  await edits(hub, 1, 2);
+  const live = await openPage(t, browser, site.origin);
+  await live.state('Live');
+  const answer = await live.page.evaluate(async (url) => {
+    const stop = new AbortController();
+    const response = await fetch(url, { headers: { 'Last-Event-ID': 'v1', Accept: 'text/event-stream' }, signal: stop.signal });
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    while (!text.includes('\ndata: ')) text += (await reader.read()).value;
+    stop.abort();
+    return text;
+  }, `${hub.base}/posts/1/subscribe`);
+  assert.match(answer, /\nid: v2\n/);
+});
+
+test('of several allowed origins each is answered with its own name', { timeout }, async (t) => {
+  const sites = [await startHub(t), await startHub(t)];
+  const hub = await startHub(t, { flags: sites.flatMap(({ origin }) => ['--cors-origin', origin]) });
+  for (const site of sites) {
+    const live = await openPage(t, browser, `${site.origin}/?origin=${encodeURIComponent(hub.origin)}`);
+    await live.state('Live');
+    await live.publish();
+    await live.counted('events', 1);
+  }
+});
+
+test('a page of an origin that is not allowed neither reads nor publishes', { timeout }, async (t) => {
+  const site = await startHub(t);
+  for (const flags of [[], ['--cors-origin', 'https://cms.example']]) {
+    const hub = await startHub(t, { flags });
+    const own = await openPage(t, browser, hub.origin);
+    await own.state('Live');
+
+    const foreign = await openPage(t, browser, `${site.origin}/?origin=${encodeURIComponent(hub.origin)}`);
+    await until(async () => (await foreign.text('#state-detail')).startsWith('Refused'), 'the browser refuses the stream');
+    await foreign.publish({ record: { n: 'foreign' } });
+    await foreign.published('Not sent');
+
+    await edits(hub, 1, 1);
+    await own.counted('events', 1);
+    assert.deepEqual(await own.ids(), ['v1']);
+    assert.equal(await foreign.count('events'), 0);
+    assert.equal(await foreign.text('#state'), 'Reconnecting');
+  }
+});
+
+test('a foreign page cannot publish by a request that needs no permission either', { timeout }, async (t) => {
+  const site = await startHub(t);
+  const hub = await startHub(t);
+  const own = await openPage(t, browser, hub.origin);
+  const foreign = await openPage(t, browser, site.origin);
+  await own.state('Live');
+  await foreign.state('Live');
+  // A browser sends text/plain to any origin without asking it first; only the answer is hidden.
+  await foreign.page.evaluate(async (url) => {
+    const body = JSON.stringify({ type: 'changed', slug: 'posts', id: '1', record: { n: 'forged' }, etag: 'forged' });
+    await fetch(url, { method: 'POST', mode: 'no-cors', headers: { 'Content-Type': 'text/plain' }, body });
+    await fetch(url, { method: 'POST', mode: 'no-cors', body: new Blob([body]) });
+  }, `${hub.base}/publish`);
+  await edits(hub, 1, 1);
+  await own.counted('events', 1);
+  assert.deepEqual(await own.ids(), ['v1']);
+});

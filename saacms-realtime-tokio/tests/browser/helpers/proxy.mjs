@@ -1,0 +1,75 @@
+// A TCP proxy that can cut what runs through it, and remembers what it saw.
+
+import { once } from 'node:events';
+import http from 'node:http';
+import net from 'node:net';
+
+/** Forwards a port of its own to `port`. */
+export async function startProxy(t, port) {
+  const links = new Set(); // { client, server, request, response }
+  const seen = [];         // every link that there ever was
+  let mode = 'forward';    // or 'cut', or 'unavailable'
+
+  const listener = net.createServer((client) => {
+    if (mode === 'cut') return client.destroy();
+    const link = { client, request: '', response: '' };
+    seen.push(link);
+    if (mode === 'unavailable') {
+      client.on('error', () => {});
+      client.on('data', (bytes) => {
+        link.request += bytes.toString('latin1');
+        if (!link.request.includes('\r\n\r\n')) return;
+        client.end(`HTTP/1.1 503 ${http.STATUS_CODES[503]}\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n`);
+      });
+      return undefined;
+    }
+    link.server = net.connect(port, '127.0.0.1');
+    links.add(link);
+    const close = () => {
+      links.delete(link);
+      link.client.destroy();
+      link.server.destroy();
+    };
+    for (const [from, to, name] of [[client, link.server, 'request'], [link.server, client, 'response']]) {
+      from.on('data', (bytes) => { link[name] += bytes.toString('latin1'); to.write(bytes); });
+      from.on('end', () => to.end());
+      from.on('error', close);
+      from.on('close', close);
+    }
+    return undefined;
+  }).listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+
+  const drop = () => {
+    for (const { client, server } of links) {
+      client.destroy();
+      server.destroy();
+    }
+    links.clear();
+  };
+  t.after(async () => {
+    drop();
+    listener.close();
+  });
+
+  return {
+    origin: `http://127.0.0.1:${listener.address().port}`,
+    /** Ends every connection, and lets none in. */
+    cut() { mode = 'cut'; drop(); },
+    /** Ends every connection, and answers each request with 503. */
+    unavailable() { mode = 'unavailable'; drop(); },
+    heal() { mode = 'forward'; },
+    /** The requests for streams, oldest first: { path, lastEventId (the header), response (what came back so far) }. */
+    streams() {
+      return seen.flatMap(({ request, response }) => {
+        // A connection may carry several requests; a stream is always the last of them.
+        const at = request.lastIndexOf('GET ');
+        const [line, ...headers] = request.slice(at).split('\r\n');
+        const path = line.split(' ')[1] ?? '';
+        if (at < 0 || !path.includes('/subscribe')) return [];
+        const header = headers.find((text) => /^last-event-id:/i.test(text));
+        return [{ path, lastEventId: header?.replace(/^[^:]*:\s*/, ''), response: response.slice(response.lastIndexOf('HTTP/1.1 ')) }];
+      });
+    },
+  };
+}

@@ -1,0 +1,10 @@
+/** Waits until `condition` holds and returns what it returned. `what` is for the failure's message. */
+export async function until(condition, what, ms = 15_000) {
+  const end = Date.now() + ms;
+  for (;;) {
+    const result = await condition();
+    if (result) return result;
+    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
+    await new Promise((resolve) => { setTimeout(resolve, 20); });
+  }
+}

@@ -1,0 +1,356 @@
+//! `tail`.
+
+use core::time::Duration;
+use std::net::TcpListener;
+use std::sync::{Mutex, mpsc};
+use std::thread;
+
+use crate::hub::{Connection, Hub, frame};
+use crate::run::{Running, command, run};
+
+/// One stream with `text`, held open.
+fn stream(text: &'static str) -> Hub {
+    Hub::start(move |mut connection: Connection| {
+        connection.begin_stream();
+        connection.write(text);
+        connection.hold();
+    })
+}
+
+#[test]
+fn a_reconnect_names_the_last_event_and_waits_as_the_hub_asked() {
+    let hub = Hub::start(|mut connection| {
+        connection.begin_stream();
+        if connection.number == 0 {
+            connection.write("retry: 60\n\n");
+            connection.write(frame("changed", "é 1", r#"{"n":1.0}"#));
+        } else {
+            connection.write(frame("deleted", "v2", r#"{"id":"1"}"#));
+            connection.hold();
+        }
+    });
+    let outcome = run(&hub, &["tail", "posts/a/b ?%20", "--count", "2"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let lines: Vec<_> = outcome.stdout.lines().collect();
+    assert!(lines[0].ends_with(r#"Z posts/a/b ?%20 changed  é 1 {"n":1.0}"#), "{lines:?}");
+    assert!(lines[1].ends_with(r#"deleted  v2 (after reconnect) {"id":"1"}"#), "{lines:?}");
+    let key = "posts/a/b ?%20";
+    let told: Vec<_> = outcome.stderr.lines().collect();
+    assert_eq!(
+        told,
+        [
+            format!("{key}: connected"),
+            format!("{key}: connection lost: the hub ended it, reconnecting in 60 ms"),
+            format!("{key}: connected, last event ID é 1"),
+        ]
+    );
+
+    let (first, second) = (hub.request(), hub.request());
+    assert_eq!(first.line, "GET /base/posts/a%2Fb%20%3F%2520/subscribe HTTP/1.1");
+    assert_eq!(first.header("accept").as_deref(), Some("text/event-stream"));
+    assert_eq!(first.header("last-event-id"), None);
+    assert_eq!(second.line, first.line);
+    assert_eq!(second.header("last-event-id").as_deref(), Some("é 1"));
+}
+
+#[test]
+fn a_stream_cut_in_a_chunk_is_taken_up_again() {
+    let hub = Hub::start(|mut connection| {
+        connection.write(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
+             Transfer-Encoding: chunked\r\n\r\n",
+        );
+        let chunk = |text: String| format!("{:x}\r\n{text}\r\n", text.len());
+        match connection.number {
+            0 => {
+                connection.write(chunk(format!("retry: 60\n\n{}", frame("changed", "v1", "1"))));
+                connection.write("ff\r\nevent: changed\nid: v2\ndata: 2");
+            }
+            _ => {
+                connection.write(chunk(frame("changed", "v2", "2")));
+                connection.hold();
+            }
+        }
+    });
+    let outcome = run(&hub, &["tail", "posts/1", "--count", "2"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:?}");
+    assert!(outcome.stderr.contains("connection lost: "), "{outcome:?}");
+    hub.request();
+    assert_eq!(hub.request().header("last-event-id").as_deref(), Some("v1"));
+}
+
+#[test]
+fn an_event_shows_while_its_chunk_is_the_last_that_came() {
+    let hub = stream("event: snapshot\nid: v1\ndata: {}\n\n");
+    let mut running = Running::start(&mut command(&hub, &["tail", "posts/1"]));
+    let (_stdout, line) = running.first_line();
+    assert!(line.ends_with("posts/1 snapshot v1 {}\n"), "{line:?}");
+}
+
+#[test]
+fn a_resync_says_to_refetch_and_ends_the_replay() {
+    let hub = stream(concat!(
+        "event: saacms-resync\nid: v9\ndata: {\"reason\":\"buffer-miss\"}\n\n",
+        "event: changed\nid: v10\ndata: 1\n\n",
+    ));
+    let outcome = run(&hub, &["tail", "posts/1", "--last-event-id", "v1", "--count", "2", "-q"]);
+    assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""));
+    let lines: Vec<_> = outcome.stdout.lines().collect();
+    assert!(lines[0].contains("resync (buffer-miss): refetch this record"), "{lines:?}");
+    assert!(lines[1].ends_with("changed  v10 1"), "{lines:?}");
+    assert_eq!(hub.request().header("last-event-id").as_deref(), Some("v1"));
+}
+
+#[test]
+fn what_comes_after_a_silence_is_no_replay() {
+    let hub = Hub::start(|mut connection| {
+        connection.begin_stream();
+        connection.write(frame("changed", "v2", "2"));
+        // A replay comes in one go; this silence is longer than any pause in one.
+        thread::sleep(Duration::from_millis(1_200));
+        connection.write(frame("changed", "v3", "3"));
+        connection.hold();
+    });
+    let args = ["tail", "posts/1", "--last-event-id", "v1", "--count", "2", "-q"];
+    let outcome = run(&hub, &args);
+    let lines: Vec<_> = outcome.stdout.lines().collect();
+    assert!(lines[0].ends_with("v2 (after connect) 2"), "{lines:?}");
+    assert!(lines[1].ends_with("v3 3"), "{lines:?}");
+}
+
+#[test]
+fn json_is_one_object_a_line_with_the_data_as_it_came() {
+    let hub = Hub::start(|mut connection| {
+        connection.begin_stream();
+        match connection.number {
+            0 => {
+                connection.write("retry: 60\n\n");
+                connection.write(frame("changed", "v1", r#"{"b":1.0,"b":1e400}"#));
+            }
+            _ => {
+                connection.write(frame("snapshot", "v2", "not json"));
+                connection.write(frame("saacms-resync", "v3", r#"{"reason":"lagged"}"#));
+                connection.hold();
+            }
+        }
+    });
+    let outcome = run(&hub, &["tail", "posts/a/b", "--json", "--count", "3", "-q"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let key = r#""key":{"slug":"posts","id":"a/b"}"#;
+    let lines: Vec<_> = outcome
+        .stdout
+        .lines()
+        .map(|line| {
+            let rest = line.strip_prefix(r#"{"at":""#).expect("a time");
+            let (at, rest) = rest.split_at(24);
+            assert_eq!((&at[10..11], &at[23..]), ("T", "Z"));
+            rest.strip_prefix(&format!(r#"",{key},"#)).expect("a key").to_owned()
+        })
+        .collect();
+    let lost = r#"{"reason":"connection lost: the hub ended it","retry_ms":60}"#;
+    assert_eq!(
+        lines,
+        [
+            r#""kind":"connected","type":null,"id":null,"data":null,"replayed":false}"#,
+            concat!(
+                r#""kind":"event","type":"changed","id":"v1","#,
+                r#""data":{"b":1.0,"b":1e400},"replayed":false}"#
+            ),
+            &format!(
+                r#""kind":"disconnected","type":null,"id":null,"data":{lost},"replayed":false}}"#
+            ),
+            r#""kind":"connected","type":null,"id":"v1","data":null,"replayed":false}"#,
+            r#""kind":"event","type":"snapshot","id":"v2","data":"not json","replayed":true}"#,
+            concat!(
+                r#""kind":"resync","type":"saacms-resync","id":"v3","#,
+                r#""data":{"reason":"lagged"},"replayed":false}"#
+            ),
+        ]
+    );
+}
+
+#[test]
+fn several_records_are_followed_at_once() {
+    let hub = Hub::start(|mut connection| {
+        connection.begin_stream();
+        let id = if connection.request.line.contains("/posts/1/") { "one" } else { "two" };
+        connection.write(frame("changed", id, "1"));
+        connection.hold();
+    });
+    let args = ["tail", "posts/1", "posts/10", "posts/1", "--count", "2", "-q"];
+    let outcome = run(&hub, &args);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stdout.contains("posts/1  changed  one 1\n"), "{outcome:?}");
+    assert!(outcome.stdout.contains("posts/10 changed  two 1\n"), "{outcome:?}");
+    assert_eq!(hub.rest().len(), 2);
+}
+
+#[test]
+fn a_refusal_is_final_and_a_204_is_the_end() {
+    let hub = Hub::start(|connection| match connection.number {
+        0 => connection.refuse(404, "", "no such place"),
+        1 => connection.answer(200, "Content-Type: text/html\r\n", "<html>"),
+        _ => connection.answer(204, "", ""),
+    });
+    let tail = || run(&hub, &["tail", "posts/1"]);
+    let refused = tail();
+    assert_eq!((refused.code, &*refused.stdout), (Some(1), ""));
+    assert!(refused.stderr.contains("answered 404 Not Found: no such place"), "{refused:?}");
+    let page = tail();
+    assert_eq!(page.code, Some(1));
+    assert!(page.stderr.contains("is no event stream"), "{page:?}");
+    let ended = tail();
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(ended.stderr, "posts/1: the hub ended the stream for good\n");
+    assert_eq!(hub.rest().len(), 3);
+}
+
+#[test]
+fn a_busy_hub_is_tried_again_with_the_same_last_event_id() {
+    let hub = Hub::start(|mut connection| match connection.number {
+        0 => {
+            connection.begin_stream();
+            connection.write("retry: 60\n\n");
+            connection.write(frame("changed", "v1", "1"));
+        }
+        1 => connection.refuse(503, "Retry-After: 0\r\n", "draining"),
+        2 => connection.refuse(429, "", "too many"),
+        3 => drop(connection),
+        _ => {
+            connection.begin_stream();
+            connection.write(frame("changed", "v2", "2"));
+            connection.hold();
+        }
+    });
+    let outcome = run(&hub, &["tail", "posts/1", "--count", "2"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stderr.contains("503 Service Unavailable: draining, reconnecting in "));
+    assert!(outcome.stderr.contains("is the hub running?, reconnecting in "), "{outcome:?}");
+    let requests = hub.rest();
+    assert_eq!(requests.len(), 5);
+    for request in &requests[1..] {
+        assert_eq!(request.header("last-event-id").as_deref(), Some("v1"));
+    }
+}
+
+#[test]
+fn a_hub_that_starts_later_is_found() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/base", free.local_addr().expect("bound"));
+    drop(free);
+    let hub = stream("");
+    let mut running = Running::start(
+        command(&hub, &["tail", "posts/1", "--json", "--url", &url]).env("NO_COLOR", "1"),
+    );
+    let (_stdout, line) = running.first_line();
+    let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(json["kind"], "disconnected");
+    let wait = json["data"]["retry_ms"].as_u64().expect("a time");
+    assert!((3_000..=6_000).contains(&wait), "{line}");
+}
+
+#[test]
+fn a_connection_on_which_nothing_comes_is_given_up() {
+    let hub = Hub::start(|mut connection| {
+        connection.begin_stream();
+        if connection.number == 0 {
+            connection.write("retry: 60\n\nid: v1\n\n");
+        } else {
+            connection.write(frame("changed", "v2", "2"));
+        }
+        connection.hold();
+    });
+    let outcome = run(&hub, &["tail", "posts/1", "--count", "1", "--timeout", "300ms"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("nothing came for 300 ms, reconnecting in 60 ms"),
+        "{outcome:?}"
+    );
+    hub.request();
+    assert_eq!(hub.request().header("last-event-id").as_deref(), Some("v1"));
+}
+
+#[test]
+fn a_closed_pipe_is_a_quiet_end() {
+    let (go, gone) = mpsc::channel();
+    let gone = Mutex::new(gone);
+    let hub = Hub::start(move |mut connection| {
+        connection.begin_stream();
+        connection.write(frame("changed", "v1", "1"));
+        let _ = gone.lock().expect("one stream").recv();
+        // Not just one event: a process that a test beside this one is about to start holds the
+        // pipe open for a moment.
+        connection.write_for_ever(frame("changed", "v2", "2"));
+    });
+    for args in [&["tail", "posts/1", "-q"][..], &["tail", "posts/1", "-q", "--json"]] {
+        let mut running = Running::start(&mut command(&hub, args));
+        let (stdout, line) = running.first_line();
+        assert!(!line.is_empty());
+        drop(stdout);
+        go.send(()).expect("a hub");
+        let outcome = running.finish();
+        assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[test]
+fn an_event_over_the_limit_is_an_error_after_the_events_before_it() {
+    let hub = Hub::start(|mut connection| {
+        connection.begin_stream();
+        let long = "x".repeat(100_000);
+        connection.write(frame("changed", "v1", "1") + &frame("changed", "v2", &long));
+        connection.hold();
+    });
+    let outcome = run(&hub, &["tail", "posts/1", "--max-event-bytes", "1000"]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stderr.contains("more than 1000 bytes; --max-event-bytes"), "{outcome:?}");
+    assert!(outcome.stdout.ends_with("changed  v1 1\n"), "{outcome:?}");
+}
+
+#[test]
+fn an_event_id_that_no_header_can_carry_goes_into_the_query() {
+    let hub = stream("event: changed\nid: v2\ndata: 2\n\n");
+    let args = ["tail", "posts/1", "--last-event-id", "a\u{1}&b", "--count", "1"];
+    let outcome = run(&hub, &args);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let request = hub.request();
+    assert_eq!(request.line, "GET /base/posts/1/subscribe?lastEventId=a%01%26b HTTP/1.1");
+    assert_eq!(request.header("last-event-id"), None);
+    assert!(outcome.stdout.ends_with("v2 (after connect) 2\n"), "{outcome:?}");
+}
+
+#[test]
+fn colours_are_for_terminals_unless_asked_for_and_data_has_none() {
+    let hub = stream("event: changed\nid: v1\ndata: \u{1b}[31m{\"a\":[1]}\n\n");
+    let args = ["tail", "posts/1", "--count", "1"];
+    let outcome = run(&hub, &args);
+    assert!(!outcome.stdout.contains('\u{1b}'), "{outcome:?}");
+    assert!(outcome.stdout.ends_with("v1 \u{fffd}[31m{\"a\":[1]}\n"), "{outcome:?}");
+    let outcome = run(&hub, &[&args[..], &["--color", "always"]].concat());
+    assert!(outcome.stdout.contains("\u{1b}[34mchanged"), "{outcome:?}");
+    assert!(outcome.stdout.ends_with(" \u{fffd}[31m{\"a\":[1]}\n"), "{outcome:?}");
+}
+
+#[test]
+fn a_record_can_be_printed_on_several_lines() {
+    let hub = stream("event: changed\nid: v1\ndata: {\"a\":[1.0],\"b\":{}}\n\n");
+    let outcome = run(&hub, &["tail", "posts/1", "--count", "1", "--pretty"]);
+    let expected = "changed  v1\n  {\n    \"a\": [\n      1.0\n    ],\n    \"b\": {}\n  }\n";
+    assert!(outcome.stdout.ends_with(expected), "{outcome:?}");
+}
+
+#[test]
+fn what_names_no_record_is_a_usage_error() {
+    let hub = stream("");
+    for args in [
+        &["tail"][..],
+        &["tail", "posts"],
+        &["tail", "a:b/1"],
+        &["tail", "posts/1", "--count", "0"],
+        &["tail", "posts/1", "--timeout", "soon"],
+    ] {
+        assert_eq!(run(&hub, args).code, Some(2), "{args:?}");
+    }
+    assert!(hub.rest().is_empty());
+}

@@ -1,0 +1,160 @@
+//! The conformance list against this adapter: its router in an application, its service on hyper,
+//! and its handlers at paths of their own.
+
+#[path = "../../saacms-realtime-core/tests/conformance/mod.rs"]
+mod conformance;
+
+use core::convert::Infallible;
+use core::time::Duration;
+
+use axum::Router;
+use axum::extract::{FromRef, State};
+use axum::routing::{any, get};
+use conformance::Running;
+use conformance::client::{Connection, Request};
+use conformance::stream::Stream;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use saacms_realtime_core::hub::HubConfig;
+use saacms_realtime_core::route::{Api, Cors};
+use saacms_realtime_tokio::{Realtime, handlers, router};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+#[test]
+fn the_router_in_an_application_keeps_the_contract() {
+    conformance::run("axum router", start_router);
+}
+
+#[test]
+fn the_service_on_hyper_keeps_the_contract() {
+    conformance::run("hyper service", start_service);
+}
+
+#[test]
+fn the_application_around_the_router_keeps_its_own_routes() {
+    let running = start_router(HubConfig::default(), Api::default());
+    let ask = |target| Connection::open(running.address).exchange(&Request::get(target));
+    assert_eq!((ask("/").status(), ask("/").text()), (200, "an application"));
+    assert_eq!(ask("/posts/1/subscribe").status(), 404);
+}
+
+#[test]
+fn handlers_answer_at_paths_of_their_own() {
+    let page = "https://a.example";
+    let api = Api::default().with_cors(Cors::new([page]).expect("an origin"));
+    let running = start(HubConfig::default(), api, async |listener, realtime| {
+        let app = Router::new()
+            .route("/live/{collection}/{id}", any(handlers::subscribe::<App>))
+            .route("/internal/changes", any(handlers::publish::<App>))
+            .with_state(App { title: "an application", realtime });
+        axum::serve(listener, app).await.expect("never ends by itself");
+    });
+    let ask = |request: &Request| {
+        let answer =
+            Connection::open(running.address).exchange(&request.clone().header("Origin", page));
+        assert_eq!(answer.header("access-control-allow-origin"), Some(page), "{request:?}");
+        answer
+    };
+    let (live, changes) = ("/live/posts/a%2Fb%20%25", "/internal/changes");
+    let event = |etag: &str| {
+        format!(r#"{{"type":"changed","slug":"posts","id":"a/b %","record":1,"etag":"{etag}"}}"#)
+    };
+
+    let mut stream = Stream::open(running.address, &Request::get(live));
+    stream.expect(":keepalive\n\n");
+    assert_eq!(ask(&Request::post(changes, event("v1"))).status(), 204);
+    assert_eq!(ask(&Request::post(changes, event("v2"))).status(), 204);
+    stream.expect("event: changed\nid: v1\ndata: 1\n\nevent: changed\nid: v2\ndata: 1\n\n");
+    let again = Request::get(live).header("Last-Event-ID", "v1");
+    let mut again = Stream::open(running.address, &again);
+    again.expect(":keepalive\n\nevent: changed\nid: v2\ndata: 1\n\n");
+
+    assert_eq!(ask(&Request::new("HEAD", live)).status(), 200);
+    assert_eq!(running.hub.stats().subscribers, 2);
+    for (target, allowed) in [(live, "GET, HEAD, OPTIONS"), (changes, "POST, OPTIONS")] {
+        let answer = ask(&Request::new("OPTIONS", target));
+        assert_eq!((answer.status(), answer.header("allow")), (204, Some(allowed)));
+        let answer = ask(&Request::new("DELETE", target));
+        assert_eq!((answer.status(), answer.header("allow")), (405, Some(allowed)));
+    }
+    assert_eq!(ask(&Request::get(live).header("Accept", "text/html")).status(), 406);
+    assert_eq!(ask(&Request::post(changes, "nope")).status(), 400);
+    assert_eq!(ask(&Request::post(changes, "x".repeat((1 << 20) + 1))).status(), 413);
+    for hostile in ["/live/a:b/1", "/live/posts/%00", "/live/posts/%FF"] {
+        let answer = ask(&Request::get(hostile));
+        assert_eq!(answer.status(), 400, "{hostile}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{hostile}");
+    }
+}
+
+#[test]
+fn the_router_in_an_application_answers_the_http_vectors_as_the_contract_says() {
+    conformance::run_vectors("axum router", start_router);
+}
+
+#[test]
+fn the_service_on_hyper_answers_the_http_vectors_as_the_contract_says() {
+    conformance::run_vectors("hyper service", start_service);
+}
+
+/// An application's own state, of which the hub is a part.
+#[derive(Clone)]
+struct App {
+    title: &'static str,
+    realtime: Realtime,
+}
+
+impl FromRef<App> for Realtime {
+    fn from_ref(app: &App) -> Self {
+        app.realtime.clone()
+    }
+}
+
+fn start_router(config: HubConfig, api: Api) -> Running {
+    start(config, api, async |listener, realtime| {
+        let app = Router::new()
+            .route("/", get(async |State(app): State<App>| app.title))
+            .nest(realtime.api().base_path(), router(&realtime))
+            .with_state(App { title: "an application", realtime });
+        axum::serve(listener, app).await.expect("never ends by itself");
+    })
+}
+
+fn start_service(config: HubConfig, api: Api) -> Running {
+    start(config, api, async |listener, realtime| {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            tokio::spawn(serve_connection(stream, realtime.clone()));
+        }
+    })
+}
+
+/// As the server does it.
+async fn serve_connection(stream: TcpStream, realtime: Realtime) {
+    stream.set_nodelay(true).expect("a connection");
+    let service = service_fn(async |request| Ok::<_, Infallible>(realtime.respond(request).await));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10))
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), service);
+    // That a client broke off is what some scenarios are about.
+    let _ = connection.await;
+}
+
+fn start<F: Future<Output = ()> + Send + 'static>(
+    config: HubConfig,
+    api: Api,
+    serve: impl FnOnce(TcpListener, Realtime) -> F,
+) -> Running {
+    let runtime = Runtime::new().expect("a runtime");
+    let _entered = runtime.enter();
+    let realtime = Realtime::new(config, api).expect("valid settings");
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    runtime.spawn(serve(listener, realtime.clone()));
+    let hub = realtime.hub().clone();
+    Running::new(address, hub, move || realtime.drain(), runtime)
+}
