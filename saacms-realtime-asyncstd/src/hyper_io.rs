@@ -1,0 +1,135 @@
+//! What hyper asks of a runtime: sockets, timers, an executor.
+//!
+//! A bridge of our own, as hyper polls for the end of a request at each event that it writes: over
+//! `futures-io` that is a system call each time, here it is none until the reactor reports one.
+
+use std::fmt;
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use async_io::{Async, Timer};
+use hyper::rt::{self, ReadBufCursor};
+
+/// A socket for hyper.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    stream: Async<TcpStream>,
+    /// The last read took all there was.
+    is_empty: bool,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: Async<TcpStream>) -> Self {
+        Self { stream, is_empty: false }
+    }
+}
+
+impl rt::Read for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.is_empty {
+                ready!(self.stream.poll_readable(cx))?;
+            }
+            let mut bytes = [0; 8 << 10];
+            let len = bytes.len().min(buf.remaining());
+            match self.stream.get_ref().read(&mut bytes[..len]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.is_empty = true,
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(read) => {
+                    self.is_empty = read < len;
+                    buf.put_slice(&bytes[..read]);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+impl rt::Write for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match self.stream.get_ref().write_vectored(bufs) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_writable(cx))?;
+                }
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.stream.get_ref().shutdown(Shutdown::Write))
+    }
+}
+
+/// Timers for hyper.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timers;
+
+impl rt::Timer for Timers {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
+        Box::pin(Sleep(Timer::after(duration)))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {
+        Box::pin(Sleep(Timer::at(deadline)))
+    }
+}
+
+struct Sleep(Timer);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
+
+impl rt::Sleep for Sleep {}
+
+/// Runs tasks on the executor of the application.
+#[derive(Clone)]
+pub(crate) struct Spawn(pub(crate) Arc<dyn Fn(Task) + Send + Sync>);
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl<F: Future<Output = ()> + Send + 'static> rt::Executor<F> for Spawn {
+    fn execute(&self, task: F) {
+        (self.0)(Box::pin(task));
+    }
+}
+
+impl fmt::Debug for Spawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spawn")
+    }
+}

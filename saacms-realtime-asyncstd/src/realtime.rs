@@ -1,0 +1,154 @@
+use std::future::poll_fn;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::thread;
+
+use async_io::Timer;
+use futures_lite::future::block_on;
+use http::{Request, Response};
+use http_body::Body;
+use saacms_realtime_core::event::Event;
+use saacms_realtime_core::hub::{ConfigError, Hub, HubConfig, Refusal};
+use saacms_realtime_core::name::ResourceKey;
+use saacms_realtime_core::route::Api;
+use saacms_realtime_core::route::http::{ResponseBody, with_parts};
+use saacms_realtime_core::route::limits::BODY_TIMEOUT;
+
+use crate::clock::Clock;
+use crate::stream::EventStream;
+
+/// The hub with its clock and its API. Cheap to clone; every clone is the same hub.
+///
+/// It is all that an application keeps: publish with it, [`serve`](crate::serve) it, or let it
+/// answer what your own server is asked.
+#[derive(Clone, Debug)]
+pub struct Realtime {
+    hub: Arc<Hub>,
+    api: Arc<Api>,
+    clock: Clock,
+}
+
+impl Realtime {
+    /// A hub, and a thread that sweeps it for as long as it lives.
+    ///
+    /// A thread, which sleeps nearly always, as no executor need run yet: expired history is freed
+    /// whether the hub is served or not, and nobody can forget to see to it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] where a setting is out of its range.
+    ///
+    /// # Panics
+    ///
+    /// Where the system has no thread left.
+    pub fn new(config: HubConfig, api: Api) -> Result<Self, ConfigError> {
+        // The standard library's hash keys are random: nobody can guess an epoch, or repeat one.
+        let seed = RandomState::new().build_hasher().finish();
+        let hub = Arc::new(Hub::new(config, seed)?);
+        let clock = Clock::start();
+        let sweep = sweep(Arc::downgrade(&hub), clock);
+        let sweeper = thread::Builder::new().name("saacms-realtime".to_owned());
+        sweeper.spawn(|| block_on(sweep)).expect("the system has a thread left");
+        Ok(Self { hub, api: Arc::new(api), clock })
+    }
+
+    /// Publishes an event: once this returns `Ok` it is in the record's history.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooManyTopics`]; nothing was published then.
+    pub fn publish(&self, event: Event) -> Result<(), Refusal> {
+        self.hub.publish(event, self.clock.now())
+    }
+
+    /// Subscribes to a record, from behind `last_event_id` where one is named.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Refusal`]; nobody is registered then.
+    pub fn subscribe(
+        &self,
+        key: &ResourceKey,
+        last_event_id: Option<&[u8]>,
+    ) -> Result<EventStream, Refusal> {
+        let subscription = self.hub.subscribe(key, last_event_id, self.clock.now())?;
+        Ok(EventStream::new(subscription, self.clock))
+    }
+
+    /// Begins to end: new streams are refused, open ones get what they have not yet had, a
+    /// reconnection time and their end.
+    ///
+    /// [`serve`](crate::serve) does that when it is told to stop; call it before the graceful
+    /// shutdown of a server of your own, which waits for streams to end.
+    pub fn drain(&self) {
+        self.hub.drain();
+    }
+
+    /// The hub, for its figures and for [`Hub::source_lost`].
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The HTTP contract that this is served by.
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// Answers a request to the API at its base path: for a server of your own.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use hyper::{Request, body::Incoming, service::service_fn};
+    /// use saacms_realtime_asyncstd::Realtime;
+    ///
+    /// let realtime = Realtime::new(Default::default(), Default::default())?;
+    /// let service = service_fn(|request: Request<Incoming>| async {
+    ///     // Your own routes, and for the rest:
+    ///     Ok::<_, Infallible>(realtime.respond(request).await)
+    /// });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn respond<B: Body>(
+        &self,
+        request: Request<B>,
+    ) -> Response<ResponseBody<EventStream>> {
+        let (parts, body) = request.into_parts();
+        with_parts(&parts, |request| self.api.decide(request))
+            .respond(
+                body,
+                Timer::after(BODY_TIMEOUT),
+                |key, last_event_id| self.subscribe(key, last_event_id),
+                |event| self.publish(event),
+            )
+            .await
+    }
+}
+
+/// Sweeps the hub when that is due, and sleeps without a timer while there is no topic.
+async fn sweep(hub: Weak<Hub>, clock: Clock) {
+    loop {
+        let wake_at = poll_fn(|cx| {
+            let Some(hub) = hub.upgrade() else { return Poll::Ready(None) };
+            hub.poll_sweep(cx, clock.now())
+                .map_or(Poll::Pending, |wake_at| Poll::Ready(Some(wake_at)))
+        });
+        let Some(wake_at) = wake_at.await else { return };
+        Timer::at(clock.deadline(wake_at)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sweeper_ends_with_its_hub() {
+        let hub = Arc::new(Hub::new(HubConfig::default(), 0).expect("valid"));
+        let swept = Arc::downgrade(&hub);
+        let sweeper = thread::spawn(move || block_on(sweep(swept, Clock::start())));
+        assert!(!sweeper.is_finished());
+        drop(hub);
+        sweeper.join().expect("its hub has ended");
+    }
+}

@@ -1,0 +1,70 @@
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use async_io::Timer;
+use bytes::Bytes;
+use futures_core::Stream;
+use http_body::{Body, Frame};
+use saacms_realtime_core::hub::{Output, Subscription};
+use saacms_realtime_core::time::Instant;
+
+use crate::clock::Clock;
+
+/// The bytes of one stream, heartbeats included: a [`Stream`] and an HTTP [`Body`].
+///
+/// Each item is all that waits, in whole frames. It ends when the hub drains.
+#[derive(Debug)]
+pub struct EventStream {
+    subscription: Subscription,
+    clock: Clock,
+    timer: Option<Timer>,
+}
+
+impl EventStream {
+    pub(crate) fn new(subscription: Subscription, clock: Clock) -> Self {
+        Self { subscription, clock, timer: None }
+    }
+
+    /// Ready when the clock has reached `wake_at`.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, wake_at: Instant) -> Poll<()> {
+        let deadline = self.clock.deadline(wake_at);
+        let timer = self.timer.get_or_insert_with(|| Timer::at(deadline));
+        // A write only ever postpones the heartbeat, so an armed timer is early at worst: it is set
+        // anew when it fires, not at each write.
+        while ready!(Pin::new(&mut *timer).poll(cx)) < deadline {
+            timer.set_at(deadline);
+        }
+        // It has fired, and would never again.
+        self.timer = None;
+        Poll::Ready(())
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            let now = self.clock.now();
+            match self.subscription.poll(cx, now) {
+                Output::Frames(frames) => return Poll::Ready(Some(frames)),
+                Output::End => return Poll::Ready(None),
+                Output::Idle { wake_at: None } => return Poll::Pending,
+                Output::Idle { wake_at: Some(wake_at) } => ready!(self.poll_timer(cx, wake_at)),
+            }
+        }
+    }
+}
+
+impl Body for EventStream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}

@@ -1,0 +1,226 @@
+//! What `serve` does around the contract: how it stops, and whom it does not wait for.
+#![cfg(feature = "smol")]
+
+#[path = "../../saacms-realtime-core/tests/conformance/client.rs"]
+mod client;
+#[path = "../../saacms-realtime-core/tests/conformance/stream.rs"]
+mod stream;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use client::{Connection, PATIENCE, Request};
+use event_listener::Event;
+use futures_lite::future::or;
+use saacms_realtime_asyncstd::core::hub::HubConfig;
+use saacms_realtime_asyncstd::core::route::{Api, Token};
+use saacms_realtime_asyncstd::{Realtime, ServeConfig, serve};
+use stream::Stream;
+
+const SUBSCRIBE: &str = "/api/saacms/v1/posts/1/subscribe";
+const PUBLISH: &str = "/api/saacms/v1/publish";
+const EVENT: &str = r#"{"type":"changed","slug":"posts","id":"1","record":1,"etag":"v1"}"#;
+
+#[test]
+fn a_stop_ends_streams_in_good_order_and_then_the_server() {
+    let server = Server::start(ServeConfig::smol());
+    let mut streams = [server.subscribe(), server.subscribe()];
+    server.stop();
+    for stream in &mut streams {
+        assert!(stream.block().starts_with("retry: "));
+        stream.expect_end();
+    }
+    server.wait();
+    assert!(TcpStream::connect(server.address).is_err(), "nobody listens");
+}
+
+#[test]
+fn a_client_that_comes_while_streams_end_is_told_to_come_again() {
+    let server = Server::start(ServeConfig::smol());
+    let (head, body) = EVENT.split_at(10);
+    // An answer in flight, and a stream that has far more to read than sockets hold.
+    let mut publishing = server.connect();
+    let post = Request::post(PUBLISH, EVENT).bytes();
+    publishing.send(&post[..post.len() - body.len()]);
+    assert_eq!(head.len() + body.len(), EVENT.len());
+    let mut stream = server.subscribe();
+    server.publish_much();
+
+    server.stop();
+    server.wait_until(|server| server.realtime.hub().is_draining());
+    let refused = server.connect().exchange(&Request::get(SUBSCRIBE));
+    assert_eq!((refused.status(), refused.header("retry-after")), (503, Some("1")));
+    publishing.send(body);
+    assert_eq!(publishing.response("POST").status(), 204);
+    while !stream.block().starts_with("retry: ") {}
+    stream.expect_end();
+    server.wait();
+}
+
+#[test]
+fn an_answer_in_flight_is_sent_when_all_streams_have_ended() {
+    let server = Server::start(ServeConfig::smol());
+    let mut publishing = server.connect();
+    let post = Request::post(PUBLISH, EVENT).bytes();
+    publishing.send(&post[..post.len() - 1]);
+    let idle = server.connect();
+    server.stop();
+    // Then the server asks its connections to end.
+    server.wait_until(|server| TcpStream::connect(server.address).is_err());
+    publishing.send(&post[post.len() - 1..]);
+    assert_eq!(publishing.response("POST").status(), 204);
+    assert!(publishing.ends());
+    server.wait();
+    drop(idle);
+}
+
+#[test]
+fn a_stream_that_nobody_reads_is_cut_in_the_end() {
+    let mut config = ServeConfig::smol();
+    config.drain_timeout = Duration::from_millis(100);
+    let server = Server::start(config);
+    let _unread = server.subscribe();
+    server.publish_much();
+    let stopped = Instant::now();
+    server.stop();
+    server.wait();
+    assert!(stopped.elapsed() >= Duration::from_millis(100));
+    assert_eq!(server.realtime.hub().stats().subscribers, 0);
+}
+
+#[test]
+fn a_server_that_is_dropped_is_gone() {
+    let server = Server::start(ServeConfig::smol());
+    let mut connection = server.connect();
+    connection.send(Request::get(SUBSCRIBE).bytes());
+    assert_eq!(connection.head().map(|head| head.status), Some(200));
+    assert_eq!(connection.chunk().as_deref(), Some(&b":keepalive\n\n"[..]));
+    let mut silent = server.connect();
+    server.cut();
+    server.wait();
+    assert!(connection.ends() && silent.ends());
+    server.wait_until(|server| server.realtime.hub().stats().subscribers == 0);
+    assert!(!server.realtime.hub().is_draining(), "it is only not served any more");
+}
+
+#[test]
+fn one_connection_too_many_waits_for_another_to_end() {
+    let mut config = ServeConfig::smol();
+    config.max_connections = 2;
+    let server = Server::start(config);
+    let streams = [server.subscribe(), server.subscribe()];
+    let mut waiting = server.connect();
+    waiting.send(Request::post(PUBLISH, EVENT).bytes());
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(server.realtime.hub().stats().published, 0);
+    drop(streams);
+    assert_eq!(waiting.response("POST").status(), 204);
+}
+
+#[test]
+fn who_does_not_send_a_request_in_time_is_not_waited_for() {
+    let server = Server::start(ServeConfig::smol());
+    let begins = ["", "GET / HTTP/1.1\r\nHost: ", "PRI * HTTP/2.0\r\n", "P"];
+    let mut connections = begins.map(|begin| {
+        let mut connection = server.connect();
+        connection.send(begin);
+        connection
+    });
+    let opened = Instant::now();
+    for (connection, begin) in connections.iter_mut().zip(begins) {
+        assert!(connection.ends(), "{begin:?}");
+        assert!(opened.elapsed() > Duration::from_secs(9), "{begin:?}: {:?}", opened.elapsed());
+    }
+}
+
+#[test]
+fn a_network_address_needs_a_publish_token() {
+    let serve_everywhere = |api| {
+        let realtime = Realtime::new(HubConfig::default(), api).expect("valid settings");
+        let listener = TcpListener::bind("0.0.0.0:0").expect("a free port");
+        let stop = std::future::ready(());
+        smol::block_on(serve(listener, realtime, ServeConfig::smol(), stop))
+    };
+    let refused = serve_everywhere(Api::default()).expect_err("everybody could publish");
+    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    let token = Token::new("0123456789abcdef").expect("a token");
+    serve_everywhere(Api::default().with_publish_token(token)).expect("only who has the token can");
+}
+
+/// A server on a thread of its own.
+struct Server {
+    address: SocketAddr,
+    realtime: Realtime,
+    stop: Event,
+    cut: Event,
+    ended: mpsc::Receiver<io::Result<()>>,
+}
+
+impl Server {
+    fn start(config: ServeConfig) -> Self {
+        let hub =
+            HubConfig { heartbeat: Duration::ZERO, max_lag_bytes: 1 << 30, ..HubConfig::default() };
+        let realtime = Realtime::new(hub, Api::default()).expect("valid settings");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (stop, cut) = (Event::new(), Event::new());
+        let (stopped, was_cut) = (stop.listen(), cut.listen());
+        let (end, ended) = mpsc::channel();
+        let served = realtime.clone();
+        thread::spawn(move || {
+            let server = serve(listener, served, config, stopped);
+            let cut = async {
+                was_cut.await;
+                Ok(())
+            };
+            // Nobody listens where the test is over.
+            let _ = end.send(smol::block_on(or(server, cut)));
+        });
+        Self { address, realtime, stop, cut, ended }
+    }
+
+    fn connect(&self) -> Connection {
+        Connection::open(self.address)
+    }
+
+    fn subscribe(&self) -> Stream {
+        let mut stream = Stream::open(self.address, &Request::get(SUBSCRIBE));
+        stream.expect(":keepalive\n\n");
+        stream
+    }
+
+    /// More than sockets hold.
+    fn publish_much(&self) {
+        let record = "x".repeat(900_000);
+        let event = EVENT.replace("\"record\":1", &format!("\"record\":\"{record}\""));
+        for _ in 0..20 {
+            let answer = self.connect().exchange(&Request::post(PUBLISH, &event));
+            assert_eq!(answer.status(), 204);
+        }
+    }
+
+    fn stop(&self) {
+        self.stop.notify(1);
+    }
+
+    fn cut(&self) {
+        self.cut.notify(1);
+    }
+
+    /// Waits for the end of the server.
+    fn wait(&self) {
+        let ended = self.ended.recv_timeout(PATIENCE);
+        assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
+    }
+
+    fn wait_until(&self, holds: impl Fn(&Self) -> bool) {
+        let started = Instant::now();
+        while !holds(self) {
+            assert!(started.elapsed() < PATIENCE);
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
