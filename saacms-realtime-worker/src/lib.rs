@@ -1,0 +1,41 @@
+//! Record-change streaming on Cloudflare Workers.
+//!
+//! [`SaacmsRealtimeDO`] is a Durable Object: one object serves one record. It is exported from a
+//! Worker in Rust by one line:
+//!
+//! ```
+//! pub use saacms_realtime_worker::SaacmsRealtimeDO;
+//! ```
+//!
+//! [`router::fetch`] is the HTTP API in front of the objects, for a Worker that is nothing else
+//! (feature `entry`) or calls it from a handler of its own.
+//!
+//! Every rule of the wire is in `saacms-realtime-core`; this crate owns streams, timers, storage
+//! and JavaScript values. It builds natively too, so that what decides is tested without a runtime;
+//! what touches a JavaScript value works in a Worker only.
+
+#![forbid(unsafe_code)]
+
+mod backlog;
+mod durable_object;
+mod object;
+mod platform;
+pub mod router;
+pub mod settings;
+mod sql;
+mod stream;
+
+pub use durable_object::SaacmsRealtimeDO;
+
+/// The Worker's handler: [`router::fetch`].
+#[cfg(feature = "entry")]
+#[wasm_bindgen::prelude::wasm_bindgen]
+pub fn fetch(
+    request: web_sys::Request,
+    env: wasm_bindgen::JsValue,
+    _ctx: wasm_bindgen::JsValue,
+) -> js_sys::Promise {
+    wasm_bindgen_futures::future_to_promise(async move {
+        router::fetch(request, env).await.map(Into::into)
+    })
+}

@@ -1,0 +1,154 @@
+//! What the runtime offers that no crate binds, and the small things that both doors share.
+
+use std::borrow::Cow;
+use std::sync::Once;
+
+use js_sys::{Array, Function, Object, Promise, Reflect};
+use saacms_realtime_core::route::{self, Reply};
+use wasm_bindgen::prelude::*;
+use web_sys::{Headers, ReadableStream, Request, Response, ResponseInit};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = setTimeout)]
+    pub(crate) fn set_timeout(callback: &JsValue, millis: f64) -> JsValue;
+
+    #[wasm_bindgen(js_name = clearTimeout)]
+    pub(crate) fn clear_timeout(timer: &JsValue);
+
+    #[wasm_bindgen(extends = Object)]
+    #[derive(Debug)]
+    pub(crate) type Sql;
+
+    #[wasm_bindgen(method, variadic, catch)]
+    pub(crate) fn exec(this: &Sql, query: &str, bindings: &Array) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(extends = Object)]
+    #[derive(Debug)]
+    pub(crate) type Namespace;
+
+    #[wasm_bindgen(method, js_name = idFromName, catch)]
+    pub(crate) fn id_from_name(this: &Namespace, name: &str) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn get(this: &Namespace, id: &JsValue) -> Result<Stub, JsValue>;
+
+    #[wasm_bindgen(extends = Object)]
+    #[derive(Debug)]
+    pub(crate) type Stub;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn fetch(this: &Stub, request: &Request) -> Result<Promise, JsValue>;
+}
+
+/// The member `name` of a JavaScript object; `undefined` where there is none, or it throws.
+pub(crate) fn member(object: &JsValue, name: &str) -> JsValue {
+    Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED)
+}
+
+/// Sets a member of a plain JavaScript object.
+pub(crate) fn set_member(object: &Object, name: &str, value: &JsValue) {
+    // Only a frozen object refuses.
+    let _ = Reflect::set(object, &name.into(), value);
+}
+
+/// A variable of the environment: a text, a number or a truth value.
+pub(crate) fn variable(env: &JsValue, name: &str) -> Option<String> {
+    let value = member(env, name);
+    value
+        .as_string()
+        .or_else(|| value.as_bool().map(|switch| switch.to_string()))
+        .or_else(|| value.as_f64().map(|number| number.to_string()))
+}
+
+/// `function`, called with `argument` before its other ones.
+pub(crate) fn bound(function: &JsValue, argument: u32) -> JsValue {
+    let bind: Function = member(function, "bind").unchecked_into();
+    bind.call2(function, &JsValue::UNDEFINED, &argument.into()).unwrap_or(JsValue::UNDEFINED)
+}
+
+/// `promise.then(done, failed)`.
+pub(crate) fn then(
+    promise: &Promise,
+    done: &JsValue,
+    failed: &JsValue,
+) -> Result<JsValue, JsValue> {
+    let then: Function = member(promise, "then").unchecked_into();
+    then.call2(promise, done, failed)
+}
+
+/// Shows a request to the contract.
+pub(crate) fn with_request<R>(
+    request: &Request,
+    decide: impl FnOnce(&route::Request<'_>) -> R,
+) -> R {
+    let (method, url, headers) = (request.method(), request.url(), request.headers());
+    let (authority, path, query) = parts(&url);
+    decide(&route::Request {
+        method: &method,
+        path,
+        query,
+        authority: Some(authority),
+        // The runtime drops what belongs to HTTP/1.1, and the edge adds it.
+        is_http_1_1: false,
+        header: &|name| Some(Cow::Owned(headers.get(name).ok()??.into_bytes())),
+    })
+}
+
+/// Host and port, path and query of a URL.
+pub(crate) fn parts(url: &str) -> (&str, &str, Option<&str>) {
+    let url = url.split('#').next().unwrap_or_default();
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    match target.split_once('?') {
+        Some((path, query)) => (authority, path, Some(query)),
+        None => (authority, target, None),
+    }
+}
+
+/// The response that a reply says, with `stream` as its body where there is one.
+pub(crate) fn response(
+    reply: &Reply,
+    stream: Option<&ReadableStream>,
+) -> Result<Response, JsValue> {
+    let init = ResponseInit::new();
+    init.set_status(reply.status);
+    if !reply.headers.is_empty() {
+        let headers = Headers::new()?;
+        for (name, value) in &reply.headers {
+            headers.append(name, value)?;
+        }
+        init.set_headers(&headers);
+    }
+    match stream {
+        Some(stream) => Response::new_with_opt_readable_stream_and_init(Some(stream), &init),
+        None if reply.body.is_empty() => Response::new_with_opt_str_and_init(None, &init),
+        None => {
+            let body = String::from_utf8_lossy(&reply.body);
+            Response::new_with_opt_str_and_init(Some(&body), &init)
+        }
+    }
+}
+
+/// Lets a panic, which is a bug, say where it happened before it ends the module.
+pub(crate) fn report_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|panic| {
+            web_sys::console::error_1(&panic.to_string().into());
+        }));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_has_a_host_a_path_and_maybe_a_query() {
+        assert_eq!(parts("https://a.example/b/c?d=e?f#g"), ("a.example", "/b/c", Some("d=e?f")));
+        assert_eq!(parts("http://localhost:8787/"), ("localhost:8787", "/", None));
+        assert_eq!(parts("https://do"), ("do", "", None));
+        assert_eq!(parts("https://do?x"), ("do", "", Some("x")));
+    }
+}

@@ -1,0 +1,130 @@
+//! The ring in the object's SQLite storage: one row per event, in as many slots as are replayed.
+
+use std::cell::Cell;
+
+use bytes::Bytes;
+use js_sys::{Array, Uint8Array};
+use saacms_realtime_core::feed::Stored;
+use saacms_realtime_core::name::{EventId, ResourceKey};
+use saacms_realtime_core::time::{Instant, Timestamp};
+use wasm_bindgen::prelude::*;
+
+use crate::object::{Kept, Row, Store};
+use crate::platform::{Sql, member};
+
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS saacms_realtime (
+    slot INTEGER PRIMARY KEY, number INTEGER NOT NULL, pushed_at INTEGER NOT NULL,
+    latest_time INTEGER, epoch TEXT NOT NULL, slug TEXT NOT NULL, record TEXT NOT NULL,
+    id TEXT NOT NULL, frame BLOB NOT NULL)";
+
+const HAS_TABLE: &str = "SELECT 1 AS one FROM sqlite_master WHERE name = 'saacms_realtime'";
+
+const LOAD: &str = "SELECT * FROM saacms_realtime ORDER BY number";
+
+/// One row written: the slot is the row's address, so there is no index to keep and no row to
+/// delete.
+const SAVE: &str = "INSERT OR REPLACE INTO saacms_realtime VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+/// The storage of an object, where its class has SQLite.
+#[derive(Debug)]
+pub(crate) struct SqlStore {
+    sql: Sql,
+    has_table: Cell<bool>,
+}
+
+impl SqlStore {
+    /// The storage of the object whose state is `ctx`; `None` where its class has no SQLite.
+    pub(crate) fn of(ctx: &JsValue) -> Option<Self> {
+        let sql = member(&member(ctx, "storage"), "sql");
+        // Where it has none, there is an object whose every use throws.
+        let has_sql = sql.is_object() && member(&sql, "databaseSize").as_f64().is_some();
+        has_sql.then(|| Self { sql: sql.unchecked_into(), has_table: Cell::new(false) })
+    }
+
+    /// What was stored, where anything was. `slots` is how many there are to be.
+    pub(crate) fn load(&self, slots: u64) -> Result<Option<Kept>, JsValue> {
+        if rows(&self.exec(HAS_TABLE, &Array::new())?)?.is_empty() {
+            return Ok(None);
+        }
+        self.has_table.set(true);
+        let mut kept: Option<Kept> = None;
+        let mut misplaced = false;
+        for row in rows(&self.exec(LOAD, &Array::new())?)? {
+            let Some((slot, key, epoch, stored)) = read(&row) else { continue };
+            misplaced |= slot != stored.number % slots;
+            match &mut kept {
+                Some(kept) if kept.epoch == epoch && kept.key == key => kept.events.push(stored),
+                _ => kept = Some(Kept { key, epoch, events: vec![stored] }),
+            }
+        }
+        if let Some(kept) = kept.as_mut().filter(|_| misplaced) {
+            // There were more or fewer slots before.
+            let surplus = kept.events.len().saturating_sub(slots as usize);
+            kept.events.drain(..surplus);
+            self.exec("DELETE FROM saacms_realtime", &Array::new())?;
+            for stored in &kept.events {
+                let row = Row { key: &kept.key, epoch: kept.epoch, stored };
+                self.save_row(stored.number % slots, row)?;
+            }
+        }
+        Ok(kept)
+    }
+
+    fn save_row(&self, slot: u64, row: Row<'_>) -> Result<(), JsValue> {
+        if !self.has_table.get() {
+            self.exec(TABLE, &Array::new())?;
+            self.has_table.set(true);
+        }
+        let Row { key, epoch, stored } = row;
+        let latest_time =
+            stored.latest_time.map_or(JsValue::NULL, |time| (time.as_millis() as f64).into());
+        let values: [JsValue; 9] = [
+            (slot as f64).into(),
+            (stored.number as f64).into(),
+            (stored.pushed_at.as_millis() as f64).into(),
+            latest_time,
+            format!("{epoch:x}").into(),
+            key.slug().into(),
+            key.id().into(),
+            stored.id.as_str().into(),
+            Uint8Array::from(&stored.frame[..]).into(),
+        ];
+        self.exec(SAVE, &values.iter().collect()).map(drop)
+    }
+
+    fn exec(&self, query: &str, values: &Array) -> Result<JsValue, JsValue> {
+        self.sql.exec(query, values)
+    }
+}
+
+impl Store for SqlStore {
+    fn save(&self, slot: u64, row: Row<'_>) -> Result<(), String> {
+        self.save_row(slot, row).map_err(|error| {
+            web_sys::console::error_2(&"saacms-realtime: an event was not stored:".into(), &error);
+            format!("{error:?}")
+        })
+    }
+}
+
+/// The rows of a cursor.
+fn rows(cursor: &JsValue) -> Result<Vec<JsValue>, JsValue> {
+    let rows = js_sys::try_iter(cursor)?.ok_or("the storage answered no rows")?;
+    rows.collect()
+}
+
+/// A row as it was stored; `None` for one that this version did not write.
+fn read(row: &JsValue) -> Option<(u64, ResourceKey, u64, Stored)> {
+    let number = |name| member(row, name).as_f64();
+    let text = |name| member(row, name).as_string();
+    let frame = Uint8Array::new(&member(row, "frame")).to_vec();
+    let stored = Stored {
+        number: number("number")? as u64,
+        pushed_at: Instant::from_millis(number("pushed_at")? as u64),
+        latest_time: number("latest_time").map(|time| Timestamp::from_millis(time as i64)),
+        id: EventId::new(text("id")?).ok()?.into_boxed(),
+        frame: Bytes::from(frame),
+    };
+    let key = ResourceKey::new(&text("slug")?, &text("record")?).ok()?;
+    let epoch = u64::from_str_radix(&text("epoch")?, 16).ok()?;
+    Some((number("slot")? as u64, key, epoch, stored))
+}

@@ -1,0 +1,137 @@
+// Speed of the object beside a plain one in JavaScript, in the same workerd behind the same entry.
+// `worker.sh bench [--rounds N]`; prints Markdown tables.
+import { readFileSync } from "node:fs";
+import http from "node:http";
+import net from "node:net";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+import { HERE, Stream, changed, start, within } from "../harness.mjs";
+
+const { values } = parseArgs({ options: { rounds: { type: "string", default: "5" } } });
+const ROUNDS = Number(values.rounds);
+const KINDS = { PLAIN: "plain JavaScript", MEMORY: "ours, storage off", SAACMS_REALTIME: "ours, SQLite" };
+const EVENTS = { 1: 1_000, 100: 300, 1_000: 60 };
+// 300 bytes as a frame.
+const record = { text: "x".repeat(248) };
+
+const { version } = JSON.parse(readFileSync(join(HERE, "node_modules/workerd/package.json"), "utf8"));
+
+const median = (list) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
+let agent;
+
+const worker = await start({
+  main: "bench.mjs",
+  extra: { "plain.mjs": join(HERE, "bench/plain.mjs") },
+  namespaces: { SAACMS_REALTIME: "SaacmsRealtimeDO", MEMORY: "MemoryDO", PLAIN: "PlainDO" },
+});
+let port;
+
+/** A stream over a bare socket: cheap to read, so that the client is not what is measured. */
+function subscribe(path, done) {
+  return within("a stream", (resolve, reject) => {
+    const socket = net.connect(port, "127.0.0.1", () => {
+      socket.write(`GET ${path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n`);
+    });
+    let tail = "";
+    let open = false;
+    socket.on("data", (data) => {
+      if (!open && (open = true)) resolve(socket);
+      tail = (tail + data.toString("latin1", Math.max(0, data.length - 400))).slice(-400);
+      if (tail.includes("id: last\n")) done(socket);
+    });
+    socket.on("error", reject);
+  });
+}
+
+function post(path, event) {
+  return within("a publish", (resolve, reject) => {
+    const request = http.request({ port, path, agent, method: "POST" }, (response) => {
+      response.resume();
+      response.on("end", () => (response.statusCode === 204 ? resolve() : reject(new Error(response.statusCode))));
+    });
+    request.on("error", reject);
+    request.end(JSON.stringify(event));
+  });
+}
+
+const ticks = () => {
+  const fields = readFileSync(`/proc/${worker.process.pid}/stat`, "utf8").split(") ")[1].split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10_000;
+};
+
+/** Measures in a process of its own: a client that left a former one holds its socket for a while. */
+async function measure(kind, streams, round) {
+  await worker.restart();
+  ({ port } = new URL(worker.url));
+  agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  for (let number = 0; number < 300; number++) {
+    await post(`/${kind}/warm/publish`, changed("warm", `v${number}`, record));
+  }
+  agent.destroy();
+  const name = `${kind.toLowerCase()}${streams}r${round}`;
+  let missing = streams;
+  const sockets = [];
+  let finish;
+  const done = (socket) => {
+    socket.removeAllListeners("data");
+    socket.resume();
+    if (--missing === 0) finish();
+  };
+  while (sockets.length < streams) {
+    const batch = Array.from({ length: Math.min(50, streams - sockets.length) }, () => subscribe(`/${kind}/${name}/subscribe`, done));
+    sockets.push(...(await Promise.all(batch)));
+  }
+  const times = [];
+  let began, cpu;
+  async function publishAll() {
+    cpu = process.platform === "linux" ? ticks() : NaN;
+    // A connection of its own: the runtime closes one that was idle for some seconds.
+    agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    began = performance.now();
+    for (let number = 1; number <= EVENTS[streams]; number++) {
+      const at = performance.now();
+      await post(`/${kind}/${name}/publish`, changed(name, number === EVENTS[streams] ? "last" : `v${number}`, record));
+      times.push(performance.now() - at);
+    }
+  }
+  await within("all streams to have all", (resolve, reject) => {
+    finish = resolve;
+    publishAll().catch(reject);
+  }, 120_000);
+  agent.destroy();
+  const seconds = (performance.now() - began) / 1_000;
+  const micros = process.platform === "linux" ? ticks() - cpu : NaN;
+  for (const socket of sockets) socket.destroy();
+  const deliveries = streams * EVENTS[streams];
+  return { rate: deliveries / seconds, latency: median(times), cpu: micros / deliveries };
+}
+
+console.log(`workerd ${version}, ${cpus().length} cores, ${ROUNDS} interleaved rounds, medians; frames of 300 bytes, one publisher that waits for each 204.\n`);
+console.log("| streams | object | deliveries/s | CPU of workerd per delivery, µs | publish to 204, p50, ms |");
+console.log("| --- | --- | --- | --- | --- |");
+for (const streams of [1, 100, 1_000]) {
+  const results = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, []]));
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const kind of Object.keys(KINDS)) results[kind].push(await measure(kind, streams, round));
+  }
+  for (const [kind, title] of Object.entries(KINDS)) {
+    const of = (name) => median(results[kind].map((result) => result[name]));
+    console.log(`| ${streams} | ${title} | ${Math.round(of("rate")).toLocaleString("en")} | ${of("cpu").toFixed(1)} | ${of("latency").toFixed(2)} |`);
+  }
+}
+
+console.log("\n| start-up | first answer of a fresh object, ms |\n| --- | --- |");
+const cold = { PLAIN: [], MEMORY: [] };
+for (let round = 0; round < ROUNDS; round++) {
+  for (const kind of Object.keys(cold)) {
+    await worker.restart();
+    const at = performance.now();
+    const stream = await Stream.open(`${worker.url}/${kind}/cold/subscribe`);
+    cold[kind].push(performance.now() - at);
+    stream.leave();
+  }
+}
+for (const [kind, times] of Object.entries(cold)) console.log(`| ${KINDS[kind]} | ${median(times).toFixed(1)} |`);
+await worker.stop();

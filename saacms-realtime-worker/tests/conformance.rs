@@ -1,0 +1,124 @@
+//! The conformance list of all adapters, over HTTP through the Worker in workerd.
+//!
+//! `worker.sh test` runs it, and says in `SAACMS_WORKER_PACKAGE` where the built Worker is; without
+//! that there is nothing to run.
+#![cfg(unix)]
+
+#[path = "../../saacms-realtime-core/tests/conformance/mod.rs"]
+#[allow(dead_code, reason = "what needs the hub behind the server is left out")]
+mod conformance;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use conformance::Running;
+use saacms_realtime_core::hub::{EventIds, Hub, HubConfig};
+use saacms_realtime_core::route::Api;
+
+/// What the platform does not allow, or what no client can see.
+const WITHOUT: &[(&str, &str)] = &[
+    ("all_subscribers_get_the_same_bytes", HUB),
+    ("an_unknown_id_is_answered_with_one_resync", HUB),
+    ("a_resync_of_an_empty_history_names_a_place_to_go_on_from", HUB),
+    ("a_publish_that_is_answered_is_in_the_history", HUB),
+    ("a_bad_line_fails_alone", HUB),
+    ("a_body_of_exactly_the_limit_is_taken", HUB),
+    ("a_body_over_the_limit_without_a_length_is_refused_when_it_gets_there", WHOLE_BODY),
+    ("a_client_that_leaves_is_forgotten", HUB),
+    ("a_client_that_leaves_without_reading_is_forgotten", HUB),
+    ("a_client_that_ends_its_connection_abruptly_is_forgotten", HUB),
+    ("a_refused_client_is_not_counted", HUB),
+    ("heartbeats_are_not_replayed", HUB),
+    ("a_reader_that_is_too_slow_gets_one_resync_and_goes_on_live", HUB),
+    ("head_answers_the_headers_of_the_stream_and_registers_nobody", HUB),
+    ("one_subscriber_too_many_of_a_record_is_asked_to_come_again", HUB),
+    ("a_publisher_shows_the_token_where_one_is_set", API),
+    ("a_listed_origin_is_let_in_by_name", API),
+    ("an_unlisted_origin_is_not_let_in_and_caches_know", API),
+    ("any_origin_is_let_in_where_any_is_listed", API),
+    ("a_refusal_can_be_read_by_a_page_that_is_let_in", API),
+    ("a_page_of_another_origin_does_not_publish_unasked", API),
+    ("each_stream_is_told_when_to_come_back_and_ends", DRAIN),
+    ("a_stream_gets_what_it_has_not_had_before_it_ends", DRAIN),
+    ("a_drained_server_takes_no_new_streams", DRAIN),
+    ("a_drained_server_still_publishes", DRAIN),
+    ("streams_of_quiet_records_end_too", DRAIN),
+    ("one_subscriber_too_many_is_asked_to_come_again", MANY),
+    ("one_record_too_many_is_asked_to_come_again", MANY),
+    ("a_position_of_a_forgotten_history_is_answered_with_restarted", MANY),
+    ("a_source_that_lost_data_has_everybody_refetch", IN_PROCESS),
+    ("who_comes_back_in_the_middle_of_a_burst_misses_nothing", IN_PROCESS),
+    ("a_stream_has_the_headers_of_the_contract_and_no_others", RUNTIME),
+    ("other_methods_are_refused_with_what_is_allowed", RUNTIME),
+    ("whoever_accepts_no_stream_is_refused", RUNTIME),
+    ("a_publish_of_http_1_0_is_answered", RUNTIME),
+    ("a_stream_of_http_1_0_has_no_connection_header_and_no_chunks", RUNTIME),
+];
+
+const HUB: &str = "asks the hub behind the server for its figures; nobody sees into an object";
+const API: &str = "has a token or origins, which an `Api` does not tell; see object.test.mjs";
+const DRAIN: &str = "a Worker does not drain: the platform ends it";
+const MANY: &str = "a limit over many records, which an object knows nothing of";
+const IN_PROCESS: &str = "publishes or interrupts in the process of the server";
+const WHOLE_BODY: &str = "the runtime reads a body to its end before the Worker measures it";
+const RUNTIME: &str = "the runtime answers by itself: no Connection header, no HTTP/1.0, no unknown \
+                       methods, no empty header";
+
+#[test]
+fn the_worker_keeps_the_contract() {
+    if std::env::var_os("SAACMS_WORKER_PACKAGE").is_none() {
+        println!("not run: no SAACMS_WORKER_PACKAGE; worker.sh test sets it");
+        return;
+    }
+    conformance::run_without("worker", start, WITHOUT);
+}
+
+fn start(config: HubConfig, api: Api) -> Running {
+    let millis = |time: std::time::Duration| format!("{}ms", time.as_millis());
+    let mut node = Command::new("node");
+    node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve.mjs"))
+        .args(["--port", "0", "--until-eof"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .stdin(Stdio::piped());
+    for (name, value) in [
+        ("MAX_EVENTS", config.max_events.to_string()),
+        ("MAX_AGE", millis(config.max_age)),
+        ("MAX_LAG", config.max_lag.to_string()),
+        ("MAX_LAG_BYTES", config.max_lag_bytes.to_string()),
+        ("MAX_SUBSCRIBERS_PER_TOPIC", config.max_subscribers_per_topic.to_string()),
+        ("HEARTBEAT", millis(config.heartbeat)),
+        ("QUIET_RESUME", config.quiet_resume.to_string()),
+        ("MAX_BODY_BYTES", api.max_body_bytes().to_string()),
+        ("BASE_PATH", api.base_path().to_owned()),
+        (
+            "EVENT_IDS",
+            match config.event_ids {
+                EventIds::Etag => "etag".to_owned(),
+                EventIds::Position => "position".to_owned(),
+            },
+        ),
+    ] {
+        node.env(format!("SAACMS_REALTIME_{name}"), value);
+    }
+    let mut server = Server(node.spawn().expect("node runs"));
+    let lines = BufReader::new(server.0.stdout.take().expect("a pipe")).lines();
+    let address = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("Worker on http://")?.parse().ok())
+        .expect("the Worker is served");
+    // Nobody can see into the objects; this hub stands for none of them.
+    let hub = Hub::new(config, 0).expect("valid settings");
+    Running::new(address, hub, || panic!("a Worker does not drain"), server)
+}
+
+/// The process; it ends when its standard input does.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        // It ends with workerd; nothing more can be done where it does not.
+        let _ = self.0.wait();
+    }
+}

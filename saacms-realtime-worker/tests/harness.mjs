@@ -1,0 +1,224 @@
+// Starts workerd with the built package, and reads event streams over plain sockets.
+import { spawn } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import http from "node:http";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const HERE = dirname(fileURLToPath(import.meta.url));
+export const VECTORS =
+  process.env.SAACMS_VECTORS ?? join(HERE, "../../saacms-realtime-core/tests/vectors");
+const PACKAGE = process.env.SAACMS_WORKER_PACKAGE ?? join(HERE, "../../target/worker");
+
+/** Before, in and behind the releases that never say that a client is gone. */
+export const RELEASES = ["workerd-0426", "workerd-0730", "workerd"];
+export const NEWEST = "workerd";
+
+const TIMEOUT = 20_000;
+
+function binary(release) {
+  const own = createRequire(join(HERE, "node_modules", release, "package.json"));
+  const cpu = { x64: "64", arm64: "arm64" }[process.arch];
+  const platform = process.platform === "win32" ? "windows" : process.platform;
+  const name = `@cloudflare/workerd-${platform}-${cpu}`;
+  return own.resolve(`${name}/bin/workerd${platform === "windows" ? ".exe" : ""}`);
+}
+
+const text = (value) => JSON.stringify(String(value));
+
+function config({ main, vars, sql, address, flags, extra, namespaces }) {
+  const modules = [
+    ...(main === undefined ? [] : [["worker.mjs", "esModule"]]),
+    ["index.js", "esModule"],
+    ["module.js", "esModule"],
+    ["module.wasm", "wasm"],
+    ...Object.keys(extra).map((name) => [name, "esModule"]),
+  ];
+  const bindings = Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`);
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = .main),
+    (name = "disk", disk = (path = "store", writable = true)),
+  ],
+  sockets = [(name = "http", address = ${text(address)}, http = (), service = "main")],
+);
+const main :Workerd.Worker = (
+  modules = [
+    ${modules.map(([name, kind]) => `(name = ${text(name)}, ${kind} = embed ${text(name)}),`).join("\n    ")}
+  ],
+  compatibilityDate = "2026-04-01",
+  compatibilityFlags = [${flags.map(text).join(", ")}],
+  durableObjectNamespaces = [
+    ${[...new Set(Object.values(namespaces))].map((name) => `(className = ${text(name)}, uniqueKey = ${text(name)}, enableSql = ${sql}),`).join("\n    ")}
+  ],
+  durableObjectStorage = (localDisk = "disk"),
+  bindings = [
+    ${Object.entries(namespaces).map(([name, type]) => `(name = ${text(name)}, durableObjectNamespace = ${text(type)}),`).join("\n    ")}
+    ${bindings.join(",\n    ")}
+  ],
+);
+`;
+}
+
+/**
+ * Starts a Worker: the package's own, or `main`, a file of ./workers which imports it.
+ *
+ * @returns an object with `url`, `kill()`, `restart()` (same storage) and `stop()`.
+ */
+export async function start({
+  release = NEWEST,
+  main,
+  vars = {},
+  sql = true,
+  address = "127.0.0.1:0",
+  flags = ["enable_request_signal"],
+  extra = {},
+  namespaces = { SAACMS_REALTIME: "SaacmsRealtimeDO" },
+  log = process.env.SAACMS_WORKER_LOG ? "inherit" : "ignore",
+} = {}) {
+  const folder = mkdtempSync(join(tmpdir(), "saacms-worker-"));
+  mkdirSync(join(folder, "store"));
+  for (const name of ["index.js", "module.js", "module.wasm"]) {
+    if (!existsSync(join(PACKAGE, name))) throw new Error(`no ${name} in ${PACKAGE}: build first`);
+    cpSync(join(PACKAGE, name), join(folder, name));
+  }
+  if (main !== undefined) cpSync(join(HERE, "workers", main), join(folder, "worker.mjs"));
+  for (const [name, path] of Object.entries(extra)) cpSync(path, join(folder, name));
+  const worker = { folder, url: "", process: undefined };
+  /** Settings for the next start. */
+  worker.configure = (vars) => {
+    const settings = main === undefined ? { SAACMS_REALTIME_OPEN_PUBLISH: "true", ...vars } : vars;
+    const text = config({ main, vars: settings, sql, address, flags, extra, namespaces });
+    writeFileSync(join(folder, "worker.capnp"), text);
+  };
+  worker.configure(vars);
+  worker.launch = async () => {
+    const child = spawn(binary(release), ["serve", "--experimental", "--control-fd=3", "worker.capnp"], {
+      cwd: folder,
+      stdio: ["ignore", log, log, "pipe"],
+    });
+    worker.process = child;
+    const port = await within("workerd to listen", (resolve, reject) => {
+      let said = "";
+      child.stdio[3].on("data", (data) => {
+        said += data;
+        const line = said.split("\n").find((line) => line.includes('"listen"'));
+        if (line) resolve(JSON.parse(line).port);
+      });
+      child.once("exit", (code) => reject(new Error(`workerd ended with ${code}`)));
+    });
+    worker.url = `http://127.0.0.1:${port}`;
+  };
+  // SIGTERM would wait for open streams.
+  worker.kill = () =>
+    new Promise((resolve) => {
+      if (worker.process.exitCode !== null || worker.process.signalCode !== null) return resolve();
+      worker.process.once("exit", resolve);
+      worker.process.kill("SIGKILL");
+    });
+  worker.restart = async () => {
+    await worker.kill();
+    await worker.launch();
+  };
+  worker.stop = async () => {
+    await worker.kill();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  await worker.launch();
+  return worker;
+}
+
+/** A promise that fails, with what it waited for, when that takes too long. */
+export function within(what, run, timeout = TIMEOUT) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`waited in vain for ${what}`)), timeout);
+    const settle = (done) => (value) => {
+      clearTimeout(timer);
+      done(value);
+    };
+    run(settle(resolve), settle(reject));
+  });
+}
+
+export const sleep = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
+
+/** Waits until `check` answers something true; answers that. */
+export async function until(what, check, timeout = TIMEOUT) {
+  const end = Date.now() + timeout;
+  for (;;) {
+    const answer = await check();
+    if (answer) return answer;
+    if (Date.now() > end) throw new Error(`waited in vain until ${what}`);
+    await sleep(20);
+  }
+}
+
+/** A request with a timeout; answers status, headers and text. */
+export async function ask(url, init = {}) {
+  const response = await fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT) });
+  return { status: response.status, headers: response.headers, text: await response.text() };
+}
+
+export const publish = (base, event, init = {}) =>
+  ask(`${base}/publish`, { method: "POST", body: JSON.stringify(event), ...init });
+
+/** An event about the record posts/`id`. */
+export const changed = (id, etag, record = { v: etag }) => ({
+  type: "changed", slug: "posts", id, record, etag,
+});
+
+export const frame = ({ type, etag, record }) =>
+  `event: ${type}\nid: ${etag}\ndata: ${JSON.stringify(record)}\n\n`;
+
+export const KEEPALIVE = ":keepalive\n\n";
+
+/** An open event stream. `text` is what has come; `pause()` stops reading from the socket. */
+export class Stream {
+  text = "";
+  ended = false;
+
+  static open(url, headers = {}) {
+    return within(`an answer of ${url}`, (resolve, reject) => {
+      const request = http.get(url, { agent: false, headers: { accept: "text/event-stream", ...headers } });
+      request.once("error", reject);
+      request.once("response", (response) => {
+        const stream = new Stream();
+        Object.assign(stream, { request, response, status: response.statusCode, headers: response.headers });
+        response.setEncoding("utf8");
+        response.on("data", (data) => (stream.text += data));
+        response.on("close", () => (stream.ended = true));
+        response.on("error", () => (stream.ended = true));
+        resolve(stream);
+      });
+    });
+  }
+
+  has(text) {
+    return until(`the stream has ${JSON.stringify(text)}, it has ${JSON.stringify(this.text.slice(-300))}`,
+      () => this.text.includes(text));
+  }
+
+  async is(text) {
+    await until(`the stream is as long as expected; has ${JSON.stringify(this.text.slice(0, 500))}`,
+      () => this.text.length >= text.length || this.ended);
+    if (this.text !== text) {
+      throw new Error(`the stream is ${JSON.stringify(this.text)}, expected ${JSON.stringify(text)}`);
+    }
+  }
+
+  pause() {
+    this.response.pause();
+  }
+
+  resume() {
+    this.response.resume();
+  }
+
+  /** The client goes away without a word to HTTP. */
+  leave() {
+    this.request.destroy();
+  }
+}

@@ -1,0 +1,366 @@
+// The object and the router over HTTP.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+
+import {
+  KEEPALIVE, RELEASES, Stream, ask, changed, frame, publish, sleep, start, until,
+} from "./harness.mjs";
+
+const API = "/api/saacms/v1";
+const options = { timeout: 60_000 };
+
+for (const release of RELEASES) {
+  describe(`in ${release}`, options, () => {
+    let worker, api;
+    before(async () => {
+      worker = await start({ release, vars: { SAACMS_REALTIME_HEARTBEAT: "300ms", SAACMS_REALTIME_STALL_TIMEOUT: "1500ms" } });
+      api = worker.url + API;
+    });
+    after(() => worker.stop());
+    const subscribe = (id, headers) => Stream.open(`${api}/posts/${id}/subscribe`, headers);
+
+    test("what is published is streamed and replayed", options, async () => {
+      const events = ["v1", "v2", "v3"].map((etag) => changed("a", etag));
+      const live = await subscribe("a");
+      await live.is(KEEPALIVE);
+      assert.equal((await publish(api, events[0])).status, 204);
+      await live.has(frame(events[0]));
+      for (const event of events.slice(1)) assert.equal((await publish(api, event)).status, 204);
+      await live.has(frame(events[1]) + frame(events[2]));
+      const back = await subscribe("a", { "last-event-id": "v1" });
+      await back.has(KEEPALIVE + frame(events[1]) + frame(events[2]));
+      const lost = await subscribe("a", { "last-event-id": "nobody" });
+      await lost.has(`${KEEPALIVE}event: saacms-resync\nid: v3\ndata: {"reason":"buffer-miss"}\n\n`);
+      const query = await Stream.open(`${api}/posts/a/subscribe?lastEventId=v2`);
+      await query.has(KEEPALIVE + frame(events[2]));
+      assert.equal(live.headers["content-type"], "text/event-stream");
+      assert.equal(live.headers["cache-control"], "no-cache, no-transform");
+      assert.equal(live.headers["x-accel-buffering"], "no");
+      for (const stream of [live, back, lost, query]) stream.leave();
+    });
+
+    test("a silent stream is kept alive, and a write postpones the heartbeat", options, async () => {
+      const stream = await subscribe("beat");
+      await stream.has(KEEPALIVE.repeat(3));
+      const event = changed("beat", "x");
+      const deadline = Date.now() + 900;
+      while (Date.now() < deadline) {
+        await publish(api, event);
+        await sleep(50);
+      }
+      const tail = stream.text.slice(stream.text.indexOf("event: "));
+      assert.ok(!tail.slice(0, tail.lastIndexOf("event: ")).includes(KEEPALIVE), tail);
+      await until("the heartbeat is back", () => stream.text.endsWith(KEEPALIVE));
+      stream.leave();
+    });
+
+    test("a client that never reads costs a bounded number of bytes and nobody else anything", options, async () => {
+      const slow = await subscribe("slow");
+      await slow.has(KEEPALIVE);
+      slow.pause();
+      const healthy = await subscribe("slow");
+      const record = { text: "x".repeat(200_000) };
+      for (let number = 0; number < 60; number++) {
+        assert.equal((await publish(api, changed("slow", `v${number}`, record))).status, 204);
+      }
+      const ids = (stream) => [...stream.text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id);
+      await until("the healthy client has all", () => ids(healthy).includes("v59"));
+      assert.deepEqual(ids(healthy), Array.from({ length: 60 }, (_, number) => `v${number}`));
+      // Nothing is taken from the slow one's queue: it is cut, and comes back with what it has.
+      slow.resume();
+      await until("the slow client was cut or has all", () => slow.ended || ids(slow).includes("v59"));
+      const last = ids(slow).at(-1);
+      const whole = slow.text.slice(0, slow.text.lastIndexOf("\n\n") + 2);
+      assert.ok(whole.length > 100_000, "what the socket held came");
+      const back = await subscribe("slow", { "last-event-id": last });
+      await until("the rest", () => ids(back).includes("v59") || last === "v59");
+      for (const stream of [healthy, back]) stream.leave();
+    });
+
+    test("a slow client that goes on reading misses nothing, or is told", options, async () => {
+      const slow = await subscribe("pause");
+      await slow.has(KEEPALIVE);
+      slow.pause();
+      const record = { text: "y".repeat(100_000) };
+      for (let number = 0; number < 50; number++) await publish(api, changed("pause", `v${number}`, record));
+      slow.resume();
+      const ids = () => [...slow.text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id);
+      await until("all came", () => ids().includes("v49"));
+      assert.deepEqual(ids(), Array.from({ length: 50 }, (_, number) => `v${number}`));
+      slow.leave();
+    });
+
+    test("a client that leaves is forgotten", options, async () => {
+      const stream = await subscribe("gone");
+      await stream.has(KEEPALIVE);
+      stream.leave();
+      // Nobody can ask the object whom it has. That the last one is gone shows in the next test of
+      // heartbeats; here, that publishing and coming back work.
+      await sleep(700);
+      assert.equal((await publish(api, changed("gone", "v1"))).status, 204);
+      const back = await subscribe("gone", { "last-event-id": "v0" });
+      await back.has("saacms-resync");
+      back.leave();
+    });
+
+    test("the ring survives a restart", options, async () => {
+      const events = Array.from({ length: 120 }, (_, number) => changed("kept", `v${number}`));
+      for (const event of events) assert.equal((await publish(api, event)).status, 204);
+      await worker.restart();
+      api = worker.url + API;
+      const back = await subscribe("kept", { "last-event-id": "v100" });
+      await back.has(KEEPALIVE + events.slice(101).map(frame).join(""));
+      const edge = await subscribe("kept", { "last-event-id": "v19" });
+      await edge.has(KEEPALIVE + events.slice(20).map(frame).join(""));
+      const miss = await subscribe("kept", { "last-event-id": "v18" });
+      await miss.has(`${KEEPALIVE}event: saacms-resync\nid: v119\n`);
+      const next = changed("kept", "w");
+      await publish(api, next);
+      for (const stream of [back, edge, miss]) await stream.has(frame(next));
+      assert.equal((await publish(api, { ...changed("kept", "w"), id: "other" })).status, 204);
+      for (const stream of [back, edge, miss]) stream.leave();
+    });
+  });
+}
+
+describe("the object", options, () => {
+  let worker;
+  before(async () => (worker = await start({ main: "host.mjs" })));
+  after(() => worker.stop());
+  const url = (id, what) => `${worker.url}/posts/${id}/${what}`;
+  const post = (id, event) => ask(url(id, "publish"), { method: "POST", body: JSON.stringify(event) });
+
+  test("a host that calls it as the plugin does gets replay", options, async () => {
+    const events = ["v1", "v2"].map((etag) => changed("p", etag));
+    for (const event of events) assert.equal((await post("p", event)).status, 204);
+    const stream = await Stream.open(url("p", "subscribe"), { "last-event-id": "v1" });
+    await stream.is(KEEPALIVE + frame(events[1]));
+    stream.leave();
+  });
+
+  test("an event about another record is refused", options, async () => {
+    assert.equal((await post("mine", changed("mine", "v1"))).status, 204);
+    const answer = await post("mine", changed("theirs", "v1"));
+    assert.equal(answer.status, 409);
+    assert.match(answer.text, /other-record/);
+  });
+
+  test("bad events are refused and nothing is sent", options, async () => {
+    const stream = await Stream.open(url("bad", "subscribe"));
+    for (const body of ["", "nope", "null", "[]", "{}", '{"type":"changed","slug":"posts","id":"bad"}']) {
+      const answer = await ask(url("bad", "publish"), { method: "POST", body });
+      assert.equal(answer.status, 400, body);
+    }
+    const large = JSON.stringify(changed("bad", "v", "x".repeat(1 << 20)));
+    assert.equal((await ask(url("bad", "publish"), { method: "POST", body: large })).status, 413);
+    assert.equal((await post("bad", changed("bad", "good"))).status, 204);
+    await stream.is(KEEPALIVE + frame(changed("bad", "good")));
+    stream.leave();
+  });
+});
+
+describe("the router", options, () => {
+  const token = "0123456789abcdef";
+  let worker, api;
+  before(async () => {
+    worker = await start({
+      vars: {
+        SAACMS_REALTIME_OPEN_PUBLISH: "",
+        SAACMS_REALTIME_PUBLISH_TOKEN: token,
+        SAACMS_REALTIME_CORS_ORIGIN: "https://app.example",
+        SAACMS_REALTIME_EVENT_IDS: "position",
+      },
+    });
+    api = worker.url + API;
+  });
+  after(() => worker.stop());
+  const authorization = `Bearer ${token}`;
+
+  test("publishing needs the token", options, async () => {
+    const event = changed("t", "v1");
+    assert.equal((await publish(api, event)).status, 401);
+    assert.equal((await publish(api, event, { headers: { authorization: "Bearer nope" } })).status, 403);
+    assert.equal((await publish(api, event, { headers: { authorization } })).status, 204);
+  });
+
+  test("NDJSON has one result a line, in order, and a bad line fails alone", options, async () => {
+    const lines = [changed("n1", "a"), changed("n2", "b"), "nope", changed("n1", "c")];
+    const body = lines.map((line) => (typeof line === "string" ? line : JSON.stringify(line))).join("\n");
+    const answer = await ask(`${api}/publish`, {
+      method: "POST", body, headers: { authorization, "content-type": "application/x-ndjson" },
+    });
+    assert.equal(answer.status, 200);
+    const results = answer.text.trim().split("\n").map((line) => JSON.parse(line).status);
+    assert.deepEqual(results, [204, 204, 400, 204]);
+  });
+
+  test("positions resume over a restart in the same life of the ring", options, async () => {
+    const stream = await Stream.open(`${api}/posts/pos/subscribe`);
+    for (const etag of ["x", "y"]) await publish(api, changed("pos", etag), { headers: { authorization } });
+    await stream.has('{"v":"y"}');
+    const ids = [...stream.text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id);
+    assert.match(ids[0], /^[0-9a-f]+\.0$/);
+    await worker.restart();
+    api = worker.url + API;
+    const back = await Stream.open(`${api}/posts/pos/subscribe`, { "last-event-id": ids[1] });
+    await back.is(`${KEEPALIVE}event: changed\nid: ${ids[2]}\ndata: {"v":"y"}\n\n`);
+    back.leave();
+  });
+
+  test("the HTTP contract is that of the other adapters", options, async () => {
+    const subscribe = `${api}/posts/1/subscribe`;
+    const status = async (url, init) => (await ask(url, init)).status;
+    assert.equal(await status(subscribe, { method: "HEAD" }), 200);
+    assert.equal(await status(subscribe, { method: "OPTIONS" }), 204);
+    assert.equal(await status(subscribe, { method: "DELETE" }), 405);
+    assert.equal(await status(subscribe, { headers: { accept: "application/json" } }), 406);
+    assert.equal(await status(`${api}/posts/1`), 404);
+    assert.equal(await status(`${api}/po%3Ast/1/subscribe`), 400);
+    const preflight = await ask(subscribe, { method: "OPTIONS", headers: { origin: "https://app.example" } });
+    assert.equal(preflight.headers.get("access-control-allow-origin"), "https://app.example");
+    const stream = await Stream.open(subscribe, { origin: "https://app.example" });
+    assert.equal(stream.headers["access-control-allow-origin"], "https://app.example");
+    stream.leave();
+  });
+});
+
+describe("settings", options, () => {
+  test("without storage a restart is answered with a resync", options, async () => {
+    const worker = await start({ vars: { SAACMS_REALTIME_STORAGE: "off" } });
+    try {
+      for (const etag of ["v1", "v2"]) await publish(worker.url + API, changed("off", etag));
+      await worker.restart();
+      const back = await Stream.open(`${worker.url}${API}/posts/off/subscribe`, { "last-event-id": "v1" });
+      await back.has("saacms-resync");
+      back.leave();
+    } finally {
+      await worker.stop();
+    }
+  });
+
+  test("a class without SQLite works, from memory", options, async () => {
+    const worker = await start({ sql: false });
+    try {
+      for (const etag of ["v1", "v2"]) {
+        assert.equal((await publish(worker.url + API, changed("kv", etag))).status, 204);
+      }
+      const back = await Stream.open(`${worker.url}${API}/posts/kv/subscribe`, { "last-event-id": "v1" });
+      await back.is(KEEPALIVE + frame(changed("kv", "v2")));
+      back.leave();
+    } finally {
+      await worker.stop();
+    }
+  });
+
+  test("fewer slots than before keep the newest events", options, async () => {
+    const worker = await start({ vars: { SAACMS_REALTIME_MAX_EVENTS: "10" } });
+    try {
+      const events = Array.from({ length: 14 }, (_, number) => changed("less", `v${number}`));
+      for (const event of events) await publish(worker.url + API, event);
+      worker.configure({ SAACMS_REALTIME_MAX_EVENTS: "4" });
+      await worker.restart();
+      const back = await Stream.open(`${worker.url}${API}/posts/less/subscribe`, { "last-event-id": "v10" });
+      await back.is(KEEPALIVE + events.slice(11).map(frame).join(""));
+      back.leave();
+    } finally {
+      await worker.stop();
+    }
+  });
+
+  test("an idle stream ends in good order and its client comes back without a gap", options, async () => {
+    const worker = await start({
+      vars: { SAACMS_REALTIME_IDLE_TIMEOUT: "400ms", SAACMS_REALTIME_RETRY: "1s", SAACMS_REALTIME_HEARTBEAT: "0" },
+    });
+    try {
+      const url = `${worker.url}${API}/posts/idle/subscribe`;
+      const stream = await Stream.open(url);
+      await until("the stream ended", () => stream.ended);
+      const [, id] = stream.text.match(/^:keepalive\n\nid: (.*)\n\nretry: 1000\n\n$/) ?? [];
+      assert.ok(id, stream.text);
+      await publish(worker.url + API, changed("idle", "v1"));
+      const back = await Stream.open(url, { "last-event-id": id });
+      await back.has(KEEPALIVE + frame(changed("idle", "v1")));
+      await until("it ended too", () => back.ended);
+      assert.ok(back.text.endsWith("id: v1\n\nretry: 1000\n\n"), back.text);
+    } finally {
+      await worker.stop();
+    }
+  });
+
+  test("a setting that makes no sense is said", options, async () => {
+    const worker = await start({ vars: { SAACMS_REALTIME_MAX_EVENTS: "-1" } });
+    try {
+      const answer = await ask(`${worker.url}${API}/posts/1/subscribe`);
+      assert.ok(answer.status >= 500, answer.text);
+    } finally {
+      await worker.stop();
+    }
+  });
+});
+
+describe("failures", options, () => {
+  let worker;
+  before(async () => (worker = await start({ main: "failing.mjs" })));
+  after(() => worker.stop());
+  const mode = (name) => ask(`${worker.url}/mode/${name}`);
+  const post = (id, event) => publish(`${worker.url}/${id}`, event);
+  const subscribe = (id, headers) => Stream.open(`${worker.url}/${id}/subscribe`, headers);
+
+  test("an event that cannot be stored is refused, and nobody gets it", options, async () => {
+    const stream = await subscribe("full");
+    assert.equal((await post("full", changed("full", "v1"))).status, 204);
+    await mode("fails");
+    const answer = await post("full", changed("full", "v2"));
+    assert.equal(answer.status, 500);
+    assert.match(answer.text, /not-stored/);
+    await mode("works");
+    assert.equal((await post("full", changed("full", "v3"))).status, 204);
+    await stream.is(KEEPALIVE + frame(changed("full", "v1")) + frame(changed("full", "v3")));
+    stream.leave();
+  });
+
+  test("a publish writes and reads one row, whether its slot is new or not", options, async () => {
+    const rows = async () => JSON.parse((await ask(`${worker.url}/rows/x`)).text);
+    await post("cost", changed("cost", "first"));
+    await rows();
+    for (let number = 0; number < 150; number++) {
+      assert.equal((await post("cost", changed("cost", `v${number}`))).status, 204);
+      assert.deepEqual(await rows(), { rowsWritten: 1, rowsRead: 1 }, `event ${number}`);
+    }
+  });
+
+  test("after a panic the object goes on, and its clients come back", options, async () => {
+    const stream = await subscribe("panic");
+    for (const etag of ["v1", "v2"]) {
+      assert.equal((await post("panic", changed("panic", etag))).status, 204);
+    }
+    await stream.has(frame(changed("panic", "v2")));
+    await mode("panics");
+    assert.ok((await post("panic", changed("panic", "v3"))).status >= 500);
+    assert.equal((await post("panic", changed("panic", "v4"))).status, 204);
+    await until("the stream of the former life was cut", () => stream.ended);
+    const back = await subscribe("panic", { "last-event-id": "v1" });
+    await back.is(KEEPALIVE + frame(changed("panic", "v2")) + frame(changed("panic", "v4")));
+    back.leave();
+  });
+});
+
+describe("many streams", options, () => {
+  test("1,000 streams on one object all get every event", options, async () => {
+    const worker = await start();
+    try {
+      const url = `${worker.url}${API}/posts/many/subscribe`;
+      const streams = [];
+      for (let batch = 0; batch < 20; batch++) {
+        streams.push(...(await Promise.all(Array.from({ length: 50 }, () => Stream.open(url)))));
+      }
+      const events = Array.from({ length: 5 }, (_, number) => changed("many", `v${number}`));
+      for (const event of events) assert.equal((await publish(worker.url + API, event)).status, 204);
+      const expected = KEEPALIVE + events.map(frame).join("");
+      for (const stream of streams) await stream.is(expected);
+      for (const stream of streams) stream.leave();
+    } finally {
+      await worker.stop();
+    }
+  });
+});

@@ -1,0 +1,49 @@
+// The object over a storage that counts rows and can be told to fail, and to call back into the object while it is
+// at work, which no runtime does: the module panics on it.
+import { SaacmsRealtimeDO as Inner } from "./index.js";
+
+let mode = "works";
+let rowsWritten = 0;
+let rowsRead = 0;
+
+export class SaacmsRealtimeDO {
+  constructor(ctx, env) {
+    const sql = {
+      databaseSize: 0,
+      exec: (...query) => {
+        if (mode === "fails" && /INSERT/.test(query[0])) throw new Error("the disk is full");
+        if (mode === "panics" && /INSERT/.test(query[0])) {
+          mode = "works";
+          this.inner.fetch(new Request("https://do/subscribe"));
+        }
+        const cursor = ctx.storage.sql.exec(...query);
+        const rows = cursor.toArray();
+        rowsWritten += cursor.rowsWritten;
+        rowsRead += cursor.rowsRead;
+        return rows;
+      },
+    };
+    this.inner = new Inner({ id: ctx.id, storage: { sql } }, env);
+  }
+
+  fetch(request) {
+    return this.inner.fetch(request);
+  }
+}
+
+export default {
+  async fetch(request, env) {
+    const [, id, what] = new URL(request.url).pathname.split("/");
+    if (id === "rows") {
+      const rows = { rowsWritten, rowsRead };
+      rowsWritten = rowsRead = 0;
+      return Response.json(rows);
+    }
+    if (id === "mode") {
+      mode = what;
+      return new Response();
+    }
+    const stub = env.SAACMS_REALTIME.get(env.SAACMS_REALTIME.idFromName(`posts:${id}`));
+    return stub.fetch(new Request(`https://do/${what}`, request));
+  },
+};

@@ -1,0 +1,23 @@
+// A JavaScript application that uses the object as the plugin does: by its binding, with a request
+// of its own making.
+export { SaacmsRealtimeDO } from "./index.js";
+
+export default {
+  async fetch(request, env) {
+    const url = new URL(request.url);
+    const [, slug, id, what] = url.pathname.split("/").map(decodeURIComponent);
+    const stub = env.SAACMS_REALTIME.get(env.SAACMS_REALTIME.idFromName(`${slug}:${id}`));
+    if (what === "subscribe") {
+      const headers = new Headers({ Accept: "text/event-stream" });
+      const last = request.headers.get("Last-Event-ID");
+      if (last !== null) headers.set("Last-Event-ID", last);
+      return stub.fetch(new Request("https://do/subscribe", { headers }));
+    }
+    if (what === "publish") {
+      const body = await request.text();
+      return stub.fetch(new Request("https://do/publish", { method: "POST", body }));
+    }
+    // As it is: for the HTTP surface of the object.
+    return stub.fetch(new Request(`https://do/${what ?? ""}${url.search}`, request));
+  },
+};
