@@ -1,0 +1,198 @@
+//! Puts one small fault after another into a copy of the core, and shows what catches it.
+//!
+//! A fault that nothing catches is a hole in the tests. So is one whose place is not found any
+//! more: the list must be kept.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use clap::Parser;
+
+type Result<T> = core::result::Result<T, Box<dyn Error>>;
+
+/// Shows that tests or simulation catch each fault of the list.
+#[derive(Debug, Parser)]
+#[command(name = "mutants")]
+struct Arguments {
+    /// Seeds that the simulation runs for each fault.
+    #[arg(long, default_value_t = 5_000)]
+    seeds: u64,
+    /// Only faults whose name has this in it.
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+/// A fault: an exact replacement in one file.
+struct Mutant {
+    name: String,
+    law: i64,
+    file: PathBuf,
+    old: String,
+    new: String,
+}
+
+/// Most seconds that anything may take before it counts as hanging, which is noticed too.
+const PATIENCE: &str = "120";
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("benches has no parent")?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    let copy = Copy::new(root, &target.join("mutants"))?;
+    let list = root.join("saacms-realtime-core/tests/mutants/mutants.toml");
+    let mutants = read(&fs::read_to_string(list)?)?;
+    let started = Instant::now();
+    if let Some(catcher) = copy.catcher(arguments.seeds)? {
+        return Err(format!("without any fault, something fails: {catcher}").into());
+    }
+    let (mut caught, mut missed) = (0, 0);
+    for mutant in mutants.iter().filter(|mutant| mutant.name.contains(&arguments.only)) {
+        let began = Instant::now();
+        let verdict = copy.judge(mutant, arguments.seeds)?;
+        let is_caught = verdict.is_ok();
+        let verdict = verdict.unwrap_or_else(|hole| format!("MISSED: {hole}"));
+        let seconds = began.elapsed().as_secs_f64();
+        println!("{seconds:>6.1} s  law {}  {:<58} {verdict}", mutant.law, mutant.name);
+        caught += usize::from(is_caught);
+        missed += usize::from(!is_caught);
+    }
+    println!("{caught} caught, {missed} missed, in {:.0} s", started.elapsed().as_secs_f64());
+    Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read(list: &str) -> Result<Vec<Mutant>> {
+    let list: toml::Table = list.parse()?;
+    let entries = list.get("mutant").and_then(toml::Value::as_array).ok_or("no mutants")?;
+    let text = |entry: &toml::Value, member: &str| {
+        let text = entry.get(member).and_then(toml::Value::as_str).map(str::to_owned);
+        text.ok_or(format!("a mutant without `{member}`"))
+    };
+    let mutant = |entry| {
+        Ok(Mutant {
+            name: text(entry, "name")?,
+            law: entry.get("law").and_then(toml::Value::as_integer).ok_or("no law")?,
+            file: text(entry, "file")?.into(),
+            old: text(entry, "old")?,
+            new: text(entry, "new")?,
+        })
+    };
+    entries.iter().map(mutant).collect()
+}
+
+/// A workspace of the core and the benches alone, with a target directory that all mutants share.
+struct Copy {
+    workspace: PathBuf,
+    target: PathBuf,
+}
+
+impl Copy {
+    fn new(root: &Path, scratch: &Path) -> Result<Self> {
+        let workspace = scratch.join("workspace");
+        if workspace.exists() {
+            fs::remove_dir_all(&workspace)?;
+        }
+        for folder in ["saacms-realtime-core", "benches"] {
+            copy_folder(&root.join(folder), &workspace.join(folder))?;
+        }
+        for file in ["Cargo.lock", "README.md"] {
+            fs::copy(root.join(file), workspace.join(file))?;
+        }
+        let mut manifest: toml::Table = fs::read_to_string(root.join("Cargo.toml"))?.parse()?;
+        let settings = manifest.get_mut("workspace").and_then(toml::Value::as_table_mut);
+        let settings = settings.ok_or("the manifest has no workspace")?;
+        settings.remove("default-members");
+        let members = ["saacms-realtime-core", "benches"].map(toml::Value::from);
+        settings.insert("members".into(), members.to_vec().into());
+        let profile = "[dev]\nopt-level = 1\ndebug = false\n";
+        manifest.insert("profile".into(), profile.parse::<toml::Table>()?.into());
+        fs::write(workspace.join("Cargo.toml"), manifest.to_string())?;
+        Ok(Self { workspace, target: scratch.join("target") })
+    }
+
+    /// What catches this fault; an error where nothing does.
+    fn judge(&self, mutant: &Mutant, seeds: u64) -> Result<core::result::Result<String, String>> {
+        let file = self.workspace.join("saacms-realtime-core/src").join(&mutant.file);
+        let sound = fs::read_to_string(&file)?;
+        let found = sound.matches(&mutant.old).count();
+        if found != 1 {
+            let file = mutant.file.display();
+            return Ok(Err(format!("its place is found {found} times in {file}")));
+        }
+        fs::write(&file, sound.replacen(&mutant.old, &mutant.new, 1))?;
+        let catcher = self.catcher(seeds);
+        fs::write(&file, sound)?;
+        Ok(match catcher {
+            Ok(Some(catcher)) => Ok(catcher),
+            Ok(None) => Err("nothing fails".into()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    /// The first that fails of simulation, unit tests and the other tests.
+    fn catcher(&self, seeds: u64) -> Result<Option<String>> {
+        let built = self.cargo(&["build", "-p", "saacms-realtime-benches", "--bin", "simulate"])?;
+        if !built.is_ok {
+            return Err(format!("it does not compile:\n{}", built.text).into());
+        }
+        let simulate = self.target.join("debug/simulate");
+        let run = self.run(
+            Command::new("timeout")
+                .args([PATIENCE.as_ref(), simulate.as_os_str()])
+                .args(["--seeds", &seeds.to_string()]),
+        )?;
+        if !run.is_ok {
+            let seed = run.text.lines().rev().find_map(|line| line.strip_prefix("seed "));
+            return Ok(Some(format!("simulation: seed {:.70}", seed.unwrap_or("? hangs"))));
+        }
+        for tests in [&["--lib"][..], &["--tests"]] {
+            let core = ["test", "-q", "-p", "saacms-realtime-core", "--no-fail-fast"];
+            let run = self.cargo(&[&core, tests].concat())?;
+            if !run.is_ok {
+                let failed = run.text.lines().find_map(|line| line.strip_prefix("---- "));
+                let test = failed.and_then(|line| line.split(' ').next());
+                return Ok(Some(format!("test: {}", test.unwrap_or("? hangs"))));
+            }
+        }
+        Ok(None)
+    }
+
+    fn cargo(&self, arguments: &[&str]) -> Result<Run> {
+        self.run(Command::new("timeout").args([PATIENCE, "cargo"]).args(arguments))
+    }
+
+    fn run(&self, command: &mut Command) -> Result<Run> {
+        let command = command.current_dir(&self.workspace).env("CARGO_TARGET_DIR", &self.target);
+        let output = command.env("RUSTFLAGS", "-Awarnings").stdin(Stdio::null()).output()?;
+        let text =
+            [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
+        Ok(Run { is_ok: output.status.success(), text: text.concat() })
+    }
+}
+
+struct Run {
+    is_ok: bool,
+    text: String,
+}
+
+/// Copies what git would: no build output, no packages of other languages.
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    const LEFT_OUT: [&str; 4] = ["target", "node_modules", ".venv", "foreign_parsers.rs"];
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if LEFT_OUT.iter().any(|left_out| name == *left_out) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &to.join(&name))?;
+        } else {
+            fs::copy(entry.path(), to.join(&name))?;
+        }
+    }
+    Ok(())
+}

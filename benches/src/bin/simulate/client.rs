@@ -1,0 +1,65 @@
+use saacms_realtime_core::name::RESYNC;
+use saacms_realtime_core::sse::Message;
+
+/// The state of a record: its version, or that it is deleted.
+pub(crate) type Version = i64;
+
+pub(crate) const DELETED: Version = -1;
+
+/// What a client keeps when its connection is gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    pub(crate) id: String,
+    pub(crate) record: Version,
+    /// It fetched the record after the event that its ID names.
+    pub(crate) is_ahead: bool,
+}
+
+/// A page that shows one record, as a browser would run it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) watches: usize,
+    pub(crate) knows: Memory,
+    /// Earlier states, the oldest first: pages that were kept for long.
+    pub(crate) memories: Vec<Memory>,
+    pub(crate) is_on: bool,
+    pub(crate) is_stalled: bool,
+    pub(crate) reconnect_at: Option<u64>,
+    pub(crate) retry: u64,
+}
+
+impl Client {
+    pub(crate) fn new(watches: usize) -> Self {
+        let knows = Memory { id: String::new(), record: 0, is_ahead: false };
+        Self {
+            watches,
+            knows,
+            memories: Vec::new(),
+            is_on: false,
+            is_stalled: false,
+            reconnect_at: None,
+            retry: 3_000,
+        }
+    }
+
+    /// Takes a message in; `truth` is what a refetch would bring.
+    pub(crate) fn apply(&mut self, message: &Message, truth: Version) -> Result<(), String> {
+        let is_resync = message.event_type == RESYNC;
+        let record = match &*message.event_type {
+            RESYNC => truth,
+            "deleted" => DELETED,
+            _ => version(&message.data).ok_or_else(|| format!("no record: {}", message.data))?,
+        };
+        self.knows = Memory { id: message.last_event_id.clone(), record, is_ahead: is_resync };
+        if self.memories.len() == 8 {
+            self.memories.remove(0);
+        }
+        self.memories.push(self.knows.clone());
+        Ok(())
+    }
+}
+
+fn version(data: &str) -> Option<Version> {
+    let digits = data.strip_prefix("{\"v\":")?;
+    digits[..digits.find([',', '}'])?].parse().ok()
+}

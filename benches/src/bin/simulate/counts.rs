@@ -1,0 +1,88 @@
+use core::ops::AddAssign;
+
+macro_rules! counts {
+    ($($(#[doc = $text:literal])+ $name:ident,)+) => {
+        /// How often each thing happened, so that one sees that rare paths were reached.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub(crate) struct Counts {
+            $($(#[doc = $text])+ pub(crate) $name: u64,)+
+        }
+
+        impl AddAssign for Counts {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)+
+            }
+        }
+
+        impl Counts {
+            pub(crate) fn table(&self) -> Vec<(&'static str, u64)> {
+                vec![$((concat!($($text),+), self.$name),)+]
+            }
+        }
+    };
+}
+
+counts! {
+    /// operations
+    operations,
+    /// events published
+    published,
+    /// publishes refused (no room for a record)
+    publishes_refused,
+    /// events that were published while the hub was down
+    published_while_down,
+    /// streams opened
+    opened,
+    /// streams refused (limits, drain)
+    refused,
+    /// polls
+    polls,
+    /// frames delivered
+    delivered,
+    /// reconnects that replayed at least one event
+    replays,
+    /// reconnects that had missed nothing
+    nothing_missed,
+    /// resyncs: buffer-miss
+    buffer_miss,
+    /// resyncs: lagged
+    lagged,
+    /// resyncs: restarted
+    restarted,
+    /// resyncs: source-lost
+    source_lost,
+    /// resyncs named by a time
+    markers,
+    /// heartbeats after silence
+    heartbeats,
+    /// greetings with a position
+    greetings,
+    /// events evicted by count, age or bytes
+    evicted,
+    /// publishes that may have freed history for lack of memory
+    memory_freed,
+    /// idle records forgotten to make room
+    forgotten,
+    /// idle records that expired
+    expired,
+    /// streams ended by a drain
+    drained,
+    /// restarts of the hub
+    restarts,
+    /// connections cut
+    cuts,
+    /// bytes lost on their way
+    bytes_lost,
+    /// half-open connections
+    half_open,
+    /// clients that lost patience
+    impatient,
+    /// clients that were blocked by a full window
+    blocked,
+    /// wall clock set
+    clock_set,
+    /// clients found equal to the hub at the end
+    converged,
+    /// clients that a repeated ETag left behind after a refetch (contract, section 3, Q21)
+    repeated_etag,
+}

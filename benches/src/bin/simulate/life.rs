@@ -1,0 +1,307 @@
+//! One life of one record's history, told in full: nothing is ever removed from it, and what a hub
+//! may still hold is computed from all of it by the words of the contract.
+
+use saacms_realtime_core::hub::{EventIds, HubConfig};
+use saacms_realtime_core::name::ResyncReason;
+use saacms_realtime_core::time::Timestamp;
+
+/// Where a reader stands, as far as the outside can know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The event of this number comes next.
+    At(u64),
+    /// It is to be told to refetch.
+    Lost(ResyncReason),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) kind: &'static str,
+    /// `None` for a time that nobody has seen yet: the hub chooses it.
+    pub(crate) id: Option<String>,
+    pub(crate) data: String,
+    at: u64,
+    size: usize,
+}
+
+/// Events of one life are numbered from 1; a source that was lost leaves a hole.
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) epoch: u64,
+    events: Vec<Option<Told>>,
+    /// Everything before this number is gone.
+    floor: u64,
+    /// What is before this number may have been freed for lack of memory.
+    unsure_below: u64,
+    lost_before: u64,
+    /// The latest moment that this history was told.
+    latest: u64,
+    /// Time IDs of resyncs, and the place that all of them name.
+    markers: (u64, Vec<String>),
+    /// Without quiet resume: times that resyncs named, as the plugin does, whatever they meant
+    /// before; each may be known as this place, or not.
+    loose: Vec<(u64, String)>,
+    pub(crate) readers: usize,
+    pub(crate) idle_since: u64,
+}
+
+/// A connected reader is given a minute, however short `max_age` is.
+const LAG_MILLIS: u64 = 60_000;
+
+impl Life {
+    pub(crate) fn new(epoch: u64, now: u64) -> Self {
+        Self {
+            epoch,
+            events: Vec::new(),
+            floor: 1,
+            unsure_below: 0,
+            lost_before: 0,
+            latest: 0,
+            markers: (0, Vec::new()),
+            loose: Vec::new(),
+            readers: 0,
+            idle_since: now,
+        }
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        self.events.len() as u64 + 1
+    }
+
+    pub(crate) fn event(&self, number: u64) -> Option<&Told> {
+        self.events.get(number.checked_sub(1)? as usize)?.as_ref()
+    }
+
+    pub(crate) fn event_mut(&mut self, number: u64) -> Option<&mut Told> {
+        self.events.get_mut(number.checked_sub(1)? as usize)?.as_mut()
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        config: &HubConfig,
+        kind: &'static str,
+        id: Option<String>,
+        data: String,
+        overhead: usize,
+        now: u64,
+    ) {
+        self.latest = self.latest.max(now);
+        let id_len = id.as_ref().map_or("2023-11-14T22:13:20.000Z".len(), String::len);
+        let frame_len = "event: \nid: \ndata: \n\n".len() + kind.len() + id_len + data.len();
+        let size = frame_len + id_len + overhead;
+        self.events.push(Some(Told { kind, id, data, at: self.latest, size }));
+        self.evict(config, now);
+        self.idle_since = self.idle_since.max(now);
+    }
+
+    /// A reader may be behind by `max_lag` events (never less than `max_events`), of at most
+    /// `max_lag_bytes` beyond the newest `max_events`, none older than `max_age` or a minute.
+    pub(crate) fn evict(&mut self, config: &HubConfig, now: u64) {
+        self.latest = self.latest.max(now);
+        let most = config.max_events.max(config.max_lag).max(1) as u64;
+        let certain = config.max_events.max(1) as u64;
+        let max_age = (config.max_age.as_millis() as u64).max(LAG_MILLIS);
+        let (mut held, mut bytes) = (self.next(), 0);
+        while held > self.floor
+            && let Some(event) = self.event(held - 1)
+        {
+            bytes += event.size;
+            let count = self.next() - (held - 1);
+            let is_too_much = count > certain && bytes > config.max_lag_bytes;
+            if count > most || is_too_much || self.latest - event.at > max_age {
+                break;
+            }
+            held -= 1;
+        }
+        self.floor = held;
+    }
+
+    /// The source lost data: nothing is known any more, and everybody must refetch.
+    pub(crate) fn interrupt(&mut self) {
+        self.events.push(None);
+        self.floor = self.next();
+        self.lost_before = self.next();
+        self.markers = (0, Vec::new());
+        self.loose.clear();
+    }
+
+    /// Anything before the newest event may have been freed, and that one too.
+    pub(crate) fn may_be_freed(&mut self) {
+        self.unsure_below = self.next();
+    }
+
+    pub(crate) fn is_gone(&self, number: u64) -> bool {
+        number < self.floor
+    }
+
+    /// Whether retention alone has left nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.floor == self.next()
+    }
+
+    pub(crate) fn is_unsure(&self, number: u64) -> bool {
+        number < self.unsure_below
+    }
+
+    pub(crate) fn reason_of_a_fall(&self, number: u64) -> ResyncReason {
+        if number < self.lost_before { ResyncReason::SourceLost } else { ResyncReason::Lagged }
+    }
+
+    pub(crate) fn is_blank(&self, config: &HubConfig) -> bool {
+        self.next() == 1 && self.markers.1.is_empty() && config.event_ids == EventIds::Etag
+    }
+
+    pub(crate) fn named_nothing(&self) -> bool {
+        self.loose.is_empty()
+    }
+
+    pub(crate) fn position(&self, number: u64) -> String {
+        format!("{:x}.{number}", self.epoch)
+    }
+
+    /// Where a client that names this may begin: one answer, or several where memory was freed.
+    pub(crate) fn resume(
+        &mut self,
+        config: &HubConfig,
+        last_event_id: Option<&str>,
+        now: u64,
+    ) -> Vec<Place> {
+        self.evict(config, now);
+        let Some(named) = last_event_id else { return vec![Place::At(self.next())] };
+        let named = named.trim_matches([' ', '\t']);
+        let window = self.window_where_held_from(self.floor, config, now);
+        let loose = self.loose.iter().filter(|(_, id)| id == named).map(|(place, _)| *place);
+        let mut places: Vec<Place> =
+            loose.filter(|place| *place >= window).map(Place::At).collect();
+        for first in self.floor..=self.unsure_below.max(self.floor) {
+            let place = self.resume_where_held_from(first, config, named, now);
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places
+    }
+
+    /// The rule of law 2: a client is told to refetch exactly where the event behind the one it
+    /// names is not in the replay window, the newest `max_events` of at most `max_age`; where it
+    /// missed nothing, its ID counts as known (`quiet_resume`).
+    fn resume_where_held_from(
+        &self,
+        first: u64,
+        config: &HubConfig,
+        named: &str,
+        now: u64,
+    ) -> Place {
+        let window = self.window_where_held_from(first, config, now);
+        let from = match config.event_ids {
+            EventIds::Position => match parse_position(named) {
+                None => return Place::Lost(ResyncReason::BufferMiss),
+                Some((epoch, _)) if epoch != self.epoch => {
+                    return Place::Lost(ResyncReason::Restarted);
+                }
+                Some((_, sequence)) => sequence.saturating_add(1),
+            },
+            EventIds::Etag => {
+                let has_id = |number: &u64| {
+                    self.event(*number).is_some_and(|event| event.id.as_deref() == Some(named))
+                };
+                if self.markers.1.iter().any(|marker| marker == named) {
+                    self.markers.0
+                } else if let Some(oldest_copy) = (window..self.next()).find(has_id) {
+                    oldest_copy + 1
+                } else if config.quiet_resume && has_id(&(window - 1)) {
+                    window
+                } else {
+                    return Place::Lost(ResyncReason::BufferMiss);
+                }
+            }
+        };
+        if (window..=self.next()).contains(&from) {
+            Place::At(from)
+        } else {
+            Place::Lost(ResyncReason::BufferMiss)
+        }
+    }
+
+    fn window_where_held_from(&self, first: u64, config: &HubConfig, now: u64) -> u64 {
+        let now = self.latest.max(now);
+        let oldest = self.next().saturating_sub(config.max_events as u64).max(first);
+        let is_fresh = |number: &u64| {
+            self.event(*number)
+                .is_some_and(|event| now - event.at <= config.max_age.as_millis() as u64)
+        };
+        (oldest..self.next()).find(is_fresh).unwrap_or(self.next())
+    }
+
+    /// What the ID of a resync may be: that of an event, a new time, or either.
+    pub(crate) fn resync_id(&self, config: &HubConfig, now: u64) -> ResyncId {
+        let newest = self.next() - 1;
+        if config.event_ids == EventIds::Position {
+            return ResyncId { event: None, position: Some(self.position(newest)), marker: false };
+        }
+        if self.event(newest).is_none() {
+            return ResyncId { event: None, position: None, marker: true };
+        }
+        if config.quiet_resume {
+            return ResyncId { event: Some(newest), position: None, marker: false };
+        }
+        let is_replayed = self.window_where_held_from(self.floor, config, now) < self.next();
+        let is_unsure = self.is_unsure(newest);
+        ResyncId {
+            event: is_replayed.then_some(newest),
+            position: None,
+            marker: !is_replayed || is_unsure,
+        }
+    }
+
+    /// Files the time of a resync. Answers whether it must be a new one.
+    pub(crate) fn file_marker(
+        &mut self,
+        config: &HubConfig,
+        id: &str,
+        wall: Timestamp,
+    ) -> Result<bool, String> {
+        if !config.quiet_resume {
+            self.loose.push((self.next(), id.to_owned()));
+            let is_current = id == wall.to_string();
+            return if is_current { Ok(false) } else { Err(format!("{id} is not {wall}")) };
+        }
+        if self.markers.0 != self.next() {
+            self.markers = (self.next(), Vec::new());
+        }
+        let markers = &mut self.markers.1;
+        if markers.last().is_some_and(|last| last == id) {
+            return Ok(false);
+        }
+        markers.push(id.to_owned());
+        if markers.len() > 8 { Err("a ninth time names one place".into()) } else { Ok(true) }
+    }
+
+    /// How many events have certainly left it.
+    pub(crate) fn evicted(&self) -> u64 {
+        (1..self.floor).filter(|number| self.event(*number).is_some()).count() as u64
+    }
+
+    /// Bytes that are certainly held.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let first = self.floor.max(self.unsure_below);
+        (first..self.next()).filter_map(|number| self.event(number)).map(|event| event.size).sum()
+    }
+}
+
+/// See [`Life::resync_id`].
+#[derive(Clone, Debug)]
+pub(crate) struct ResyncId {
+    pub(crate) event: Option<u64>,
+    pub(crate) position: Option<String>,
+    pub(crate) marker: bool,
+}
+
+fn parse_position(text: &str) -> Option<(u64, u64)> {
+    let (epoch, sequence) = text.split_once('.')?;
+    let is_hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+    if !epoch.chars().all(is_hex) || !sequence.chars().all(is_hex) {
+        return None;
+    }
+    Some((u64::from_str_radix(epoch, 16).ok()?, sequence.parse().ok()?))
+}

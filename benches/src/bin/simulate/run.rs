@@ -1,0 +1,161 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use saacms_realtime_core::hub::Hub;
+
+use crate::client::Client;
+use crate::connection::Connection;
+use crate::counts::Counts;
+use crate::lane::Lane;
+use crate::log::Log;
+use crate::scenario::{Op, Scenario};
+use crate::world::{World, overhead};
+
+/// What a run came to.
+pub(crate) struct Outcome {
+    pub(crate) hash: u64,
+    pub(crate) counts: Counts,
+    pub(crate) trace: Vec<String>,
+    pub(crate) result: Result<(), String>,
+}
+
+/// Runs a scenario; the same one gives the same outcome, byte for byte.
+pub(crate) fn run(scenario: &Scenario, is_traced: bool) -> Outcome {
+    static OVERHEAD: OnceLock<usize> = OnceLock::new();
+    let overhead = *OVERHEAD.get_or_init(overhead::<Hub>);
+    let mut world = World::<Hub>::new(scenario, overhead, Log::new(is_traced));
+    let result = catch_unwind(AssertUnwindSafe(|| world.play(&scenario.ops)))
+        .unwrap_or_else(|panic| Err(format!("panicked: {}", text_of(&*panic))));
+    Outcome { hash: world.log.hash(), counts: world.counts, trace: world.log.into_lines(), result }
+}
+
+/// Leaves out operations for as long as what is left fails too.
+pub(crate) fn shrink(scenario: &Scenario) -> Scenario {
+    let mut smallest = scenario.clone();
+    let mut size = smallest.ops.len() / 2;
+    while size > 0 {
+        let mut start = 0;
+        while start < smallest.ops.len() {
+            let mut smaller = smallest.clone();
+            smaller.ops.drain(start..(start + size).min(smallest.ops.len()));
+            if run(&smaller, false).result.is_err() {
+                smallest = smaller;
+            } else {
+                start += size;
+            }
+        }
+        size /= 2;
+    }
+    smallest
+}
+
+fn text_of(panic: &(dyn core::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?").to_owned()
+}
+
+impl<L: Lane> World<L> {
+    fn play(&mut self, ops: &[Op]) -> Result<(), String> {
+        self.settle()?;
+        for op in ops {
+            self.run(*op)?;
+        }
+        self.come_to_rest()?;
+        self.leave_nothing()
+    }
+
+    /// The network is whole again, everybody reads: then each client that is connected knows the
+    /// record as it is, and each that was away does once it is back.
+    fn come_to_rest(&mut self) -> Result<(), String> {
+        self.log.line(self.now, format_args!("the network is whole again"));
+        for client in 0..self.clients.len() {
+            self.clients[client].is_stalled = false;
+            if self.connections.iter().any(|it| it.client == client && it.is_half_open) {
+                self.hang_up(client, Some(0), true)?;
+            }
+        }
+        self.wait(20_000)?;
+        self.let_bytes_arrive()?;
+        for client in 0..self.clients.len() {
+            if self.is_connected(client) {
+                self.knows_the_truth(client)?;
+            }
+        }
+        for client in 0..self.clients.len() {
+            if !self.is_connected(client) {
+                // Its turn alone, so that no limit is in its way.
+                self.everybody_leaves()?;
+                self.wait(1_001)?;
+                self.run(Op::Join { client, naming: crate::scenario::Naming::True })?;
+                self.let_bytes_arrive()?;
+                if !self.is_connected(client) {
+                    return Err(format!("client {client} cannot come back"));
+                }
+                self.knows_the_truth(client)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn let_bytes_arrive(&mut self) -> Result<(), String> {
+        let is_on_its_way = |it: &Connection<L::Reader>| {
+            it.is_open && !it.is_half_open && (!it.unread.is_empty() || !it.has_heard)
+        };
+        for _ in 0..1_000 {
+            if !self.connections.iter().any(is_on_its_way) {
+                return Ok(());
+            }
+            self.wait(self.settings.delay + 1)?;
+        }
+        Err("bytes are on their way for ever".into())
+    }
+
+    fn is_connected(&self, client: usize) -> bool {
+        self.connections.iter().any(|it| it.client == client && it.is_open && it.reader.is_some())
+    }
+
+    fn knows_the_truth(&mut self, client: usize) -> Result<(), String> {
+        let Client { watches, knows, .. } = &self.clients[client];
+        let is_exempt = self.connections.iter().any(|it| it.client == client && it.is_exempt);
+        if knows.record == self.truth[*watches] {
+            self.counts.converged += 1;
+        } else if is_exempt {
+            self.counts.repeated_etag += 1;
+        } else {
+            return Err(format!(
+                "client {client} has version {}, the record is at {}, and nobody told it",
+                knows.record, self.truth[*watches]
+            ));
+        }
+        self.log.number(knows.record as u64);
+        Ok(())
+    }
+
+    fn everybody_leaves(&mut self) -> Result<(), String> {
+        for connection in &mut self.connections {
+            connection.server_notices_at = connection.server_notices_at.map(|_| 0);
+        }
+        for client in 0..self.clients.len() {
+            self.run(Op::Leave { client })?;
+        }
+        Ok(())
+    }
+
+    /// Nobody is left: once history has expired, the hub holds nothing at all.
+    fn leave_nothing(&mut self) -> Result<(), String> {
+        self.everybody_leaves()?;
+        self.wait(5_001)?;
+        self.counts.evicted += self.evicted();
+        let linger = (self.settings.hub.max_age.as_millis() as u64).max(60_000);
+        self.pass_without_sweeps(linger + 10_001);
+        self.sweep()?;
+        self.count_lives();
+        let stats = self.lane.as_ref().map(L::stats);
+        match stats {
+            Some(stats) if stats.topics + stats.subscribers + stats.history_bytes > 0 => {
+                Err(format!("{stats:?}, and nobody is there"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

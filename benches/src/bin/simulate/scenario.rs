@@ -1,0 +1,195 @@
+use core::time::Duration;
+
+use saacms_realtime_core::hub::{EventIds, HubConfig};
+
+use crate::chance::Chance;
+
+/// What happens in one run: settings and a list of operations, all drawn from one seed.
+///
+/// Each operation carries what it needs of chance, so that a list with some of them left out is
+/// again a scenario: that is how a failure is shrunk.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) seed: u64,
+    pub(crate) settings: Settings,
+    pub(crate) ops: Vec<Op>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) hub: HubConfig,
+    pub(crate) records: usize,
+    /// The record that each client watches.
+    pub(crate) clients: Vec<usize>,
+    /// Bytes of a record beside its number, in a burst that is meant to fill memory.
+    pub(crate) padding: usize,
+    /// Bytes in one segment of the network.
+    pub(crate) segment: usize,
+    /// Bytes on their way and in the client's buffer before the server must wait.
+    pub(crate) window: usize,
+    pub(crate) delay: u64,
+    /// How far the clock that one thread read may be behind what another told.
+    pub(crate) skew: u64,
+    /// How late the timer of the sweep fires.
+    pub(crate) sweep_late: u64,
+    /// Silence after which a client believes its connection to be dead; 0 = never.
+    pub(crate) patience: u64,
+    /// Of 100 events that carry a record, how many have an ETag.
+    pub(crate) tagged: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    Publish { record: usize, count: u64, big: bool, chance: u64 },
+    Join { client: usize, naming: Naming },
+    Leave { client: usize },
+    Cut { client: usize, server_notices_after: u64, loses_all: bool },
+    HalfOpen { client: usize, server_notices_after: u64 },
+    Stall { client: usize },
+    Go { client: usize },
+    Wait { millis: u64 },
+    ToDeadline,
+    SetWallClock { by: i64 },
+    Sweep,
+    PollAll,
+    SourceLost { record: usize },
+    Kill { down: u64 },
+    Drain,
+}
+
+/// What a client says it knows when it joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// The last event ID it was given, as a browser does.
+    True,
+    /// The same with blanks around it.
+    Blanks,
+    /// One from a while ago, with the record of then.
+    Old,
+    /// Nothing, as a page that was loaded again.
+    Nothing,
+    /// Something that nobody gave it.
+    Invented(usize),
+    /// What it was given, made larger.
+    Ahead,
+}
+
+/// IDs that no hub of a simulation gives to anybody.
+pub(crate) const INVENTED: [&str; 8] =
+    ["zz", "", "0.0", "feed.999", "1.18446744073709551615", "9999-01-01T00:00:00.000Z", "é", "."];
+
+impl Scenario {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let settings = Settings::draw(&mut chance);
+        let count = 10 + chance.index(50);
+        let ops = (0..count).map(|_| Op::draw(&mut chance, &settings)).collect();
+        Self { seed, settings, ops }
+    }
+}
+
+impl Settings {
+    fn draw(chance: &mut Chance) -> Self {
+        let is_tight = chance.percent(12);
+        let max_age = match chance.below(100) {
+            0..10 => 0,
+            10..30 => 1_000,
+            30..60 => 50_000,
+            60..96 => 100_000,
+            _ => 3_600_000,
+        };
+        let heartbeat = chance.pick(&[0, 5_000, 30_000, 1_200_000]);
+        let heartbeat = if max_age > 100_000 && heartbeat > 0 { 1_200_000 } else { heartbeat };
+        let records = 1 + chance.index(4);
+        let hub = HubConfig {
+            max_events: chance.pick(&[0, 1, 2, 3, 5, 10, 10, 30]),
+            max_age: Duration::from_millis(max_age),
+            max_lag: chance.pick(&[1, 2, 5, 20, 50]),
+            max_lag_bytes: chance.pick(&[1_024, 2_048, 4_096, 4 << 20]),
+            heartbeat: Duration::from_millis(heartbeat),
+            event_ids: chance.pick(&[EventIds::Etag, EventIds::Etag, EventIds::Position]),
+            quiet_resume: chance.percent(70),
+            max_topics: chance.pick(&[1, 2, 3, 100, 100, 100, 100, 100, 100]),
+            max_subscribers: chance.pick(&[2, 100, 100, 100, 100, 100]),
+            max_subscribers_per_topic: chance.pick(&[1, 100, 100, 100, 100, 100]),
+            max_history_bytes: if is_tight { 65_536 } else { 256 << 20 },
+            drain_retry: Duration::from_millis(chance.pick(&[1, 1_000])),
+        };
+        let clients = 1 + chance.index(5);
+        Self {
+            hub,
+            records,
+            clients: (0..clients).map(|_| chance.index(records)).collect(),
+            padding: if is_tight { chance.pick(&[1_000, 4_000, 30_000]) } else { 100 },
+            segment: if is_tight { 65_536 } else { chance.pick(&[40, 300, 1_460, 65_536]) },
+            window: if is_tight { 65_536 } else { chance.pick(&[200, 2_000, 65_536]) },
+            delay: chance.pick(&[0, 0, 1, 40, 2_000]),
+            skew: if is_tight { 0 } else { chance.pick(&[0, 0, 0, 3]) },
+            sweep_late: chance.pick(&[0, 7_000, 300_000]),
+            patience: if heartbeat == 0 { 0 } else { chance.pick(&[0, heartbeat * 3 / 2]) },
+            tagged: chance.pick(&[0, 50, 70, 100]),
+        }
+    }
+}
+
+impl Op {
+    fn draw(chance: &mut Chance, settings: &Settings) -> Self {
+        let client = chance.index(settings.clients.len());
+        let record = chance.index(settings.records);
+        let server_notices_after = chance.pick(&[0, 0, 100, 70_000]);
+        match chance.below(1_000) {
+            0..330 => {
+                let count = match chance.below(40) {
+                    0 => 25,
+                    1 | 2 => 8,
+                    _ => 1 + chance.below(3),
+                };
+                let big = chance.percent(30);
+                Self::Publish { record, count, big, chance: chance.next() }
+            }
+            330..520 => Self::Join { client, naming: Naming::draw(chance) },
+            520..560 => Self::Leave { client },
+            560..620 => Self::Cut { client, server_notices_after, loses_all: chance.percent(50) },
+            620..640 => Self::HalfOpen { client, server_notices_after: 70_000 },
+            640..690 => Self::Stall { client },
+            690..740 => Self::Go { client },
+            740..880 => Self::Wait { millis: Self::wait(chance, settings) },
+            880..920 => Self::ToDeadline,
+            920..945 => Self::SetWallClock {
+                by: chance.pick(&[-1, -5_000, 5_000, -86_400_000, 86_400_000, -50]),
+            },
+            945..960 => Self::Sweep,
+            960..972 => Self::PollAll,
+            972..977 => Self::SourceLost { record },
+            977..983 => Self::Kill { down: chance.pick(&[0, 10, 3_000]) },
+            983..986 => Self::Drain,
+            _ => Self::Cut { client, server_notices_after: 0, loses_all: true },
+        }
+    }
+
+    fn wait(chance: &mut Chance, settings: &Settings) -> u64 {
+        let max_age = settings.hub.max_age.as_millis() as u64;
+        match chance.below(10) {
+            0..4 => 1 + chance.below(50),
+            4..6 => chance.below(3_000),
+            6 => max_age.min(200_000),
+            7 => max_age.min(200_000) + 1,
+            8 => 60_000 + chance.below(2),
+            _ if max_age > 200_000 => chance.below(2 * max_age),
+            _ => chance.below(150_000),
+        }
+    }
+}
+
+impl Naming {
+    fn draw(chance: &mut Chance) -> Self {
+        match chance.below(20) {
+            0..12 => Self::True,
+            12 => Self::Blanks,
+            13..16 => Self::Old,
+            16 => Self::Nothing,
+            17 => Self::Ahead,
+            _ => Self::Invented(chance.index(INVENTED.len())),
+        }
+    }
+}
