@@ -13,18 +13,41 @@ use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
 use hyper::rt::{self, ReadBufCursor};
+use saacms_realtime_core::route::limits::{HTTP_2_PREFACE, speaks_http_2};
 
 /// A socket for hyper.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: Async<TcpStream>,
+    /// What was read to tell the protocol; hyper reads it first.
+    begin: Vec<u8>,
     /// The last read took all there was.
     is_empty: bool,
 }
 
 impl Socket {
     pub(crate) fn new(stream: Async<TcpStream>) -> Self {
-        Self { stream, is_empty: false }
+        Self { stream, begin: Vec::new(), is_empty: false }
+    }
+
+    /// Whether the client begins with the HTTP/2 preface.
+    ///
+    /// # Errors
+    ///
+    /// Where the client is gone before that can be told.
+    pub(crate) async fn begins_with_http_2(&mut self) -> io::Result<bool> {
+        loop {
+            if let Some(is_http_2) = speaks_http_2(&self.begin) {
+                return Ok(is_http_2);
+            }
+            let mut more = [0; HTTP_2_PREFACE.len()];
+            let missing = &mut more[self.begin.len()..];
+            let read = self.stream.read_with(|mut stream| stream.read(missing)).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.begin.extend_from_slice(&missing[..read]);
+        }
     }
 }
 
@@ -34,6 +57,13 @@ impl rt::Read for Socket {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.begin.is_empty() {
+            let len = self.begin.len().min(buf.remaining());
+            let rest = self.begin.split_off(len);
+            buf.put_slice(&self.begin);
+            self.begin = rest;
+            return Poll::Ready(Ok(()));
+        }
         loop {
             if self.is_empty {
                 ready!(self.stream.poll_readable(cx))?;

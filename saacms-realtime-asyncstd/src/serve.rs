@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use saacms_realtime_core::hub::Hub;
 use saacms_realtime_core::route::limits::{
     BACKLOG, DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_CONNECTIONS, HEAD_TIMEOUT, HTTP_2_PING,
-    HTTP_2_PREFACE, LAST_ANSWERS, MAX_BUFFER_BYTES, MAX_HTTP_2_STREAMS, speaks_http_2,
+    LAST_ANSWERS, MAX_BUFFER_BYTES, MAX_HTTP_2_STREAMS,
 };
 
 use crate::hyper_io::{Socket, Spawn, Timers};
@@ -147,12 +147,12 @@ async fn connection(
     stream.get_ref().set_nodelay(true)?;
     let given_up = || Err(io::ErrorKind::TimedOut.into());
     let too_slow = or(after(HEAD_TIMEOUT, given_up()), connections.entered(CLOSING, given_up()));
-    let is_http_2 = or(begins_with_http_2(&stream), too_slow).await?;
+    let mut socket = Socket::new(stream);
+    let is_http_2 = or(socket.begins_with_http_2(), too_slow).await?;
     let service = service_fn(move |request| {
         let realtime = realtime.clone();
         async move { Ok::<_, Infallible>(realtime.respond(request).await) }
     });
-    let socket = Socket::new(stream);
     if is_http_2 {
         let connection = http2::Builder::new(spawn)
             .timer(Timers)
@@ -171,22 +171,6 @@ async fn connection(
         connections.run(connection, http1::Connection::graceful_shutdown).await?;
     }
     Ok(())
-}
-
-/// Whether the client begins with the HTTP/2 preface. Reads nothing off the stream.
-async fn begins_with_http_2(stream: &Async<TcpStream>) -> io::Result<bool> {
-    let mut begin = [0; HTTP_2_PREFACE.len()];
-    loop {
-        let len = stream.peek(&mut begin).await?;
-        if len == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if let Some(is_http_2) = speaks_http_2(&begin[..len]) {
-            return Ok(is_http_2);
-        }
-        // A peek is ready as long as one byte is there, so more cannot be awaited.
-        after(Duration::from_millis(5), ()).await;
-    }
 }
 
 /// The connections of a server, each of which holds a clone, and how far their end has come.

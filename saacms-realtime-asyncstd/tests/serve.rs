@@ -137,6 +137,29 @@ fn who_does_not_send_a_request_in_time_is_not_waited_for() {
 }
 
 #[test]
+fn who_leaves_before_it_can_be_told_what_it_speaks_makes_room_at_once() {
+    let mut config = ServeConfig::smol();
+    config.max_connections = 1;
+    let server = Server::start(config);
+    let mut leaving = server.connect();
+    leaving.send("PRI * HTTP/2.0\r\n");
+    let left = Instant::now();
+    drop(leaving);
+    assert_eq!(server.connect().exchange(&Request::post(PUBLISH, EVENT)).status(), 204);
+    assert!(left.elapsed() < Duration::from_secs(9), "the time of a head: {:?}", left.elapsed());
+}
+
+#[test]
+fn a_request_that_comes_byte_by_byte_is_answered() {
+    let server = Server::start(ServeConfig::smol());
+    let mut connection = server.connect();
+    for byte in Request::post(PUBLISH, EVENT).bytes() {
+        connection.send([byte]);
+    }
+    assert_eq!(connection.response("POST").status(), 204);
+}
+
+#[test]
 fn a_network_address_needs_a_publish_token() {
     let serve_everywhere = |api| {
         let realtime = Realtime::new(HubConfig::default(), api).expect("valid settings");
