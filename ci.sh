@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 readonly NO_STD_TARGET=thumbv7em-none-eabi WASM_TARGET=wasm32-unknown-unknown
+readonly CARGO_DENY=0.20.2
 readonly FUZZ_TARGETS=(event_json sse_decode sse_encode_decode route position operations)
 readonly FOREIGN=saacms-realtime-core/tests/foreign BROWSER=saacms-realtime-tokio/tests/browser
 MSRV=$(sed -n 's/^rust-version = "\(.*\)"/\1.0/p' Cargo.toml)
@@ -13,9 +14,9 @@ readonly MSRV
 # Longer than a seed needs: `FUZZ_SECONDS=1200 ./ci.sh fuzz`, `SEEDS=10000000 ./ci.sh simulate`.
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-5} SEEDS=${SEEDS:-20000}
 
-steps=(setup fmt clippy features no-alloc test simulate doc msrv browser worker)
+steps=(setup fmt clippy deny features no-alloc test simulate doc msrv browser worker)
 # Deeper than every change needs: they run when asked for.
-readonly deep_steps=(mutants loom fuzz)
+readonly deep_steps=(advisories mutants loom fuzz)
 
 usage() {
     cat <<EOF
@@ -24,6 +25,7 @@ usage: ./ci.sh [STEP ...]     without a step: all of them, in this order
   setup      install what the other steps need: Debian packages, Rust targets, npm and pip packages
   fmt        rustfmt
   clippy     lints, for every target and feature
+  deny       licences and sources of all dependencies
   features   core with each set of features, for this machine, bare metal and WebAssembly
   no-alloc   core without an allocator: run here, on an emulated Cortex-M4 and as WebAssembly
   test       all Rust tests and doctests, among them the golden vectors and the foreign parsers
@@ -35,6 +37,7 @@ usage: ./ci.sh [STEP ...]     without a step: all of them, in this order
 
 and, when asked for:
 
+  advisories known vulnerabilities of the dependencies; fetches the RustSec database from GitHub
   mutants    small faults in core, each of which tests or simulation must catch
   loom       every order of the hub's threads
   fuzz       each fuzz target for \$FUZZ_SECONDS seconds ($FUZZ_SECONDS)
@@ -75,6 +78,21 @@ step_fmt() {
 step_clippy() {
     cargo clippy --workspace --all-targets --all-features -- -D warnings
     cargo clippy -p saacms-realtime-tokio --no-default-features -- -D warnings
+}
+
+step_deny() {
+    need_cargo_deny
+    cargo deny check licenses bans sources
+}
+
+# Apart from `deny`: what it finds depends on the day, and it needs a database from the network.
+step_advisories() {
+    need_cargo_deny
+    cargo deny check advisories
+}
+
+need_cargo_deny() {
+    command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny@$CARGO_DENY
 }
 
 step_features() {
