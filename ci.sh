@@ -32,7 +32,7 @@ usage: ./ci.sh [STEP ...]     without a step: all of them, in this order
   doc        the documentation builds without a warning
   msrv       everything builds with Rust $MSRV, the oldest that is supported
   simulate   the deterministic simulation of hub, clients and network, \$SEEDS seeds ($SEEDS)
-  browser    the live page in Chromium
+  browser    the live page in Chromium, against the server and against the Worker
   worker     the Durable Object: lints for WebAssembly, then its tests in workerd
 
 and, when asked for:
@@ -177,7 +177,10 @@ step_fuzz() {
 
 step_browser() {
     cargo build -p saacms-realtime-tokio
-    SAACMS_REALTIME_BIN=$PWD/target/debug/saacms-realtime npm --prefix $BROWSER test
+    saacms-realtime-worker/worker.sh build
+    local target_dir=${CARGO_TARGET_DIR:-$PWD/target}
+    SAACMS_REALTIME_BIN=$target_dir/debug/saacms-realtime SAACMS_WORKER_PACKAGE=$target_dir/worker \
+        npm --prefix $BROWSER test
 }
 
 step_worker() {

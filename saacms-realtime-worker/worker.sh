@@ -106,7 +106,8 @@ package_version() {
 
 run_tests() {
     build
-    SAACMS_WORKER_PACKAGE=$OUT cargo test --quiet -p saacms-realtime-worker
+    cargo test --quiet -p saacms-realtime-worker
+    SAACMS_WORKER_PACKAGE=$OUT cargo test --quiet -p saacms-realtime-worker --test conformance
     SAACMS_WORKER_PACKAGE=$OUT node --test --test-concurrency=1 "$@" $TOOLS/*.test.mjs
 }
 

@@ -9,7 +9,7 @@ use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::route::{Action, Decision, Problem, PublishFormat, Reply};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Headers, Request, Response};
+use web_sys::{Headers, ReadableStreamDefaultReader, Request, Response};
 
 use crate::platform::{self, Namespace, member, set_member};
 use crate::settings::RouterSettings;
@@ -84,16 +84,27 @@ impl Router<'_> {
         platform::response(&reply, answer.body().as_ref())
     }
 
-    /// The whole body of a publish.
+    /// The whole body of a publish. It is read no further than it is allowed to be long.
     async fn body(&self, request: &Request) -> Result<Vec<u8>, Problem> {
-        let body = request.array_buffer().map_err(|_| Problem::body_incomplete())?;
-        let body = JsFuture::from(body).await.map_err(|_| Problem::body_incomplete())?;
-        let body = Uint8Array::new(&body);
         let max_body_bytes = self.settings.api.max_body_bytes();
-        if body.length() as usize > max_body_bytes {
-            return Err(Problem::body_too_large(max_body_bytes));
+        let mut body = Vec::new();
+        let Some(stream) = request.body() else { return Ok(body) };
+        let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
+        loop {
+            let read = JsFuture::from(reader.read()).await;
+            let read = read.map_err(|_| Problem::body_incomplete())?;
+            if member(&read, "done").is_truthy() {
+                return Ok(body);
+            }
+            let chunk = Uint8Array::new(&member(&read, "value"));
+            let len = body.len() + chunk.length() as usize;
+            if len > max_body_bytes {
+                // Nobody waits for what the client says to that.
+                let _ = reader.cancel();
+                return Err(Problem::body_too_large(max_body_bytes));
+            }
+            body.extend(chunk.to_vec());
         }
-        Ok(body.to_vec())
     }
 
     async fn publish(&self, format: PublishFormat, body: &[u8]) -> Result<Reply, JsValue> {

@@ -1,5 +1,7 @@
 // The object and the router over HTTP.
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import http from "node:http";
 import { after, before, describe, test } from "node:test";
 
 import {
@@ -181,6 +183,18 @@ describe("the router", options, () => {
     assert.equal((await publish(api, event)).status, 401);
     assert.equal((await publish(api, event, { headers: { authorization: "Bearer nope" } })).status, 403);
     assert.equal((await publish(api, event, { headers: { authorization } })).status, 204);
+  });
+
+  test("a body that is too long is refused before its end, which may never come", options, async () => {
+    const { hostname, port } = new URL(worker.url);
+    const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };
+    const request = http.request({ hostname, port, path: `${API}/publish`, method: "POST", headers });
+    request.on("error", () => {}); // the rest of it is not wanted
+    const answered = once(request, "response");
+    for (let n = 0; n < 20; n++) request.write("x".repeat(1 << 16));
+    const [answer] = await answered;
+    assert.equal(answer.statusCode, 413);
+    request.destroy();
   });
 
   test("NDJSON has one result a line, in order, and a bad line fails alone", options, async () => {
