@@ -1,0 +1,3 @@
+//! Measures a server from the outside.
+
+fn main() {}
