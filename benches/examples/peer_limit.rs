@@ -202,7 +202,12 @@ fn main() -> io::Result<()> {
         std::thread::spawn(move || write(poll, &inbox).expect("epoll works"));
     }
     let mut poll = Poll::new()?;
-    let mut listener = TcpListener::bind(([127, 0, 0, 1], 0).into())?;
+    // mio's own `bind` lets only 128 wait to be accepted.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.listen(4_096)?;
+    socket.set_nonblocking(true)?;
+    let mut listener = TcpListener::from_std(socket.into());
     poll.registry().register(&mut listener, ACCEPT, Interest::READABLE)?;
     println!("open http://{}/ in a browser", listener.local_addr()?);
     io::stdout().flush()?;
