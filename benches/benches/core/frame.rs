@@ -1,7 +1,7 @@
 use core::convert::Infallible;
 use core::hint::black_box;
 use core::pin::Pin;
-use core::task::{Context, Waker};
+use core::task::{Context, Poll, Waker};
 
 use axum::response::sse::{Event as AxumEvent, Sse};
 use axum::response::{IntoResponse as _, Response};
@@ -27,6 +27,14 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             write_event(&mut out, EventType::Changed, black_box(&id), black_box(&data))
                 .expect("a String is never full");
             black_box(out.len())
+        });
+    });
+    group.bench_function("ours_to_new_memory", |bencher| {
+        bencher.iter(|| {
+            let mut out = String::with_capacity(material::FRAME_LEN);
+            write_event(&mut out, EventType::Changed, black_box(&id), black_box(&data))
+                .expect("a String is never full");
+            out
         });
     });
     group.bench_function("memcpy", |bencher| {
@@ -74,8 +82,8 @@ pub(crate) fn benches(criterion: &mut Criterion) {
 
 fn next_len(response: &mut Response<Pin<Box<axum::body::Body>>>) -> usize {
     let mut cx = Context::from_waker(Waker::noop());
-    match response.body_mut().as_mut().poll_frame(&mut cx) {
-        core::task::Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(0, |data| data.len()),
-        _ => unreachable!("the stream has no end and no errors"),
-    }
+    let Poll::Ready(Some(Ok(frame))) = response.body_mut().as_mut().poll_frame(&mut cx) else {
+        unreachable!("the stream has no end and no errors")
+    };
+    frame.data_ref().map_or(0, |data| data.len())
 }

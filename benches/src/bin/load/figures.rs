@@ -39,9 +39,13 @@ impl Figures {
         self.tally.deliveries as f64 / self.seconds.max(f64::MIN_POSITIVE)
     }
 
-    /// CPU seconds of the server per million deliveries.
+    /// CPU seconds of the server per million deliveries; NaN where there were too few, as the system
+    /// counts CPU in hundredths of a second.
     pub(crate) fn cpu_per_million(&self) -> f64 {
-        self.cpu_seconds * 1e6 / (self.tally.deliveries as f64).max(1.0)
+        match self.tally.deliveries {
+            10_000.. => self.cpu_seconds * 1e6 / self.tally.deliveries as f64,
+            0..10_000 => f64::NAN,
+        }
     }
 
     pub(crate) fn rss_per_stream(&self) -> f64 {
@@ -90,6 +94,7 @@ impl Figures {
                 "max": self.latency_ms(1.0),
             },
             "server_cpu_seconds": self.cpu_seconds,
+            // null where there is none
             "server_cpu_seconds_per_million": self.cpu_per_million(),
             "rss_bytes_per_stream": self.rss_per_stream(),
             "anonymous_bytes_per_stream": self.anonymous_per_stream(),
@@ -128,9 +133,8 @@ impl Figures {
                 ),
             );
         }
-        // The system counts CPU in hundredths of a second.
-        if self.tally.deliveries >= 10_000 {
-            let cpu = self.cpu_per_million();
+        let cpu = self.cpu_per_million();
+        if cpu.is_finite() {
             line("server CPU", format!("{cpu:.2} s per million deliveries"));
         }
         if self.subscribers > 0 {

@@ -10,6 +10,7 @@ mod plot;
 mod posts;
 mod publisher;
 mod readers;
+mod results;
 mod scenario;
 mod server;
 mod storm;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         Scenario::Storm(options) => all(options, |kind| storm::run(kind, options)),
         Scenario::Idle(options) => all(options, |kind| idle::run(kind, options)),
         Scenario::Publish(options) => all(options, |kind| posts::run(kind, options)),
-        Scenario::Results(_) => Ok(true),
+        Scenario::Results(options) => results::run(options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

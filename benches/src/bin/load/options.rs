@@ -182,10 +182,12 @@ impl Options {
 impl Default for Options {
     /// What the command line says where it says nothing.
     fn default() -> Self {
-        match Arguments::parse_from(["load", "fanout"]).scenario {
-            Scenario::Fanout(options) => options,
-            _ => unreachable!("it was asked for"),
+        #[derive(Debug, Parser)]
+        struct Nothing {
+            #[command(flatten)]
+            options: Options,
         }
+        Nothing::parse_from([""]).options
     }
 }
 
@@ -198,7 +200,7 @@ fn count(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + 
 
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(seconds) if 0.001 <= seconds && seconds <= 1e6 => Ok(seconds),
+        Ok(seconds) if (0.001..=1e6).contains(&seconds) => Ok(seconds),
         _ => Err("a number from 0.001 to 1,000,000 is wanted".into()),
     }
 }

@@ -364,8 +364,8 @@ impl Reader {
             "GET /api/saacms/v1/bench/{prefix}{key}/subscribe HTTP/1.1\r\nHost: {host}\r\n\
              Accept: text/event-stream\r\n{last}\r\n"
         );
-        match socket.write(request.as_bytes()) {
-            Ok(_) => seat.has_asked = true,
+        match socket.write_all(request.as_bytes()) {
+            Ok(()) => seat.has_asked = true,
             Err(error) => {
                 seat.socket = None;
                 self.opening -= 1;

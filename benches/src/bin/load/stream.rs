@@ -206,10 +206,9 @@ mod tests {
             let new = stream.put_rest(&mut buffer);
             buffer[new..new + piece.len()].copy_from_slice(piece);
             stream.read(&mut buffer, new, new + piece.len(), |said| {
-                all.push(match said {
-                    Said::Head(_) => "Head".to_owned(),
-                    other => format!("{other:?}"),
-                });
+                let text = format!("{said:?}");
+                let is_head = matches!(said, Said::Head(_));
+                all.push(if is_head { "Head".to_owned() } else { text });
             });
         }
         all
