@@ -16,7 +16,7 @@ readonly FUZZ_SECONDS=${FUZZ_SECONDS:-5} SEEDS=${SEEDS:-20000}
 
 steps=(setup fmt clippy deny features no-alloc test simulate doc msrv browser worker)
 # Deeper than every change needs: they run when asked for.
-readonly deep_steps=(advisories mutants loom fuzz)
+readonly deep_steps=(advisories mutants loom fuzz bench)
 
 usage() {
     cat <<EOF
@@ -41,6 +41,9 @@ and, when asked for:
   mutants    small faults in core, each of which tests or simulation must catch
   loom       every order of the hub's threads
   fuzz       each fuzz target for \$FUZZ_SECONDS seconds ($FUZZ_SECONDS)
+  bench      speed beside peers and the limit, as ratios: fails where one is 1.3 times as bad as in
+             benches/baseline.json; writes benches/RESULTS.md. \$BENCH_FLAGS go to \`load results\`
+             (--save-baseline)
 
        ./ci.sh worker serve [--port N]     builds the Worker and starts it in workerd
        ./ci.sh worker COMMAND ...          any command of saacms-realtime-worker/worker.sh
@@ -173,6 +176,15 @@ step_fuzz() {
             -max_total_time="$FUZZ_SECONDS" -max_len=2000 -verbosity=0 -print_final_stats=1)
     done
     rm -r "$scratch"
+}
+
+step_bench() {
+    local target_dir=${CARGO_TARGET_DIR:-target}
+    cargo build --release -p saacms-realtime-tokio
+    cargo build --release -p saacms-realtime-benches --bin load --examples
+    cargo bench -p saacms-realtime-benches --bench core -- --quick --quiet
+    # shellcheck disable=SC2086 # several flags
+    "$target_dir/release/load" results --criterion "$target_dir/criterion" ${BENCH_FLAGS:-}
 }
 
 step_browser() {

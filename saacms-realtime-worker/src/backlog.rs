@@ -35,6 +35,11 @@ impl Backlog {
         self.sent += bytes as u64;
     }
 
+    /// The most that can wait: what waited when it was seen last, and what was given since.
+    pub(crate) fn at_most(&self) -> usize {
+        usize::try_from(self.sent - self.taken).unwrap_or(usize::MAX)
+    }
+
     /// When the stream is to be cut if nothing moves until then; `None` where nothing waits, as far
     /// as is known, or where `timeout` is zero.
     pub(crate) fn cut_at(&self, timeout: Duration) -> Option<Instant> {

@@ -84,7 +84,7 @@ impl SaacmsRealtimeDO {
             .as_deref()
             .and_then(|name| name.split_once(':'))
             .and_then(|(slug, id)| ResourceKey::new(slug, id).ok());
-        let streams = Rc::new(Streams::new(&ctx, settings.max_backlog_bytes));
+        let streams = Rc::new(Streams::new(&ctx));
         let inner = Rc::new_cyclic(|inner| Inner {
             settings,
             api: Api::default(),

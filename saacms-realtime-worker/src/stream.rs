@@ -1,16 +1,16 @@
 //! A stream of the platform: a `ReadableStream` held by its controller.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use js_sys::{Array, Function, Map, Object, Promise, Reflect, Uint8Array, WeakMap};
+use js_sys::{Function, Map, Object, Promise, Reflect, Uint8Array, WeakMap};
 use wasm_bindgen::prelude::*;
 use web_sys::{ReadableStream, ReadableStreamDefaultController};
 
 use crate::object::Sink;
-use crate::platform::{bound, member, set_member};
+use crate::platform::{bound, set_member};
 
 /// The streams of one object, as the platform's callbacks find them.
 #[derive(Debug)]
@@ -19,7 +19,6 @@ pub(crate) struct Streams {
     /// The controllers once more, where the next life of this object finds them after a panic.
     orphans: Map,
     chunk: RefCell<Option<(Bytes, Uint8Array)>>,
-    high_water_mark: usize,
 }
 
 /// What the callbacks of a stream need.
@@ -42,7 +41,7 @@ pub(crate) struct Callbacks<'a> {
 impl Streams {
     /// The streams of the object whose state is `ctx`. Those that a former life of it left behind
     /// are cut, so that their clients come back.
-    pub(crate) fn new(ctx: &JsValue, high_water_mark: usize) -> Self {
+    pub(crate) fn new(ctx: &JsValue) -> Self {
         let orphans = Map::new();
         let registry = registry();
         if ctx.is_object() {
@@ -55,7 +54,7 @@ impl Streams {
             }
             registry.set(ctx.unchecked_ref(), &orphans);
         }
-        Self { open: RefCell::default(), orphans, chunk: RefCell::default(), high_water_mark }
+        Self { open: RefCell::default(), orphans, chunk: RefCell::default() }
     }
 
     /// A new stream, and its sink.
@@ -70,18 +69,14 @@ impl Streams {
         set_member(&source, "start", &bound(callbacks.start, number));
         set_member(&source, "pull", &bound(callbacks.pull, number));
         set_member(&source, "cancel", &bound(callbacks.cancel, number));
-        let init = Object::new();
-        set_member(&init, "highWaterMark", &(self.high_water_mark as f64).into());
-        let by_bytes = member(&js_sys::global(), "ByteLengthQueuingStrategy");
-        let strategy =
-            Reflect::construct(by_bytes.unchecked_ref::<Function>(), &Array::of1(init.as_ref()))?;
-        let stream = ReadableStream::new_with_underlying_source_and_strategy(
-            &source,
-            strategy.unchecked_ref(),
-        )?;
+        // Without a strategy the queue counts chunks and asks for more once it is empty. One that
+        // counts bytes would be asked for the size of every chunk: a call from the runtime into
+        // JavaScript each, a fifth of what a delivery costs.
+        let stream = ReadableStream::new_with_underlying_source(&source)?;
         let handle = self.open.borrow().get(&number).cloned();
         let handle = handle.ok_or("the runtime did not start the stream")?;
-        Ok((stream, JsSink { number, handle, streams: Rc::clone(self) }))
+        let lens = RefCell::default();
+        Ok((stream, JsSink { number, handle, streams: Rc::clone(self), lens }))
     }
 
     /// Takes the controller of a stream that starts.
@@ -114,18 +109,18 @@ impl Streams {
         }
     }
 
-    /// The bytes as the runtime takes them: one array for all streams that are sent the same.
-    fn chunk(&self, bytes: &Bytes) -> Uint8Array {
+    /// The bytes as the runtime takes them: one array for all streams that are sent the same. It is
+    /// lent, as a handle of one's own would cost two more calls into JavaScript.
+    fn with_chunk<R>(&self, bytes: &Bytes, act: impl FnOnce(&Uint8Array) -> R) -> R {
         let mut last = self.chunk.borrow_mut();
-        if let Some((known, array)) = &*last
-            && known.as_ptr() == bytes.as_ptr()
-            && known.len() == bytes.len()
-        {
-            return array.clone();
+        let is_known = last.as_ref().is_some_and(|(known, _)| {
+            known.as_ptr() == bytes.as_ptr() && known.len() == bytes.len()
+        });
+        if !is_known {
+            *last = None;
         }
-        let array = Uint8Array::from(&bytes[..]);
-        *last = Some((bytes.clone(), array.clone()));
-        array
+        let (_, array) = last.get_or_insert_with(|| (bytes.clone(), Uint8Array::from(&bytes[..])));
+        act(array)
     }
 }
 
@@ -135,17 +130,28 @@ pub(crate) struct JsSink {
     number: u32,
     handle: Rc<Handle>,
     streams: Rc<Streams>,
+    /// The lengths of the chunks that may not have left, in order.
+    lens: RefCell<VecDeque<usize>>,
 }
+
+/// Chunks that a queue without a strategy wants to hold.
+const HIGH_WATER_MARK: f64 = 1.0;
 
 impl Sink for JsSink {
     fn queued(&self) -> Option<usize> {
         let room = self.handle.controller.desired_size()?;
-        Some((self.streams.high_water_mark as f64 - room).max(0.0) as usize)
+        let chunks = (HIGH_WATER_MARK - room).max(0.0) as usize;
+        let mut lens = self.lens.borrow_mut();
+        let left = lens.len().saturating_sub(chunks);
+        lens.drain(..left);
+        Some(lens.iter().sum())
     }
 
-    fn send(&self, bytes: &Bytes) {
-        // It throws where the stream is over, which the next look at the queue shows.
-        let _ = self.handle.controller.enqueue_with_chunk(&self.streams.chunk(bytes));
+    fn send(&self, bytes: &Bytes) -> bool {
+        self.lens.borrow_mut().push_back(bytes.len());
+        // It throws where the stream is over.
+        let controller = &self.handle.controller;
+        self.streams.with_chunk(bytes, |chunk| controller.enqueue_with_chunk(chunk).is_ok())
     }
 
     fn want_room(&self) {

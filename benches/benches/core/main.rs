@@ -1,0 +1,25 @@
+//! What the core costs, each figure beside what one would write without it.
+//!
+//! `cargo bench -p saacms-realtime-benches` runs all; `-- resume` those with this in their name.
+
+mod frame;
+mod hub;
+mod material;
+mod resume;
+mod ring;
+mod route;
+mod sse;
+
+use core::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = frame::benches, ring::benches, resume::benches, hub::benches, sse::benches,
+        route::benches
+}
+criterion_main!(benches);

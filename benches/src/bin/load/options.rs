@@ -1,0 +1,206 @@
+//! What the command line says.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::publisher::Pace;
+use crate::server::{Kind, Programs};
+
+/// Connects many subscribers to a server, publishes, checks every delivery, and says how fast it
+/// was and what it took.
+///
+/// Without --url, the server is started for each run: `saacms-realtime` next to this program, as
+/// `cargo build --release --workspace --examples` puts it there. Every stream is checked for lost,
+/// duplicated, reordered and malformed events; one of them makes the exit code 1.
+///
+/// The figure to steer by is server CPU per million deliveries: a machine's noise moves it by a
+/// fifth, deliveries per second and latency by a factor of two. Compare what was run in turn
+/// (--against), and ratios rather than figures.
+#[derive(Debug, Parser)]
+#[command(name = "load", after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  load fanout --subscribers 1000 --window 1         one event at a time
+  load fanout --against axum,limit --rounds 3       flat out, beside what one would write otherwise
+                                                    and beside what the machine allows
+  load fanout --rate 50 --plot latency.svg          latency at a fixed rate
+  load idle --subscribers 10000 --hold 60           what a silent stream costs
+  load storm --subscribers 10000                    everybody reconnects at once
+  load fanout --url 127.0.0.1:8787 --pid 4242       a server that runs already
+
+See benches/README.md for more than 20,000 subscribers.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// All subscribe to one key
+    Fanout(Options),
+    /// Each subscribes to a key of its own
+    Spread(Options),
+    /// Keys by Zipf's law: a few with many subscribers and events, many with few
+    Mixed(Options),
+    /// As fanout, but one in ten does not read while events are published
+    Slow(Options),
+    /// All are cut off, miss events, and reconnect at once
+    Storm(Options),
+    /// Nothing happens but heartbeats; then 1 % get an event, and the server is told to stop
+    #[command(visible_alias = "scale")]
+    Idle(Options),
+    /// No subscribers: events posted over many connections, one at a time on each
+    Publish(Options),
+    /// The short form of all, compared with the last results: writes RESULTS.md
+    Results(ResultsOptions),
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// Streams that are opened (publish: connections)
+    #[arg(long, short = 'n', alias = "streams", default_value_t = 1_000, value_parser = count(1, 2_000_000))]
+    pub(crate) subscribers: usize,
+    /// Keys of the scenarios mixed (1,000 where not given), idle (100) and publish (one each)
+    #[arg(long, value_parser = count(1, 1_000_000))]
+    pub(crate) keys: Option<usize>,
+    /// How long events are published
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+    /// Events that may be on their way at one time: 1 = one at a time, 64 = flat out
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) window: u64,
+    /// Events a second, whatever happens; latency then counts from when each was due
+    #[arg(long, conflicts_with = "window", value_parser = seconds)]
+    pub(crate) rate: Option<f64>,
+    /// Connections that publish, each to keys of its own [default: 1; spread and mixed: 8]
+    #[arg(long, value_parser = count(1, 1_000))]
+    pub(crate) publishers: Option<usize>,
+    /// Bytes of a frame, about
+    #[arg(long, default_value_t = 300, value_parser = count(60, 1_000_000))]
+    pub(crate) frame_bytes: usize,
+    /// Threads that read [default: one for 25,000 streams]
+    #[arg(long, value_parser = count(1, 64))]
+    pub(crate) threads: Option<usize>,
+    /// Connections that are being opened at one time [default: 256; storm: 2,000]
+    #[arg(long, value_parser = count(1, 100_000))]
+    pub(crate) opening: Option<usize>,
+    /// idle: seconds without an event
+    #[arg(long, default_value_t = 15.0, value_parser = seconds)]
+    pub(crate) hold: f64,
+    /// idle: heartbeat of the server that is started, in seconds
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    pub(crate) heartbeat: f64,
+    /// storm: events that everybody misses
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) missed: u64,
+    /// Servers to run in turn with it
+    #[arg(long, value_delimiter = ',', value_name = "SERVER")]
+    pub(crate) against: Vec<Kind>,
+    /// Runs of each server; the median counts
+    #[arg(long, default_value_t = 1, value_parser = count(1, 100))]
+    pub(crate) rounds: usize,
+    /// The server's program [default: saacms-realtime next to this one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) server: Option<PathBuf>,
+    /// One more argument for the server, such as --server-arg=--max-lag=64; repeat it
+    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
+    pub(crate) server_arg: Vec<String>,
+    /// Address of a server that runs already, such as 127.0.0.1:8787
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["server", "server_arg", "against"])]
+    pub(crate) url: Option<SocketAddr>,
+    /// Its process, for CPU and memory
+    #[arg(long, requires = "url")]
+    pub(crate) pid: Option<u32>,
+    /// First address that connections come from: 127.0.0.1 + this
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    pub(crate) first_source: u32,
+    /// Write all figures of all runs as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Draw latencies as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ResultsOptions {
+    /// Ratios to compare with; a figure that is 1.3 times as bad as there is a failure
+    #[arg(long, value_name = "FILE", default_value = "benches/baseline.json")]
+    pub(crate) baseline: PathBuf,
+    /// Write the ratios of this run there
+    #[arg(long)]
+    pub(crate) save_baseline: bool,
+    /// Where the table goes
+    #[arg(long, value_name = "FILE", default_value = "benches/RESULTS.md")]
+    pub(crate) out: PathBuf,
+    /// Where the plot goes
+    #[arg(long, value_name = "FILE", default_value = "benches/latency.svg")]
+    pub(crate) plot: PathBuf,
+    /// What criterion has measured
+    #[arg(long, value_name = "FOLDER", default_value = "target/criterion")]
+    pub(crate) criterion: PathBuf,
+    /// Runs of each server; the median counts
+    #[arg(long, default_value_t = 3, value_parser = count(1, 100))]
+    pub(crate) rounds: usize,
+    /// How long events are published in each run
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+    /// The server's program [default: saacms-realtime next to this one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) server: Option<PathBuf>,
+}
+
+impl Options {
+    pub(crate) fn programs(&self) -> Programs {
+        Programs { ours: self.server.clone(), arguments: self.server_arg.clone() }
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        self.rate.map_or(Pace::Window(self.window), Pace::Rate)
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.unwrap_or(self.subscribers.div_ceil(25_000))
+    }
+
+    pub(crate) fn heartbeat(&self) -> Duration {
+        Duration::from_secs_f64(self.heartbeat)
+    }
+
+    /// Servers in the order of their turn.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        let mut kinds = vec![Kind::Ours];
+        kinds.extend(self.against.iter().filter(|kind| **kind != Kind::Ours));
+        kinds
+    }
+}
+
+impl Default for Options {
+    /// What the command line says where it says nothing.
+    fn default() -> Self {
+        #[derive(Debug, Parser)]
+        struct Nothing {
+            #[command(flatten)]
+            options: Options,
+        }
+        Nothing::parse_from([""]).options
+    }
+}
+
+fn count(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| match text.replace(['_', ','], "").parse() {
+        Ok(count) if (least..=most).contains(&count) => Ok(count),
+        _ => Err(format!("a number from {least} to {most} is wanted")),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.001..=1e6).contains(&seconds) => Ok(seconds),
+        _ => Err("a number from 0.001 to 1,000,000 is wanted".into()),
+    }
+}

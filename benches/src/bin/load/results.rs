@@ -1,0 +1,277 @@
+//! The short form of everything: ratios measured in one run, beside their targets and beside those
+//! of the last run.
+
+mod criterion;
+mod page;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::figures::{Figures, median};
+use crate::options::{Options, ResultsOptions};
+use crate::scenario::{self, Shape};
+use crate::server::Kind;
+use crate::{idle, limits, plot, posts, storm, write};
+
+/// One figure. Less is better.
+#[derive(Clone, Debug)]
+struct Row {
+    /// What it is called in the baseline.
+    key: String,
+    figure: String,
+    /// In words, and as the most that `value` may be.
+    target: Option<(&'static str, f64)>,
+    value: f64,
+    /// The value and what it was made of.
+    shown: String,
+    command: String,
+    /// How many times as bad as the baseline is a failure.
+    slack: f64,
+}
+
+/// A figure that is this many times as bad as in the baseline is a failure.
+const SLACK: f64 = 1.3;
+/// The tail of latencies is the slowest few events of a second: noise alone doubles it.
+const SLACK_OF_TAILS: f64 = 2.5;
+/// Sizes and times below this are noise, and so are ratios of them.
+const LEAST: f64 = 0.1;
+
+type Runs = BTreeMap<(&'static str, &'static str), Vec<Figures>>;
+
+pub(crate) fn run(options: &ResultsOptions) -> Result<bool, String> {
+    let mut runs = Runs::new();
+    measure(options, &mut runs)?;
+    let mut rows = rows_of_servers(&runs);
+    rows.extend(criterion::rows(&options.criterion)?);
+
+    let baseline = baseline(options)?;
+    let worse: Vec<String> = rows.iter().filter_map(|row| worse(row, &baseline)).collect();
+    let faults: Vec<String> = runs.values().flatten().filter_map(faulty).collect();
+    write(&options.out, &page::markdown(&rows, &runs, options))?;
+    write(&options.plot, &picture(&runs))?;
+    if options.save_baseline {
+        let ratios: serde_json::Map<_, _> =
+            rows.iter().map(|row| (row.key.clone(), json!(rounded(row.value)))).collect();
+        write(&options.baseline, &format!("{:#}\n", Value::from(ratios)))?;
+    }
+    for row in &rows {
+        println!("{}", page::line(row));
+    }
+    for problem in worse.iter().chain(&faults) {
+        eprintln!("load: {problem}");
+    }
+    Ok(faults.is_empty() && (worse.is_empty() || options.save_baseline))
+}
+
+/// All runs, those that are compared in turn.
+fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
+    let base =
+        Options { seconds: options.seconds, server: options.server.clone(), ..Options::default() };
+    let all = [Kind::Ours, Kind::Axum, Kind::Limit];
+    let with_limit = [Kind::Ours, Kind::Limit];
+    let mut run = |name, kind: Kind, figures: Result<Figures, String>| {
+        let figures = figures?;
+        eprintln!("{name} {}", page::summary(&figures));
+        runs.entry((name, kind.name())).or_default().push(figures);
+        Ok::<_, String>(())
+    };
+    let one = Options { window: 1, ..base.clone() };
+    for _ in 0..options.rounds {
+        for kind in all {
+            run("one", kind, scenario::run(Shape::Fanout, kind, &one))?;
+        }
+        for kind in all {
+            run("flat", kind, scenario::run(Shape::Fanout, kind, &base))?;
+        }
+        for kind in with_limit {
+            let storm = Options { subscribers: most(10_000), ..base.clone() };
+            run("storm", kind, storm::run(kind, &storm))?;
+        }
+        for kind in [Kind::Ours, Kind::Axum] {
+            let posts = Options { subscribers: 64, ..base.clone() };
+            run("publish", kind, posts::run(kind, &posts))?;
+        }
+    }
+    for kind in all {
+        let idle = Options { subscribers: most(10_000), hold: 0.1, ..base.clone() };
+        run("idle", kind, idle::run(kind, &idle))?;
+    }
+    // Half of what the slower of the two can do, one event at a time.
+    let events = |figures: &Figures| figures.events as f64 / figures.seconds;
+    let capacity = with_limit.map(|kind| of(runs, "one", kind, events));
+    let rate = Some((capacity[0].min(capacity[1]) / 2.0).floor().max(1.0));
+    let half = Options { rate, seconds: 2.0 * options.seconds, ..base };
+    for _ in 0..options.rounds {
+        for kind in with_limit {
+            let figures = scenario::run(Shape::Fanout, kind, &half)?;
+            eprintln!("half {}", page::summary(&figures));
+            runs.entry(("half", kind.name())).or_default().push(figures);
+        }
+    }
+    Ok(())
+}
+
+/// As many streams as one process may have.
+fn most(wanted: usize) -> usize {
+    let fits = |count: &usize| limits::make_room(*count).is_ok();
+    [wanted, 4_000, 900].into_iter().find(fits).unwrap_or(200)
+}
+
+fn of(runs: &Runs, name: &'static str, kind: Kind, figure: impl Fn(&Figures) -> f64) -> f64 {
+    median(runs.get(&(name, kind.name())).into_iter().flatten().map(figure))
+}
+
+fn rows_of_servers(runs: &Runs) -> Vec<Row> {
+    let cpu = |name, kind| of(runs, name, kind, Figures::cpu_per_million);
+    let ratio = |key: &str, figure: &str, target, pair: [f64; 2], words: &str, command: &str| {
+        let value = pair[0] / pair[1];
+        let shown = format!("{value:.2} ({words})");
+        let (key, figure, command) = (key.into(), figure.into(), command.into());
+        Row { key, figure, target, value, shown, command, slack: SLACK }
+    };
+    let per_million = |name: &'static str, peer: Kind, key: &str, figure: &str, target| {
+        let pair = [cpu(name, Kind::Ours), cpu(name, peer)];
+        let words = format!("{:.2} against {:.2} s", pair[0], pair[1]);
+        let window = if name == "one" { 1 } else { 64 };
+        let command = format!("load fanout --window {window} --against {} --rounds 3", peer.name());
+        ratio(key, figure, target, pair, &words, &command)
+    };
+    let tail = |kind| of(runs, "half", kind, |run| run.latency_ms(0.99));
+    let tails = [tail(Kind::Ours), tail(Kind::Limit)];
+    let rate = of(runs, "half", Kind::Ours, |run| run.events as f64 / run.seconds);
+    let memory = |kind| of(runs, "idle", kind, Figures::anonymous_per_stream);
+    let storm = |kind, name| of(runs, "storm", kind, |run| run.more(name));
+    // Bytes a second, the other way round: less is better.
+    let replayed = [Kind::Limit, Kind::Ours].map(|kind| storm(kind, "replayed"));
+    let grown = storm(Kind::Ours, "peak memory over all connected");
+    let publishes =
+        [Kind::Axum, Kind::Ours].map(|kind| of(runs, "publish", kind, |run| run.more("publishes")));
+    let streams = of(runs, "idle", Kind::Ours, |run| run.subscribers as f64);
+    let size = |key: &str, figure: &str, target, value: f64, shown, command: String| {
+        let (key, figure) = (key.into(), figure.into());
+        Row { key, figure, target, value, shown, command, slack: SLACK }
+    };
+    vec![
+        per_million(
+            "one",
+            Kind::Limit,
+            "one_at_a_time",
+            "server CPU per million deliveries, one event at a time",
+            Some(("≤ 1.15 × limit", 1.15)),
+        ),
+        per_million(
+            "flat",
+            Kind::Limit,
+            "flat_out",
+            "the same, publishers flat out",
+            Some(("≤ 1.3 × limit", 1.3)),
+        ),
+        Row {
+            slack: SLACK_OF_TAILS,
+            ..ratio(
+                "tail_at_half_capacity",
+                "publish → receive p99 at half the capacity",
+                Some(("≤ 1.2 × limit", 1.2)),
+                tails,
+                &format!("{:.2} against {:.2} ms", tails[0], tails[1]),
+                &format!("load fanout --rate {rate:.0} --against limit --rounds 3"),
+            )
+        },
+        size(
+            "memory_per_stream",
+            "user memory per idle subscriber",
+            Some(("≤ 512 bytes", 512.0)),
+            memory(Kind::Ours),
+            format!(
+                "{:.0} bytes (limit {:.0}, axum {:.0})",
+                memory(Kind::Ours),
+                memory(Kind::Limit),
+                memory(Kind::Axum)
+            ),
+            format!("load idle --subscribers {streams:.0} --against axum,limit"),
+        ),
+        ratio(
+            "storm_time",
+            "10,000 reconnects at once, 50 events each: limit's bytes/s over ours",
+            Some(("≥ 0.7 × limit, so ≤ 1.43", 1.0 / 0.7)),
+            replayed,
+            &format!("{:.0} against {:.0} MiB/s", replayed[1], replayed[0]),
+            "load storm --subscribers 10000 --against limit --rounds 3",
+        ),
+        size(
+            "storm_memory",
+            "the same: resident memory over that of all connected",
+            Some(("≤ 64 MiB", 64.0)),
+            grown,
+            format!("{grown:.1} MiB"),
+            "load storm --subscribers 10000 --rounds 3".into(),
+        ),
+        ratio(
+            "publish",
+            "publish over HTTP, one connection each: axum's events/s over ours",
+            Some(("≥ 1.3 × axum, so ≤ 0.77", 1.0 / 1.3)),
+            publishes,
+            &format!("{:.0} against {:.0} /s", publishes[1], publishes[0]),
+            "load publish --subscribers 64 --against axum --rounds 3",
+        ),
+        per_million(
+            "one",
+            Kind::Axum,
+            "one_at_a_time_axum",
+            "server CPU per million deliveries, one event at a time, over axum's",
+            None,
+        ),
+        per_million(
+            "flat",
+            Kind::Axum,
+            "flat_out_axum",
+            "the same, publishers flat out, over axum's",
+            None,
+        ),
+    ]
+}
+
+fn baseline(options: &ResultsOptions) -> Result<Value, String> {
+    match fs::read_to_string(&options.baseline) {
+        Ok(text) => serde_json::from_str(&text)
+            .map_err(|error| format!("{}: {error}", options.baseline.display())),
+        Err(_) if options.save_baseline => Ok(Value::Null),
+        Err(error) => Err(format!(
+            "cannot read {}: {error}; --save-baseline writes it",
+            options.baseline.display()
+        )),
+    }
+}
+
+fn worse(row: &Row, baseline: &Value) -> Option<String> {
+    let Some(before) = baseline.get(&row.key).and_then(Value::as_f64) else {
+        return (!baseline.is_null()).then(|| format!("'{}' is not in the baseline", row.key));
+    };
+    (!row.value.is_finite() || row.value.max(LEAST) > before.max(LEAST) * row.slack).then(|| {
+        format!("{}: {:.2} is more than {} times {before:.2}", row.key, row.value, row.slack)
+    })
+}
+
+fn faulty(figures: &Figures) -> Option<String> {
+    (figures.server == Kind::Ours.name() && !figures.is_faultless()).then(|| figures.to_text())
+}
+
+fn picture(runs: &Runs) -> String {
+    let lines: Vec<_> = [("one", "one at a time"), ("flat", "flat out")]
+        .into_iter()
+        .flat_map(|(name, words)| {
+            [Kind::Ours, Kind::Axum, Kind::Limit].map(|kind| (name, words, kind.name()))
+        })
+        .filter_map(|(name, words, kind)| {
+            let figures = runs.get(&(name, kind))?.first()?;
+            Some((format!("{kind}, {words}"), &figures.tally.latency))
+        })
+        .collect();
+    plot::svg("publish to receive, 1,000 subscribers of one key", &lines)
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}

@@ -1,0 +1,285 @@
+//! What all scenarios have in common, and those that connect and publish.
+
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::time::Duration;
+use std::thread;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::chance::{Chance, Zipf};
+use crate::figures::Figures;
+use crate::limits;
+use crate::options::Options;
+use crate::publisher::{PATIENCE, Pace, Plan, Until, publish};
+use crate::readers::{Readers, Seats};
+use crate::server::{Kind, Server, Usage};
+use crate::tally::Tally;
+
+/// Who subscribes to which key, and which one gets the next event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Fanout,
+    Spread,
+    Mixed,
+    Slow,
+}
+
+/// A server with its subscribers connected.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) server: Server,
+    pub(crate) readers: Readers,
+    prefix: String,
+    /// Subscribers of each key that read.
+    reading: Vec<u64>,
+    published: Vec<AtomicU64>,
+    due: AtomicU64,
+    pub(crate) before: Usage,
+    pub(crate) connected: Usage,
+    pub(crate) connect_seconds: f64,
+}
+
+/// One subscriber in so many does not read.
+const STALLED_OF: usize = 10;
+/// What is allocated and swept after the last connection is not part of a figure.
+const SETTLE: Duration = Duration::from_millis(300);
+
+impl Setup {
+    pub(crate) fn new(
+        kind: Kind,
+        options: &Options,
+        keys: &[u32],
+        stalled_of: usize,
+        heartbeat: Duration,
+    ) -> Result<Self, String> {
+        limits::make_room(keys.len())?;
+        let server = match options.url {
+            Some(address) => Server::running(address, options.pid),
+            None => Server::start(kind, &options.programs(), keys.len(), heartbeat)?,
+        };
+        thread::sleep(SETTLE);
+        let before = server.usage();
+        // A server that runs already may know the keys of the last run.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let prefix = format!("k{:x}-", now.map_or(0, |now| now.as_micros()));
+        let seats = Seats {
+            address: server.address,
+            keys: keys.to_vec(),
+            prefix: prefix.clone(),
+            stalled_of,
+            opening: options.opening.unwrap_or(256),
+            first_source: options.first_source,
+        };
+        let began = Instant::now();
+        let readers = Readers::new(&seats, options.threads()).map_err(|error| error.to_string())?;
+        let bar = progress(keys.len(), &format!("{}: connecting", kind.name()));
+        readers.connect().map_err(|error| error.to_string())?;
+        readers.wait_open(PATIENCE, |open| bar.set_position(open as u64))?;
+        bar.finish_and_clear();
+        let connect_seconds = began.elapsed().as_secs_f64();
+        thread::sleep(SETTLE);
+        let connected = server.usage();
+        let key_count = keys.iter().max().map_or(0, |key| key + 1) as usize;
+        let mut reading = vec![0; key_count];
+        for (number, key) in keys.iter().enumerate() {
+            let is_stalled = stalled_of > 0 && number.is_multiple_of(stalled_of);
+            reading[*key as usize] += u64::from(!is_stalled);
+        }
+        let published = (0..key_count).map(|_| AtomicU64::new(0)).collect();
+        let due = AtomicU64::new(0);
+        Ok(Self {
+            server,
+            readers,
+            prefix,
+            reading,
+            published,
+            due,
+            before,
+            connected,
+            connect_seconds,
+        })
+    }
+
+    /// Publishes with so many connections, and waits until all of it was received.
+    pub(crate) fn publish<N: FnMut() -> usize + Send>(
+        &self,
+        pace: Pace,
+        frame_bytes: usize,
+        until: Until,
+        next_keys: Vec<N>,
+    ) -> Result<u64, String> {
+        let plan = self.plan(pace, frame_bytes);
+        let events = thread::scope(|scope| {
+            let publishers: Vec<_> = next_keys
+                .into_iter()
+                .map(|next_key| scope.spawn(|| publish(&plan, until, next_key)))
+                .collect();
+            let ended =
+                publishers.into_iter().map(|it| it.join().expect("publishers do not panic"));
+            ended.collect::<Result<Vec<_>, _>>()
+        })?;
+        let due = self.due.load(SeqCst);
+        if !self.readers.gate.wait(due, PATIENCE) && self.readers.tally().resyncs == 0 {
+            let missing = due.saturating_sub(self.readers.gate.received());
+            eprintln!("{missing} of {due} deliveries did not come within {PATIENCE:?}");
+        }
+        Ok(events.iter().sum())
+    }
+
+    /// Publishes while nobody is connected.
+    pub(crate) fn publish_unseen(&self, frame_bytes: usize, events: u64) -> Result<(), String> {
+        let reading = vec![0; self.reading.len()];
+        let plan = Plan { subscribers: &reading, ..self.plan(Pace::Window(1), frame_bytes) };
+        publish(&plan, Until::Events(events), || 0).map(drop)
+    }
+
+    fn plan(&self, pace: Pace, frame_bytes: usize) -> Plan<'_> {
+        Plan {
+            address: self.server.address,
+            prefix: &self.prefix,
+            pace,
+            frame_bytes,
+            subscribers: &self.reading,
+            published: &self.published,
+            due: &self.due,
+            gate: &self.readers.gate,
+            started: self.readers.started,
+        }
+    }
+
+    pub(crate) fn finish(self) -> Result<Tally, String> {
+        let published: Vec<u64> = self.published.iter().map(|it| it.load(Relaxed)).collect();
+        self.readers.finish(&published)
+    }
+}
+
+impl Shape {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fanout => "fanout",
+            Self::Spread => "spread",
+            Self::Mixed => "mixed",
+            Self::Slow => "slow",
+        }
+    }
+
+    fn keys(self, options: &Options) -> Vec<u32> {
+        let count = options.subscribers;
+        match self {
+            Self::Fanout | Self::Slow => vec![0; count],
+            Self::Spread => (0..count as u32).collect(),
+            Self::Mixed => {
+                let mut chance = Chance(1);
+                let zipf = Zipf::new(options.keys.unwrap_or(1_000));
+                let mut keys: Vec<u32> =
+                    (0..count).map(|_| zipf.draw(&mut chance) as u32).collect();
+                // Keys without subscribers get events too, all up to the last one that has some.
+                keys.sort_unstable();
+                keys
+            }
+        }
+    }
+}
+
+pub(crate) fn run(shape: Shape, kind: Kind, options: &Options) -> Result<Figures, String> {
+    let keys = shape.keys(options);
+    let stalled_of = if shape == Shape::Slow { STALLED_OF } else { 0 };
+    let setup = Setup::new(kind, options, &keys, stalled_of, Duration::from_secs(30))?;
+    let key_count = setup.reading.len();
+    let publishers = options.publishers.unwrap_or(match shape {
+        Shape::Fanout | Shape::Slow => 1,
+        Shape::Spread | Shape::Mixed => 8,
+    });
+    let publishers = publishers.min(key_count);
+    let zipf = Zipf::new(key_count);
+    // Each publisher has keys of its own: that is what keeps their events in order.
+    let next_keys = || -> Vec<_> {
+        (0..publishers)
+            .map(|publisher| {
+                let (zipf, mut chance) = (&zipf, Chance(publisher as u64 + 2));
+                let mut turn = publisher;
+                move || loop {
+                    let key = match shape {
+                        Shape::Mixed => zipf.draw(&mut chance),
+                        Shape::Fanout | Shape::Slow | Shape::Spread => {
+                            turn = if turn < key_count { turn } else { publisher };
+                            turn += publishers;
+                            turn - publishers
+                        }
+                    };
+                    if key % publishers == publisher {
+                        return key;
+                    }
+                }
+            })
+            .collect()
+    };
+    let stall = |stalled| setup.readers.stall(stalled).map_err(|error| error.to_string());
+    if shape == Shape::Slow {
+        stall(true)?;
+    }
+    setup.publish(Pace::Window(1), options.frame_bytes, Until::Events(20), next_keys())?;
+    setup.readers.begin_anew();
+
+    let (began, usage) = (Instant::now(), setup.server.usage());
+    let until = Until::Time(began + Duration::from_secs_f64(options.seconds));
+    let bar = progress((options.seconds * 10.0) as usize, &format!("{}: publishing", kind.name()));
+    let events = thread::scope(|scope| {
+        let ticks = scope.spawn(|| {
+            while !bar.is_finished() {
+                bar.set_position((began.elapsed().as_secs_f64() * 10.0) as u64);
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let events = setup.publish(options.pace(), options.frame_bytes, until, next_keys());
+        bar.finish_and_clear();
+        ticks.join().expect("a bar does not panic");
+        events
+    })?;
+    let seconds = began.elapsed().as_secs_f64();
+    let end = setup.server.usage();
+    let measured = setup.readers.tally();
+    let mut more = Vec::new();
+    if shape == Shape::Slow {
+        let grown = end.rss_bytes as f64 - setup.connected.rss_bytes as f64;
+        more.push(("resident memory grown by", grown / f64::from(1 << 20), "MiB"));
+        stall(false)?;
+        more.push(("catching up", catch_up(&setup.readers), "s"));
+    }
+    let figures = Figures {
+        subscribers: keys.len(),
+        keys: key_count,
+        events,
+        seconds,
+        cpu_seconds: end.cpu_seconds - usage.cpu_seconds,
+        connect_seconds: setup.connect_seconds,
+        usage: [setup.before, setup.connected, end],
+        more,
+        ..Figures::new(kind, shape.name())
+    };
+    let Tally { faults, resyncs, .. } = setup.finish()?;
+    Ok(Figures { tally: Tally { faults, resyncs, ..measured }, ..figures })
+}
+
+/// Waits until nothing comes any more; answers how long something did.
+fn catch_up(readers: &Readers) -> f64 {
+    let began = Instant::now();
+    let (mut bytes, mut last) = (readers.tally().bytes, began);
+    while last.elapsed() < Duration::from_millis(700) && began.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(20));
+        let now = readers.tally().bytes;
+        if now != bytes {
+            (bytes, last) = (now, Instant::now());
+        }
+    }
+    (last - began).as_secs_f64()
+}
+
+/// A bar on a terminal; nothing elsewhere.
+pub(crate) fn progress(len: usize, what: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:24} [{bar:40}] {percent:>3} % {elapsed}")
+        .expect("the template is right");
+    ProgressBar::new(len as u64).with_style(style).with_message(what.to_owned())
+}

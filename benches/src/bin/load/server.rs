@@ -1,0 +1,167 @@
+//! The server that is measured: started here, or running already; and what it uses.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// The server of this project.
+    Ours,
+    /// axum's `Sse` over a tokio broadcast channel (`examples/peer_axum.rs`).
+    Axum,
+    /// A program that does nothing but write (`examples/peer_limit.rs`): what the machine allows.
+    Limit,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Axum => "axum",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+/// Where programs are, and what the server is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) ours: Option<PathBuf>,
+    pub(crate) arguments: Vec<String>,
+}
+
+/// A server that answers.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Option<Child>,
+    pid: Option<u32>,
+    pub(crate) address: SocketAddr,
+}
+
+/// What a process has used at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) cpu_seconds: f64,
+    pub(crate) rss_bytes: u64,
+    /// Of that, what no file is behind: heap, stacks.
+    pub(crate) anonymous_bytes: u64,
+}
+
+impl Server {
+    /// Starts a server that has room for `subscribers`, and waits until it listens.
+    pub(crate) fn start(
+        kind: Kind,
+        programs: &Programs,
+        subscribers: usize,
+        heartbeat: Duration,
+    ) -> Result<Self, String> {
+        let here = std::env::current_exe().map_err(|error| error.to_string())?;
+        let folder = here.parent().unwrap_or(Path::new("."));
+        let program = match kind {
+            Kind::Ours => programs.ours.clone().unwrap_or_else(|| folder.join("saacms-realtime")),
+            Kind::Axum => folder.join("examples/peer_axum"),
+            Kind::Limit => folder.join("examples/peer_limit"),
+        };
+        if !program.exists() {
+            let build = match kind {
+                Kind::Ours => "cargo build --release -p saacms-realtime-tokio",
+                Kind::Axum | Kind::Limit => {
+                    "cargo build --release -p saacms-realtime-benches --examples"
+                }
+            };
+            return Err(format!("there is no {}; build it: {build}", program.display()));
+        }
+        let mut command = Command::new(&program);
+        if kind == Kind::Ours {
+            let room = (subscribers + 1_000).to_string();
+            command.args(["serve", "--listen", "127.0.0.1:0", "--log-level", "warn"]);
+            for limit in ["connections", "subscribers", "subscribers-per-topic", "topics"] {
+                command.arg(format!("--max-{limit}={room}"));
+            }
+            command.arg(format!("--heartbeat={}ms", heartbeat.as_millis()));
+            command.args(&programs.arguments);
+        }
+        let cannot = |error| format!("cannot start {}: {error}", program.display());
+        let mut child = command.stdout(Stdio::piped()).spawn().map_err(cannot)?;
+        let mut line = String::new();
+        if let Some(output) = child.stdout.take() {
+            BufReader::new(output).read_line(&mut line).map_err(cannot)?;
+        }
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next());
+        let pid = Some(child.id());
+        let Some(address) = address.and_then(|address| address.parse().ok()) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!("{} does not say where it listens: {line:?}", program.display()));
+        };
+        Ok(Self { child: Some(child), pid, address })
+    }
+
+    pub(crate) fn running(address: SocketAddr, pid: Option<u32>) -> Self {
+        Self { child: None, pid, address }
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        self.pid.and_then(usage).unwrap_or_default()
+    }
+
+    /// Asks it to stop, as an operator does.
+    pub(crate) fn terminate(&self) -> Result<(), String> {
+        let pid = self.pid.and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
+        let pid = pid.ok_or("the process of the server is not known: --pid")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Whether it has ended well within this time.
+    pub(crate) fn wait(&mut self, patience: Duration) -> Option<bool> {
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            if let Ok(Some(status)) = self.child.as_mut()?.try_wait() {
+                return Some(status.success());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+}
+
+/// What was started here does not outlive it.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn usage(pid: u32) -> Option<Usage> {
+    // In ticks, of which Linux counts 100 a second on every machine that programs see.
+    const TICKS: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program may have blanks and brackets in it.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    let cpu_seconds = (ticks()? + ticks()?) / TICKS;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let [rss_bytes, anonymous_bytes] = ["VmRSS:", "RssAnon:"].map(|name| kib(&status, name) << 10);
+    Some(Usage { cpu_seconds, rss_bytes, anonymous_bytes })
+}
+
+/// Memory of the kernel's own, in bytes: nearly all of it is sockets once there are many.
+pub(crate) fn kernel_bytes() -> u64 {
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    kib(&memory, "Slab:") << 10
+}
+
+fn kib(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
+}

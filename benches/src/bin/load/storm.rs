@@ -1,0 +1,86 @@
+//! All subscribers are cut off, miss events, and come back at once.
+
+use core::time::Duration;
+use std::thread;
+use std::time::Instant;
+
+use crate::figures::Figures;
+use crate::options::Options;
+use crate::publisher::{PATIENCE, Pace, Until};
+use crate::scenario::{Setup, progress};
+use crate::server::Kind;
+use crate::tally::Tally;
+
+/// Events that everybody has seen, so that everybody has a last event ID.
+const SEEN: u64 = 10;
+
+pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
+    let options = Options { opening: options.opening.or(Some(2_000)), ..options.clone() };
+    let count = options.subscribers as u64;
+    let keys = vec![0; options.subscribers];
+    let setup = Setup::new(kind, &options, &keys, 0, Duration::from_secs(30))?;
+    let publish = |events| {
+        setup.publish(Pace::Window(1), options.frame_bytes, Until::Events(events), vec![|| 0])
+    };
+    publish(SEEN)?;
+    setup.readers.cut().map_err(|error| error.to_string())?;
+    // The server must notice, or it would find them all still there.
+    thread::sleep(Duration::from_secs(1));
+    // Nobody is there, so nothing is due until they are.
+    setup.publish_unseen(options.frame_bytes, options.missed)?;
+    setup.readers.begin_anew();
+
+    let (began, usage) = (Instant::now(), setup.server.usage());
+    let wanted = count * (SEEN + options.missed);
+    let bar = progress(keys.len(), &format!("{}: reconnecting", kind.name()));
+    setup.readers.connect().map_err(|error| error.to_string())?;
+    let mut peak = usage.rss_bytes;
+    let mut everybody_after = None;
+    while setup.readers.gate.received() < wanted && began.elapsed() < 3 * PATIENCE {
+        peak = peak.max(setup.server.usage().rss_bytes);
+        let open = setup.readers.open();
+        bar.set_position(open as u64);
+        if open == keys.len() {
+            everybody_after.get_or_insert(began.elapsed());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    bar.finish_and_clear();
+    let seconds = began.elapsed().as_secs_f64();
+    let end = setup.server.usage();
+    peak = peak.max(end.rss_bytes);
+    // Late duplicates count too.
+    thread::sleep(Duration::from_millis(100));
+    let measured = setup.readers.tally();
+    let mib = |bytes: f64| bytes / f64::from(1 << 20);
+    let connected = everybody_after.map_or(seconds, |after| after.as_secs_f64());
+    let more = vec![
+        ("everybody is back after", connected, "s"),
+        ("everybody has everything after", seconds, "s"),
+        ("replayed", mib(measured.bytes as f64 / seconds), "MiB/s"),
+        (
+            "server CPU per reconnect",
+            (end.cpu_seconds - usage.cpu_seconds) * 1e6 / count as f64,
+            "us",
+        ),
+        (
+            "peak memory over all connected",
+            mib(peak as f64 - setup.connected.rss_bytes as f64),
+            "MiB",
+        ),
+        ("peak memory over all gone", mib(peak as f64 - usage.rss_bytes as f64), "MiB"),
+    ];
+    let figures = Figures {
+        subscribers: keys.len(),
+        keys: 1,
+        events: options.missed,
+        seconds,
+        cpu_seconds: end.cpu_seconds - usage.cpu_seconds,
+        connect_seconds: setup.connect_seconds,
+        usage: [setup.before, setup.connected, end],
+        more,
+        ..Figures::new(kind, "storm")
+    };
+    let Tally { faults, resyncs, .. } = setup.finish()?;
+    Ok(Figures { tally: Tally { faults, resyncs, ..measured }, ..figures })
+}

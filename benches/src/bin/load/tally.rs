@@ -1,0 +1,173 @@
+//! What was received, and whether it was all of it, once and in order.
+
+use hdrhistogram::Histogram;
+
+use crate::stream::Said;
+
+/// Counts of many streams.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    /// Publish to receive, in microseconds.
+    pub(crate) latency: Histogram<u64>,
+    pub(crate) deliveries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) keep_alives: u64,
+    pub(crate) resyncs: u64,
+    pub(crate) retries: u64,
+    pub(crate) ended: u64,
+    pub(crate) faults: Faults,
+}
+
+/// What must not happen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) reordered: u64,
+    pub(crate) malformed: u64,
+    /// Connections that were refused or broke.
+    pub(crate) failed: u64,
+    /// The first thing that went wrong, in words.
+    pub(crate) first: Option<String>,
+}
+
+/// The place of one reader in the sequence of its key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Number of the next event; 0 after a resync, when it may be any.
+    pub(crate) next: u64,
+    /// Events that were skipped: should they still come, they were not lost but out of order.
+    holes: u32,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { next: 1, holes: 0 }
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        const MINUTE: u64 = 60_000_000;
+        let latency = Histogram::new_with_bounds(1, MINUTE, 3).expect("bounds are valid");
+        let faults = Faults::default();
+        Self {
+            latency,
+            deliveries: 0,
+            bytes: 0,
+            keep_alives: 0,
+            resyncs: 0,
+            retries: 0,
+            ended: 0,
+            faults,
+        }
+    }
+}
+
+impl Tally {
+    /// Takes what a stream said; `now` in nanoseconds, as `at` of an event.
+    pub(crate) fn take(&mut self, place: &mut Place, said: &Said<'_>, now: u64) {
+        match *said {
+            Said::Event { number, at } => {
+                self.deliveries += 1;
+                self.latency.saturating_record(now.saturating_sub(at) / 1_000);
+                place.take(number, &mut self.faults);
+            }
+            Said::KeepAlive => self.keep_alives += 1,
+            Said::Resync => {
+                self.resyncs += 1;
+                *place = Place { next: 0, holes: 0 };
+            }
+            Said::Retry => self.retries += 1,
+            Said::Head(_) | Said::Place => {}
+            Said::Malformed(frame) => {
+                self.faults.malformed += 1;
+                self.faults.say(|| format!("no frame: {:?}", String::from_utf8_lossy(frame)));
+            }
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.latency.add(&other.latency).expect("the same bounds");
+        self.deliveries += other.deliveries;
+        self.bytes += other.bytes;
+        self.keep_alives += other.keep_alives;
+        self.resyncs += other.resyncs;
+        self.retries += other.retries;
+        self.ended += other.ended;
+        self.faults.add(&other.faults);
+    }
+}
+
+impl Place {
+    fn take(&mut self, number: u64, faults: &mut Faults) {
+        if number == self.next || self.next == 0 {
+            self.next = number + 1;
+        } else if number > self.next {
+            faults.lost += number - self.next;
+            faults.say(|| format!("event {number} came where {} was next", self.next));
+            self.holes += (number - self.next) as u32;
+            self.next = number + 1;
+        } else if self.holes > 0 {
+            self.holes -= 1;
+            faults.lost -= 1;
+            faults.reordered += 1;
+        } else {
+            faults.duplicated += 1;
+            faults.say(|| format!("event {number} came again, {} was next", self.next));
+        }
+    }
+
+    /// At the end: everything up to `last` must have come.
+    pub(crate) fn finish(&self, last: u64, faults: &mut Faults) {
+        if self.next != 0 && self.next <= last {
+            faults.lost += last + 1 - self.next;
+            faults.say(|| format!("a stream ended before event {}, {last} was last", self.next));
+        }
+    }
+}
+
+impl Faults {
+    pub(crate) fn say(&mut self, what: impl FnOnce() -> String) {
+        self.first.get_or_insert_with(what);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.lost + self.duplicated + self.reordered + self.malformed + self.failed
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.malformed += other.malformed;
+        self.failed += other.failed;
+        if let Some(first) = &other.first {
+            self.say(|| first.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(numbers: &[u64], last: u64) -> [u64; 3] {
+        let (mut tally, mut place) = (Tally::default(), Place::default());
+        for number in numbers {
+            tally.take(&mut place, &Said::Event { number: *number, at: 0 }, 0);
+        }
+        place.finish(last, &mut tally.faults);
+        let Faults { lost, duplicated, reordered, .. } = tally.faults;
+        [lost, duplicated, reordered]
+    }
+
+    #[test]
+    fn each_way_of_going_wrong_is_told_apart() {
+        assert_eq!(faults(&[1, 2, 3], 3), [0, 0, 0]);
+        assert_eq!(faults(&[1, 3], 3), [1, 0, 0], "lost");
+        assert_eq!(faults(&[1, 2], 4), [2, 0, 0], "lost at the end");
+        assert_eq!(faults(&[1, 2, 2, 3], 3), [0, 1, 0], "duplicated");
+        assert_eq!(faults(&[1, 3, 2, 4], 4), [0, 0, 1], "out of order");
+    }
+}
