@@ -27,8 +27,21 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on a free port.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_saacms-realtime"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--log-level", "warn"]).args(args);
+        Self::start_at("127.0.0.1:0", None, args)
+    }
+
+    /// Starts it at an address, and where `files` says so with no more open files than these.
+    pub(crate) fn start_at(listen: &str, files: Option<u32>, args: &[&str]) -> Self {
+        let binary = env!("CARGO_BIN_EXE_saacms-realtime");
+        let mut command = match files {
+            None => Command::new(binary),
+            Some(files) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\""), binary]);
+                shell
+            }
+        };
+        command.args(["serve", "--listen", listen, "--log-level", "warn"]).args(args);
         let settings = env::vars_os().map(|(name, _)| name);
         for name in settings.filter(|name| name.to_string_lossy().starts_with("SAACMS_REALTIME_")) {
             command.env_remove(name);
@@ -80,10 +93,21 @@ impl Server {
         (kib("VmRSS:") << 10, kib("VmHWM:") << 10)
     }
 
+    /// Its open files.
+    pub(crate) fn files(&self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        files.expect("the files of a process that runs").count()
+    }
+
     /// Tells it to stop, as a supervisor does.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let status = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status();
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} \"$0\""), &id]).status();
         assert!(status.expect("a shell").success(), "the signal was not sent");
     }
 

@@ -1,0 +1,114 @@
+//! Real faults against the server's binary, judged from the outside: whatever is killed, stopped,
+//! cut or full, no client may hold a record with a gap that it was not told of.
+//!
+//! `cargo test -p saacms-realtime-tokio --test faults -- --nocapture --test-threads=1` prints what
+//! happened. `FAULTS_SEED` repeats the random choices of a run, `FAULTS_SECONDS` makes it longer.
+
+#![cfg(feature = "server")]
+
+mod chance;
+mod history;
+mod proxy;
+#[path = "../real_server/mod.rs"]
+mod real_server;
+mod reconnects;
+mod tab;
+mod wire;
+mod world;
+
+use core::time::Duration;
+use std::thread;
+
+use proxy::Proxy;
+use world::{Counts, World};
+
+#[test]
+fn a_server_that_is_killed_under_load_and_started_again_leaves_no_gap() {
+    for event_ids in ["etag", "position"] {
+        let mut world = World::start(&["--event-ids", event_ids]);
+        for _ in 0..3 {
+            world.go_on(Duration::from_millis(700));
+            world.kill();
+            thread::sleep(Duration::from_millis(50));
+            world.start_again();
+        }
+        let Counts { events, resyncs, .. } = world.end("killed and started again");
+        assert!(events > 0 && resyncs > 0, "what the server forgot was not asked for");
+    }
+}
+
+#[test]
+fn a_server_that_ends_in_good_order_under_load_leaves_no_gap() {
+    let mut world = World::start(&[]);
+    for _ in 0..2 {
+        world.go_on(Duration::from_millis(700));
+        world.terminate();
+        world.start_again();
+    }
+    world.end("ended in good order and started again");
+}
+
+#[test]
+fn a_server_that_stands_still_for_a_while_goes_on_where_it_was() {
+    let mut world = World::start(&[]);
+    for _ in 0..2 {
+        world.go_on(Duration::from_millis(300));
+        world.signal("STOP");
+        thread::sleep(Duration::from_millis(500));
+        world.signal("CONT");
+    }
+    world.go_on(Duration::from_millis(300));
+    let Counts { resyncs, .. } = world.end("stopped for a while");
+    assert_eq!(resyncs, 0, "nothing was lost");
+}
+
+#[test]
+fn connections_that_are_cut_at_any_byte_are_resumed() {
+    for event_ids in ["etag", "position"] {
+        // Far more than is published while somebody is away.
+        let flags = ["--event-ids", event_ids, "--max-events", "10000"];
+        let mut world = World::through(Proxy::start, &flags);
+        world.go_on(Duration::from_secs(2));
+        let Counts { reconnects, resyncs, .. } = world.end("cut at any byte");
+        assert!(reconnects > 100, "{reconnects} reconnects: nothing was cut");
+        assert_eq!(resyncs, 0, "who was away for a moment is replayed");
+    }
+}
+
+#[test]
+fn a_short_history_is_answered_with_resyncs_and_not_with_gaps() {
+    let flags = ["--max-events", "3", "--max-lag", "3"];
+    let mut world = World::through(Proxy::start, &flags);
+    world.go_on(Duration::from_secs(2));
+    let Counts { resyncs, .. } = world.end("cut, with a history of three events");
+    assert!(resyncs > 0, "nobody was away for more than three events");
+}
+
+#[test]
+fn a_publisher_that_dies_half_way_publishes_nothing_and_disturbs_nobody() {
+    let mut world = World::start(&[]);
+    for _ in 0..200 {
+        world.publish_half();
+    }
+    world.go_on(Duration::from_millis(500));
+    let Counts { resyncs, reconnects, .. } = world.end("publishers that died half-way");
+    assert_eq!((resyncs, reconnects), (0, 0), "somebody was disturbed");
+}
+
+#[test]
+fn a_full_file_table_keeps_new_clients_waiting_and_the_others_served() {
+    // Files for 64 connections beside the server's own.
+    let mut world = World::with_files(128, &[]);
+    world.go_on(Duration::from_millis(300));
+    let crowd = world.idle_connections(200);
+    world.go_on(Duration::from_millis(500));
+    drop(crowd);
+    world.go_on(Duration::from_millis(300));
+    let Counts { resyncs, .. } = world.end("a full file table");
+    assert_eq!(resyncs, 0);
+}
+
+#[test]
+fn ten_thousand_reconnects_at_once_are_all_replayed() {
+    reconnects::run(10_000);
+}

@@ -1,0 +1,95 @@
+//! Everybody comes back at once.
+
+use core::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::real_server::Server;
+use crate::wire;
+use crate::world::figure;
+
+/// Events that each client misses.
+const MISSED: u64 = 50;
+/// Files of this process that are no connections.
+const OTHER_FILES: u64 = 200;
+
+/// Again and again so many clients go, miss events, and come back at once. Once the allocator holds
+/// what that takes, the server may not grow any more.
+pub(crate) fn run(wanted: usize) {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).expect("a limit of open files");
+    let clients = wanted.min(limit.saturating_sub(OTHER_FILES) as usize);
+    assert!(clients >= 500, "{limit} open files are too few: `ulimit -n` raises that");
+    let mut server = Server::start(&["--heartbeat", "0"]);
+    let mut number = 1;
+    publish(server.address, &mut number, 1);
+
+    let mut memory = Vec::new();
+    for _ in 0..4 {
+        let streams = come(server.address, clients, None);
+        wait_for_subscribers(server.address, clients);
+        drop(streams);
+        wait_for_subscribers(server.address, 0);
+        let last = number - 1;
+        publish(server.address, &mut number, MISSED);
+        let started = Instant::now();
+        for mut stream in come(server.address, clients, Some(last)) {
+            expect_events(&mut stream, last + 1..number);
+        }
+        let took = started.elapsed();
+        wait_for_subscribers(server.address, 0);
+        memory.push(server.memory().0);
+        println!(
+            "{clients} reconnects at once (of {wanted} wanted, {limit} open files), {MISSED} events \
+             replayed to each in {took:.1?}, memory afterwards {} MiB",
+            server.memory().0 >> 20
+        );
+    }
+    server.expect_alive();
+    assert!(memory[3] <= memory[2] / 10 * 11, "it grows: {memory:?}");
+}
+
+fn publish(address: SocketAddr, number: &mut u64, count: u64) {
+    let mut stream = wire::connect(address).expect("it listens");
+    for _ in 0..count {
+        let request = wire::publish_request(0, *number, 10);
+        assert_eq!(wire::exchange(&mut stream, &request).expect("an answer"), 204);
+        *number += 1;
+    }
+}
+
+/// All connect, then all ask.
+fn come(address: SocketAddr, clients: usize, last: Option<u64>) -> Vec<TcpStream> {
+    let id = last.map_or_else(String::new, |last| format!("v{last}"));
+    let request = wire::subscribe_request(0, &id);
+    let mut streams: Vec<_> =
+        (0..clients).map(|_| wire::connect(address).expect("the server takes it")).collect();
+    for stream in &mut streams {
+        stream.write_all(request.as_bytes()).expect("it reads");
+    }
+    streams
+}
+
+fn expect_events(stream: &mut TcpStream, numbers: core::ops::Range<u64>) {
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
+    let last = format!("id: v{}\n", numbers.end - 1);
+    let (mut text, mut buffer) = (Vec::new(), [0; 16 << 10]);
+    while !text.windows(last.len()).any(|window| window == last.as_bytes()) {
+        let len = stream.read(&mut buffer).expect("what was missed");
+        assert!(len > 0, "the stream ended");
+        text.extend_from_slice(&buffer[..len]);
+    }
+    let text = String::from_utf8(text).expect("UTF-8");
+    let ids: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("id: v")).collect();
+    let expected: Vec<_> = numbers.map(|number| number.to_string()).collect();
+    assert_eq!(ids, expected);
+}
+
+fn wait_for_subscribers(address: SocketAddr, count: usize) {
+    let started = Instant::now();
+    while figure(address, "subscribers") != count as u64 {
+        assert!(started.elapsed() < Duration::from_secs(60), "subscribers do not come to {count}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,258 @@
+//! A server under load: publishers, clients, and the full history that they are judged by.
+
+use core::net::SocketAddr;
+use core::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crate::chance::Chance;
+use crate::history::History;
+use crate::real_server::Server;
+use crate::tab::{self, Report};
+use crate::wire;
+
+const RECORDS: usize = 6;
+const CLIENTS: usize = 48;
+const PUBLISHERS: usize = 3;
+
+/// Time in which every client must have caught up once nothing is published any more.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const RUNNING: u8 = 0;
+/// Publishers stop.
+const QUIET: u8 = 1;
+/// Clients end as soon as they have all.
+const OVER: u8 = 2;
+
+/// What all threads see.
+pub(crate) struct Shared {
+    pub(crate) histories: Vec<History>,
+    address: SocketAddr,
+    phase: AtomicU8,
+    over_at: OnceLock<Instant>,
+}
+
+impl Shared {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn is_over(&self, has_all: impl Fn() -> bool) -> bool {
+        self.phase.load(SeqCst) == OVER && has_all()
+    }
+
+    pub(crate) fn has_lost_patience(&self) -> bool {
+        self.over_at.get().is_some_and(|at| at.elapsed() > PATIENCE)
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) events: usize,
+    pub(crate) reconnects: usize,
+    pub(crate) resyncs: usize,
+}
+
+pub(crate) struct World {
+    server: Server,
+    /// Where the server itself listens.
+    address: SocketAddr,
+    flags: Vec<String>,
+    files_before: usize,
+    shared: Arc<Shared>,
+    clients: Vec<JoinHandle<Report>>,
+    publishers: Vec<JoinHandle<()>>,
+}
+
+impl World {
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::new(None, flags, |address| address)
+    }
+
+    /// The clients reach the server by what `between` starts.
+    pub(crate) fn through(between: fn(SocketAddr) -> SocketAddr, flags: &[&str]) -> Self {
+        Self::new(None, flags, between)
+    }
+
+    /// A server that may open no more than so many files.
+    pub(crate) fn with_files(files: u32, flags: &[&str]) -> Self {
+        Self::new(Some(files), flags, |address| address)
+    }
+
+    fn new(files: Option<u32>, flags: &[&str], between: fn(SocketAddr) -> SocketAddr) -> Self {
+        let flags: Vec<_> =
+            ["--heartbeat", "200ms"].iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
+        let server = Server::start_at("127.0.0.1:0", files, &borrowed(&flags));
+        let address = server.address;
+        // The files that its runtime opens with the first connection are its own.
+        wire::exchange(&mut wire::connect(address).expect("it listens"), HEALTH).expect("healthy");
+        thread::sleep(Duration::from_millis(50));
+        let shared = Arc::new(Shared {
+            histories: (0..RECORDS).map(|_| History::default()).collect(),
+            address: between(address),
+            phase: AtomicU8::new(RUNNING),
+            over_at: OnceLock::new(),
+        });
+        let clients = (0..CLIENTS)
+            .map(|client| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || tab::follow(&shared, client % RECORDS, Chance::new()))
+            })
+            .collect();
+        let publishers = (0..PUBLISHERS)
+            .map(|publisher| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || publish(&shared, address, publisher, Chance::new()))
+            })
+            .collect();
+        let files_before = server.files();
+        Self { server, address, flags, files_before, shared, clients, publishers }
+    }
+
+    /// Lets the load go on.
+    pub(crate) fn go_on(&mut self, time: Duration) {
+        let seconds = std::env::var("FAULTS_SECONDS").ok().map(|text| text.parse());
+        let factor = seconds.map_or(1, |seconds| seconds.expect("FAULTS_SECONDS is a number"));
+        thread::sleep(time * factor);
+        self.server.expect_alive();
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        self.server.signal(name);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.signal("KILL");
+        self.server.wait();
+    }
+
+    /// Ends it in good order, under load.
+    pub(crate) fn terminate(&mut self) {
+        self.signal("TERM");
+        let status = self.server.wait();
+        assert!(status.success(), "{status}: {}", self.server.log());
+    }
+
+    /// Starts it again at the same address.
+    pub(crate) fn start_again(&mut self) {
+        let server = Server::start_at(&self.address.to_string(), None, &borrowed(&self.flags));
+        self.server = server;
+    }
+
+    /// A publisher that goes away in the middle of its body.
+    pub(crate) fn publish_half(&self) {
+        let mut stream = wire::connect(self.address).expect("the server listens");
+        let request = wire::publish_request(0, u64::MAX, 100);
+        stream.write_all(&request.as_bytes()[..request.len() - 50]).expect("it reads");
+    }
+
+    /// Connections that ask for nothing. What does not fit waits.
+    pub(crate) fn idle_connections(&self, count: usize) -> Vec<TcpStream> {
+        (0..count).filter_map(|_| wire::connect(self.address).ok()).collect()
+    }
+
+    /// Lets everybody catch up, judges what they saw, and sees that nothing is left behind.
+    pub(crate) fn end(mut self, what: &str) -> Counts {
+        self.shared.phase.store(QUIET, SeqCst);
+        self.publishers.into_iter().for_each(|publisher| publisher.join().expect("no panic"));
+        self.shared.over_at.set(Instant::now()).expect("the first time");
+        self.shared.phase.store(OVER, SeqCst);
+        let reports: Vec<Report> =
+            self.clients.into_iter().map(|client| client.join().expect("no panic")).collect();
+
+        let mut reasons = BTreeMap::new();
+        let (mut connects, mut faults) = (0, Vec::new());
+        for (client, report) in reports.iter().enumerate() {
+            connects += report.connects;
+            for (reason, count) in &report.resyncs {
+                *reasons.entry(reason.clone()).or_insert(0) += count;
+            }
+            let fault = self.shared.histories[report.record].fault(&report.seen);
+            faults.extend(
+                fault.map(|fault| format!("client {client} of {}: {fault}", report.record)),
+            );
+            if report.is_behind {
+                faults.push(format!("client {client} of {} never caught up", report.record));
+            }
+        }
+        let counts = Counts {
+            events: self.shared.histories.iter().map(History::len).sum(),
+            reconnects: connects.saturating_sub(CLIENTS),
+            resyncs: reasons.values().sum(),
+        };
+        println!(
+            "{what}: {} events, {CLIENTS} clients, {} reconnects, {} gaps, resyncs: {reasons:?}",
+            counts.events,
+            counts.reconnects,
+            faults.len()
+        );
+        assert!(faults.is_empty(), "{what}:\n{}", faults.join("\n"));
+        self.server.expect_alive();
+        expect_nothing_left(&self.server, self.files_before);
+        counts
+    }
+}
+
+fn borrowed(flags: &[String]) -> Vec<&str> {
+    flags.iter().map(String::as_str).collect()
+}
+
+/// Writes its records and publishes each change once, answered or not.
+fn publish(shared: &Shared, address: SocketAddr, publisher: usize, mut chance: Chance) {
+    let mut connection = None;
+    while shared.phase.load(SeqCst) == RUNNING {
+        let record = publisher + PUBLISHERS * chance.below((RECORDS / PUBLISHERS) as u64) as usize;
+        let number = shared.histories[record].write();
+        let request = wire::publish_request(record, number, chance.below(1_000) as usize);
+        let answer = match connection.take().map_or_else(|| wire::connect(address), Ok) {
+            Ok(mut stream) => wire::exchange(&mut stream, &request).map(|status| (stream, status)),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok((stream, 204)) => {
+                shared.histories[record].published(number);
+                connection = Some(stream);
+            }
+            Ok((_, 503)) | Err(_) => thread::sleep(Duration::from_millis(10)),
+            Ok((_, status)) => panic!("a publish was answered with {status}"),
+        }
+        // Bursts, and pauses between them.
+        if chance.below(10) == 0 {
+            thread::sleep(Duration::from_millis(chance.below(20)));
+        }
+    }
+}
+
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: faults\r\nConnection: close\r\n\r\n";
+
+/// Without clients there is no subscriber and no file that was not there before.
+fn expect_nothing_left(server: &Server, files_before: usize) {
+    let started = Instant::now();
+    loop {
+        let (subscribers, files) = (figure(server.address, "subscribers"), server.files());
+        // One is the connection that asks.
+        if subscribers == 0 && files <= files_before + 1 {
+            return;
+        }
+        let waited = started.elapsed();
+        assert!(
+            waited < PATIENCE,
+            "{subscribers} subscribers, {files} files of {files_before} left"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A figure of the server's health.
+pub(crate) fn figure(address: SocketAddr, name: &str) -> u64 {
+    let mut stream = wire::connect(address).expect("it listens");
+    wire::exchange(&mut stream, HEALTH).expect("an answer");
+    let health: serde_json::Value = serde_json::from_reader(stream).expect("JSON");
+    health[name].as_u64().expect("a number")
+}
