@@ -54,6 +54,9 @@ pub struct Decoder {
     last_event_id: String,
 }
 
+/// What a stream may begin with; it says nothing.
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
 impl Decoder {
     /// A decoder of one connection, for events of at most `max_event_len` bytes.
     pub fn new(max_event_len: usize) -> Self {
@@ -93,8 +96,10 @@ impl Decoder {
         self.buffer.drain(..self.read);
         self.scanned -= self.read;
         self.read = 0;
-        // What is left is the beginning of a line: all others have been decoded.
-        if self.too_long || self.buffer.len() > self.max_event_len {
+        // What is left is the beginning of a line, as all others have been decoded, or at the start
+        // that of a byte order mark, which is no part of any.
+        let is_mark = self.at_start && self.buffer.len() < BOM.len();
+        if self.too_long || (self.buffer.len() > self.max_event_len && !is_mark) {
             self.too_long = true;
             return Err(EventTooLong { max_event_len: self.max_event_len });
         }
@@ -119,7 +124,6 @@ impl Decoder {
     /// Where the next whole line is, without its end.
     fn next_line(&mut self) -> Option<(usize, usize)> {
         if self.at_start {
-            const BOM: &[u8] = "\u{feff}".as_bytes();
             let head = &self.buffer[..self.buffer.len().min(BOM.len())];
             if head == BOM {
                 self.read = BOM.len();
@@ -256,6 +260,15 @@ mod tests {
                 let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
                 assert_eq!(decode(&pieces), whole, "cut at {first} and {second}");
             }
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_in_pieces_is_no_part_of_the_first_line() {
+        let mut decoder = Decoder::new(1);
+        for byte in "\u{feff}e\n".bytes() {
+            decoder.feed(&[byte]).expect("the line has one byte");
+            assert_eq!(decoder.next(), None);
         }
     }
 
