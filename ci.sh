@@ -14,9 +14,9 @@ readonly MSRV
 # Longer than a seed needs: `FUZZ_SECONDS=1200 ./ci.sh fuzz`, `SEEDS=10000000 ./ci.sh simulate`.
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-5} SEEDS=${SEEDS:-20000}
 
-steps=(setup fmt clippy deny features no-alloc test simulate doc msrv browser worker)
+steps=(setup fmt clippy deny features no-alloc test simulate mutants loom doc msrv browser worker)
 # Deeper than every change needs: they run when asked for.
-readonly deep_steps=(advisories mutants loom fuzz bench)
+readonly deep_steps=(advisories fuzz bench)
 
 usage() {
     cat <<EOF
@@ -32,14 +32,14 @@ usage: ./ci.sh [STEP ...]     without a step: all of them, in this order
   doc        the documentation builds without a warning
   msrv       everything builds with Rust $MSRV, the oldest that is supported
   simulate   the deterministic simulation of hub, clients and network, \$SEEDS seeds ($SEEDS)
+  mutants    small faults in core, each of which tests or simulation must catch
+  loom       every order of the hub's threads
   browser    the live page in Chromium, against the server and against the Worker
   worker     the Durable Object: lints for WebAssembly, then its tests in workerd
 
 and, when asked for:
 
   advisories known vulnerabilities of the dependencies; fetches the RustSec database from GitHub
-  mutants    small faults in core, each of which tests or simulation must catch
-  loom       every order of the hub's threads
   fuzz       each fuzz target for \$FUZZ_SECONDS seconds ($FUZZ_SECONDS)
   bench      speed beside peers and the limit, as ratios: fails where one is 1.3 times as bad as in
              benches/baseline.json; writes benches/RESULTS.md. \$BENCH_FLAGS go to \`load results\`
@@ -56,6 +56,7 @@ step_setup() {
     need_command npm npm
     need_command python3 python3
     need_command chromium chromium
+    need_command faketime faketime
     need_command qemu-system-arm qemu-system-arm
     command -v cargo >/dev/null || fail "cargo is missing: install Rust by rustup"
     command -v rustup >/dev/null || fail "rustup is missing: it installs the targets and Rust $MSRV"

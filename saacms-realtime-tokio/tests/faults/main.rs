@@ -17,6 +17,7 @@ mod wire;
 mod world;
 
 use core::time::Duration;
+use std::fs;
 use std::thread;
 
 use proxy::Proxy;
@@ -98,7 +99,7 @@ fn a_publisher_that_dies_half_way_publishes_nothing_and_disturbs_nobody() {
 #[test]
 fn a_full_file_table_keeps_new_clients_waiting_and_the_others_served() {
     // Files for 64 connections beside the server's own.
-    let mut world = World::with_files(128, &[]);
+    let mut world = World::after("ulimit -n 128", true);
     world.go_on(Duration::from_millis(300));
     let crowd = world.idle_connections(200);
     world.go_on(Duration::from_millis(500));
@@ -106,6 +107,35 @@ fn a_full_file_table_keeps_new_clients_waiting_and_the_others_served() {
     world.go_on(Duration::from_millis(300));
     let Counts { resyncs, .. } = world.end("a full file table");
     assert_eq!(resyncs, 0);
+}
+
+#[test]
+fn a_wall_clock_that_is_set_back_and_forth_leaves_no_gap() {
+    for has_etags in [true, false] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("clock");
+        let set = |offset: &str| fs::write(&file, offset).expect("a file");
+        set("+0");
+        // libfaketime stands between the server and the wall clock. Without it there is no server.
+        let mut world = World::after(
+            &format!(
+                "LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1)\n\
+                 export LD_PRELOAD FAKETIME_TIMESTAMP_FILE={} FAKETIME_NO_CACHE=1\n\
+                 export FAKETIME_DONT_FAKE_MONOTONIC=1",
+                file.display()
+            ),
+            has_etags,
+        );
+        let today = world.date();
+        for offset in ["-3600", "+7200", "-86400", "+86400"] {
+            world.go_on(Duration::from_millis(200));
+            set(offset);
+            world.go_on(Duration::from_millis(200));
+        }
+        assert_ne!(world.date(), today, "the server did not see its clock set on by a day");
+        let Counts { resyncs, reconnects, .. } = world.end("a wall clock set back and forth");
+        assert_eq!((resyncs, reconnects), (0, 0));
+    }
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(crate) fn run(wanted: usize) {
 fn publish(address: SocketAddr, number: &mut u64, count: u64) {
     let mut stream = wire::connect(address).expect("it listens");
     for _ in 0..count {
-        let request = wire::publish_request(0, *number, 10);
+        let request = wire::publish_request(0, *number, Some(*number), 10);
         assert_eq!(wire::exchange(&mut stream, &request).expect("an answer"), 204);
         *number += 1;
     }

@@ -28,10 +28,11 @@ pub(crate) fn subscribe_request(id: usize, last_event_id: &str) -> String {
 }
 
 /// The request that publishes event `number` of `posts/{id}`.
-pub(crate) fn publish_request(id: usize, number: u64, pad: usize) -> String {
+pub(crate) fn publish_request(id: usize, number: u64, etag: Option<u64>, pad: usize) -> String {
     let pad = "x".repeat(pad);
+    let etag = etag.map_or_else(String::new, |etag| format!(r#","etag":"v{etag}""#));
     let body = format!(
-        r#"{{"type":"changed","slug":"posts","id":"{id}","etag":"v{number}","record":{{"n":{number},"pad":"{pad}"}}}}"#
+        r#"{{"type":"changed","slug":"posts","id":"{id}","record":{{"n":{number},"pad":"{pad}"}}{etag}}}"#
     );
     let len = body.len();
     format!(

@@ -72,23 +72,28 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn start(flags: &[&str]) -> Self {
-        Self::new(None, flags, |address| address)
+        Self::new("", true, flags, |address| address)
     }
 
     /// The clients reach the server by what `between` starts.
     pub(crate) fn through(between: fn(SocketAddr) -> SocketAddr, flags: &[&str]) -> Self {
-        Self::new(None, flags, between)
+        Self::new("", true, flags, between)
     }
 
-    /// A server that may open no more than so many files.
-    pub(crate) fn with_files(files: u32, flags: &[&str]) -> Self {
-        Self::new(Some(files), flags, |address| address)
+    /// A server that a shell starts which runs `before` first; its events have ETags, or not.
+    pub(crate) fn after(before: &str, has_etags: bool) -> Self {
+        Self::new(before, has_etags, &[], |address| address)
     }
 
-    fn new(files: Option<u32>, flags: &[&str], between: fn(SocketAddr) -> SocketAddr) -> Self {
+    fn new(
+        before: &str,
+        has_etags: bool,
+        flags: &[&str],
+        between: fn(SocketAddr) -> SocketAddr,
+    ) -> Self {
         let flags: Vec<_> =
             ["--heartbeat", "200ms"].iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
-        let server = Server::start_at("127.0.0.1:0", files, &borrowed(&flags));
+        let server = Server::start_at("127.0.0.1:0", before, &borrowed(&flags));
         let address = server.address;
         // The files that its runtime opens with the first connection are its own.
         wire::exchange(&mut wire::connect(address).expect("it listens"), HEALTH).expect("healthy");
@@ -108,7 +113,9 @@ impl World {
         let publishers = (0..PUBLISHERS)
             .map(|publisher| {
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || publish(&shared, address, publisher, Chance::new()))
+                thread::spawn(move || {
+                    publish(&shared, address, has_etags, publisher, Chance::new())
+                })
             })
             .collect();
         let files_before = server.files();
@@ -141,15 +148,24 @@ impl World {
 
     /// Starts it again at the same address.
     pub(crate) fn start_again(&mut self) {
-        let server = Server::start_at(&self.address.to_string(), None, &borrowed(&self.flags));
+        let server = Server::start_at(&self.address.to_string(), "", &borrowed(&self.flags));
         self.server = server;
     }
 
     /// A publisher that goes away in the middle of its body.
     pub(crate) fn publish_half(&self) {
         let mut stream = wire::connect(self.address).expect("the server listens");
-        let request = wire::publish_request(0, u64::MAX, 100);
+        let request = wire::publish_request(0, u64::MAX, None, 100);
         stream.write_all(&request.as_bytes()[..request.len() - 50]).expect("it reads");
+    }
+
+    /// The day, as the server's wall clock has it.
+    pub(crate) fn date(&self) -> String {
+        let mut stream = wire::connect(self.address).expect("it listens");
+        stream.write_all(HEALTH.as_bytes()).expect("it reads");
+        let head = wire::head(&mut stream).expect("an answer").to_ascii_lowercase();
+        let date = head.split("\r\ndate: ").nth(1).expect("a date");
+        date[.."tue, 24 nov 2026".len()].to_owned()
     }
 
     /// Connections that ask for nothing. What does not fit waits.
@@ -204,12 +220,19 @@ fn borrowed(flags: &[String]) -> Vec<&str> {
 }
 
 /// Writes its records and publishes each change once, answered or not.
-fn publish(shared: &Shared, address: SocketAddr, publisher: usize, mut chance: Chance) {
+fn publish(
+    shared: &Shared,
+    address: SocketAddr,
+    has_etags: bool,
+    publisher: usize,
+    mut chance: Chance,
+) {
     let mut connection = None;
     while shared.phase.load(SeqCst) == RUNNING {
         let record = publisher + PUBLISHERS * chance.below((RECORDS / PUBLISHERS) as u64) as usize;
         let number = shared.histories[record].write();
-        let request = wire::publish_request(record, number, chance.below(1_000) as usize);
+        let etag = has_etags.then_some(number);
+        let request = wire::publish_request(record, number, etag, chance.below(1_000) as usize);
         let answer = match connection.take().map_or_else(|| wire::connect(address), Ok) {
             Ok(mut stream) => wire::exchange(&mut stream, &request).map(|status| (stream, status)),
             Err(error) => Err(error),

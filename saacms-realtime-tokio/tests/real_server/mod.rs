@@ -27,20 +27,14 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on a free port.
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self::start_at("127.0.0.1:0", None, args)
+        Self::start_at("127.0.0.1:0", "", args)
     }
 
-    /// Starts it at an address, and where `files` says so with no more open files than these.
-    pub(crate) fn start_at(listen: &str, files: Option<u32>, args: &[&str]) -> Self {
-        let binary = env!("CARGO_BIN_EXE_saacms-realtime");
-        let mut command = match files {
-            None => Command::new(binary),
-            Some(files) => {
-                let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\""), binary]);
-                shell
-            }
-        };
+    /// Starts it at an address, in a shell that runs `before` first.
+    pub(crate) fn start_at(listen: &str, before: &str, args: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("{before}\nexec \"$0\" \"$@\"");
+        command.args(["-ec", &script, env!("CARGO_BIN_EXE_saacms-realtime")]);
         command.args(["serve", "--listen", listen, "--log-level", "warn"]).args(args);
         let settings = env::vars_os().map(|(name, _)| name);
         for name in settings.filter(|name| name.to_string_lossy().starts_with("SAACMS_REALTIME_")) {
