@@ -16,7 +16,7 @@ readonly FUZZ_SECONDS=${FUZZ_SECONDS:-5} SEEDS=${SEEDS:-20000}
 
 steps=(setup fmt clippy deny features no-alloc test simulate mutants loom doc msrv browser worker)
 # Deeper than every change needs: they run when asked for.
-readonly deep_steps=(advisories fuzz bench)
+readonly deep_steps=(advisories faults fuzz guarantees bench)
 
 usage() {
     cat <<EOF
@@ -40,7 +40,9 @@ usage: ./ci.sh [STEP ...]     without a step: all of them, in this order
 and, when asked for:
 
   advisories known vulnerabilities of the dependencies; fetches the RustSec database from GitHub
+  faults     real faults against the server's binary, with what happened; part of \`test\`, too
   fuzz       each fuzz target for \$FUZZ_SECONDS seconds ($FUZZ_SECONDS)
+  guarantees runs all that checks the laws at length and writes its figures into GUARANTEES.md
   bench      speed beside peers and the limit, as ratios: fails where one is 1.3 times as bad as in
              benches/baseline.json; writes benches/RESULTS.md. \$BENCH_FLAGS go to \`load results\`
              (--save-baseline)
@@ -186,6 +188,38 @@ step_bench() {
     cargo bench -p saacms-realtime-benches --bench core -- --quick --quiet
     # shellcheck disable=SC2086 # several flags
     "$target_dir/release/load" results --criterion "$target_dir/criterion" ${BENCH_FLAGS:-}
+}
+
+step_faults() {
+    cargo test -p saacms-realtime-tokio --test faults -- --nocapture --test-threads=1
+}
+
+# A million seeds, 10 times the load, a minute for each fuzz target: about 20 minutes.
+step_guarantees() {
+    local page=saacms-realtime-core/GUARANTEES.md log
+    log=$(mktemp)
+    {
+        echo "Made by \`./ci.sh guarantees\` on $(date -u +%F) at commit $(git rev-parse --short HEAD)."
+        echo
+        echo '```'
+        SEEDS=1000000 figures simulate '^ +[0-9]+  |seeds in|traces|failure'
+        figures mutants '^[0-9]+ caught'
+        figures loom '^test '
+        FAULTS_TIMES=10 figures faults ' gaps, |at once|^test result'
+        FUZZ_SECONDS=60 figures fuzz '^Done [0-9]+ runs'
+        echo '```'
+    } >"$log"
+    sed -i.bak -e "/^<!-- figures -->$/,/^<!-- end of figures -->$/{/^<!--/!d}" \
+        -e "/^<!-- figures -->$/r $log" $page
+    rm "$log" $page.bak
+}
+
+# The lines of a step's output that match a pattern.
+figures() {
+    local output
+    echo "./ci.sh $1"
+    output=$("step_$1" 2>&1) || { echo "$output" >&2; fail "$1 failed"; }
+    grep -E "$2" <<<"$output" | sed -E 's/^test .* \.\.\. (.*: )/\1/; s/^ */  /'
 }
 
 step_browser() {

@@ -2,7 +2,7 @@
 //! cut or full, no client may hold a record with a gap that it was not told of.
 //!
 //! `cargo test -p saacms-realtime-tokio --test faults -- --nocapture --test-threads=1` prints what
-//! happened. `FAULTS_SEED` repeats the random choices of a run, `FAULTS_SECONDS` makes it longer.
+//! happened. `FAULTS_SEED` repeats the random choices of a run, `FAULTS_TIMES` makes it so many times as long.
 
 #![cfg(feature = "server")]
 

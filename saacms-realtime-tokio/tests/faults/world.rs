@@ -124,8 +124,8 @@ impl World {
 
     /// Lets the load go on.
     pub(crate) fn go_on(&mut self, time: Duration) {
-        let seconds = std::env::var("FAULTS_SECONDS").ok().map(|text| text.parse());
-        let factor = seconds.map_or(1, |seconds| seconds.expect("FAULTS_SECONDS is a number"));
+        let times = std::env::var("FAULTS_TIMES").ok().map(|text| text.parse());
+        let factor = times.map_or(1, |times| times.expect("FAULTS_TIMES is a number"));
         thread::sleep(time * factor);
         self.server.expect_alive();
     }
