@@ -176,7 +176,8 @@ step_fuzz() {
     for target in "${FUZZ_TARGETS[@]}"; do
         cp -r "saacms-realtime-core/fuzz/corpus/$target" "$scratch/"
         (cd saacms-realtime-core && cargo +nightly fuzz run "$target" "$scratch/$target" -- \
-            -max_total_time="$FUZZ_SECONDS" -max_len=2000 -verbosity=0 -print_final_stats=1)
+            -max_total_time="$FUZZ_SECONDS" -max_len=2000 -verbosity=0 -print_final_stats=1) 2>&1 |
+            sed -u "s/^stat::number_of_executed_units: *\([0-9]*\)/$target: \1 inputs/"
     done
     rm -r "$scratch"
 }
@@ -206,7 +207,7 @@ step_guarantees() {
         figures mutants '^[0-9]+ caught'
         figures loom '^test '
         FAULTS_TIMES=10 figures faults ' gaps, |at once|^test result'
-        FUZZ_SECONDS=60 figures fuzz '^Done [0-9]+ runs'
+        FUZZ_SECONDS=60 figures fuzz '^(event_json|sse_|route|position|operations).*inputs'
         echo '```'
     } >"$log"
     sed -i.bak -e "/^<!-- figures -->$/,/^<!-- end of figures -->$/{/^<!--/!d}" \
