@@ -12,7 +12,7 @@ MSRV=$(sed -n 's/^rust-version = "\(.*\)"/\1.0/p' Cargo.toml)
 readonly MSRV
 
 # Longer than a seed needs: `FUZZ_SECONDS=1200 ./ci.sh fuzz`, `SEEDS=10000000 ./ci.sh simulate`.
-readonly FUZZ_SECONDS=${FUZZ_SECONDS:-5} SEEDS=${SEEDS:-20000}
+FUZZ_SECONDS=${FUZZ_SECONDS:-5} SEEDS=${SEEDS:-20000}
 
 steps=(setup fmt clippy deny features no-alloc test simulate mutants loom doc msrv browser worker)
 # Deeper than every change needs: they run when asked for.
