@@ -1,6 +1,7 @@
 //! The events of one record: a ring, the IDs of its events, and what a last event ID means.
 
 use core::fmt;
+use core::ops::Range;
 
 use crate::name::{EventId, IdText, ResyncReason};
 use crate::position::{Epoch, Position};
@@ -137,6 +138,17 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Filed<I, T>>>> Topic<I, T, S> {
 
     /// Where a reader with this last event ID begins. Compared as bytes, without outer blanks.
     pub fn resume(&mut self, last_event_id: Option<&[u8]>, now: Instant) -> Resume {
+        self.resume_among(last_event_id, now, |_, window| window)
+    }
+
+    /// [`resume`](Self::resume), where `places` knows which events may have an ID: all that have it
+    /// in the given window, in order, and maybe others.
+    pub(crate) fn resume_among<P: Iterator<Item = u64>>(
+        &mut self,
+        last_event_id: Option<&[u8]>,
+        now: Instant,
+        places: impl FnOnce(&[u8], Range<u64>) -> P,
+    ) -> Resume {
         self.evict(now);
         let Some(last_event_id) = last_event_id.map(without_outer_blanks) else {
             return Resume::At(self.ring.next());
@@ -144,7 +156,8 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Filed<I, T>>>> Topic<I, T, S> {
         let replay_start = self.ring.replay_start(now);
         let from = match self.policy {
             IdPolicy::Etag { quiet_resume } => {
-                match self.look_up(last_event_id, replay_start, quiet_resume) {
+                let places = places(last_event_id, replay_start..self.ring.next());
+                match self.look_up(last_event_id, replay_start, quiet_resume, places) {
                     Some(from) => from,
                     None => return Resume::Lost(ResyncReason::BufferMiss),
                 }
@@ -163,11 +176,17 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Filed<I, T>>>> Topic<I, T, S> {
     }
 
     /// Number of the first event that a client which names `id` has not seen.
-    fn look_up(&self, id: &[u8], replay_start: u64, quiet_resume: bool) -> Option<u64> {
+    fn look_up(
+        &self,
+        id: &[u8],
+        replay_start: u64,
+        quiet_resume: bool,
+        mut places: impl Iterator<Item = u64>,
+    ) -> Option<u64> {
         // A marker stands before every event that could have been given the same text.
         self.markers.find(id).or_else(|| {
             let oldest_copy =
-                (replay_start..self.ring.next()).find(|number| self.has_id(*number, id));
+                places.find(|number| *number >= replay_start && self.has_id(*number, id));
             match oldest_copy {
                 Some(number) => Some(number + 1),
                 None if quiet_resume && self.id_before(replay_start) == Some(id) => {

@@ -5,6 +5,7 @@
 //! what waits for a reader into one piece, and says what a store must keep for the feed to go on
 //! after a restart.
 
+mod fingerprints;
 mod joined;
 
 use alloc::boxed::Box;
@@ -23,13 +24,14 @@ use crate::sse::{self, KEEPALIVE, OpenFrame};
 use crate::subscriber::{Step, Subscriber};
 use crate::time::{Instant, Now, Timestamp};
 use crate::topic::{Filed, IdPolicy, Topic};
+use fingerprints::Fingerprints;
 use joined::{Joined, MAX_PIECE};
 
 type Id = EventId<Box<str>>;
 type Held = Entry<Filed<Box<str>, Bytes>>;
 
 /// What an event costs beside its frame and its ID: the entry, with room that its queue keeps for
-/// more, and what the allocator and the shared count of the frame take.
+/// more, and what the allocator, the shared count of the frame and the fingerprint of the ID take.
 const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 128;
 
 /// The frames of one record.
@@ -59,6 +61,7 @@ const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 128;
 /// ```
 pub struct Feed {
     pub(crate) topic: Topic<Box<str>, Bytes, VecDeque<Held>>,
+    fingerprints: Fingerprints,
     joined: Joined,
     resyncs: u64,
 }
@@ -67,7 +70,8 @@ impl Feed {
     /// A feed without events.
     pub fn new(retention: Retention, policy: IdPolicy) -> Self {
         let topic = Topic::new(VecDeque::new(), retention, policy);
-        Self { topic, joined: Joined::default(), resyncs: 0 }
+        let fingerprints = Fingerprints::default();
+        Self { topic, fingerprints, joined: Joined::default(), resyncs: 0 }
     }
 
     /// Publishes an event once `store` has taken it; whoever polls from then on gets it.
@@ -117,7 +121,9 @@ impl Feed {
         heartbeat: Duration,
         now: Now,
     ) -> Reader {
-        let resume = self.topic.resume(last_event_id, now.instant);
+        let fingerprints = &self.fingerprints;
+        let resume =
+            self.topic.resume_among(last_event_id, now.instant, |id, _| fingerprints.places(id));
         let greeting = self.topic.greeting(last_event_id);
         Reader { subscriber: Subscriber::new(resume, heartbeat), greeting }
     }
@@ -188,9 +194,11 @@ impl Feed {
         Stored { number, pushed_at: now.instant, latest_time, id, frame }
     }
 
-    fn push(&mut self, Stored { pushed_at, id, frame, .. }: Stored) {
+    fn push(&mut self, Stored { number, pushed_at, id, frame, .. }: Stored) {
         let size = frame.len() + id.as_str().len() + ENTRY_BYTES;
+        let fingerprint = Fingerprints::of(id.as_str().as_bytes());
         self.topic.publish(id, frame, size, pushed_at);
+        self.fingerprints.push(number, fingerprint, self.topic.ring().len());
     }
 
     /// What waits from number `from` on, as one piece of bytes, and the number behind it.
