@@ -81,7 +81,10 @@ build() {
         "$CARGO_TARGET_DIR/$TARGET/worker/saacms_realtime_worker.wasm"
     # workerd takes a compiled module by a plain import.
     sed -i.bak -e 's/^import source /import /' -e 's/module_bg\.wasm/module.wasm/g' "$work/module.js"
-    rm "$work/module.js.bak"
+    # The package is flat: the one function in JavaScript moves beside the module.
+    sed -i.bak '/^import /s|"\./snippets/[^"]*"|"./enqueue.js"|' "$work/module.js"
+    mv "$work"/snippets/*/inline0.js "$work/enqueue.js"
+    rm -r "$work/module.js.bak" "$work/snippets"
     # Named one by one, so that no newer encoding comes in that workerd does not know.
     node $TOOLS/node_modules/binaryen/bin/wasm-opt -Oz --strip-debug --strip-producers \
         --enable-mutable-globals --enable-sign-ext --enable-nontrapping-float-to-int \

@@ -195,6 +195,9 @@ impl Inner {
         };
         let result = act(object, now);
         loop {
+            for number in self.streams.settle() {
+                object.left(number);
+            }
             let Some((number, said)) = self.said.borrow_mut().pop() else { break };
             self.hear(object, number, said, now);
         }

@@ -19,8 +19,9 @@ pub(crate) trait Sink {
     /// Bytes that were sent and have not left; `None` where the stream is over.
     fn queued(&self) -> Option<usize>;
 
-    /// Sends bytes. False where the stream is over.
-    fn send(&self, bytes: &Bytes) -> bool;
+    /// Sends bytes, or notes them to be sent with those of other streams. Where it turns out that
+    /// the stream is over, [`Object::left`] is to be called.
+    fn send(&self, bytes: &Bytes);
 
     /// Asks for a call of [`Object::drained`] once fewer than the allowed bytes are queued.
     fn want_room(&self);
@@ -161,7 +162,7 @@ impl<S: Sink> Object<S> {
         self.send_one(number, now);
     }
 
-    /// The stream's client is gone.
+    /// The stream's client is gone, or its stream is over.
     pub(crate) fn left(&mut self, number: u32) {
         if let Some(stream) = self.streams.remove(&number) {
             stream.sink.cut();
@@ -219,9 +220,7 @@ impl<S: Sink> Stream<S> {
             }
             let cursor = self.reader.cursor();
             let Output::Frames(bytes) = feed.poll(&mut self.reader, now) else { continue };
-            if !self.sink.send(&bytes) {
-                return false;
-            }
+            self.sink.send(&bytes);
             self.backlog.sent(bytes.len());
             if self.reader.cursor() != cursor {
                 self.event_at = now.instant;
@@ -293,10 +292,9 @@ mod tests {
             (!self.is_over.get()).then(|| self.queued.get())
         }
 
-        fn send(&self, bytes: &Bytes) -> bool {
+        fn send(&self, bytes: &Bytes) {
             self.queued.set(self.queued.get() + bytes.len());
             self.sent.borrow_mut().push_str(core::str::from_utf8(bytes).expect("UTF-8"));
-            !self.is_over.get()
         }
 
         fn want_room(&self) {

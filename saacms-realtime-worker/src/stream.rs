@@ -2,10 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use js_sys::{Function, Map, Object, Promise, Reflect, Uint8Array, WeakMap};
+use js_sys::{Array, Function, Map, Object, Promise, Reflect, Uint8Array, Uint32Array, WeakMap};
 use wasm_bindgen::prelude::*;
 use web_sys::{ReadableStream, ReadableStreamDefaultController};
 
@@ -16,9 +17,42 @@ use crate::platform::{bound, set_member};
 #[derive(Debug)]
 pub(crate) struct Streams {
     open: RefCell<BTreeMap<u32, Rc<Handle>>>,
-    /// The controllers once more, where the next life of this object finds them after a panic.
-    orphans: Map,
-    chunk: RefCell<Option<(Bytes, Uint8Array)>>,
+    /// The controllers once more, by number: for [`enqueue_all`], and where the next life of this
+    /// object finds them after a panic.
+    controllers: Map,
+    outbox: RefCell<Outbox>,
+    /// Streams that turned out to be over.
+    over: RefCell<Vec<u32>>,
+}
+
+/// Bytes that go to many streams at once: a call into JavaScript costs as much as the rest of a
+/// delivery, so there is one for all streams that are sent the same.
+#[derive(Debug, Default)]
+struct Outbox {
+    bytes: Bytes,
+    /// Who is to be sent them, in order.
+    numbers: Vec<u32>,
+    /// How often it was emptied.
+    round: u64,
+}
+
+#[wasm_bindgen(inline_js = "
+export function enqueueAll(controllers, numbers, chunk) {
+  const over = [];
+  for (const number of numbers) {
+    try {
+      controllers.get(number)?.enqueue(chunk);
+    } catch {
+      over.push(number);
+    }
+  }
+  return over;
+}
+")]
+extern "C" {
+    /// Gives `chunk` to the controllers of these numbers; says whose streams are over.
+    #[wasm_bindgen(js_name = enqueueAll)]
+    fn enqueue_all(controllers: &Map, numbers: &Uint32Array, chunk: &Uint8Array) -> Array;
 }
 
 /// What the callbacks of a stream need.
@@ -42,7 +76,7 @@ impl Streams {
     /// The streams of the object whose state is `ctx`. Those that a former life of it left behind
     /// are cut, so that their clients come back.
     pub(crate) fn new(ctx: &JsValue) -> Self {
-        let orphans = Map::new();
+        let controllers = Map::new();
         let registry = registry();
         if ctx.is_object() {
             let left: Map = registry.get(ctx.unchecked_ref()).unchecked_into();
@@ -52,9 +86,10 @@ impl Streams {
                     controller.error_with_e(&js_sys::Error::new("the object was restarted"));
                 });
             }
-            registry.set(ctx.unchecked_ref(), &orphans);
+            registry.set(ctx.unchecked_ref(), &controllers);
         }
-        Self { open: RefCell::default(), orphans, chunk: RefCell::default() }
+        let (open, outbox, over) = Default::default();
+        Self { open, controllers, outbox, over }
     }
 
     /// A new stream, and its sink.
@@ -75,13 +110,13 @@ impl Streams {
         let stream = ReadableStream::new_with_underlying_source(&source)?;
         let handle = self.open.borrow().get(&number).cloned();
         let handle = handle.ok_or("the runtime did not start the stream")?;
-        let lens = RefCell::default();
-        Ok((stream, JsSink { number, handle, streams: Rc::clone(self), lens }))
+        let (lens, posted_in, streams) = (RefCell::default(), Cell::new(None), Rc::clone(self));
+        Ok((stream, JsSink { number, handle, streams, lens, posted_in }))
     }
 
     /// Takes the controller of a stream that starts.
     pub(crate) fn take(&self, number: u32, controller: ReadableStreamDefaultController) {
-        self.orphans.set(&number.into(), &controller);
+        self.controllers.set(&number.into(), &controller);
         let (wants_room, parked) = (Cell::new(false), RefCell::default());
         self.open.borrow_mut().insert(number, Rc::new(Handle { controller, wants_room, parked }));
     }
@@ -109,18 +144,44 @@ impl Streams {
         }
     }
 
-    /// The bytes as the runtime takes them: one array for all streams that are sent the same. It is
-    /// lent, as a handle of one's own would cost two more calls into JavaScript.
-    fn with_chunk<R>(&self, bytes: &Bytes, act: impl FnOnce(&Uint8Array) -> R) -> R {
-        let mut last = self.chunk.borrow_mut();
-        let is_known = last.as_ref().is_some_and(|(known, _)| {
-            known.as_ptr() == bytes.as_ptr() && known.len() == bytes.len()
-        });
-        if !is_known {
-            *last = None;
+    /// Notes `bytes` for a stream; [`flush`](Self::flush) sends them. Says in which round.
+    fn post(&self, number: u32, bytes: &Bytes) -> u64 {
+        let is_other = {
+            let outbox = self.outbox.borrow();
+            (outbox.bytes.as_ptr(), outbox.bytes.len()) != (bytes.as_ptr(), bytes.len())
+        };
+        if is_other {
+            self.flush();
         }
-        let (_, array) = last.get_or_insert_with(|| (bytes.clone(), Uint8Array::from(&bytes[..])));
-        act(array)
+        let mut outbox = self.outbox.borrow_mut();
+        if is_other {
+            outbox.bytes = bytes.clone();
+        }
+        outbox.numbers.push(number);
+        outbox.round
+    }
+
+    /// Sends what was noted. The runtime may call back meanwhile.
+    fn flush(&self) {
+        let (bytes, numbers) = {
+            let mut outbox = self.outbox.borrow_mut();
+            outbox.round += 1;
+            (mem::take(&mut outbox.bytes), mem::take(&mut outbox.numbers))
+        };
+        if numbers.is_empty() {
+            return;
+        }
+        // Copies both, as a view would end where the memory grows in a call back.
+        let (numbers, chunk) = (Uint32Array::from(&numbers[..]), Uint8Array::from(&bytes[..]));
+        let over = enqueue_all(&self.controllers, &numbers, &chunk);
+        let over = over.iter().filter_map(|number| number.as_f64()).map(|number| number as u32);
+        self.over.borrow_mut().extend(over);
+    }
+
+    /// Sends what was noted, and says which streams turned out to be over since the last call.
+    pub(crate) fn settle(&self) -> Vec<u32> {
+        self.flush();
+        self.over.take()
     }
 }
 
@@ -132,6 +193,8 @@ pub(crate) struct JsSink {
     streams: Rc<Streams>,
     /// The lengths of the chunks that may not have left, in order.
     lens: RefCell<VecDeque<usize>>,
+    /// The round of the outbox in which it was sent something last.
+    posted_in: Cell<Option<u64>>,
 }
 
 /// Chunks that a queue without a strategy wants to hold.
@@ -139,6 +202,9 @@ const HIGH_WATER_MARK: f64 = 1.0;
 
 impl Sink for JsSink {
     fn queued(&self) -> Option<usize> {
+        if self.posted_in.get() == Some(self.streams.outbox.borrow().round) {
+            self.streams.flush();
+        }
         let room = self.handle.controller.desired_size()?;
         let chunks = (HIGH_WATER_MARK - room).max(0.0) as usize;
         let mut lens = self.lens.borrow_mut();
@@ -147,11 +213,9 @@ impl Sink for JsSink {
         Some(lens.iter().sum())
     }
 
-    fn send(&self, bytes: &Bytes) -> bool {
+    fn send(&self, bytes: &Bytes) {
         self.lens.borrow_mut().push_back(bytes.len());
-        // It throws where the stream is over.
-        let controller = &self.handle.controller;
-        self.streams.with_chunk(bytes, |chunk| controller.enqueue_with_chunk(chunk).is_ok())
+        self.posted_in.set(Some(self.streams.post(self.number, bytes)));
     }
 
     fn want_room(&self) {
@@ -163,6 +227,7 @@ impl Sink for JsSink {
     }
 
     fn end(&self) {
+        self.streams.flush();
         let _ = self.handle.controller.close();
     }
 
@@ -173,7 +238,7 @@ impl Sink for JsSink {
 
 impl Drop for JsSink {
     fn drop(&mut self) {
-        self.streams.orphans.delete(&self.number.into());
+        self.streams.controllers.delete(&self.number.into());
         let handle = self.streams.open.borrow_mut().remove(&self.number);
         // Nobody is left who could keep the promise.
         drop(handle);

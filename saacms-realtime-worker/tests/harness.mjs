@@ -33,6 +33,7 @@ function config({ main, vars, sql, address, flags, extra, namespaces }) {
     ...(main === undefined ? [] : [["worker.mjs", "esModule"]]),
     ["index.js", "esModule"],
     ["module.js", "esModule"],
+    ["enqueue.js", "esModule"],
     ["module.wasm", "wasm"],
     ...Object.keys(extra).map((name) => [name, "esModule"]),
   ];
@@ -81,7 +82,7 @@ export async function start({
 } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "saacms-worker-"));
   mkdirSync(join(folder, "store"));
-  for (const name of ["index.js", "module.js", "module.wasm"]) {
+  for (const name of ["index.js", "module.js", "enqueue.js", "module.wasm"]) {
     if (!existsSync(join(PACKAGE, name))) throw new Error(`no ${name} in ${PACKAGE}: build first`);
     cpSync(join(PACKAGE, name), join(folder, name));
   }
