@@ -1,5 +1,5 @@
 // Speed of the object beside a plain one in JavaScript, in the same workerd behind the same entry.
-// `worker.sh bench [--rounds N]`; prints Markdown tables.
+// `worker.sh bench [--rounds N] [--streams 1|100|1000 ...]`; prints Markdown tables.
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
@@ -9,7 +9,12 @@ import { parseArgs } from "node:util";
 
 import { HERE, Stream, changed, start, within } from "../harness.mjs";
 
-const { values } = parseArgs({ options: { rounds: { type: "string", default: "5" } } });
+const { values } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "5" },
+    streams: { type: "string", multiple: true, default: ["1", "100", "1000"] },
+  },
+});
 const ROUNDS = Number(values.rounds);
 const KINDS = { PLAIN: "plain JavaScript", MEMORY: "ours, storage off", SAACMS_REALTIME: "ours, SQLite" };
 const EVENTS = { 1: 1_000, 100: 300, 1_000: 60 };
@@ -109,16 +114,18 @@ async function measure(kind, streams, round) {
 }
 
 console.log(`workerd ${version}, ${cpus().length} cores, ${ROUNDS} interleaved rounds, medians; frames of 300 bytes, one publisher that waits for each 204.\n`);
-console.log("| streams | object | deliveries/s | CPU of workerd per delivery, µs | publish to 204, p50, ms |");
-console.log("| --- | --- | --- | --- | --- |");
-for (const streams of [1, 100, 1_000]) {
+console.log("| streams | object | deliveries/s | beside plain JavaScript, round by round | CPU of workerd per delivery, µs | publish to 204, p50, ms |");
+console.log("| --- | --- | --- | --- | --- | --- |");
+for (const streams of values.streams.map(Number)) {
   const results = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, []]));
   for (let round = 0; round < ROUNDS; round++) {
     for (const kind of Object.keys(KINDS)) results[kind].push(await measure(kind, streams, round));
   }
   for (const [kind, title] of Object.entries(KINDS)) {
     const of = (name) => median(results[kind].map((result) => result[name]));
-    console.log(`| ${streams} | ${title} | ${Math.round(of("rate")).toLocaleString("en")} | ${of("cpu").toFixed(1)} | ${of("latency").toFixed(2)} |`);
+    const ratios = results[kind].map(({ rate }, round) => rate / results.PLAIN[round].rate);
+    const beside = `${median(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)})`;
+    console.log(`| ${streams} | ${title} | ${Math.round(of("rate")).toLocaleString("en")} | ${beside} | ${of("cpu").toFixed(1)} | ${of("latency").toFixed(2)} |`);
   }
 }
 
