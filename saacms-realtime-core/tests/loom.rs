@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use loom::future::block_on;
 use loom::thread;
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, HubConfig, Output, Subscription};
+use saacms_realtime_core::hub::{Group, Hub, HubConfig, Output, Subscription};
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::time::Now;
 
@@ -31,6 +31,46 @@ fn a_reader_that_falls_asleep_hears_of_a_publish() {
         let publisher = spawn(&hub, |hub| publish(hub, NOW));
         assert!(next(&mut reader).is_some_and(|frames| frames.contains("deleted")));
         publisher.join().expect("no panic");
+        leaves_nothing(hub, reader);
+    });
+}
+
+#[test]
+fn of_two_rounds_with_two_publishes_between_them_nothing_is_lost() {
+    model(|| {
+        let (hub, mut first) = hub_with_reader();
+        let group = Group::of(&first);
+        let mut second = hub.subscribe(&key(), None, NOW).expect("room");
+        assert!(group.admit(&mut second));
+        let _ = group.round(&Context::from_waker(Waker::noop()), NOW).poll(&mut second);
+        let publisher = spawn(&hub, |hub| publish(hub, NOW));
+        // Each member is polled in a round of its own, as when there are many of them.
+        let mut missing = [true, true];
+        block_on(poll_fn(|cx| {
+            for (member, missing) in [&mut first, &mut second].into_iter().zip(&mut missing) {
+                let output = group.round(cx, NOW).poll(member);
+                *missing &= !matches!(output, Output::Frames(_));
+            }
+            if missing.contains(&true) { Poll::Pending } else { Poll::Ready(()) }
+        }));
+        publisher.join().expect("no panic");
+        drop((group, second));
+        leaves_nothing(hub, first);
+    });
+}
+
+#[test]
+fn a_group_that_falls_asleep_hears_of_a_drain() {
+    model(|| {
+        let (hub, mut reader) = hub_with_reader();
+        let group = Group::of(&reader);
+        let drainer = spawn(&hub, Hub::drain);
+        block_on(poll_fn(|cx| match group.round(cx, NOW).poll(&mut reader) {
+            Output::Frames(frames) if frames.starts_with(b"retry: ") => Poll::Ready(()),
+            _ => Poll::Pending,
+        }));
+        drainer.join().expect("no panic");
+        drop(group);
         leaves_nothing(hub, reader);
     });
 }

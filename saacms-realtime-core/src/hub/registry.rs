@@ -2,12 +2,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::hash::BuildHasher as _;
+use core::ops::{Deref, DerefMut};
 use core::sync::atomic::Ordering::Relaxed;
 use std::collections::HashMap;
 use std::hash::RandomState;
 
 use super::config::HubConfig;
-use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex};
+use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, MutexGuard};
 use super::topic_cell::Cell;
 use super::{Refusal, lock};
 use crate::name::ResourceKey;
@@ -134,14 +135,15 @@ impl Registry {
         cell: &Mutex<Cell>,
         act: impl FnOnce(&mut Cell) -> R,
     ) -> Option<R> {
-        let mut cell = lock(cell);
-        if cell.removed {
-            return None;
-        }
+        self.hold(cell).map(|mut held| act(&mut held))
+    }
+
+    /// Locks a topic; what is done to its bytes is counted when it is let go. `None` where it was
+    /// removed.
+    pub(super) fn hold<'a>(&'a self, cell: &'a Mutex<Cell>) -> Option<Held<'a>> {
+        let cell = lock(cell);
         let before = cell.history_bytes();
-        let result = act(&mut cell);
-        self.count_bytes(before, cell.history_bytes());
-        Some(result)
+        (!cell.removed).then_some(Held { registry: self, cell, before })
     }
 
     /// Runs `act` on every topic.
@@ -289,6 +291,33 @@ impl Registry {
         } else if after < before {
             self.history_bytes.fetch_sub(before - after, Relaxed);
         }
+    }
+}
+
+/// A topic behind its lock.
+pub(super) struct Held<'a> {
+    registry: &'a Registry,
+    cell: MutexGuard<'a, Cell>,
+    before: usize,
+}
+
+impl Deref for Held<'_> {
+    type Target = Cell;
+
+    fn deref(&self) -> &Cell {
+        &self.cell
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Cell {
+        &mut self.cell
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.registry.count_bytes(self.before, self.cell.history_bytes());
     }
 }
 

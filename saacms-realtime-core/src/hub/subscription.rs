@@ -9,7 +9,7 @@ use futures_core::Stream;
 
 use super::sync::{Arc, Mutex};
 use super::topic_cell::Cell;
-use super::{Hub, Refusal, Shared};
+use super::{Hub, Refusal, Shared, lock};
 use crate::feed;
 use crate::name::ResourceKey;
 use crate::sse::write_retry;
@@ -35,15 +35,21 @@ pub enum Output {
 /// As a [`Stream`] it yields what is published, and no heartbeats after the greeting: a stream has
 /// no way to be told the time. That is for readers in the same process.
 pub struct Subscription {
-    hub: Hub,
-    key: ResourceKey,
-    cell: Arc<Mutex<Cell>>,
-    reader: Reader,
+    pub(super) seat: Arc<Seat>,
+    pub(super) reader: Reader,
+}
+
+/// A place for a waker at a topic, and the way there. A subscription has its own, or that of its
+/// [`Group`](super::Group).
+pub(super) struct Seat {
+    pub(super) hub: Hub,
+    pub(super) key: ResourceKey,
+    pub(super) cell: Arc<Mutex<Cell>>,
+    pub(super) place: usize,
 }
 
 /// What a subscription is while it stands behind its topic's lock.
-struct Reader {
-    place: usize,
+pub(super) struct Reader {
     reader: feed::Reader,
     ended: bool,
     polled_at: Instant,
@@ -65,11 +71,14 @@ impl Subscription {
                 return Err(Refusal::TooManySubscribersOfTopic { limit });
             }
             let reader = cell.feed.subscribe(last_event_id, hub.config().heartbeat, now);
-            let (place, polled_at) = (cell.add_reader(), now.instant);
-            Ok(Reader { place, reader, ended: false, polled_at })
+            cell.add_reader();
+            Ok((cell.add_seat(), Reader { reader, ended: false, polled_at: now.instant }))
         });
         match opened {
-            Ok((Ok(reader), cell)) => Ok(Self { hub: hub.clone(), key: key.clone(), cell, reader }),
+            Ok((Ok((place, reader)), cell)) => {
+                let seat = Seat { hub: hub.clone(), key: key.clone(), cell, place };
+                Ok(Self { seat: Arc::new(seat), reader })
+            }
             Ok((Err(refusal), _)) | Err(refusal) => {
                 registry.remove_subscriber();
                 Err(refusal)
@@ -83,24 +92,29 @@ impl Subscription {
     /// O(1) when idle. Copies and allocates only where several things wait at once, and then once
     /// for all readers at the same place.
     pub fn poll(&mut self, cx: &Context<'_>, now: Now) -> Output {
-        if self.reader.ended {
-            return Output::End;
-        }
-        let shared = &self.hub.shared;
-        shared
-            .registry
-            .with_cell(&self.cell, |cell| self.reader.poll(cell, shared, cx, now))
-            .unwrap_or(Output::End)
+        let shared = &self.seat.hub.shared;
+        let polled = shared.registry.with_cell(&self.seat.cell, |cell| {
+            let output = self.reader.poll(cell, shared, now);
+            if let Output::Idle { .. } = output {
+                cell.wait(self.seat.place, cx.waker());
+            }
+            output
+        });
+        polled.unwrap_or(Output::End)
     }
 
     /// Which record it is about.
     pub fn key(&self) -> &ResourceKey {
-        &self.key
+        &self.seat.key
     }
 }
 
 impl Reader {
-    fn poll(&mut self, cell: &mut Cell, shared: &Shared, cx: &Context<'_>, now: Now) -> Output {
+    /// As [`Subscription::poll`], and no waker is registered.
+    pub(super) fn poll(&mut self, cell: &mut Cell, shared: &Shared, now: Now) -> Output {
+        if self.ended {
+            return Output::End;
+        }
         self.polled_at = now.instant;
         let resyncs = cell.feed.resyncs();
         match cell.feed.poll(&mut self.reader, now) {
@@ -115,10 +129,7 @@ impl Reader {
                     .expect("a String is never full");
                 Output::Frames(Bytes::from(retry))
             }
-            feed::Output::Idle { wake_at } => {
-                cell.wait(self.place, cx.waker());
-                Output::Idle { wake_at }
-            }
+            feed::Output::Idle { wake_at } => Output::Idle { wake_at },
         }
     }
 }
@@ -128,7 +139,7 @@ impl Stream for Subscription {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         // At the start of the clock no heartbeat but the greeting is ever due.
-        let now = Now { instant: Instant::ZERO, ..self.hub.shared.latest() };
+        let now = Now { instant: Instant::ZERO, ..self.seat.hub.shared.latest() };
         match self.poll(cx, now) {
             Output::Frames(frames) => Poll::Ready(Some(frames)),
             Output::Idle { .. } => Poll::Pending,
@@ -139,24 +150,30 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let Shared { registry, .. } = &*self.hub.shared;
+        let Shared { registry, .. } = &*self.seat.hub.shared;
         // A drop is told no time; the last poll may be later than all that the hub was told.
-        let now = self.hub.shared.latest().instant.max(self.reader.polled_at);
-        let nothing_left = registry.with_cell(&self.cell, |cell| {
-            cell.remove_reader(self.reader.place, now);
+        let now = self.seat.hub.shared.latest().instant.max(self.reader.polled_at);
+        let nothing_left = registry.with_cell(&self.seat.cell, |cell| {
+            cell.remove_reader(now);
             cell.readers() == 0 && cell.feed.topic.is_blank()
         });
         registry.remove_subscriber();
         if nothing_left == Some(true) {
-            registry.remove_if_blank(&self.key);
+            registry.remove_if_blank(&self.seat.key);
         }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        lock(&self.cell).remove_seat(self.place);
     }
 }
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription")
-            .field("key", &self.key)
+            .field("key", &self.seat.key)
             .field("cursor", &self.reader.reader.cursor())
             .finish_non_exhaustive()
     }

@@ -12,7 +12,8 @@ use crate::time::{Instant, Now};
 /// A topic with its readers: what stands behind one lock.
 pub(super) struct Cell {
     pub(super) feed: Feed,
-    readers: Readers,
+    readers: usize,
+    seats: Seats,
     /// When the last event came or the last reader went, whichever is later.
     idle_since: Instant,
     /// It is no longer in the map; whoever still holds it must look there again.
@@ -23,7 +24,8 @@ impl Cell {
     pub(super) fn new(config: &HubConfig, epoch: Epoch, now: Instant) -> Self {
         Self {
             feed: Feed::new(config.retention(), config.id_policy(epoch)),
-            readers: Readers::default(),
+            readers: 0,
+            seats: Seats::default(),
             idle_since: now,
             removed: false,
         }
@@ -58,62 +60,67 @@ impl Cell {
 
     /// Since when nobody reads it and nothing came; `None` while somebody reads.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        (self.readers.len == 0).then_some(self.idle_since)
+        (self.readers == 0).then_some(self.idle_since)
     }
 
     pub(super) fn readers(&self) -> usize {
-        self.readers.len
+        self.readers
     }
 
-    pub(super) fn add_reader(&mut self) -> usize {
-        self.readers.add()
+    pub(super) fn add_reader(&mut self) {
+        self.readers += 1;
     }
 
-    pub(super) fn remove_reader(&mut self, reader: usize, now: Instant) {
-        self.readers.remove(reader);
+    pub(super) fn remove_reader(&mut self, now: Instant) {
+        self.readers -= 1;
         self.idle_since = self.idle_since.max(now);
     }
 
-    /// Has `waker` called at the next change.
-    pub(super) fn wait(&mut self, reader: usize, waker: &Waker) {
-        self.readers.wait(reader, waker);
+    /// A place for a waker. Several readers may share one.
+    pub(super) fn add_seat(&mut self) -> usize {
+        self.seats.add()
     }
 
-    /// The wakers of all readers that wait. To be called after the lock is released.
+    pub(super) fn remove_seat(&mut self, seat: usize) {
+        self.seats.remove(seat);
+    }
+
+    /// Has `waker` called at the next change.
+    pub(super) fn wait(&mut self, seat: usize, waker: &Waker) {
+        self.seats.wait(seat, waker);
+    }
+
+    /// All wakers that wait. To be called after the lock is released.
     pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
-        self.readers.wakers.iter_mut().filter_map(Option::take).collect()
+        self.seats.wakers.iter_mut().filter_map(Option::take).collect()
     }
 }
 
-/// The readers of a topic, each with a place for its waker.
+/// The places for wakers.
 #[derive(Default)]
-struct Readers {
+struct Seats {
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
-    len: usize,
 }
 
-impl Readers {
+impl Seats {
     fn add(&mut self) -> usize {
-        self.len += 1;
         self.free.pop().unwrap_or_else(|| {
             self.wakers.push(None);
             self.wakers.len() - 1
         })
     }
 
-    fn remove(&mut self, reader: usize) {
-        self.len -= 1;
-        if self.len == 0 {
+    fn remove(&mut self, seat: usize) {
+        self.wakers[seat] = None;
+        self.free.push(seat);
+        if self.free.len() == self.wakers.len() {
             *self = Self::default();
-        } else {
-            self.wakers[reader] = None;
-            self.free.push(reader);
         }
     }
 
-    fn wait(&mut self, reader: usize, waker: &Waker) {
-        match &mut self.wakers[reader] {
+    fn wait(&mut self, seat: usize, waker: &Waker) {
+        match &mut self.wakers[seat] {
             Some(waiting) => waiting.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
@@ -125,14 +132,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_of_readers_are_used_again_and_given_back() {
-        let mut readers = Readers::default();
-        let places = [readers.add(), readers.add(), readers.add()];
-        readers.remove(places[1]);
-        assert_eq!(readers.add(), places[1]);
-        for place in places {
-            readers.remove(place);
+    fn seats_are_used_again_and_given_back() {
+        let mut seats = Seats::default();
+        let taken = [seats.add(), seats.add(), seats.add()];
+        seats.remove(taken[1]);
+        assert_eq!(seats.add(), taken[1]);
+        for seat in taken {
+            seats.remove(seat);
         }
-        assert_eq!((readers.wakers.capacity(), readers.free.capacity()), (0, 0));
+        assert_eq!((seats.wakers.capacity(), seats.free.capacity()), (0, 0));
     }
 }
