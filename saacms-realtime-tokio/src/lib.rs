@@ -18,7 +18,7 @@
 //!
 //! # Crate features
 //!
-//! `server` (default): what the binary `saacms-realtime` needs. An application that embeds the
+//! `server` (default): what the binary `saacms-realtime` needs, and [`server`]. An application that embeds the
 //! router wants `default-features = false`.
 
 #![forbid(unsafe_code)]
@@ -27,9 +27,11 @@ mod clock;
 pub mod handlers;
 mod realtime;
 mod respond;
+#[cfg(feature = "server")]
+pub mod server;
 mod stream;
 
 pub use realtime::Realtime;
 pub use respond::router;
 pub use saacms_realtime_core as core;
-pub use stream::EventStream;
+pub use stream::{EventStream, StreamBody};

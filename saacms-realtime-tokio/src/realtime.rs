@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{ConfigError, Hub, HubConfig, Refusal};
+use saacms_realtime_core::hub::{ConfigError, Hub, HubConfig, Refusal, Subscription};
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::route::Api;
 
@@ -59,8 +59,16 @@ impl Realtime {
         key: &ResourceKey,
         last_event_id: Option<&[u8]>,
     ) -> Result<EventStream, Refusal> {
-        let subscription = self.hub.subscribe(key, last_event_id, self.clock.now())?;
+        let subscription = self.subscription(key, last_event_id)?;
         Ok(EventStream::new(subscription, self.clock))
+    }
+
+    pub(crate) fn subscription(
+        &self,
+        key: &ResourceKey,
+        last_event_id: Option<&[u8]>,
+    ) -> Result<Subscription, Refusal> {
+        self.hub.subscribe(key, last_event_id, self.clock.now())
     }
 
     /// Begins to end: new streams are refused, open ones get what they have not yet had, a
@@ -74,6 +82,10 @@ impl Realtime {
     /// The hub, for its figures and for [`Hub::source_lost`].
     pub fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// The HTTP contract that this is served by.

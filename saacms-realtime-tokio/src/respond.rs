@@ -1,5 +1,6 @@
 use axum::body::Body as AxumBody;
 use axum::extract::{OriginalUri, State};
+use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use saacms_realtime_core::name::ResourceKey;
@@ -9,7 +10,7 @@ use saacms_realtime_core::route::{Decision, Problem};
 use tokio::time::sleep;
 
 use crate::realtime::Realtime;
-use crate::stream::EventStream;
+use crate::stream::StreamBody;
 
 /// The HTTP API as an axum router, for [`nest`](axum::Router::nest): its paths are
 /// `/{collection}/{id}/subscribe` and `/publish`.
@@ -39,7 +40,7 @@ impl Realtime {
     pub async fn respond<B: Body>(
         &self,
         request: Request<B>,
-    ) -> Response<ResponseBody<EventStream>> {
+    ) -> Response<ResponseBody<StreamBody>> {
         self.respond_under(self.api().base_path(), request).await
     }
 
@@ -47,10 +48,10 @@ impl Realtime {
         &self,
         base_path: &str,
         request: Request<B>,
-    ) -> Response<ResponseBody<EventStream>> {
+    ) -> Response<ResponseBody<StreamBody>> {
         let (parts, body) = request.into_parts();
         let decision = with_parts(&parts, |request| self.api().decide_under(base_path, request));
-        self.act(decision, body).await
+        self.act(decision, parts, body).await
     }
 
     /// Answers a request to subscribe to `key`, whatever its path.
@@ -58,32 +59,36 @@ impl Realtime {
         &self,
         key: Result<ResourceKey, Problem>,
         request: Request<AxumBody>,
-    ) -> Response<ResponseBody<EventStream>> {
+    ) -> Response<ResponseBody<StreamBody>> {
         let (parts, body) = request.into_parts();
         let decision = with_parts(&parts, |request| self.api().decide_subscribe(request, key));
-        self.act(decision, body).await
+        self.act(decision, parts, body).await
     }
 
     /// Answers a request to publish, whatever its path.
     pub(crate) async fn respond_publish(
         &self,
         request: Request<AxumBody>,
-    ) -> Response<ResponseBody<EventStream>> {
+    ) -> Response<ResponseBody<StreamBody>> {
         let (parts, body) = request.into_parts();
         let decision = with_parts(&parts, |request| self.api().decide_publish(request));
-        self.act(decision, body).await
+        self.act(decision, parts, body).await
     }
 
     async fn act<B: Body>(
         &self,
         decision: Decision,
+        mut parts: Parts,
         body: B,
-    ) -> Response<ResponseBody<EventStream>> {
+    ) -> Response<ResponseBody<StreamBody>> {
         decision
             .respond(
                 body,
                 async { sleep(BODY_TIMEOUT).await },
-                |key, last_event_id| self.subscribe(key, last_event_id),
+                |key, last_event_id| {
+                    let subscription = self.subscription(key, last_event_id)?;
+                    Ok(StreamBody::new(subscription, self.clock(), &mut parts.extensions))
+                },
                 |event| self.publish(event),
             )
             .await

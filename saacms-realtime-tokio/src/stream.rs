@@ -4,6 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
+use http::Extensions;
 use http_body::{Body, Frame};
 use saacms_realtime_core::hub::{Output, Subscription};
 use saacms_realtime_core::time::Instant;
@@ -67,5 +68,55 @@ impl Body for EventStream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+/// The body of a stream's response.
+///
+/// On a connection of [`server`](crate::server), a placeholder: the stream itself is written by a
+/// lane. Everywhere else, the [`EventStream`].
+#[derive(Debug)]
+pub struct StreamBody(Written);
+
+#[derive(Debug)]
+enum Written {
+    Here(EventStream),
+    #[cfg(feature = "server")]
+    ByLane(crate::server::Left),
+}
+
+impl StreamBody {
+    /// `extensions` are those of the request.
+    pub(crate) fn new(
+        subscription: Subscription,
+        clock: Clock,
+        extensions: &mut Extensions,
+    ) -> Self {
+        #[cfg(feature = "server")]
+        if let Some(handoff) = extensions.remove::<crate::server::Handoff>() {
+            return Self(Written::ByLane(handoff.leave(subscription)));
+        }
+        let _ = extensions;
+        Self(Written::Here(EventStream::new(subscription, clock)))
+    }
+}
+
+impl Body for StreamBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut self.get_mut().0 {
+            Written::Here(stream) => Pin::new(stream).poll_frame(cx),
+            // The connection goes elsewhere at once: nobody is to be woken.
+            #[cfg(feature = "server")]
+            Written::ByLane(left) => {
+                left.poll();
+                Poll::Pending
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ mod conformance;
 
 use core::convert::Infallible;
 use core::time::Duration;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{FromRef, State};
@@ -18,9 +19,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use saacms_realtime_core::hub::HubConfig;
 use saacms_realtime_core::route::{Api, Cors};
+use saacms_realtime_tokio::server::Connections;
 use saacms_realtime_tokio::{Realtime, handlers, router};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 
 #[test]
 fn the_router_in_an_application_keeps_the_contract() {
@@ -30,6 +33,11 @@ fn the_router_in_an_application_keeps_the_contract() {
 #[test]
 fn the_service_on_hyper_keeps_the_contract() {
     conformance::run("hyper service", start_service);
+}
+
+#[test]
+fn the_server_whose_streams_are_written_by_lanes_keeps_the_contract() {
+    conformance::run("server", start_server);
 }
 
 #[test]
@@ -99,6 +107,11 @@ fn the_service_on_hyper_answers_the_http_vectors_as_the_contract_says() {
     conformance::run_vectors("hyper service", start_service);
 }
 
+#[test]
+fn the_server_answers_the_http_vectors_as_the_contract_says() {
+    conformance::run_vectors("server", start_server);
+}
+
 /// An application's own state, of which the hub is a part.
 #[derive(Clone)]
 struct App {
@@ -131,7 +144,6 @@ fn start_service(config: HubConfig, api: Api) -> Running {
     })
 }
 
-/// As the server does it.
 async fn serve_connection(stream: TcpStream, realtime: Realtime) {
     stream.set_nodelay(true).expect("a connection");
     let service = service_fn(async |request| Ok::<_, Infallible>(realtime.respond(request).await));
@@ -142,6 +154,25 @@ async fn serve_connection(stream: TcpStream, realtime: Realtime) {
         .serve_connection(TokioIo::new(stream), service);
     // That a client broke off is what some scenarios are about.
     let _ = connection.await;
+}
+
+/// As the binary does it.
+fn start_server(config: HubConfig, api: Api) -> Running {
+    start(config, api, async |listener, realtime| {
+        let app = Router::new()
+            .fallback(async |State(realtime): State<Realtime>, request: axum::extract::Request| {
+                realtime.respond(request).await
+            })
+            .with_state(realtime.clone());
+        let connections = Connections::new(&realtime).expect("threads");
+        let room = Arc::new(Semaphore::new(10_000));
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let permit = Arc::clone(&room).acquire_owned().await.expect("is never closed");
+            let (connections, app) = (connections.clone(), app.clone());
+            tokio::spawn(async move { connections.serve(stream, app, permit).await });
+        }
+    })
 }
 
 fn start<F: Future<Output = ()> + Send + 'static>(

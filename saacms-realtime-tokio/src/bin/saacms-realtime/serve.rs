@@ -1,6 +1,5 @@
 //! `serve`: the hub on sockets, from bind to drain.
 
-mod connection;
 mod pages;
 
 use core::error::Error;
@@ -14,6 +13,7 @@ use saacms_realtime_core::hub::Hub;
 use saacms_realtime_core::route::limits::{BACKLOG, LAST_ANSWERS};
 use saacms_realtime_core::route::{Api, Cors, Token};
 use saacms_realtime_tokio::Realtime;
+use saacms_realtime_tokio::server::Connections;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,7 +21,6 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::settings::Settings;
-use connection::Connections;
 
 /// Serves until SIGTERM or SIGINT, then drains.
 ///
@@ -31,7 +30,8 @@ use connection::Connections;
 pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let realtime = Realtime::new(settings.hub, api(&settings)?)?;
     let app = pages::routes(&realtime);
-    let connections = Connections::new();
+    let connections = Connections::new(&realtime)
+        .map_err(|error| format!("cannot start the threads that write streams: {error}"))?;
     let room = Arc::new(Semaphore::new(file_room(settings.max_connections)));
 
     let mut accepting = JoinSet::new();
@@ -42,7 +42,10 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         accepting.spawn(accept(listener, app.clone(), connections.clone(), Arc::clone(&room)));
     }
 
-    stop_signal().await?;
+    tokio::select! {
+        stopped = stop_signal() => stopped?,
+        () = connections.broken() => return Err("a thread that writes streams has ended".into()),
+    }
     tracing::info!(subscribers = realtime.hub().stats().subscribers, "draining");
     realtime.drain();
     // New requests are still answered, so that a client which comes now is told to come again.
@@ -145,10 +148,9 @@ async fn connection(
     connections: Connections,
     permit: OwnedSemaphorePermit,
 ) {
-    if let Err(error) = connections.serve(stream, app).await {
+    if let Err(error) = connections.serve(stream, app, permit).await {
         tracing::debug!(%error, "a connection broke");
     }
-    drop(permit);
 }
 
 async fn all_ended(hub: &Hub) {

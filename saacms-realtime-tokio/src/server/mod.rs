@@ -1,0 +1,278 @@
+//! What the binary does with its connections, for servers of one's own.
+//!
+//! [`Connections`] speaks HTTP/1.1 and h2c by hyper. A stream over HTTP/1.1 leaves hyper once the
+//! head of its response is out: its socket goes to a *lane*, a thread that owns thousands of them,
+//! is woken once by a publish, and keeps a cursor and a file for each instead of hyper's buffers.
+//! Streams over HTTP/2 or HTTP/1.0 stay with hyper.
+//!
+//! The bytes are the same on either way. So an application that is served like this must not have
+//! middleware that changes the body of a stream, such as compression.
+
+mod handoff;
+mod inbox;
+mod lane;
+mod stream;
+
+use core::error::Error;
+use core::fmt;
+use core::future::poll_fn;
+use core::num::NonZero;
+use core::pin::{Pin, pin};
+use core::task::Poll;
+use core::time::Duration;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{Service as _, service_fn};
+use hyper::{Request, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use saacms_realtime_core::hub::Subscription;
+use saacms_realtime_core::route::limits::{
+    HEAD_TIMEOUT, HTTP_2_PING, HTTP_2_PREFACE, MAX_BUFFER_BYTES, MAX_HTTP_2_STREAMS, speaks_http_2,
+};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::realtime::Realtime;
+use handoff::Socket;
+use inbox::Inbox;
+use lane::{Arrival, Lane};
+
+pub(crate) use handoff::{Handoff, Left};
+
+/// All connections of a server, and the lanes of its streams. Cheap to clone; when the last clone is
+/// dropped the lanes end, with whatever streams are left.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    lanes: Arc<Lanes>,
+    stopping: Arc<watch::Sender<bool>>,
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+impl Connections {
+    /// Starts the lanes: a thread for each core.
+    ///
+    /// # Errors
+    ///
+    /// A thread or what it polls could not be made: most likely no file is free.
+    pub fn new(realtime: &Realtime) -> io::Result<Self> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let lanes = Arc::new(Lanes::start(realtime, cores)?);
+        Ok(Self { lanes, stopping: Arc::new(watch::Sender::new(false)) })
+    }
+
+    /// Answers the requests of one connection; `permit` is given back when it ends, its stream
+    /// included.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke, or its client kept neither to HTTP nor to the limits.
+    pub async fn serve(
+        &self,
+        stream: TcpStream,
+        app: Router,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(), Failure> {
+        // An event is one write and waits for nothing.
+        stream.set_nodelay(true)?;
+        if timeout(HEAD_TIMEOUT, begins_with_http_2(&stream)).await?? {
+            self.serve_http_2(stream, app).await
+        } else {
+            self.serve_http_1(stream, app, permit).await
+        }
+    }
+
+    /// Lets answers in flight end and closes the connections that answer requests. To be called
+    /// after [`Realtime::drain`], which ends the streams.
+    pub async fn shutdown(&self) {
+        self.stopping.send_replace(true);
+        self.stopping.closed().await;
+    }
+
+    /// Returns when a lane has ended that should not have: a bug, or the system refused to poll.
+    pub async fn broken(&self) {
+        let mut broken = self.lanes.broken.subscribe();
+        // The sender is in `self`.
+        let _ = broken.wait_for(|broken| *broken).await;
+    }
+
+    async fn serve_http_2(&self, stream: TcpStream, app: Router) -> Result<(), Failure> {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_HTTP_2_STREAMS)
+            .max_header_list_size(MAX_BUFFER_BYTES as u32)
+            .keep_alive_interval(HTTP_2_PING)
+            .keep_alive_timeout(HTTP_2_PING)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        let (mut connection, mut stopping) = (pin!(connection), self.stopping.subscribe());
+        tokio::select! {
+            done = &mut connection => return Ok(done?),
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        Ok(connection.await?)
+    }
+
+    async fn serve_http_1(
+        &self,
+        stream: TcpStream,
+        app: Router,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(), Failure> {
+        let (handoff, app) = (Handoff::default(), TowerToHyperService::new(app));
+        let offered = handoff.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            // A stream of HTTP/1.0 has no chunks.
+            if request.version() == Version::HTTP_11 {
+                request.extensions_mut().insert(offered.clone());
+            }
+            app.call(request)
+        });
+        let io = TokioIo::new(Socket { stream, handoff: handoff.clone() });
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_BUFFER_BYTES)
+            .serve_connection(io, service);
+        let left = {
+            let mut left = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+                Poll::Ready(done) => Poll::Ready(done.map(|()| None)),
+                Poll::Pending => match handoff.take_if_sent() {
+                    Some(subscription) => Poll::Ready(Ok(Some(subscription))),
+                    None => Poll::Pending,
+                },
+            });
+            let mut stopping = self.stopping.subscribe();
+            tokio::select! {
+                left = &mut left => Some(left?),
+                _ = stopping.wait_for(|stopping| *stopping) => None,
+            }
+        };
+        match left {
+            Some(None) => {}
+            Some(Some(subscription)) => {
+                let socket = connection.into_parts().io.into_inner().stream;
+                self.lanes.take_in(socket, subscription, permit)?;
+            }
+            None => {
+                let mut connection = pin!(connection);
+                connection.as_mut().graceful_shutdown();
+                connection.await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The threads that write streams.
+#[derive(Debug)]
+struct Lanes {
+    inboxes: Box<[Arc<Inbox>]>,
+    threads: Vec<JoinHandle<()>>,
+    next: AtomicUsize,
+    broken: watch::Sender<bool>,
+}
+
+impl Lanes {
+    fn start(realtime: &Realtime, count: usize) -> io::Result<Self> {
+        let (heartbeat, clock) = (realtime.hub().config().heartbeat, realtime.clock());
+        let (broken, next) = (watch::Sender::new(false), AtomicUsize::new(0));
+        let mut lanes = Self { inboxes: Box::default(), threads: Vec::new(), next, broken };
+        let mut inboxes = Vec::with_capacity(count);
+        for number in 0..count {
+            let poll = mio::Poll::new()?;
+            let inbox = Arc::new(Inbox::new(&poll)?);
+            inboxes.push(Arc::clone(&inbox));
+            lanes.inboxes = inboxes.clone().into();
+            let alarm = Alarm { broken: lanes.broken.clone(), inbox: Arc::clone(&inbox) };
+            let lane = Lane::new(poll, inbox, clock, heartbeat);
+            let thread = thread::Builder::new().name(format!("lane-{number}"));
+            lanes.threads.push(thread.spawn(move || {
+                let _alarm = alarm;
+                if let Err(error) = lane.run() {
+                    tracing::error!(%error, "cannot poll sockets");
+                }
+            })?);
+        }
+        Ok(lanes)
+    }
+
+    /// Gives a stream to the lane whose turn it is.
+    fn take_in(
+        &self,
+        stream: TcpStream,
+        subscription: Subscription,
+        permit: OwnedSemaphorePermit,
+    ) -> io::Result<()> {
+        let socket = mio::net::TcpStream::from_std(stream.into_std()?);
+        let lane = self.next.fetch_add(1, Relaxed) % self.inboxes.len();
+        self.inboxes[lane].send(Arrival { socket, subscription, permit });
+        Ok(())
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.inboxes.iter().for_each(|inbox| inbox.close());
+        for thread in self.threads.drain(..) {
+            // Whether it panicked was told by its alarm.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Tells that a lane has ended although nobody closed its inbox.
+struct Alarm {
+    broken: watch::Sender<bool>,
+    inbox: Arc<Inbox>,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if !self.inbox.is_closed() {
+            self.inbox.close();
+            self.broken.send_replace(true);
+        }
+    }
+}
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alarm").finish_non_exhaustive()
+    }
+}
+
+/// Longest time between two looks at a preface that is not whole.
+const MAX_PAUSE: Duration = Duration::from_millis(500);
+
+/// Whether the client begins with the HTTP/2 preface. Reads nothing off the stream.
+async fn begins_with_http_2(stream: &TcpStream) -> io::Result<bool> {
+    let mut begin = [0; HTTP_2_PREFACE.len()];
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let ready = stream.ready(Interest::READABLE).await?;
+        let len = stream.peek(&mut begin).await?;
+        if len == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(is_http_2) = speaks_http_2(&begin[..len]) {
+            return Ok(is_http_2);
+        }
+        if ready.is_read_closed() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // A peek is ready as long as one byte is there, so more cannot be awaited. Whoever is slow
+        // with these few bytes is asked ever more rarely.
+        sleep(pause).await;
+        pause = (pause * 2).min(MAX_PAUSE);
+    }
+}
