@@ -159,18 +159,19 @@ async fn serve_connection(stream: TcpStream, realtime: Realtime) {
 /// As the binary does it.
 fn start_server(config: HubConfig, api: Api) -> Running {
     start(config, api, async |listener, realtime| {
-        let app = Router::new()
-            .fallback(async |State(realtime): State<Realtime>, request: axum::extract::Request| {
-                realtime.respond(request).await
-            })
-            .with_state(realtime.clone());
         let connections = Connections::new(&realtime).expect("threads");
         let room = Arc::new(Semaphore::new(10_000));
         loop {
             let (stream, _) = listener.accept().await.expect("a connection");
             let permit = Arc::clone(&room).acquire_owned().await.expect("is never closed");
-            let (connections, app) = (connections.clone(), app.clone());
-            tokio::spawn(async move { connections.serve(stream, app, permit).await });
+            let (connections, realtime) = (connections.clone(), realtime.clone());
+            tokio::spawn(async move {
+                let service = service_fn(move |request| {
+                    let realtime = realtime.clone();
+                    async move { Ok(realtime.respond(request).await) }
+                });
+                connections.serve(stream, service, permit).await
+            });
         }
     })
 }

@@ -13,6 +13,7 @@ mod inbox;
 mod lane;
 mod stream;
 
+use core::convert::Infallible;
 use core::error::Error;
 use core::fmt;
 use core::future::poll_fn;
@@ -25,13 +26,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
-use axum::Router;
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::{Service as _, service_fn};
-use hyper::{Request, Version};
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use saacms_realtime_core::hub::Subscription;
 use saacms_realtime_core::route::limits::{
     HEAD_TIMEOUT, HTTP_2_PING, HTTP_2_PREFACE, MAX_BUFFER_BYTES, MAX_HTTP_2_STREAMS, speaks_http_2,
@@ -76,18 +76,23 @@ impl Connections {
     /// # Errors
     ///
     /// The connection broke, or its client kept neither to HTTP nor to the limits.
-    pub async fn serve(
+    pub async fn serve<S, B>(
         &self,
         stream: TcpStream,
-        app: Router,
+        service: S,
         permit: OwnedSemaphorePermit,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Failure>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        S::Future: Send + 'static,
+        B: Body<Data: Send, Error: Into<Failure>> + Send + 'static,
+    {
         // An event is one write and waits for nothing.
         stream.set_nodelay(true)?;
         if timeout(HEAD_TIMEOUT, begins_with_http_2(&stream)).await?? {
-            self.serve_http_2(stream, app).await
+            self.serve_http_2(stream, service).await
         } else {
-            self.serve_http_1(stream, app, permit).await
+            self.serve_http_1(stream, service, permit).await
         }
     }
 
@@ -105,14 +110,19 @@ impl Connections {
         let _ = broken.wait_for(|broken| *broken).await;
     }
 
-    async fn serve_http_2(&self, stream: TcpStream, app: Router) -> Result<(), Failure> {
+    async fn serve_http_2<S, B>(&self, stream: TcpStream, service: S) -> Result<(), Failure>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        S::Future: Send + 'static,
+        B: Body<Data: Send, Error: Into<Failure>> + Send + 'static,
+    {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_HTTP_2_STREAMS)
             .max_header_list_size(MAX_BUFFER_BYTES as u32)
             .keep_alive_interval(HTTP_2_PING)
             .keep_alive_timeout(HTTP_2_PING)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+            .serve_connection(TokioIo::new(stream), service);
         let (mut connection, mut stopping) = (pin!(connection), self.stopping.subscribe());
         tokio::select! {
             done = &mut connection => return Ok(done?),
@@ -122,20 +132,24 @@ impl Connections {
         Ok(connection.await?)
     }
 
-    async fn serve_http_1(
+    async fn serve_http_1<S, B>(
         &self,
         stream: TcpStream,
-        app: Router,
+        service: S,
         permit: OwnedSemaphorePermit,
-    ) -> Result<(), Failure> {
-        let (handoff, app) = (Handoff::default(), TowerToHyperService::new(app));
+    ) -> Result<(), Failure>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        B: Body<Error: Into<Failure>> + 'static,
+    {
+        let handoff = Handoff::default();
         let offered = handoff.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             // A stream of HTTP/1.0 has no chunks.
             if request.version() == Version::HTTP_11 {
                 request.extensions_mut().insert(offered.clone());
             }
-            app.call(request)
+            service.call(request)
         });
         let io = TokioIo::new(Socket { stream, handoff: handoff.clone() });
         let mut connection = http1::Builder::new()

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
-use axum::Router;
+use hyper::service::service_fn;
 use saacms_realtime_core::hub::Hub;
 use saacms_realtime_core::route::limits::{BACKLOG, LAST_ANSWERS};
 use saacms_realtime_core::route::{Api, Cors, Token};
@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::settings::Settings;
+use pages::Site;
 
 /// Serves until SIGTERM or SIGINT, then drains.
 ///
@@ -29,7 +30,7 @@ use crate::settings::Settings;
 /// Where an address cannot be listened on, or a setting cannot be used.
 pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let realtime = Realtime::new(settings.hub, api(&settings)?)?;
-    let app = pages::routes(&realtime);
+    let site = Site::new(&realtime);
     let connections = Connections::new(&realtime)
         .map_err(|error| format!("cannot start the threads that write streams: {error}"))?;
     let room = Arc::new(Semaphore::new(file_room(settings.max_connections)));
@@ -39,7 +40,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         let listener =
             listen(*address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
         announce(listener.local_addr()?, settings.base_path.as_str());
-        accepting.spawn(accept(listener, app.clone(), connections.clone(), Arc::clone(&room)));
+        accepting.spawn(accept(listener, site.clone(), connections.clone(), Arc::clone(&room)));
     }
 
     tokio::select! {
@@ -114,16 +115,11 @@ fn announce(address: SocketAddr, base_path: &str) {
     let _ = writeln!(io::stdout(), "open http://{address}/ in a browser");
 }
 
-async fn accept(
-    listener: TcpListener,
-    app: Router,
-    connections: Connections,
-    room: Arc<Semaphore>,
-) {
+async fn accept(listener: TcpListener, site: Site, connections: Connections, room: Arc<Semaphore>) {
     loop {
         let permit = Arc::clone(&room).acquire_owned().await.expect("is never closed");
         let stream = next_stream(&listener).await;
-        tokio::spawn(connection(stream, app.clone(), connections.clone(), permit));
+        tokio::spawn(connection(stream, site.clone(), connections.clone(), permit));
     }
 }
 
@@ -144,11 +140,12 @@ async fn next_stream(listener: &TcpListener) -> TcpStream {
 
 async fn connection(
     stream: TcpStream,
-    app: Router,
+    site: Site,
     connections: Connections,
     permit: OwnedSemaphorePermit,
 ) {
-    if let Err(error) = connections.serve(stream, app, permit).await {
+    let service = service_fn(move |request| site.answer(request));
+    if let Err(error) = connections.serve(stream, service, permit).await {
         tracing::debug!(%error, "a connection broke");
     }
 }

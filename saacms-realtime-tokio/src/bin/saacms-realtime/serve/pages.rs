@@ -1,26 +1,62 @@
 //! What the server answers: the API, the live page, the health checks.
 
+use core::convert::Infallible;
+
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, Response, StatusCode, header};
+use axum::response::IntoResponse;
 use axum::routing::get;
-use saacms_realtime_tokio::Realtime;
+use http_body_util::Either;
+use hyper::body::Incoming;
+use saacms_realtime_core::route::http::ResponseBody;
+use saacms_realtime_tokio::{Realtime, StreamBody};
+use tower::ServiceExt as _;
+use tracing::{Level, debug, enabled};
 
 const PAGE: &str = include_str!("../../../page.html");
 
-pub(super) fn routes(realtime: &Realtime) -> Router {
-    Router::new()
-        .route("/", get(page))
-        .route("/healthz", get(health))
-        .route("/readyz", get(ready))
-        .fallback(async |State(realtime): State<Realtime>, request: Request| {
-            realtime.respond(request).await
-        })
-        .with_state(realtime.clone())
-        .layer(middleware::from_fn(log))
+/// All that the server answers.
+#[derive(Clone)]
+pub(super) struct Site {
+    realtime: Realtime,
+    pages: Router,
 }
+
+impl Site {
+    pub(super) fn new(realtime: &Realtime) -> Self {
+        let pages = Router::new()
+            .route("/", get(page))
+            .route("/healthz", get(health))
+            .route("/readyz", get(ready))
+            .with_state(realtime.clone());
+        Self { realtime: realtime.clone(), pages }
+    }
+
+    /// Answers a request: by a page where there is one at this path, and by the API otherwise.
+    pub(super) fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Either<Body, ApiBody>>, Infallible>> + use<> {
+        let Self { realtime, pages } = self.clone();
+        async move {
+            let logged = enabled!(Level::DEBUG)
+                .then(|| (request.method().clone(), request.uri().path().to_owned()));
+            // A publish is answered without the router, which costs as much as the publish.
+            let response = match request.uri().path() {
+                "/" | "/healthz" | "/readyz" => pages.oneshot(request).await?.map(Either::Left),
+                _ => realtime.respond(request).await.map(Either::Right),
+            };
+            if let Some((method, path)) = logged {
+                debug!(%method, path, status = response.status().as_u16(), "answered");
+            }
+            Ok(response)
+        }
+    }
+}
+
+type ApiBody = ResponseBody<StreamBody>;
 
 async fn page(State(realtime): State<Realtime>) -> impl IntoResponse {
     let headers = [
@@ -35,17 +71,17 @@ async fn page(State(realtime): State<Realtime>) -> impl IntoResponse {
 }
 
 /// Alive: the process answers.
-async fn health(State(realtime): State<Realtime>) -> Response {
+async fn health(State(realtime): State<Realtime>) -> Response<Body> {
     report(StatusCode::OK, &realtime)
 }
 
 /// Ready: new streams are taken.
-async fn ready(State(realtime): State<Realtime>) -> Response {
+async fn ready(State(realtime): State<Realtime>) -> Response<Body> {
     let draining = realtime.hub().is_draining();
     report(if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }, &realtime)
 }
 
-fn report(status: StatusCode, realtime: &Realtime) -> Response {
+fn report(status: StatusCode, realtime: &Realtime) -> Response<Body> {
     let stats = realtime.hub().stats();
     let body = serde_json::json!({
         "status": if realtime.hub().is_draining() { "draining" } else { "ok" },
@@ -58,11 +94,4 @@ fn report(status: StatusCode, realtime: &Realtime) -> Response {
     });
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (status, headers, body.to_string()).into_response()
-}
-
-async fn log(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = next.run(request).await;
-    tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
-    response
 }
