@@ -6,7 +6,7 @@ use saacms_realtime_core::hub::Hub;
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::counts::Counts;
-use crate::lane::Lane;
+use crate::lane::{Grouped, Lane};
 use crate::log::Log;
 use crate::scenario::{Op, Scenario};
 use crate::world::{World, overhead};
@@ -19,11 +19,19 @@ pub(crate) struct Outcome {
     pub(crate) result: Result<(), String>,
 }
 
-/// Runs a scenario; the same one gives the same outcome, byte for byte.
+/// Runs a scenario; the same one gives the same outcome, byte for byte. Every other seed has its
+/// streams in groups.
 pub(crate) fn run(scenario: &Scenario, is_traced: bool) -> Outcome {
+    match scenario.seed % 2 {
+        0 => run_over::<Hub>(scenario, is_traced),
+        _ => run_over::<Grouped>(scenario, is_traced),
+    }
+}
+
+fn run_over<L: Lane>(scenario: &Scenario, is_traced: bool) -> Outcome {
     static OVERHEAD: OnceLock<usize> = OnceLock::new();
     let overhead = *OVERHEAD.get_or_init(overhead::<Hub>);
-    let mut world = World::<Hub>::new(scenario, overhead, Log::new(is_traced));
+    let mut world = World::<L>::new(scenario, overhead, Log::new(is_traced));
     let result = catch_unwind(AssertUnwindSafe(|| world.play(&scenario.ops)))
         .unwrap_or_else(|panic| Err(format!("panicked: {}", text_of(&*panic))));
     Outcome { hash: world.log.hash(), counts: world.counts, trace: world.log.into_lines(), result }
