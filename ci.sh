@@ -53,6 +53,8 @@ EOF
 }
 
 step_setup() {
+    need_command cc gcc
+    need_command make make
     need_command curl curl
     need_command node nodejs
     need_command npm npm
