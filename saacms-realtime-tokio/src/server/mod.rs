@@ -105,9 +105,7 @@ impl Connections {
 
     /// Returns when a lane has ended that should not have: a bug, or the system refused to poll.
     pub async fn broken(&self) {
-        let mut broken = self.lanes.broken.subscribe();
-        // The sender is in `self`.
-        let _ = broken.wait_for(|broken| *broken).await;
+        told(&mut self.lanes.broken.subscribe()).await;
     }
 
     async fn serve_http_2<S, B>(&self, stream: TcpStream, service: S) -> Result<(), Failure>
@@ -126,7 +124,7 @@ impl Connections {
         let (mut connection, mut stopping) = (pin!(connection), self.stopping.subscribe());
         tokio::select! {
             done = &mut connection => return Ok(done?),
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+            () = told(&mut stopping) => {}
         }
         connection.as_mut().graceful_shutdown();
         Ok(connection.await?)
@@ -157,34 +155,40 @@ impl Connections {
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_BUFFER_BYTES)
             .serve_connection(io, service);
-        let left = {
-            let mut left = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
-                Poll::Ready(done) => Poll::Ready(done.map(|()| None)),
-                Poll::Pending => match handoff.take_if_sent() {
-                    Some(subscription) => Poll::Ready(Ok(Some(subscription))),
-                    None => Poll::Pending,
-                },
-            });
-            let mut stopping = self.stopping.subscribe();
-            tokio::select! {
-                left = &mut left => Some(left?),
-                _ = stopping.wait_for(|stopping| *stopping) => None,
+        let mut stopping = self.stopping.subscribe();
+        let left = tokio::select! {
+            left = until_left(&mut connection, &handoff) => left?,
+            () = told(&mut stopping) => {
+                Pin::new(&mut connection).graceful_shutdown();
+                until_left(&mut connection, &handoff).await?
             }
         };
-        match left {
-            Some(None) => {}
-            Some(Some(subscription)) => {
-                let socket = connection.into_parts().io.into_inner().stream;
-                self.lanes.take_in(socket, subscription, permit)?;
-            }
-            None => {
-                let mut connection = pin!(connection);
-                connection.as_mut().graceful_shutdown();
-                connection.await?;
-            }
+        if let Some(subscription) = left {
+            let socket = connection.into_parts().io.into_inner().stream;
+            self.lanes.take_in(socket, subscription, permit)?;
         }
         Ok(())
     }
+}
+
+/// Waits until the other end says it.
+async fn told(news: &mut watch::Receiver<bool>) {
+    // Its sender outlives all that wait.
+    let _ = news.wait_for(|told| *told).await;
+}
+
+/// Drives a connection to its end, or to where a stream is to leave it.
+async fn until_left<C: Future<Output = hyper::Result<()>> + Unpin>(
+    connection: &mut C,
+    handoff: &Handoff,
+) -> hyper::Result<Option<Subscription>> {
+    poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+        Poll::Ready(done) => Poll::Ready(done.map(|()| None)),
+        Poll::Pending => handoff
+            .take_if_sent()
+            .map_or(Poll::Pending, |subscription| Poll::Ready(Ok(Some(subscription)))),
+    })
+    .await
 }
 
 /// The threads that write streams.

@@ -1,0 +1,255 @@
+//! Streams that have left hyper: what they leave behind, who has a turn, how they end.
+
+#![cfg(feature = "server")]
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::service::service_fn;
+use saacms_realtime_core::event::Event;
+use saacms_realtime_core::hub::HubConfig;
+use saacms_realtime_core::name::ResourceKey;
+use saacms_realtime_tokio::Realtime;
+use saacms_realtime_tokio::server::Connections;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+
+const ROOM: usize = 10_000;
+/// Far more than anything here takes; only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_stream_over_http_1_1_leaves_no_task_behind_and_goes_on() {
+    let server = Server::start();
+    let mut stream = server.subscribe("1", "HTTP/1.1");
+    assert!(stream.read_until(":keepalive\n\n").contains("transfer-encoding: chunked"));
+    server.wait_for("no task", |server| server.connection_tasks() == 0);
+    server.publish("1", "v1");
+    assert!(stream.read_until("data: 1\n\n").contains("id: v1\n"));
+}
+
+#[test]
+fn a_stream_over_http_1_0_stays_with_hyper() {
+    let server = Server::start();
+    let mut stream = server.subscribe("1", "HTTP/1.0");
+    assert!(!stream.read_until(":keepalive\n\n").contains("chunked"));
+    server.publish("1", "v1");
+    assert!(stream.read_until("data: 1\n\n").contains("id: v1\n"));
+    assert_eq!(server.connection_tasks(), 1);
+}
+
+#[test]
+fn a_stream_may_follow_other_answers_on_its_connection() {
+    let server = Server::start();
+    let socket = TcpStream::connect(server.address).expect("it listens");
+    let mut client = Client { socket };
+    let body = r#"{"type":"changed","slug":"posts","id":"1","record":1,"etag":"v1"}"#;
+    let len = body.len();
+    client.send(&format!(
+        "POST /api/saacms/v1/publish HTTP/1.1\r\nhost: a\r\ncontent-length: {len}\r\n\r\n{body}\
+         GET /api/saacms/v1/posts/1/subscribe?lastEventId=v0 HTTP/1.1\r\nhost: a\r\n\r\n"
+    ));
+    let text = client.read_until("buffer-miss\"}\n\n");
+    assert!(text.contains("204 No Content") && text.contains("200 OK"), "{text}");
+    server.wait_for("no task", |server| server.connection_tasks() == 0);
+}
+
+#[test]
+fn a_client_that_leaves_gives_its_place_back() {
+    let server = Server::start();
+    let mut streams: Vec<_> = (0..3).map(|_| server.subscribe("1", "HTTP/1.1")).collect();
+    streams.iter_mut().for_each(|stream| drop(stream.read_until(":keepalive")));
+    assert_eq!(server.room.available_permits(), ROOM - 3);
+    drop(streams.pop());
+    server.wait_for("a place", |server| server.room.available_permits() == ROOM - 2);
+    assert_eq!(server.realtime.hub().stats().subscribers, 2);
+    // Half a close is a close, as with hyper.
+    streams[0].socket.shutdown(std::net::Shutdown::Write).expect("a socket");
+    server.wait_for("a place", |server| server.room.available_permits() == ROOM - 1);
+    server.publish("1", "v1");
+    assert!(streams[1].read_until("data: 1\n\n").contains("id: v1\n"));
+}
+
+#[test]
+fn what_a_client_sends_behind_its_request_is_of_no_account() {
+    let server = Server::start();
+    let mut stream = server.subscribe("1", "HTTP/1.1");
+    stream.read_until(":keepalive\n\n");
+    stream.send(&"x".repeat(100_000));
+    server.publish("1", "v1");
+    stream.read_until("data: 1\n\n");
+    server.realtime.drain();
+    assert!(stream.read_to_end().ends_with("0\r\n\r\n"), "the end is not taken by a reset");
+}
+
+#[test]
+fn a_record_with_more_subscribers_than_a_turn_has_holds_nobody_up() {
+    const MANY: usize = 2_500;
+    let limit = rlimit::increase_nofile_limit(u64::MAX).expect("a limit of open files");
+    assert!(limit >= 2 * MANY as u64 + 100, "{limit} open files are too few: see `ulimit -n`");
+    let server = Server::start();
+    let mut many: Vec<_> = (0..MANY).map(|_| server.subscribe("many", "HTTP/1.1")).collect();
+    let mut one = server.subscribe("one", "HTTP/1.1");
+    many.iter_mut().chain([&mut one]).for_each(|it| drop(it.read_until(":keepalive\n\n")));
+    for number in 1..=3 {
+        server.publish("many", &format!("v{number}"));
+        server.publish("one", &format!("v{number}"));
+    }
+    for stream in many.iter_mut().chain([&mut one]) {
+        let text = stream.read_until("id: v3\ndata: 1\n\n");
+        let ids: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+        assert_eq!(ids, ["v1", "v2", "v3"]);
+    }
+    // Every other one leaves, and the rest is still complete.
+    let mut index = 0;
+    many.retain(|_| {
+        index += 1;
+        index % 2 == 0
+    });
+    server.publish("many", "v4");
+    many.iter_mut().for_each(|stream| drop(stream.read_until("id: v4\ndata: 1\n\n")));
+    server.wait_for("the others are gone", |server| {
+        server.realtime.hub().stats().subscribers == MANY / 2 + 1
+    });
+}
+
+#[test]
+fn a_drain_ends_the_chunks_and_the_connection() {
+    let server = Server::start();
+    let mut stream = server.subscribe("1", "HTTP/1.1");
+    stream.read_until(":keepalive\n\n");
+    server.realtime.drain();
+    let rest = stream.read_to_end();
+    assert!(rest.contains("retry: ") && rest.ends_with("\r\n0\r\n\r\n"), "{rest}");
+    server.wait_for("a place", |server| server.room.available_permits() == ROOM);
+}
+
+#[test]
+fn streams_that_are_left_when_the_connections_are_dropped_are_cut() {
+    let mut server = Server::start();
+    let mut stream = server.subscribe("1", "HTTP/1.1");
+    stream.read_until(":keepalive\n\n");
+    server.wait_for("no task", |server| server.connection_tasks() == 0);
+    drop(server.runtime.take());
+    assert_eq!(stream.read_to_end(), "");
+    assert_eq!(server.realtime.hub().stats().subscribers, 0);
+}
+
+struct Server {
+    address: SocketAddr,
+    realtime: Realtime,
+    room: Arc<Semaphore>,
+    /// Tasks that are no connections.
+    other_tasks: usize,
+    runtime: Option<Runtime>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let _entered = runtime.enter();
+        let config = HubConfig { heartbeat: Duration::ZERO, ..HubConfig::default() };
+        let realtime = Realtime::new(config, Default::default()).expect("valid");
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let room = Arc::new(Semaphore::new(ROOM));
+        let connections = Connections::new(&realtime).expect("threads");
+        runtime.spawn(accept(listener, connections, realtime.clone(), Arc::clone(&room)));
+        let mut server = Self { address, realtime, room, other_tasks: 0, runtime: Some(runtime) };
+        server.other_tasks = server.connection_tasks();
+        server
+    }
+
+    fn connection_tasks(&self) -> usize {
+        let metrics = self.runtime.as_ref().expect("it runs").metrics();
+        metrics.num_alive_tasks() - self.other_tasks
+    }
+
+    fn subscribe(&self, id: &str, version: &str) -> Client {
+        let mut client = Client { socket: TcpStream::connect(self.address).expect("it listens") };
+        client.socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        client
+            .send(&format!("GET /api/saacms/v1/posts/{id}/subscribe {version}\r\nhost: a\r\n\r\n"));
+        client
+    }
+
+    fn publish(&self, id: &str, etag: &str) {
+        let key = ResourceKey::new("posts", id).expect("valid");
+        let event = Event::changed(key, &1, Some(etag)).expect("valid");
+        self.realtime.publish(event).expect("room");
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let started = Instant::now();
+        while !holds(self) {
+            assert!(started.elapsed() < PATIENCE, "{what}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    connections: Connections,
+    realtime: Realtime,
+    room: Arc<Semaphore>,
+) {
+    loop {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let permit = Arc::clone(&room).acquire_owned().await.expect("is never closed");
+        let (connections, realtime) = (connections.clone(), realtime.clone());
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let realtime = realtime.clone();
+                async move { Ok(realtime.respond(request).await) }
+            });
+            connections.serve(stream, service, permit).await
+        });
+    }
+}
+
+struct Client {
+    socket: TcpStream,
+}
+
+impl Client {
+    fn send(&mut self, text: &str) {
+        self.socket.write_all(text.as_bytes()).expect("it reads");
+    }
+
+    /// All that comes, up to `end` and what came with it.
+    #[track_caller]
+    fn read_until(&mut self, end: &str) -> String {
+        let mut text = String::new();
+        while !text.contains(end) {
+            let more = self.read().expect("more");
+            assert!(!more.is_empty(), "it ended behind {text:?}");
+            text.push_str(&more);
+        }
+        text
+    }
+
+    fn read_to_end(&mut self) -> String {
+        let mut text = String::new();
+        loop {
+            match self.read() {
+                Ok(more) if more.is_empty() => return text,
+                Ok(more) => text.push_str(&more),
+                Err(ErrorKind::ConnectionReset) => return text,
+                Err(error) => panic!("{error:?} behind {text:?}"),
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<String, ErrorKind> {
+        let mut buffer = [0; 4_096];
+        let len = self.socket.read(&mut buffer).map_err(|error| error.kind())?;
+        Ok(String::from_utf8_lossy(&buffer[..len]).into_owned())
+    }
+}
