@@ -107,6 +107,12 @@ impl Subscription {
     pub fn key(&self) -> &ResourceKey {
         &self.seat.key
     }
+
+    /// Subscribers of its record at this moment, itself included.
+    pub fn subscribers_of_topic(&self) -> usize {
+        let registry = &self.seat.hub.shared.registry;
+        registry.with_cell(&self.seat.cell, |cell| cell.readers()).unwrap_or(0)
+    }
 }
 
 impl Reader {

@@ -21,9 +21,9 @@ use core::num::NonZero;
 use core::pin::{Pin, pin};
 use core::task::Poll;
 use core::time::Duration;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
 use http_body::Body;
@@ -191,26 +191,27 @@ async fn until_left<C: Future<Output = hyper::Result<()>> + Unpin>(
     .await
 }
 
+/// Streams of a record that are as well served by one lane: writing to them takes some milliseconds.
+const MANY: usize = 1_024;
+
 /// The threads that write streams.
 #[derive(Debug)]
 struct Lanes {
-    inboxes: Box<[Arc<Inbox>]>,
+    inboxes: Vec<Arc<Inbox>>,
     threads: Vec<JoinHandle<()>>,
-    next: AtomicUsize,
+    hasher: RandomState,
     broken: watch::Sender<bool>,
 }
 
 impl Lanes {
     fn start(realtime: &Realtime, count: usize) -> io::Result<Self> {
         let (heartbeat, clock) = (realtime.hub().config().heartbeat, realtime.clock());
-        let (broken, next) = (watch::Sender::new(false), AtomicUsize::new(0));
-        let mut lanes = Self { inboxes: Box::default(), threads: Vec::new(), next, broken };
-        let mut inboxes = Vec::with_capacity(count);
+        let (hasher, broken) = (RandomState::new(), watch::Sender::new(false));
+        let mut lanes = Self { inboxes: Vec::new(), threads: Vec::new(), hasher, broken };
         for number in 0..count {
             let poll = mio::Poll::new()?;
             let inbox = Arc::new(Inbox::new(&poll)?);
-            inboxes.push(Arc::clone(&inbox));
-            lanes.inboxes = inboxes.clone().into();
+            lanes.inboxes.push(Arc::clone(&inbox));
             let alarm = Alarm { broken: lanes.broken.clone(), inbox: Arc::clone(&inbox) };
             let lane = Lane::new(poll, inbox, clock, heartbeat);
             let thread = thread::Builder::new().name(format!("lane-{number}"));
@@ -224,7 +225,8 @@ impl Lanes {
         Ok(lanes)
     }
 
-    /// Gives a stream to the lane whose turn it is.
+    /// Gives a stream to a lane. Those of a record go to one, as each lane that has some of them is
+    /// woken by a publish, until it has many; then to the next.
     fn take_in(
         &self,
         stream: TcpStream,
@@ -232,8 +234,9 @@ impl Lanes {
         permit: OwnedSemaphorePermit,
     ) -> io::Result<()> {
         let socket = mio::net::TcpStream::from_std(stream.into_std()?);
-        let lane = self.next.fetch_add(1, Relaxed) % self.inboxes.len();
-        self.inboxes[lane].send(Arrival { socket, subscription, permit });
+        let home = self.hasher.hash_one(subscription.key()) as usize;
+        let lane = home.wrapping_add(subscription.subscribers_of_topic() / MANY);
+        self.inboxes[lane % self.inboxes.len()].send(Arrival { socket, subscription, permit });
         Ok(())
     }
 }
