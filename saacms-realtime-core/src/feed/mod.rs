@@ -231,9 +231,9 @@ impl Feed {
         self.topic.ring().bytes() + self.joined.len()
     }
 
-    /// Frees what is kept only for speed; answers its bytes.
-    pub(crate) fn forget_joined(&mut self) -> usize {
-        core::mem::take(&mut self.joined).len()
+    /// Frees what is kept only for speed.
+    pub(crate) fn forget_joined(&mut self) {
+        self.joined = Joined::default();
     }
 }
 

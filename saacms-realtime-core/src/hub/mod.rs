@@ -337,3 +337,18 @@ impl fmt::Display for Refusal {
 }
 
 impl core::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_are_spread_as_splitmix64_spreads_them() {
+        // Its first three outputs from the state 1,234,567, as its other implementations give them.
+        let outputs =
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        let mut state = 1_234_567_u64;
+        for output in outputs {
+            assert_eq!(super::scramble(state), output);
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+}

@@ -159,12 +159,12 @@ impl Drop for Subscription {
         let Shared { registry, .. } = &*self.seat.hub.shared;
         // A drop is told no time; the last poll may be later than all that the hub was told.
         let now = self.seat.hub.shared.latest().instant.max(self.reader.polled_at);
-        let nothing_left = registry.with_cell(&self.seat.cell, |cell| {
+        let was_last = registry.with_cell(&self.seat.cell, |cell| {
             cell.remove_reader(now);
-            cell.readers() == 0 && cell.feed.topic.is_blank()
+            cell.readers() == 0
         });
         registry.remove_subscriber();
-        if nothing_left == Some(true) {
+        if was_last == Some(true) {
             registry.remove_if_blank(&self.seat.key);
         }
     }

@@ -42,15 +42,12 @@ impl Cell {
         self.feed.forget_joined();
     }
 
-    /// Frees the older half of the history. False where there is none.
-    pub(super) fn halve(&mut self) -> bool {
+    /// Frees the older half of the history, and what is only kept for speed.
+    pub(super) fn halve(&mut self) {
         let topic = &mut self.feed.topic;
         let target = topic.ring().bytes() / 2;
-        let mut freed = false;
-        while topic.ring().bytes() > target && topic.evict_oldest() {
-            freed = true;
-        }
-        self.feed.forget_joined() > 0 || freed
+        while topic.ring().bytes() > target && topic.evict_oldest() {}
+        self.feed.forget_joined();
     }
 
     /// Bytes that count against the limit of the hub.
@@ -130,6 +127,20 @@ impl Seats {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_history_the_older_half_goes_and_no_more() {
+        let key = crate::name::ResourceKey::new("posts", "1").expect("a valid key");
+        let mut cell = Cell::new(&HubConfig::default(), Epoch::from_number(0), Instant::ZERO);
+        for _ in 0..4 {
+            let (_, _, frame) = crate::event::Event::deleted(key.clone()).into_parts();
+            cell.publish(None, frame, Now::default());
+        }
+        for left in [2, 1, 0, 0] {
+            cell.halve();
+            assert_eq!(cell.feed.topic.ring().len(), left);
+        }
+    }
 
     #[test]
     fn seats_are_used_again_and_given_back() {

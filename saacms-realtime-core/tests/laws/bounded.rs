@@ -104,6 +104,52 @@ fn a_setting_out_of_its_range_is_refused_and_named() {
     assert!(Hub::new(odd_but_sensible, 0).is_ok());
 }
 
+#[test]
+fn a_setting_may_have_the_first_and_the_last_value_of_its_range_and_none_beyond() {
+    const DAY: u64 = 86_400_000;
+    type Set = fn(&mut HubConfig, u64);
+    let settings: [(&str, u64, u64, &str, Set); 10] = [
+        ("max_events", 0, 1_000_000, "events", |config, to| config.max_events = to as usize),
+        ("max_age", 0, 365 * DAY, "ms", |config, to| config.max_age = Duration::from_millis(to)),
+        ("max_lag", 1, 1_000_000, "events", |config, to| config.max_lag = to as usize),
+        ("max_lag_bytes", 1 << 10, 1 << 40, "bytes", |config, to| {
+            config.max_lag_bytes = to as usize
+        }),
+        ("max_topics", 1, 100_000_000, "topics", |config, to| config.max_topics = to as usize),
+        ("max_subscribers", 1, 100_000_000, "subscribers", |config, to| {
+            config.max_subscribers = to as usize;
+        }),
+        ("max_subscribers_per_topic", 1, 100_000_000, "subscribers", |config, to| {
+            config.max_subscribers_per_topic = to as usize;
+        }),
+        ("max_history_bytes", 1 << 16, 1 << 44, "bytes", |config, to| {
+            config.max_history_bytes = to as usize;
+        }),
+        ("heartbeat", 10, 24 * DAY, "ms", |config, to| {
+            config.heartbeat = Duration::from_millis(to)
+        }),
+        ("drain_retry", 1, 3_600_000, "ms", |config, to| {
+            config.drain_retry = Duration::from_millis(to);
+        }),
+    ];
+    for (setting, first, last, unit, set) in settings {
+        let checked = |value| {
+            let mut config = HubConfig::default();
+            set(&mut config, value);
+            config.check()
+        };
+        assert_eq!((checked(first), checked(last)), (Ok(()), Ok(())), "{setting}");
+        // Below a range that begins with 0 there is nothing.
+        for beyond in first.checked_sub(1).into_iter().chain([last + 1]) {
+            let error = checked(beyond).expect_err(setting);
+            assert_eq!((error.setting, error.value, error.unit), (setting, beyond, unit));
+            assert_eq!(error.allowed, first..=last, "{setting}");
+        }
+    }
+    let off = HubConfig { heartbeat: Duration::ZERO, ..HubConfig::default() };
+    assert_eq!(off.check(), Ok(()), "0 stands for off");
+}
+
 fn subscribe(hub: &Hub, id: &str, clock: &Clock) -> Result<(), Refusal> {
     Client::try_connect(hub, &key(id), None, clock.now()).map(drop)
 }

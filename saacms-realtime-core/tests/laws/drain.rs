@@ -68,6 +68,19 @@ fn reconnection_times_differ_and_are_one_to_four_times_the_configured_one() {
 }
 
 #[test]
+fn of_reconnection_times_each_one_that_is_allowed_is_told_and_no_other() {
+    let config = HubConfig { drain_retry: Duration::from_millis(1), ..quiet_config() };
+    let (hub, clock) = (hub(config), Clock::new());
+    let mut readers: Vec<_> =
+        (0..100).map(|_| Client::join(&hub, &key("1"), None, clock.now()).0).collect();
+    hub.drain();
+    let told: HashSet<_> =
+        readers.iter_mut().map(|reader| reader.read(clock.now())[0].clone()).collect();
+    let allowed = ["retry 1", "retry 2", "retry 3", "retry 4"].map(str::to_owned);
+    assert_eq!(told, HashSet::from(allowed));
+}
+
+#[test]
 fn everybody_who_waits_is_woken_and_nobody_new_is_taken() {
     let (hub, clock) = (hub(quiet_config()), Clock::new());
     let (counter, waker) = CountingWaker::new();
@@ -106,6 +119,17 @@ fn as_a_stream_a_subscription_ends() {
     assert!(last_words.starts_with("event: changed\n"), "{last_words}");
     assert!(last_words.contains("\n\nretry: "), "{last_words}");
     assert!(matches!(next(), Poll::Ready(None)));
+}
+
+#[test]
+fn as_a_stream_a_subscription_has_no_heartbeats() {
+    let config = HubConfig { heartbeat: Duration::from_secs(30), ..quiet_config() };
+    let (hub, mut clock) = (hub(config), Clock::new());
+    let mut stream = hub.subscribe(&key("1"), None, clock.now()).expect("subscribed");
+    let mut next = || Pin::new(&mut stream).poll_next(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(next(), Poll::Ready(Some(frames)) if frames == ":keepalive\n\n"));
+    publish(&hub, &key("2"), [1], clock.advance(60_000));
+    assert!(next().is_pending(), "whatever time others tell the hub");
 }
 
 #[test]

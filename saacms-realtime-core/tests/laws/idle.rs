@@ -70,6 +70,21 @@ fn a_topic_lingers_from_when_its_last_reader_was_there_and_not_from_its_last_eve
 }
 
 #[test]
+fn a_reader_leaves_at_the_latest_moment_that_anybody_told() {
+    let (hub, first, mut clock) = (hub(quiet_config()), key("1"), Clock::new());
+    let (mut reader, _) = Client::join(&hub, &first, None, clock.now());
+    publish(&hub, &first, [1], clock.now());
+    reader.read(clock.now());
+    let id = reader.last_event_id().to_owned();
+    // It is not polled for long; that time went by is known from elsewhere.
+    publish(&hub, &key("2"), [1], clock.advance(2 * HOUR));
+    drop(reader);
+    sweep(&hub, clock.advance(HOUR));
+    let (_, said) = Client::join(&hub, &first, Some(&id), clock.now());
+    assert_eq!(said, ["keepalive"]);
+}
+
+#[test]
 fn a_short_max_age_forgets_no_topic_within_a_minute() {
     let config = HubConfig { max_age: Duration::ZERO, ..quiet_config() };
     let (hub, key, mut clock) = (hub(config), key("1"), Clock::new());

@@ -45,6 +45,37 @@ fn the_topic_that_was_idle_longest_goes_first_and_a_busy_one_stays() {
 }
 
 #[test]
+fn an_eighth_of_the_limit_is_made_free_and_no_more() {
+    const TARGET: usize = LIMIT - LIMIT / 8;
+    let (hub, mut clock) = (small_hub(), Clock::new());
+    // What an event costs beside its text.
+    hub.publish(padded(&key("old"), 0, Some("v")), clock.now()).expect("published");
+    let empty = hub.stats().history_bytes;
+    let mut publish = |id, bytes| {
+        hub.publish(padded(&key(id), bytes - empty, Some("v")), clock.advance(1))
+            .expect("published");
+    };
+    publish("old", 10_000 - empty);
+    publish("a", 30_000);
+    publish("b", TARGET - 30_000);
+    assert_eq!(hub.stats().history_bytes, TARGET, "the oldest was enough");
+    assert!(["a", "b"].into_iter().all(|id| is_known(&hub, id, &clock)));
+}
+
+#[test]
+fn histories_are_halved_again_where_once_is_not_enough() {
+    let (hub, clock, key) = (small_hub(), Clock::new(), key("1"));
+    let _busy = Client::connect(&hub, &key, None, clock.now());
+    hub.publish(padded(&key, 0, Some("v")), clock.now()).expect("published");
+    let empty = hub.stats().history_bytes;
+    for bytes in [&[1_000; 60][..], &[56_500]].concat() {
+        hub.publish(padded(&key, bytes - empty, Some("v")), clock.now()).expect("published");
+    }
+    // Half of it is the large event and one small one: more than may stay.
+    assert_eq!(hub.stats().history_bytes, 0);
+}
+
+#[test]
 fn where_all_are_busy_the_older_half_of_a_history_goes() {
     let (hub, mut clock) = (small_hub(), Clock::new());
     let key = key("1");
