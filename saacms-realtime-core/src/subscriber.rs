@@ -205,6 +205,18 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_slow_after_a_lost_source_has_lagged() {
+        let mut ring = ring(4, "abc");
+        let mut live = greeted(Resume::At(4), 0, &ring);
+        ring.interrupt();
+        let lost = Step::Resync { reason: ResyncReason::SourceLost };
+        assert_eq!(live.poll(&ring, Instant::ZERO), lost);
+        push(&mut ring, "defghi");
+        let lagged = Step::Resync { reason: ResyncReason::Lagged };
+        assert_eq!(live.poll(&ring, Instant::ZERO), lagged);
+    }
+
+    #[test]
     fn a_heartbeat_is_due_after_silence_and_a_write_postpones_it() {
         let at = Instant::from_millis;
         let mut ring = ring(4, "");

@@ -41,8 +41,11 @@ impl Instant {
 
 /// `duration` in milliseconds, rounded up, at most `u64::MAX`.
 pub(crate) const fn whole_millis(duration: Duration) -> u64 {
-    let millis = duration.as_nanos().div_ceil(1_000_000);
-    if millis > u64::MAX as u128 { u64::MAX } else { millis as u64 }
+    const MAX: u128 = u64::MAX as u128;
+    match duration.as_nanos().div_ceil(1_000_000) {
+        millis @ 0..=MAX => millis as u64,
+        _ => u64::MAX,
+    }
 }
 
 /// A moment on the wall clock, in milliseconds since 1970-01-01T00:00:00Z; may be negative.
@@ -66,12 +69,12 @@ impl Timestamp {
     /// The moment `millis` milliseconds after 1970, moved into [`MIN`](Self::MIN)..=
     /// [`MAX`](Self::MAX) where it lies outside.
     pub const fn from_millis(millis: i64) -> Self {
-        if millis > Self::MAX.0 {
-            Self::MAX
-        } else if millis < Self::MIN.0 {
-            Self::MIN
-        } else {
-            Self(millis)
+        const MIN: i64 = Timestamp::MIN.0;
+        const MAX: i64 = Timestamp::MAX.0;
+        match millis {
+            i64::MIN..MIN => Self::MIN,
+            MIN..=MAX => Self(millis),
+            _ => Self::MAX,
         }
     }
 
@@ -104,7 +107,7 @@ impl fmt::Display for Timestamp {
         if (0..=9999).contains(&year) {
             write!(f, "{year:04}")?;
         } else {
-            let sign = if year < 0 { '-' } else { '+' };
+            let sign = if year.is_negative() { '-' } else { '+' };
             write!(f, "{sign}{:06}", year.unsigned_abs())?;
         }
         let (hour, minute) = (millis / 3_600_000, millis / 60_000 % 60);
@@ -157,12 +160,42 @@ mod tests {
             (0, "1970-01-01T00:00:00.000Z"),
             (-1, "1969-12-31T23:59:59.999Z"),
             (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_210_096_789, "2024-02-29T12:34:56.789Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+            (253_402_300_800_000, "+010000-01-01T00:00:00.000Z"),
             (-62_167_219_200_000, "0000-01-01T00:00:00.000Z"),
             (-62_167_219_200_001, "-000001-12-31T23:59:59.999Z"),
             (i64::MAX, "+275760-09-13T00:00:00.000Z"),
             (i64::MIN, "-271821-04-20T00:00:00.000Z"),
         ] {
             assert_eq!(Timestamp::from_millis(millis).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn every_day_follows_the_one_before() {
+        // An interpreter takes long over all of them.
+        let (mut date, last_year) =
+            if cfg!(miri) { ((1999, 1, 1), 2001) } else { ((-400, 1, 1), 2401) };
+        let first_day = if cfg!(miri) { 10_592 } else { -719_528 - 146_097 };
+        for days in first_day.. {
+            assert_eq!(civil_from_days(days), date, "day {days}");
+            let (year, month, day) = date;
+            let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let days_of_month = match month {
+                4 | 6 | 9 | 11 => 30,
+                2 if is_leap => 29,
+                2 => 28,
+                _ => 31,
+            };
+            date = match (month, day) {
+                (12, 31) => (year + 1, 1, 1),
+                (_, day) if day == days_of_month => (year, month + 1, 1),
+                _ => (year, month, day + 1),
+            };
+            if date.0 == last_year {
+                return;
+            }
         }
     }
 
@@ -181,5 +214,7 @@ mod tests {
         let start = Instant::from_millis(5);
         assert_eq!(start.saturating_add(Duration::from_micros(1_001)).as_millis(), 7);
         assert_eq!(start.saturating_add(Duration::MAX).as_millis(), u64::MAX);
+        assert_eq!(whole_millis(Duration::from_millis(u64::MAX)), u64::MAX);
+        assert_eq!(whole_millis(Duration::from_millis(u64::MAX - 1)), u64::MAX - 1);
     }
 }

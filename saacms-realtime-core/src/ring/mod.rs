@@ -315,6 +315,25 @@ mod tests {
     }
 
     #[test]
+    fn bytes_up_to_the_limit_are_held_for_readers_that_are_behind() {
+        let mut ring = ring(1, 1_000, 4, 30);
+        push(&mut ring, "abc", 0);
+        assert_eq!(held(&ring), "abc", "exactly `max_lag_bytes`");
+        push(&mut ring, "d", 0);
+        assert_eq!(held(&ring), "bcd");
+    }
+
+    #[test]
+    fn a_push_answers_the_number_of_its_item() {
+        let mut ring = ring(2, 1_000, 2, 1_000);
+        let numbers = "abcd".chars().map(|item| ring.push(item, 1, Instant::ZERO, |_| {}));
+        assert!(numbers.eq(1..=4));
+        assert_eq!((ring.len(), ring.is_empty()), (2, false));
+        while ring.pop().is_some() {}
+        assert_eq!((ring.len(), ring.is_empty()), (0, true));
+    }
+
+    #[test]
     fn a_storage_without_room_holds_nothing_and_counts_on() {
         let mut ring = Ring::<char, _>::new(Slots::new([]), Retention::default());
         let mut evicted = 0;

@@ -152,6 +152,7 @@ mod tests {
 
     fn fill_and_drain(mut storage: impl Storage<char>, room: usize) {
         let mut expected = String::new();
+        assert_eq!((storage.capacity(), storage.is_empty()), (room, true));
         for (index, letter) in ('a'..='z').enumerate() {
             if storage.len() == room {
                 assert_eq!(storage.push_back('!'), Err('!'));
@@ -164,6 +165,7 @@ mod tests {
             }
             let held: String = (0..).map_while(|index| storage.get(index)).collect();
             assert_eq!((held.as_str(), storage.len()), (&*expected, expected.len()));
+            assert_eq!(storage.is_empty(), expected.is_empty());
         }
     }
 
@@ -172,7 +174,7 @@ mod tests {
         fill_and_drain(Slots::new([None; 3]), 3);
         fill_and_drain(Slots::new(&mut [None; 4][..]), 4);
         #[cfg(feature = "alloc")]
-        fill_and_drain(alloc::collections::VecDeque::new(), 100);
+        fill_and_drain(alloc::collections::VecDeque::new(), usize::MAX);
         #[cfg(feature = "heapless")]
         fill_and_drain(heapless::Deque::<char, 3>::new(), 3);
     }

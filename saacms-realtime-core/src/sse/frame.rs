@@ -60,8 +60,9 @@ impl OpenFrame {
     pub fn close<S: AsRef<str>>(mut self, id: &EventId<S>) -> Bytes {
         let parts = ["event: ", self.event_type.as_str(), "\nid: ", id.as_str(), "\n"];
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
-        if len > self.gap {
-            self.buffer.splice(0..0, core::iter::repeat_n(0, len - self.gap));
+        let missing = len.saturating_sub(self.gap);
+        if missing != 0 {
+            self.buffer.splice(0..0, core::iter::repeat_n(0, missing));
             self.gap = len;
         }
         let start = self.gap - len;
@@ -83,6 +84,28 @@ mod tests {
     fn a_frame_keeps_no_room_for_whitespace_that_was_dropped() {
         let open = OpenFrame::new(EventType::Changed, 8, 1 << 20, |out| out.push(b'1'));
         assert!(open.buffer.capacity() < 100);
+    }
+
+    #[test]
+    fn a_frame_that_is_as_long_as_announced_is_written_in_one_piece_of_memory() {
+        let mut room = 0;
+        let open = OpenFrame::new(EventType::Snapshot, 8, 9, |out| {
+            room = out.capacity();
+            out.extend_from_slice(b"123456789");
+        });
+        assert_eq!((room, open.buffer.len(), open.buffer.capacity()), (46, 46, 46));
+    }
+
+    #[test]
+    fn up_to_an_eighth_of_a_frame_may_be_room_that_it_does_not_use() {
+        let memory = |announced| {
+            let open = OpenFrame::new(EventType::Changed, 8, announced, |out| {
+                out.extend_from_slice(b"1234");
+            });
+            (open.buffer.len(), open.buffer.capacity())
+        };
+        assert_eq!(memory(9), (41, 46));
+        assert_eq!(memory(10), (41, 41));
     }
 
     #[test]

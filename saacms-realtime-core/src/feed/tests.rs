@@ -1,0 +1,199 @@
+use super::*;
+use crate::position::Epoch;
+use core::convert::Infallible;
+use std::format;
+use std::string::ToString as _;
+use std::vec;
+
+const QUIET: IdPolicy = IdPolicy::Etag { quiet_resume: true };
+
+fn feed(policy: IdPolicy) -> Feed {
+    Feed::new(Retention { max_events: 3, ..Retention::default() }, policy)
+}
+
+/// Publishes `count` events, named by `etag` and their number; answers what a store would have.
+fn publish(feed: &mut Feed, etag: &str, count: usize, now: Now) -> Vec<Stored> {
+    let mut store = Vec::new();
+    for number in 0..count {
+        let etag = if etag.is_empty() { String::new() } else { format!("{etag}{number}") };
+        let body = format!(
+            r#"{{"type":"changed","slug":"s","id":"i","record":{number},"etag":"{etag}"}}"#
+        );
+        let event = Event::from_json(body.as_bytes()).expect("valid");
+        let save = |stored: &Stored| -> Result<(), Infallible> {
+            store.push(stored.clone());
+            Ok(())
+        };
+        feed.publish(event, now, save).expect("stored");
+    }
+    store
+}
+
+fn all(feed: &mut Feed, last_event_id: Option<&str>, now: Now) -> String {
+    let mut reader = feed.subscribe(last_event_id.map(str::as_bytes), Duration::ZERO, now);
+    let mut text = String::new();
+    while let Output::Frames(bytes) = feed.poll(&mut reader, now) {
+        text.push_str(core::str::from_utf8(&bytes).expect("UTF-8"));
+    }
+    text
+}
+
+#[test]
+fn a_restored_feed_goes_on_as_if_it_had_not_ended() {
+    let at = |millis| Now::from_millis(millis, millis as i64);
+    for policy in [QUIET, IdPolicy::Position { epoch: Epoch::from_number(0xe) }] {
+        let mut first = feed(policy);
+        let stored = publish(&mut first, "v", 5, at(1_000));
+        let mut second = feed(policy);
+        second.restore(stored[1..].to_vec(), at(2_000));
+        for id in ["v0", "v1", "v2", "v4", "e.1", "e.2", "e.5", "e.6", "x", ""] {
+            assert_eq!(
+                all(&mut second, Some(id), at(2_000)),
+                all(&mut first, Some(id), at(2_000)),
+                "{id}"
+            );
+        }
+        assert_eq!(all(&mut second, None, at(2_000)), all(&mut first, None, at(2_000)));
+        let next = [&mut first, &mut second].map(|feed| publish(feed, "w", 1, at(2_000)));
+        assert_eq!(next[0][0].number, next[1][0].number);
+        assert_eq!(next[0][0].frame, next[1][0].frame);
+    }
+}
+
+#[test]
+fn ages_go_on_over_a_restart() {
+    let at = |millis| Now::from_millis(millis, millis as i64);
+    let mut first = feed(QUIET);
+    let stored = publish(&mut first, "v", 2, at(0));
+    let mut second = feed(QUIET);
+    second.restore(stored, at(3_600_001));
+    assert_eq!(all(&mut second, Some("v1"), at(3_600_001)), KEEPALIVE, "the newest is known");
+    assert!(all(&mut second, Some("v0"), at(3_600_001)).contains("id: v1\n"), "a resync");
+}
+
+#[test]
+fn what_lies_before_a_hole_is_forgotten() {
+    let now = Now::from_millis(0, 0);
+    let mut first = feed(QUIET);
+    let mut stored = publish(&mut first, "v", 4, now);
+    stored.remove(2);
+    let mut second = feed(QUIET);
+    second.restore(stored, now);
+    assert_eq!(all(&mut second, Some("v3"), now), KEEPALIVE);
+    assert!(all(&mut second, Some("v1"), now).contains("buffer-miss"));
+}
+
+#[test]
+fn no_time_is_given_twice_over_a_restart_even_if_the_clock_is_set_back() {
+    let mut first = feed(QUIET);
+    let now = Now::from_millis(0, 5_000);
+    let stored = publish(&mut first, "", 3, now);
+    let given: Vec<_> = stored.iter().map(|stored| stored.id.as_str().to_string()).collect();
+    // A resync on the newest place would lend the newest ID; one on no event makes a marker.
+    let mut second = feed(QUIET);
+    second.restore(stored, Now::from_millis(0, 1_000));
+    let next = publish(&mut second, "", 1, Now::from_millis(0, 1_000));
+    assert!(!given.contains(&next[0].id.as_str().to_string()));
+    assert_eq!(given[2], "1970-01-01T00:00:05.002Z");
+    assert_eq!(next[0].id.as_str(), "1970-01-01T00:00:05.011Z", "behind eight resyncs");
+    let mut empty = feed(QUIET);
+    empty.restore(vec![], now);
+    assert_eq!(publish(&mut empty, "", 1, now)[0].id.as_str(), "1970-01-01T00:00:05.000Z");
+}
+
+#[test]
+fn an_event_is_counted_with_the_room_that_its_queue_keeps_for_more() {
+    let mut queue = VecDeque::new();
+    for _ in 0..1_025 {
+        queue.push_back([0_u8; size_of::<Held>()]);
+        let room = queue.capacity() * size_of::<Held>();
+        assert!(room <= queue.len() * ENTRY_BYTES, "{room} bytes for {}", queue.len());
+    }
+    assert!(ENTRY_BYTES < 8 * size_of::<Held>(), "and no small event as a large one");
+}
+
+#[test]
+fn what_fills_a_piece_exactly_is_handed_over_alone() {
+    let now = Now::from_millis(0, 0);
+    let publish = |feed: &mut Feed, len: usize| {
+        let key = crate::name::ResourceKey::new("s", "i").expect("valid");
+        let event = Event::changed(key, &"x".repeat(len), Some("v")).expect("valid");
+        let mut frame_len = 0;
+        let saved = feed.publish(event, now, |stored| {
+            frame_len = stored.frame.len();
+            Ok::<_, Infallible>(())
+        });
+        saved.map(|()| frame_len).expect("stored")
+    };
+    let without_text = publish(&mut feed(QUIET), 0);
+    let mut feed = feed(QUIET);
+    let mut reader = feed.subscribe(None, Duration::ZERO, now);
+    let _greeting = feed.poll(&mut reader, now);
+    for len in [MAX_PIECE - without_text, 0] {
+        publish(&mut feed, len);
+    }
+    for len in [MAX_PIECE, without_text] {
+        let Output::Frames(piece) = feed.poll(&mut reader, now) else { panic!("a piece") };
+        assert_eq!(piece.len(), len);
+    }
+}
+
+#[test]
+fn what_cannot_be_stored_was_never_published() {
+    let now = Now::from_millis(0, 0);
+    let mut feed = feed(QUIET);
+    let mut reader = feed.subscribe(None, Duration::ZERO, now);
+    let _ = feed.poll(&mut reader, now);
+    let event = Event::from_json(br#"{"type":"deleted","slug":"s","id":"i"}"#).expect("valid");
+    assert_eq!(feed.publish(event, now, |_| Err("full")), Err("full"));
+    assert_eq!(feed.poll(&mut reader, now), Output::Idle { wake_at: None });
+    assert_eq!(feed.idle(&reader, now.instant), Some(None));
+}
+
+#[test]
+fn whoever_is_sent_away_comes_back_without_a_gap() {
+    let now = Now::from_millis(0, 0);
+    let mut feed = feed(QUIET);
+    let last_words = feed.farewell(1_000, now);
+    assert_eq!(last_words, "id: 1970-01-01T00:00:00.000Z\n\nretry: 1000\n\n");
+    publish(&mut feed, "v", 1, now);
+    let frames = all(&mut feed, Some("1970-01-01T00:00:00.000Z"), now);
+    assert_eq!(frames, ":keepalive\n\nevent: changed\nid: v0\ndata: 0\n\n");
+    assert_eq!(feed.farewell(5, now), "id: v0\n\nretry: 5\n\n");
+}
+
+#[test]
+fn what_a_poll_would_say_is_told_without_a_step() {
+    let at = |millis| Now::from_millis(millis, 0);
+    let mut feed = feed(QUIET);
+    let mut reader = feed.subscribe(None, Duration::from_millis(100), at(0));
+    assert_eq!(feed.idle(&reader, at(0).instant), None, "the greeting is due");
+    let _greeting = feed.poll(&mut reader, at(0));
+    let heartbeat = Some(Instant::from_millis(100));
+    assert_eq!(feed.idle(&reader, at(99).instant), Some(heartbeat));
+    assert_eq!(feed.idle(&reader, at(100).instant), None, "a heartbeat is due");
+    publish(&mut feed, "v", 1, at(99));
+    assert_eq!(feed.idle(&reader, at(99).instant), None, "an event waits");
+}
+
+#[test]
+fn a_cursor_is_the_number_of_the_next_event_and_0_before_a_resync() {
+    let now = Now::from_millis(0, 0);
+    let mut feed = feed(QUIET);
+    publish(&mut feed, "v", 5, now);
+    let mut lost = feed.subscribe(Some(b"unknown"), Duration::ZERO, now);
+    assert_eq!((lost.cursor(), feed.resyncs()), (0, 0));
+    let _resync = feed.poll(&mut lost, now);
+    assert_eq!((lost.cursor(), feed.resyncs()), (6, 1));
+    assert_eq!(feed.subscribe(Some(b"v2"), Duration::ZERO, now).cursor(), 4);
+    all(&mut feed, Some("unknown"), now);
+    assert_eq!(feed.resyncs(), 2);
+}
+
+#[test]
+fn an_event_counts_with_its_frame_its_id_and_its_entry() {
+    let mut feed = feed(QUIET);
+    let stored = publish(&mut feed, "v", 1, Now::from_millis(0, 0));
+    let bytes = stored[0].frame.len() + "v0".len() + ENTRY_BYTES;
+    assert_eq!(feed.topic.ring().bytes(), bytes);
+}
