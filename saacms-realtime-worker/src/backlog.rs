@@ -35,6 +35,11 @@ impl Backlog {
         self.sent += bytes as u64;
     }
 
+    /// Bytes that it was given so far.
+    pub(crate) fn given(&self) -> u64 {
+        self.sent
+    }
+
     /// The most that can wait: what waited when it was seen last, and what was given since.
     pub(crate) fn at_most(&self) -> usize {
         usize::try_from(self.sent - self.taken).unwrap_or(usize::MAX)

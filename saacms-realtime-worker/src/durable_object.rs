@@ -38,6 +38,8 @@ struct Inner {
     /// What streams said while something else was being done.
     said: RefCell<Vec<(u32, Said)>>,
     timer: RefCell<Option<(Instant, JsValue)>>,
+    /// Whether a call of [`turn`](Self::turn) is on its way.
+    is_turn_due: Cell<bool>,
     latest: Cell<u64>,
 }
 
@@ -56,6 +58,7 @@ struct Calls {
     body: Closure<dyn Fn(u32, JsValue) -> Result<JsValue, JsValue>>,
     no_body: Closure<dyn Fn(JsValue) -> Result<JsValue, JsValue>>,
     timer: Closure<dyn Fn()>,
+    turn: Closure<dyn Fn()>,
 }
 
 #[wasm_bindgen]
@@ -95,6 +98,7 @@ impl SaacmsRealtimeDO {
             object: RefCell::default(),
             said: RefCell::default(),
             timer: RefCell::default(),
+            is_turn_due: Cell::default(),
             latest: Cell::new(0),
         });
         Ok(Self { inner })
@@ -201,7 +205,11 @@ impl Inner {
             let Some((number, said)) = self.said.borrow_mut().pop() else { break };
             self.hear(object, number, said, now);
         }
-        self.set_timer(object.wake_at(), now.instant);
+        if object.wants_turn() {
+            self.set_turn();
+        } else {
+            self.set_timer(object.wake_at(), now.instant);
+        }
         Ok(result)
     }
 
@@ -249,6 +257,19 @@ impl Inner {
         self.run_on(|object, now| object.tick(now));
     }
 
+    /// Has [`turn`](Self::turn) called once the runtime has written what it was given: it fires
+    /// timers behind that.
+    fn set_turn(&self) {
+        if !self.is_turn_due.replace(true) {
+            platform::set_timeout(self.calls.turn.as_ref(), 0.0);
+        }
+    }
+
+    fn turn(&self) {
+        self.is_turn_due.set(false);
+        self.run_on(Object::turn);
+    }
+
     /// Has the timer fire at `wake_at`, or before: a write only ever postpones what is due, so an
     /// armed timer is early at worst, and is not set anew at each write.
     fn set_timer(&self, wake_at: Option<Instant>, now: Instant) {
@@ -281,7 +302,7 @@ impl Inner {
 
 impl Calls {
     fn new(inner: &Weak<Inner>) -> Self {
-        let [start, pull, cancel, body, timer] = [(); 5].map(|()| inner.clone());
+        let [start, pull, cancel, body, timer, turn] = [(); 6].map(|()| inner.clone());
         Self {
             start: Closure::new(move |number, controller| {
                 if let Some(inner) = start.upgrade() {
@@ -308,6 +329,11 @@ impl Calls {
             timer: Closure::new(move || {
                 if let Some(inner) = timer.upgrade() {
                     inner.tick();
+                }
+            }),
+            turn: Closure::new(move || {
+                if let Some(inner) = turn.upgrade() {
+                    inner.turn();
                 }
             }),
         }

@@ -20,6 +20,7 @@ mod backlog;
 mod durable_object;
 mod object;
 mod platform;
+mod round;
 pub mod router;
 pub mod settings;
 mod sql;

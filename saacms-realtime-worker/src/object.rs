@@ -12,7 +12,11 @@ use saacms_realtime_core::route::Problem;
 use saacms_realtime_core::time::{Instant, Now};
 
 use crate::backlog::Backlog;
+use crate::round::{Limits, PORTION, Round};
 use crate::settings::Settings;
+
+/// The most that is published in a round over the streams before it no longer goes by turns.
+const MAX_WAITING_BYTES: usize = 256 << 10;
 
 /// Where the bytes of a stream go.
 pub(crate) trait Sink {
@@ -65,6 +69,7 @@ pub(crate) struct Object<S> {
     feed: Feed,
     streams: BTreeMap<u32, Stream<S>>,
     next_stream: u32,
+    round: Round,
 }
 
 #[derive(Debug)]
@@ -95,7 +100,10 @@ impl<S: Sink> Object<S> {
         let mut feed = Feed::new(settings.hub.retention(), policy);
         feed.restore(events, now);
         let (streams, key) = (BTreeMap::new(), key.or(kept_key));
-        Self { settings, key, epoch, feed, streams, next_stream: 0 }
+        let events = settings.hub.max_lag / 2;
+        let bytes = (settings.hub.max_lag_bytes / 2).min(MAX_WAITING_BYTES);
+        let round = Round::new(Limits { events, bytes });
+        Self { settings, key, epoch, feed, streams, next_stream: 0, round }
     }
 
     /// Slots that a store has: the replay window and the event before it, whose ID is known too.
@@ -109,7 +117,8 @@ impl<S: Sink> Object<S> {
         self.streams.len()
     }
 
-    /// Publishes an event: stores it, files it, and sends it to every stream with room.
+    /// Publishes an event: stores it and files it. It is sent to every stream with room, or waits
+    /// for the streams' next turn.
     pub(crate) fn publish(
         &mut self,
         event: Event,
@@ -121,14 +130,23 @@ impl<S: Sink> Object<S> {
             return Err(Problem::other_record(own, &named));
         }
         let (epoch, slots) = (self.epoch, Self::slots(&self.settings));
-        self.feed.publish(event, now, |stored| match store {
-            Some(store) => store
-                .save(stored.number % slots, Row { key: &named, epoch, stored })
-                .map_err(|_| Problem::not_stored()),
-            None => Ok(()),
+        let mut bytes = 0;
+        self.feed.publish(event, now, |stored| {
+            bytes = stored.frame.len();
+            match store {
+                Some(store) => store
+                    .save(stored.number % slots, Row { key: &named, epoch, stored })
+                    .map_err(|_| Problem::not_stored()),
+                None => Ok(()),
+            }
         })?;
         self.key = Some(named);
-        self.send_all(now);
+        self.round.add(bytes);
+        if self.round.is_full() {
+            self.send_all(now);
+        } else if !self.round.is_under_way() {
+            self.turn(now);
+        }
         Ok(())
     }
 
@@ -171,7 +189,8 @@ impl<S: Sink> Object<S> {
 
     /// Does what is due.
     pub(crate) fn tick(&mut self, now: Now) {
-        self.send_all(now);
+        self.round.touch();
+        self.turn(now);
     }
 
     /// When [`tick`](Self::tick) is due; `None` while nothing is, as without streams.
@@ -179,9 +198,37 @@ impl<S: Sink> Object<S> {
         self.streams.values().filter_map(|stream| stream.wake_at).min()
     }
 
+    /// Whether [`turn`](Self::turn) is due, as soon as the runtime had its own.
+    pub(crate) fn wants_turn(&self) -> bool {
+        self.round.is_under_way()
+    }
+
+    /// Serves the streams whose turn it is.
+    pub(crate) fn turn(&mut self, now: Now) {
+        let Some(from) = self.round.begin_turn() else { return };
+        let Self { streams, feed, settings, .. } = self;
+        let (mut wrote, mut left, mut over) = (0, None, Vec::new());
+        for (number, stream) in streams.range_mut(from..) {
+            if wrote == PORTION {
+                left = Some(*number);
+                break;
+            }
+            let sent = stream.backlog.given();
+            if !stream.send(feed, settings, now) {
+                over.push(*number);
+            }
+            wrote += usize::from(stream.backlog.given() != sent);
+        }
+        for number in over {
+            streams.remove(&number);
+        }
+        self.round.end_turn(left);
+    }
+
     fn send_all(&mut self, now: Now) {
         let Self { streams, feed, settings, .. } = self;
         streams.retain(|_, stream| stream.send(feed, settings, now));
+        self.round.skip();
     }
 
     fn send_one(&mut self, number: u32, now: Now) {
@@ -460,5 +507,134 @@ mod tests {
         assert_eq!(pipe.take(), "id: a\n\nretry: 3000\n\n");
         assert!(pipe.is_over.get() && !pipe.was_cut.get());
         assert_eq!(object.wake_at(), None);
+    }
+
+    /// Publishes `etag` and says how many frames each of the streams was sent by that.
+    fn publish_to(object: &mut TestObject, etag: &str, pipes: &[Rc<Pipe>]) -> Vec<usize> {
+        object.publish(event("i", etag), at(1), None).expect("published");
+        taken(pipes).iter().map(|text| text.matches("event: ").count()).collect()
+    }
+
+    fn taken(pipes: &[Rc<Pipe>]) -> Vec<String> {
+        pipes.iter().map(|pipe| pipe.take()).collect()
+    }
+
+    fn open_many(object: &mut TestObject, count: usize) -> Vec<Rc<Pipe>> {
+        let pipes: Vec<_> = (0..count).map(|_| open(object, None, at(0))).collect();
+        taken(&pipes);
+        pipes
+    }
+
+    /// Gives turns until nobody wants one; says how many.
+    fn finish(object: &mut TestObject, now: Now) -> usize {
+        (0..1_000).take_while(|_| object.wants_turn().then(|| object.turn(now)).is_some()).count()
+    }
+
+    fn ids(text: &str) -> Vec<&str> {
+        text.lines().filter_map(|line| line.strip_prefix("id: ")).collect()
+    }
+
+    #[test]
+    fn with_few_streams_every_event_goes_to_all_at_once() {
+        let mut object = object(|_| {});
+        let pipes = open_many(&mut object, PORTION);
+        for etag in ["a", "b", "c"] {
+            assert_eq!(publish_to(&mut object, etag, &pipes), [1; PORTION]);
+            assert!(!object.wants_turn());
+        }
+    }
+
+    #[test]
+    fn a_lone_event_goes_out_at_once_and_in_turns_to_the_rest() {
+        let mut object = object(|_| {});
+        let pipes = open_many(&mut object, 2 * PORTION + 1);
+        let sent = publish_to(&mut object, "a", &pipes);
+        assert_eq!(sent[..PORTION], [1; PORTION], "before the publish is answered");
+        assert_eq!(sent[PORTION..], [0; PORTION + 1]);
+        assert_eq!(finish(&mut object, at(2)), 2);
+        let rest = taken(&pipes);
+        assert!(rest[..PORTION].iter().all(String::is_empty), "nobody gets it twice");
+        assert!(rest[PORTION..].iter().all(|text| ids(text) == ["a"]));
+        assert_eq!(publish_to(&mut object, "b", &pipes)[..PORTION], [1; PORTION], "again at once");
+    }
+
+    #[test]
+    fn a_burst_is_joined_to_one_chunk_per_turn() {
+        let mut object = object(|_| {});
+        let pipes = open_many(&mut object, 2 * PORTION);
+        publish_to(&mut object, "a", &pipes);
+        for etag in ["b", "c", "d"] {
+            assert_eq!(publish_to(&mut object, etag, &pipes), [0; 2 * PORTION], "{etag} waits");
+        }
+        object.turn(at(2));
+        assert!(taken(&pipes[PORTION..]).iter().all(|text| ids(text) == ["a", "b", "c", "d"]));
+        object.turn(at(2));
+        assert!(taken(&pipes[..PORTION]).iter().all(|text| ids(text) == ["b", "c", "d"]));
+        finish(&mut object, at(2));
+        assert!(taken(&pipes).concat().is_empty() && object.wake_at().is_some());
+    }
+
+    #[test]
+    fn who_subscribes_during_a_round_gets_everything_once_and_in_order() {
+        let mut object = object(|_| {});
+        let pipes = open_many(&mut object, 3 * PORTION);
+        for etag in ["a", "b"] {
+            publish_to(&mut object, etag, &pipes);
+        }
+        let (fresh, back) = (open(&mut object, None, at(1)), open(&mut object, Some("a"), at(1)));
+        assert_eq!(back.take(), ":keepalive\n\nevent: changed\nid: b\ndata: \"b\"\n\n");
+        publish_to(&mut object, "c", &pipes);
+        finish(&mut object, at(2));
+        assert_eq!((ids(&fresh.take()), ids(&back.take())), (vec!["c"], vec!["c"]));
+    }
+
+    #[test]
+    fn a_round_goes_past_streams_that_leave_or_never_read() {
+        let mut object = object(|settings| settings.max_backlog_bytes = 1_024);
+        let pipes = open_many(&mut object, 3 * PORTION);
+        let record = "x".repeat(400);
+        let stuck = &pipes[PORTION];
+        for number in 0..20 {
+            object.publish(event("i", &format!("{number}{record}")), at(1), None).expect("filed");
+            object.left(PORTION as u32 + 1);
+            finish(&mut object, at(2));
+            let others = [&pipes[..PORTION], &pipes[PORTION + 2..]].concat();
+            assert!(taken(&others).iter().all(|text| text.matches("event: ").count() == 1));
+        }
+        assert!(stuck.wants_room.get() && stuck.queued.get() < 4_096);
+        assert_eq!(object.streams(), 3 * PORTION - 1);
+    }
+
+    #[test]
+    fn more_than_may_wait_goes_to_all_at_once_and_nobody_is_told_to_refetch() {
+        for change in [
+            |settings: &mut Settings| settings.hub.max_lag = 100,
+            |settings: &mut Settings| settings.hub.max_lag_bytes = 50_000,
+        ] {
+            let mut object = object(change);
+            let pipes = open_many(&mut object, 2 * PORTION);
+            let mut got = vec![String::new(); pipes.len()];
+            for number in 0..500 {
+                object.publish(event("i", &format!("e{number}")), at(1), None).expect("filed");
+                got.iter_mut().zip(taken(&pipes)).for_each(|(got, new)| got.push_str(&new));
+            }
+            finish(&mut object, at(2));
+            got.iter_mut().zip(taken(&pipes)).for_each(|(got, new)| got.push_str(&new));
+            let expected: Vec<_> = (0..500).map(|number| format!("e{number}")).collect();
+            assert!(got.iter().all(|text| ids(text) == expected), "no turn was ever given");
+        }
+    }
+
+    #[test]
+    fn heartbeats_go_by_turns_and_help_a_round_on_whose_turn_does_not_come() {
+        let mut object = object(|_| {});
+        let pipes = open_many(&mut object, 2 * PORTION);
+        publish_to(&mut object, "a", &pipes);
+        object.tick(at(100));
+        assert!(taken(&pipes[PORTION..]).iter().all(|text| ids(text) == ["a"]));
+        finish(&mut object, at(100));
+        object.tick(at(200));
+        assert_eq!(finish(&mut object, at(200)), 1);
+        assert_eq!(taken(&pipes).concat(), ":keepalive\n\n".repeat(2 * PORTION));
     }
 }

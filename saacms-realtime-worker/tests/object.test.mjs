@@ -377,4 +377,49 @@ describe("many streams", options, () => {
       await worker.stop();
     }
   });
+
+  test("a burst goes to 1,000 streams without a loss, in order, whoever joins or never reads", options, async () => {
+    const worker = await start();
+    try {
+      const api = worker.url + API;
+      const open = (headers) => Stream.open(`${api}/posts/burst/subscribe`, headers);
+      const streams = [];
+      for (let batch = 0; batch < 20; batch++) {
+        streams.push(...(await Promise.all(Array.from({ length: 50 }, () => open()))));
+      }
+      const stuck = streams.splice(500, 10);
+      for (const stream of stuck) stream.pause();
+      const record = { text: "z".repeat(2_000) };
+      let next = 0;
+      const late = [];
+      // More publishers than one, as a burst has; the order is the object's.
+      await Promise.all(Array.from({ length: 4 }, async () => {
+        while (next < 200) {
+          const number = next++;
+          assert.equal((await publish(api, changed("burst", `v${number}`, record))).status, 204);
+          // While v0 is among the last 100, which are replayed.
+          if (number % 20 === 10 && number < 80) late.push(await open({ "last-event-id": "v0" }));
+        }
+      }));
+      const ids = (stream) => [...stream.text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id);
+      const all = ids(await until("one has all", () => streams.find((stream) => ids(stream).length >= 200)));
+      assert.deepEqual(all.toSorted(), Array.from({ length: 200 }, (_, number) => `v${number}`).toSorted());
+      for (const stream of streams) {
+        await until("it has all", () => stream.text.length >= 200 * 2_000 && ids(stream).length >= 200);
+        assert.deepEqual(ids(stream), all);
+      }
+      for (const stream of late) {
+        await until("who came late has all", () => ids(stream).at(-1) === all.at(-1));
+        assert.deepEqual(ids(stream), all.slice(all.indexOf("v0") + 1));
+      }
+      for (const stream of stuck) stream.resume();
+      for (const stream of stuck) {
+        await until("who did not read has all", () => ids(stream).length >= 200);
+        assert.deepEqual(ids(stream), all);
+      }
+      for (const stream of [...streams, ...late, ...stuck]) stream.leave();
+    } finally {
+      await worker.stop();
+    }
+  });
 });
