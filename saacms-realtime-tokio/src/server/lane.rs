@@ -6,7 +6,6 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::task::Wake;
 
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -18,7 +17,9 @@ use slab::Slab;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::inbox::{BELL, Inbox};
-use super::stream::{Chunks, Progress, Stream};
+use super::stream::{Progress, Stream};
+use super::topic::{Topic, TopicWaker};
+use super::writer::Writer;
 use crate::clock::Clock;
 
 /// Members of a topic that are served before other topics have their turn.
@@ -53,34 +54,7 @@ pub(super) struct Lane {
     ready: VecDeque<usize>,
     /// When which topic is to be served although nothing is published.
     due: BTreeSet<(Instant, usize)>,
-    chunks: Chunks,
-}
-
-/// The streams of one record in this lane.
-#[derive(Debug)]
-struct Topic {
-    group: Group,
-    waker: Waker,
-    members: Vec<usize>,
-    /// `members[..pending]` are still to be served in this round. From the end, as whoever leaves is
-    /// replaced by the last one: nobody is passed over.
-    pending: usize,
-    /// Something came since the round began.
-    is_woken: bool,
-    due: Option<Instant>,
-}
-
-/// Tells the lane of a change of a topic. Called by whoever publishes.
-#[derive(Debug)]
-struct TopicWaker {
-    inbox: Arc<Inbox>,
-    topic: usize,
-}
-
-impl Wake for TopicWaker {
-    fn wake(self: Arc<Self>) {
-        self.inbox.wake(self.topic);
-    }
+    writer: Writer,
 }
 
 impl Lane {
@@ -96,7 +70,7 @@ impl Lane {
             by_key: HashMap::new(),
             ready: VecDeque::new(),
             due: BTreeSet::new(),
-            chunks: Chunks::default(),
+            writer: Writer::new(),
         }
     }
 
@@ -122,6 +96,7 @@ impl Lane {
             for _ in 0..self.ready.len() {
                 self.serve_next();
             }
+            self.writer.check()?;
         }
     }
 
@@ -210,7 +185,7 @@ impl Lane {
     /// Gives every member that is not blocked what waits for it, one piece each. Answers whether
     /// anybody took something.
     fn serve(&mut self, index: usize, members: &[usize]) -> bool {
-        let Self { topics, streams, chunks, .. } = self;
+        let Self { topics, streams, writer, .. } = self;
         let topic = &mut topics[index];
         let now = self.clock.now();
         let cx = Context::from_waker(&topic.waker);
@@ -232,18 +207,12 @@ impl Lane {
                 }
             }
             drop(round);
-            for (member, frames) in outputs.drain(..) {
-                let stream = &mut streams[member];
-                is_served = true;
-                let progress = match frames {
-                    Some(frames) => stream.write(chunks.chunk_of(frames)),
-                    None => stream.end(),
-                };
-                if let Progress::Over = progress {
-                    over.push(member);
-                }
+            is_served |= !outputs.is_empty();
+            if outputs.len() >= writer.batch() {
+                writer.write(streams, &mut outputs, &mut over);
             }
         }
+        writer.write(streams, &mut outputs, &mut over);
         let due = [topic.due, due].into_iter().flatten().min();
         self.set_due(index, due);
         over.into_iter().for_each(|member| self.remove(member));
@@ -318,7 +287,7 @@ impl Lane {
             self.topics.shrink_to_fit();
             self.by_key.shrink_to_fit();
             self.ready.shrink_to_fit();
-            self.chunks = Chunks::default();
+            self.writer.shrink();
         }
     }
 }

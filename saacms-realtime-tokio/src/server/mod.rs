@@ -11,7 +11,11 @@
 mod handoff;
 mod inbox;
 mod lane;
+#[cfg_attr(not(target_os = "linux"), path = "no_ring.rs")]
+mod ring;
 mod stream;
+mod topic;
+mod writer;
 
 use core::convert::Infallible;
 use core::error::Error;
@@ -213,12 +217,13 @@ impl Lanes {
             let inbox = Arc::new(Inbox::new(&poll)?);
             lanes.inboxes.push(Arc::clone(&inbox));
             let alarm = Alarm { broken: lanes.broken.clone(), inbox: Arc::clone(&inbox) };
-            let lane = Lane::new(poll, inbox, clock, heartbeat);
             let thread = thread::Builder::new().name(format!("lane-{number}"));
             lanes.threads.push(thread.spawn(move || {
                 let _alarm = alarm;
+                // Made here: what it shares with its streams stays in the thread.
+                let lane = Lane::new(poll, inbox, clock, heartbeat);
                 if let Err(error) = lane.run() {
-                    tracing::error!(%error, "cannot poll sockets");
+                    tracing::error!(%error, "cannot go on with the streams");
                 }
             })?);
         }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
+use std::rc::Rc;
 
 use bytes::{Buf as _, Bytes};
 use mio::net::TcpStream;
@@ -12,7 +13,8 @@ use tokio::sync::OwnedSemaphorePermit;
 /// not take of the last piece is all that waits.
 #[derive(Debug)]
 pub(super) struct Stream {
-    socket: TcpStream,
+    /// Shared with a write that is under way.
+    socket: Rc<TcpStream>,
     pub(super) subscription: Subscription,
     unsent: Bytes,
     is_ending: bool,
@@ -42,6 +44,7 @@ impl Stream {
         place: usize,
     ) -> Self {
         let (unsent, is_ending) = Default::default();
+        let socket = Rc::new(socket);
         Self { socket, subscription, unsent, is_ending, topic, place, _permit: permit }
     }
 
@@ -52,7 +55,17 @@ impl Stream {
 
     /// Writes a piece; nothing may be waiting.
     pub(super) fn write(&mut self, chunk: &Bytes) -> Progress {
-        match (&self.socket).write(chunk) {
+        let written = (&*self.socket).write(chunk);
+        self.go_on(chunk, written)
+    }
+
+    pub(super) fn socket(&self) -> &Rc<TcpStream> {
+        &self.socket
+    }
+
+    /// Goes on from a write of `chunk` to the socket.
+    pub(super) fn go_on(&mut self, chunk: &Bytes, written: io::Result<usize>) -> Progress {
+        match written {
             Ok(len) if len == chunk.len() => Progress::Done,
             Ok(len) => {
                 self.unsent = chunk.slice(len..);
@@ -73,7 +86,7 @@ impl Stream {
     /// Goes on where the socket was full.
     pub(super) fn write_on(&mut self) -> Progress {
         while !self.unsent.is_empty() {
-            match (&self.socket).write(&self.unsent) {
+            match (&*self.socket).write(&self.unsent) {
                 Ok(len) => self.unsent.advance(len),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -99,7 +112,7 @@ impl Stream {
         // the last bytes with it.
         let mut unread = [0; 4_096];
         for _ in 0..16 {
-            if !matches!((&self.socket).read(&mut unread), Ok(len) if len > 0) {
+            if !matches!((&*self.socket).read(&mut unread), Ok(len) if len > 0) {
                 break;
             }
         }

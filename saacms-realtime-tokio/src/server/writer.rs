@@ -1,0 +1,173 @@
+//! How a lane writes: to many sockets in one system call where the kernel allows that, otherwise to
+//! one after the other.
+
+use std::io;
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::ring::{BATCH, Ring};
+use super::stream::{Chunks, Progress, Stream};
+
+/// Fewer than these are written to one after the other: it is no dearer then.
+const FEW: usize = 8;
+
+/// A stream, and what it is given: frames, or its end.
+pub(super) type Outgoing = (usize, Option<Bytes>);
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    ring: Option<Ring>,
+    chunks: Chunks,
+}
+
+impl Writer {
+    /// Finds out which way it goes; it stays so.
+    pub(super) fn new() -> Self {
+        match Ring::new() {
+            Ok(ring) => {
+                tracing::debug!("streams are written to through io_uring");
+                Self { ring: Some(ring), chunks: Chunks::default() }
+            }
+            Err(reason) => {
+                tracing::debug!(%reason, "streams are written to one by one, without io_uring");
+                Self::one_by_one()
+            }
+        }
+    }
+
+    fn one_by_one() -> Self {
+        Self { ring: None, chunks: Chunks::default() }
+    }
+
+    /// How many pieces are worth gathering.
+    pub(super) fn batch(&self) -> usize {
+        if self.ring.is_some() { BATCH } else { 1 }
+    }
+
+    /// Gives each stream its piece; nothing may be waiting for any of them, none may be named
+    /// twice. Adds those that are over to `over`.
+    pub(super) fn write(
+        &mut self,
+        streams: &mut Slab<Stream>,
+        outgoing: &mut Vec<Outgoing>,
+        over: &mut Vec<usize>,
+    ) {
+        let Self { ring, chunks } = self;
+        let mut ring = ring.as_mut().filter(|_| outgoing.len() >= FEW);
+        for (member, frames) in outgoing.drain(..) {
+            let stream = &mut streams[member];
+            let progress = match (frames, &mut ring) {
+                (Some(frames), Some(ring)) => {
+                    ring.push(member, stream.socket(), chunks.chunk_of(frames).clone());
+                    continue;
+                }
+                (Some(frames), None) => stream.write(chunks.chunk_of(frames)),
+                (None, _) => stream.end(),
+            };
+            if let Progress::Over = progress {
+                over.push(member);
+            }
+        }
+        if let Some(ring) = ring {
+            ring.send(|member, chunk, written| {
+                if let Progress::Over = streams[member].go_on(chunk, written) {
+                    over.push(member);
+                }
+            });
+        }
+    }
+
+    /// Fails where the kernel no longer does what it did.
+    pub(super) fn check(&mut self) -> io::Result<()> {
+        self.ring.as_mut().map_or(Ok(()), Ring::check)
+    }
+
+    /// Gives memory back.
+    pub(super) fn shrink(&mut self) {
+        self.chunks = Chunks::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{self, TcpListener};
+    use std::sync::Arc;
+
+    use saacms_realtime_core::name::ResourceKey;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::Realtime;
+
+    const STREAMS: usize = 3 * FEW;
+    /// One whose socket is full, one whose client is gone, and one that is to end.
+    const FULL: usize = 1;
+    const GONE: usize = 3;
+    const ENDING: usize = 5;
+
+    /// What came of each stream, and what each client read after that.
+    fn write_with(mut writer: Writer) -> (Vec<(bool, bool)>, Vec<Vec<u8>>) {
+        let realtime = Realtime::new(Default::default(), Default::default()).unwrap();
+        let key = ResourceKey::new("posts", "1").unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let permits = Arc::new(Semaphore::new(STREAMS));
+        let (mut streams, mut clients) = (Slab::new(), Vec::new());
+        for place in 0..STREAMS {
+            clients.push(net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            let (mut socket, _) = listener.accept().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            if place == FULL {
+                while socket.write(&[b'.'; 65_536]).is_ok() {}
+            } else if place == GONE {
+                socket.shutdown(net::Shutdown::Write).unwrap();
+            }
+            let socket = mio::net::TcpStream::from_std(socket);
+            let subscription = realtime.subscription(&key, None).unwrap();
+            let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
+            streams.insert(Stream::new(socket, subscription, permit, 0, place));
+        }
+        let frames = Bytes::from(vec![b'x'; 300]);
+        let mut outgoing: Vec<_> = (0..STREAMS)
+            .map(|member| (member, (member != ENDING).then(|| frames.clone())))
+            .collect();
+        let mut over = Vec::new();
+        writer.write(&mut streams, &mut outgoing, &mut over);
+        writer.check().unwrap();
+        assert!(outgoing.is_empty());
+        let came = (0..STREAMS)
+            .map(|member| (streams[member].is_blocked(), over.contains(&member)))
+            .collect();
+        // Every share of a socket was given back, so this closes it.
+        drop(streams);
+        let read = |mut client: net::TcpStream| {
+            let mut bytes = Vec::new();
+            client.read_to_end(&mut bytes).unwrap();
+            bytes.retain(|byte| *byte != b'.');
+            bytes
+        };
+        (came, clients.into_iter().map(read).collect())
+    }
+
+    #[tokio::test]
+    async fn both_ways_of_writing_write_the_same() {
+        let (came, read) = write_with(Writer::one_by_one());
+        let chunk = [b"12c\r\n", &[b'x'; 300][..], b"\r\n"].concat();
+        for (member, (came, read)) in came.iter().zip(&read).enumerate() {
+            let (expected, bytes): (_, &[u8]) = match member {
+                FULL => ((true, false), b""),
+                GONE => ((false, true), b""),
+                ENDING => ((true, true), b"0\r\n\r\n"),
+                _ => ((false, false), &chunk),
+            };
+            assert_eq!((*came, &read[..]), (expected, bytes), "{member}");
+        }
+        let writer = Writer::new();
+        if writer.ring.is_none() {
+            eprintln!("not tested: the kernel has no io_uring for us");
+            return;
+        }
+        assert_eq!(write_with(writer), (came, read));
+    }
+}
