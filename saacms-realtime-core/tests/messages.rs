@@ -121,6 +121,7 @@ fn a_type_that_is_not_known_is_told_by_its_first_40_characters() {
     assert_eq!(said(&"x".repeat(41)), told(&("x".repeat(40) + "…")));
     assert_eq!(said(&"é".repeat(40)), told(&"é".repeat(40)));
     assert_eq!(said("a\\u0000b"), told("a\u{fffd}b"), "nothing in it can move a terminal");
+    assert_eq!(said(&"\\u0000".repeat(41)), told(&("\u{fffd}".repeat(40) + "…")));
 }
 
 #[test]
@@ -140,4 +141,5 @@ fn a_setting_of_the_server_that_is_refused_says_what_is_allowed() {
     let problem = Problem::body_too_large(10);
     let said = "413 Body too large: the body has more than 10 bytes, which is the limit";
     assert_eq!(problem.to_string(), said);
+    assert_eq!(problem.detail(), "the body has more than 10 bytes, which is the limit");
 }

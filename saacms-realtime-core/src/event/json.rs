@@ -92,5 +92,6 @@ mod tests {
     fn brackets_inside_strings_do_not_nest() {
         assert_eq!(outline(r#"{"a":"[[[{","b":[[]]}"#).depth, 3);
         assert_eq!(outline(r#""\"[""#).depth, 0);
+        assert_eq!(outline("[[],{},[]]").depth, 2, "side by side is not deeper");
     }
 }

@@ -4,6 +4,7 @@ mod json;
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::{String, ToString as _};
 use core::fmt;
 
@@ -103,16 +104,10 @@ impl Event {
     /// A `deleted` event. Its ID is always given by the hub.
     pub fn deleted(key: ResourceKey) -> Self {
         let id = serde_json::to_string(key.id()).unwrap_or_default();
-        let frame = OpenFrame::new(
-            EventType::Deleted,
-            Self::GIVEN_ID_LEN,
-            id.len() + r#"{"id":}"#.len(),
-            |out| {
-                out.extend_from_slice(br#"{"id":"#);
-                out.extend_from_slice(id.as_bytes());
-                out.push(b'}');
-            },
-        );
+        let data = format!(r#"{{"id":{id}}}"#);
+        let frame = OpenFrame::new(EventType::Deleted, Self::GIVEN_ID_LEN, data.len(), |out| {
+            out.extend_from_slice(data.as_bytes());
+        });
         Self { key, etag: None, frame }
     }
 
@@ -252,7 +247,7 @@ fn excerpt(text: &str) -> Box<str> {
     const MAX: usize = 40;
     let mut short: String =
         text.chars().take(MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if short.len() < text.len() && text.chars().nth(MAX).is_some() {
+    if text.chars().nth(MAX).is_some() {
         short.push('…');
     }
     short.into()
@@ -434,6 +429,34 @@ mod tests {
         );
         assert!(said("[]").contains("invalid type: sequence"));
         assert!(said(r#"{"type":"changed"} x"#).contains("trailing characters"));
+    }
+
+    #[test]
+    fn an_event_made_in_the_process_is_what_it_was_made_of() {
+        let key = || ResourceKey::new("s", "a\"b").expect("valid");
+        let changed = Event::changed(key(), "x", Some("v1")).expect("valid");
+        assert_eq!((changed.event_type(), changed.data()), (EventType::Changed, &b"\"x\""[..]));
+        assert_eq!(changed.etag().map(EventId::as_str), Some("v1"));
+        let snapshot = Event::snapshot(key(), &[1], Some("")).expect("valid");
+        assert_eq!((snapshot.event_type(), snapshot.data()), (EventType::Snapshot, &b"[1]"[..]));
+        assert_eq!(snapshot.etag(), None, "an empty ETag is none (Q05)");
+        let deleted = Event::deleted(key());
+        assert_eq!((deleted.event_type(), deleted.key()), (EventType::Deleted, &key()));
+        assert_eq!(deleted.data(), br#"{"id":"a\"b"}"#);
+        let nested = |depth: usize| {
+            let record = "[".repeat(depth) + &"]".repeat(depth);
+            let record = RawValue::from_string(record).expect("JSON");
+            Event::changed(key(), &*record, None).map(drop)
+        };
+        // Within the event that a client could have posted.
+        assert_eq!((nested(127), nested(128)), (Ok(()), Err(EventError::TooDeep { depth: 129 })));
+    }
+
+    #[test]
+    fn a_string_is_copied_only_where_it_has_escapes() {
+        assert!(matches!(unescaped(r#""plain""#), Some(Cow::Borrowed("plain"))));
+        assert_eq!(unescaped(r#""\u0061""#).as_deref(), Some("a"));
+        assert_eq!((unescaped("5"), unescaped(r#""\ud800""#)), (None, None));
     }
 
     #[test]

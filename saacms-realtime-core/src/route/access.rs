@@ -256,6 +256,9 @@ mod tests {
         assert_eq!(std::format!("{token:?}"), "Token(secret)");
         assert!(Token::new("short").is_err());
         assert!(Token::new("0123456789 abcdef").is_err());
+        for (len, fits) in [(15, false), (16, true), (512, true), (513, false)] {
+            assert_eq!(Token::new(&"x".repeat(len)).is_ok(), fits, "{len}");
+        }
     }
 
     #[test]
@@ -324,6 +327,9 @@ mod tests {
         assert!(publishes(Some("http://127.0.0.1:8787"), "127.0.0.1:8787"), "its own page");
         assert!(publishes(Some("https://a.example"), "127.0.0.1:8787"), "a listed page");
         assert!(publishes(Some("http://[::1]:8787"), "[::1]:8787"));
+        assert!(publishes(Some("http://[::1]"), "[::1]"));
+        assert!(publishes(Some("http://localhost"), "localhost"));
+        assert!(!publishes(Some("http://localhost:8787"), "localhost:1"), "another server's page");
         assert!(publishes(Some("http://hub.localhost"), "hub.localhost"));
         assert!(!publishes(Some("http://evil.example:8787"), "evil.example:8787"), "rebinding");
         assert!(!publishes(Some("http://127.0.0.1.evil.example"), "127.0.0.1.evil.example"));

@@ -213,10 +213,35 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_shown_as_it_came() {
+        let (parts, ()) = http::Request::put("http://hub.example:80/a/%20?x=1&y")
+            .header("accept", "a")
+            .header("accept", "b;q=1")
+            .body(())
+            .expect("a request")
+            .into_parts();
+        with_parts(&parts, |request| {
+            assert_eq!((request.method, request.path), ("PUT", "/a/%20"));
+            assert_eq!((request.query, request.authority), (Some("x=1&y"), Some("hub.example:80")));
+            assert_eq!((request.header)("accept").as_deref(), Some(&b"a, b;q=1"[..]));
+            assert_eq!((request.header)("origin"), None);
+            assert!(request.is_http_1_1);
+        });
+        let (parts, ()) =
+            http::Request::get("/").version(Version::HTTP_2).body(()).expect("valid").into_parts();
+        with_parts(&parts, |request| {
+            assert_eq!((request.query, request.authority), (None, None));
+            assert!(!request.is_http_1_1);
+        });
+    }
+
+    #[test]
     fn a_document_comes_in_one_piece() {
         type Stream = Box<dyn Body<Data = Bytes, Error = Infallible> + Unpin>;
         let mut body = ResponseBody::<Stream>(Content::Document("x".into()));
         assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(1), false));
+        let none = ResponseBody::<Stream>(Content::Document(Bytes::new()));
+        assert_eq!((none.size_hint().exact(), none.is_end_stream()), (None, true));
         let mut cx = Context::from_waker(Waker::noop());
         let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) else {
             panic!("a piece");

@@ -10,7 +10,7 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Largest head of a request, and most that is held of an answer, in bytes.
-pub const MAX_BUFFER_BYTES: usize = 64 << 10;
+pub const MAX_BUFFER_BYTES: usize = 65_536;
 
 /// Requests at one time on one HTTP/2 connection.
 pub const MAX_HTTP_2_STREAMS: u32 = 1_000;
@@ -49,5 +49,21 @@ pub fn speaks_http_2(begin: &[u8]) -> Option<bool> {
         Some(false)
     } else {
         (len == HTTP_2_PREFACE.len()).then_some(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_2_is_known_by_its_whole_preface_and_nothing_else() {
+        let more = [HTTP_2_PREFACE, b"\0"].concat();
+        for len in 0..=more.len() {
+            let told = (len >= HTTP_2_PREFACE.len()).then_some(true);
+            assert_eq!(speaks_http_2(&more[..len]), told, "{len} bytes");
+        }
+        assert_eq!(speaks_http_2(b"POST /"), Some(false));
+        assert_eq!(speaks_http_2(b"PRI * HTTP/1.1"), Some(false));
     }
 }

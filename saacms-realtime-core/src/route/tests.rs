@@ -1,0 +1,129 @@
+use super::*;
+
+fn status(api: &Api, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
+    match decide(api, method, path, headers).action {
+        Action::Reply(reply) => reply.status,
+        Action::Subscribe { head, .. } => head.status,
+        Action::Publish(_) => 0,
+    }
+}
+
+fn decide(api: &Api, method: &str, target: &str, headers: &[(&str, &str)]) -> Decision {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let header = |name: &str| {
+        let value = headers.iter().find(|header| header.0 == name)?.1;
+        Some(Cow::Borrowed(value.as_bytes()))
+    };
+    let authority = Some("hub.example");
+    let is_http_1_1 = true;
+    api.decide(&Request { method, path, query, authority, is_http_1_1, header: &header })
+}
+
+const SUBSCRIBE: &str = "/api/saacms/v1/posts/1/subscribe";
+const PUBLISH: &str = "/api/saacms/v1/publish";
+
+#[test]
+fn each_method_does_one_thing_or_is_told_what_is_allowed() {
+    let api = Api::default();
+    for (method, target, expected) in [
+        ("GET", SUBSCRIBE, 200),
+        ("HEAD", SUBSCRIBE, 200),
+        ("OPTIONS", SUBSCRIBE, 204),
+        ("POST", SUBSCRIBE, 405),
+        ("PROPFIND", SUBSCRIBE, 405),
+        ("POST", PUBLISH, 0),
+        ("OPTIONS", PUBLISH, 204),
+        ("GET", PUBLISH, 405),
+        ("GET", "/api/saacms/v1/", 404),
+        ("GET", "/api/saacms/v1/a:b/1/subscribe", 400),
+    ] {
+        assert_eq!(status(&api, method, target, &[]), expected, "{method} {target}");
+    }
+    let Action::Reply(reply) = decide(&api, "PUT", PUBLISH, &[]).action else { panic!() };
+    assert!(reply.headers.contains(&("allow", "POST, OPTIONS".into())));
+}
+
+#[test]
+fn the_header_names_the_last_event_id_and_the_query_does_where_it_is_absent() {
+    let named = |target: &str, headers: &[(&str, &str)]| match decide(
+        &Api::default(),
+        "GET",
+        target,
+        headers,
+    )
+    .action
+    {
+        Action::Subscribe { last_event_id, .. } => last_event_id,
+        Action::Publish(_) | Action::Reply(_) => panic!("no subscription"),
+    };
+    let with_query = "/api/saacms/v1/posts/1/subscribe?lastEventId=q";
+    assert_eq!(named(SUBSCRIBE, &[]), None);
+    assert_eq!(named(with_query, &[]), Some(b"q".to_vec()));
+    assert_eq!(named(with_query, &[("last-event-id", "h")]), Some(b"h".to_vec()));
+    assert_eq!(named(with_query, &[("last-event-id", "")]), Some(Vec::new()));
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_before_it_is_read() {
+    let api = Api::default().with_max_body_bytes(10);
+    assert_eq!(status(&api, "POST", PUBLISH, &[("content-length", "10")]), 0);
+    assert_eq!(status(&api, "POST", PUBLISH, &[("content-length", "11")]), 413);
+}
+
+#[test]
+fn every_answer_carries_the_cors_headers() {
+    let api = Api::default().with_cors(Cors::new(["https://a.example"]).expect("an origin"));
+    let origin = ("origin", "https://a.example");
+    for (method, target) in [("GET", SUBSCRIBE), ("POST", PUBLISH), ("GET", "/")] {
+        let decision = decide(&api, method, target, &[origin]);
+        let reply = decision.finish(Reply::no_content());
+        let allowed = ("access-control-allow-origin", "https://a.example".into());
+        assert!(reply.headers.contains(&allowed), "{method} {target}");
+    }
+}
+
+#[test]
+fn a_server_without_a_token_may_be_reached_from_its_own_machine_only() {
+    let open = Api::default();
+    let token = Token::new("0123456789abcdef").expect("valid");
+    let guarded = Api::default().with_publish_token(token);
+    for (address, is_here) in [
+        ("127.0.0.1", true),
+        ("127.8.0.1", true),
+        ("::1", true),
+        ("::ffff:127.0.0.1", true),
+        ("0.0.0.0", false),
+        ("::", false),
+        ("192.168.0.1", false),
+        ("::ffff:192.168.0.1", false),
+    ] {
+        let address = address.parse().expect("an address");
+        assert_eq!(open.may_be_served_at(address), is_here, "{address}");
+        assert!(guarded.may_be_served_at(address), "{address}");
+    }
+}
+
+#[test]
+fn an_api_is_what_it_was_made_with() {
+    let api = Api::default();
+    assert_eq!((api.base_path(), api.max_body_bytes()), ("/api/saacms/v1", 1_048_576));
+    let api = api.at("/live/").expect("a base path").with_max_body_bytes(10);
+    assert_eq!((api.base_path(), api.max_body_bytes()), ("/live", 10));
+    assert_eq!(decide(&api, "POST", "/live/publish", &[]).max_body_bytes(), 10);
+    assert_eq!(status(&api, "GET", "/live/posts/1/subscribe", &[]), 200);
+    assert_eq!(status(&api, "GET", SUBSCRIBE, &[]), 404);
+}
+
+#[test]
+fn whoever_publishes_shows_the_token() {
+    let token = Token::new("0123456789abcdef").expect("valid");
+    let api = Api::default().with_publish_token(token);
+    let bearer = |shown| status(&api, "POST", PUBLISH, &[("authorization", shown)]);
+    assert_eq!(status(&api, "POST", PUBLISH, &[]), 401);
+    assert_eq!((bearer("Bearer 0123456789abcdef"), bearer("Bearer wrong")), (0, 403));
+    let Action::Reply(reply) = decide(&api, "POST", PUBLISH, &[]).action else { panic!() };
+    assert!(reply.headers.contains(&("www-authenticate", "Bearer".into())));
+}
