@@ -63,6 +63,19 @@ fn an_eighth_of_the_limit_is_made_free_and_no_more() {
 }
 
 #[test]
+fn whatever_goes_over_the_limit_an_eighth_of_it_is_free_afterwards() {
+    let (hub, mut clock) = (small_hub(), Clock::new());
+    hub.publish(padded(&key("0"), 0, Some("v")), clock.now()).expect("published");
+    let empty = hub.stats().history_bytes;
+    hub.publish(padded(&key("0"), 1_000 - 2 * empty, Some("v")), clock.now()).expect("published");
+    for id in 1..66 {
+        let event = padded(&key(&id.to_string()), 1_000 - empty, Some("v"));
+        hub.publish(event, clock.advance(1)).expect("published");
+    }
+    assert_eq!((hub.stats().topics, hub.stats().history_bytes), (57, 57_000));
+}
+
+#[test]
 fn histories_are_halved_again_where_once_is_not_enough() {
     let (hub, clock, key) = (small_hub(), Clock::new(), key("1"));
     let _busy = Client::connect(&hub, &key, None, clock.now());

@@ -53,6 +53,10 @@ fn the_id_of_a_resync_on_a_blank_topic_is_a_place_in_the_sequence() {
         assert_eq!(marker, "2023-11-14T22:13:20.000Z");
         assert!(!log.topic.is_blank(), "somebody holds an ID of it");
         assert_eq!(log.answer(Some(&marker)), "", "no second resync (Q24)");
+        assert_eq!(log.resync_id(), marker, "in the same millisecond");
+        for other in [marker.clone() + "0", marker.replace('Z', ""), marker[..4].to_owned()] {
+            assert_eq!(log.answer(Some(&other)), "<buffer-miss>", "{other}");
+        }
         let id = log.publish_untagged('a');
         assert_eq!(id, "2023-11-14T22:13:20.001Z", "it is not given to an event");
         assert_eq!(log.answer(Some(&marker)), "a");
@@ -69,12 +73,27 @@ fn markers_are_few_and_all_name_the_same_place() {
         markers.push(log.resync_id());
         log.advance(1);
     }
+    assert!(markers[..8].is_sorted_by(|one, next| one < next), "each its own time: {markers:?}");
     let last = markers[99].clone();
     assert_eq!(markers[7..].iter().filter(|marker| **marker == last).count(), 93);
     log.publish("ab");
     for marker in markers {
         assert_eq!(log.answer(Some(&marker)), "ab");
     }
+}
+
+#[test]
+fn a_marker_is_no_time_that_an_event_had() {
+    let mut log = Log::new(QUIET, 4);
+    let id = log.publish_untagged('a');
+    log.topic.interrupt();
+    let marker = log.resync_id();
+    assert_eq!(
+        (id.as_str(), marker.as_str()),
+        ("2023-11-14T22:13:20.000Z", "2023-11-14T22:13:20.001Z",)
+    );
+    assert_eq!(log.answer(Some(&marker)), "");
+    assert_eq!(log.answer(Some(&id)), "<buffer-miss>");
 }
 
 #[test]
