@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 readonly NO_STD_TARGET=thumbv7em-none-eabi WASM_TARGET=wasm32-unknown-unknown
 readonly CARGO_DENY=0.20.2 CARGO_MUTANTS=27.1.0
 # All of core's tests but the foreign parsers, which are programs of other languages.
-readonly CORE_TESTS=(--lib --test={joins,laws,messages,model,topic,vectors,wakers})
+readonly CORE_TESTS=(--lib --test={groups,joins,laws,messages,model,topic,vectors,wakers})
 readonly FUZZ_TARGETS=(event_json sse_decode sse_encode_decode route position operations)
 readonly FOREIGN=saacms-realtime-core/tests/foreign BROWSER=saacms-realtime-tokio/tests/browser
 MSRV=$(sed -n 's/^rust-version = "\(.*\)"/\1.0/p' Cargo.toml)
