@@ -49,8 +49,8 @@ and, when asked for:
   tsan       core's tests with real threads under ThreadSanitizer, which finds data races
   faults     real faults against the server's binary, with what happened; part of \`test\`, too
   fuzz       each fuzz target for \$FUZZ_SECONDS seconds (5)
-  guarantees runs all that checks the laws at length and writes its figures into GUARANTEES.md; each
-             fuzz target runs for \$FUZZ_SECONDS seconds (60)
+  guarantees runs all that checks the laws at length but for \`cargo-mutants\`, and writes its figures
+             into GUARANTEES.md; each fuzz target runs for \$FUZZ_SECONDS seconds (60)
   bench      speed beside peers and the limit, as ratios: fails where one is 1.3 times as bad as in
              benches/baseline.json; writes benches/RESULTS.md. \$BENCH_FLAGS go to \`load results\`
              (--save-baseline)
@@ -260,7 +260,6 @@ step_guarantees() {
         echo '```'
         SEEDS=1000000 figures simulate '^ +[0-9]+  |seeds in|traces|failure'
         figures mutants '^[0-9]+ caught'
-        figures cargo-mutants '^[0-9]+ caught'
         figures loom '^test '
         figures miri 'Running|^test result'
         figures tsan 'Running|^test result'
