@@ -250,7 +250,7 @@ step_faults() {
     cargo test -p saacms-realtime-tokio --test faults -- --nocapture --test-threads=1
 }
 
-# A million seeds, 10 times the load, every mutant, a minute for each fuzz target: about two hours.
+# A million seeds, 10 times the load, a minute for each fuzz target: about half an hour.
 step_guarantees() {
     local page=saacms-realtime-core/GUARANTEES.md log
     log=$(mktemp)
