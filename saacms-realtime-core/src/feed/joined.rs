@@ -26,14 +26,20 @@ impl Joined {
         next: u64,
         frame: impl Fn(u64) -> Option<Bytes>,
     ) -> Option<(Bytes, u64)> {
+        let fits = |len: usize, more: &Bytes| len + more.len() <= MAX_PIECE;
         if self.numbers.start == from && !self.numbers.is_empty() {
-            return Some((self.bytes.clone(), self.numbers.end));
+            // What came since it was joined belongs to it, too: each reader would copy it else.
+            let end = self.numbers.end;
+            let is_whole = end == next || !frame(end).is_some_and(|it| fits(self.bytes.len(), &it));
+            if is_whole {
+                return Some((self.bytes.clone(), end));
+            }
         }
         let first = frame(from)?;
         let (mut end, mut len) = (from + 1, first.len());
         while end < next
             && let Some(more) = frame(end)
-            && len + more.len() <= MAX_PIECE
+            && fits(len, &more)
         {
             len += more.len();
             end += 1;
@@ -71,6 +77,20 @@ mod tests {
         assert_eq!(first.as_ptr(), second.as_ptr());
         let (other, end) = joined.run(4, 6, frame_of(2)).expect("frames");
         assert_eq!((&other[..], end), (&[4, 4, 5, 5][..], 6));
+    }
+
+    #[test]
+    fn what_came_since_is_joined_too() {
+        let mut joined = Joined::default();
+        let (first, _) = joined.run(3, 5, frame_of(2)).expect("frames");
+        assert_eq!(&first[..], &[3, 3, 4, 4]);
+        let (second, end) = joined.run(3, 6, frame_of(2)).expect("frames");
+        assert_eq!((&second[..], end), (&[3, 3, 4, 4, 5, 5][..], 6));
+        let (third, _) = joined.run(3, 6, frame_of(2)).expect("frames");
+        assert_eq!(second.as_ptr(), third.as_ptr());
+        let (full, end) = joined.run(1, 9, frame_of(MAX_PIECE / 2)).expect("frames");
+        let (again, _) = joined.run(1, 10, frame_of(MAX_PIECE / 2)).expect("frames");
+        assert_eq!((end, full.as_ptr()), (3, again.as_ptr()), "no more of them fits");
     }
 
     #[test]

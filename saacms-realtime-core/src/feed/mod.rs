@@ -27,6 +27,10 @@ use crate::topic::{Filed, IdPolicy, Topic};
 use fingerprints::Fingerprints;
 use joined::{Joined, MAX_PIECE};
 
+/// Most bytes that are copied for one reader, so that its greeting and what was missed are one piece.
+/// No more: one that does not read would hold them.
+const MAX_COPY: usize = 16 << 10;
+
 type Id = EventId<Box<str>>;
 type Held = Entry<Filed<Box<str>, Bytes>>;
 
@@ -131,14 +135,20 @@ impl Feed {
     /// What to do next for `reader`. It counts as written.
     ///
     /// O(1) when idle. Copies and allocates only where several things wait at once, and then once
-    /// for all readers at the same place.
+    /// for all readers at the same place; for one reader alone at most 16 KiB, where it gets events
+    /// behind its greeting or a resync.
     pub fn poll(&mut self, reader: &mut Reader, now: Now) -> Output {
         let mut pieces = Pieces::default();
         while pieces.len() < MAX_PIECE {
-            let from = reader.subscriber.cursor();
+            let before = reader.subscriber;
             match self.topic.poll(&mut reader.subscriber, now.instant) {
                 Step::Deliver(_) => {
-                    let Some((frames, next)) = self.run(from) else { break };
+                    let Some((frames, next)) = self.run(before.cursor()) else { break };
+                    if pieces.len() > 0 && pieces.len() + frames.len() > MAX_COPY {
+                        // The others share it: it goes out by itself, next.
+                        reader.subscriber = before;
+                        break;
+                    }
                     reader.subscriber.skip_to(next, now.instant);
                     pieces.push(frames);
                 }

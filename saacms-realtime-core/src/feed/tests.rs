@@ -197,3 +197,28 @@ fn an_event_counts_with_its_frame_its_id_and_its_entry() {
     let bytes = stored[0].frame.len() + "v0".len() + ENTRY_BYTES;
     assert_eq!(feed.topic.ring().bytes(), bytes);
 }
+
+#[test]
+fn a_long_replay_is_shared_and_a_short_one_comes_with_the_greeting() {
+    let now = Now::from_millis(0, 0);
+    for (len, is_shared) in [(10, false), (MAX_COPY, true)] {
+        let mut feed = feed(QUIET);
+        publish(&mut feed, "v", 1, now);
+        let key = crate::name::ResourceKey::new("s", "i").expect("valid");
+        let event = Event::changed(key, &"x".repeat(len), None).expect("valid");
+        feed.publish(event, now, |_| Ok::<(), Infallible>(())).expect("stored");
+        let mut pieces = || {
+            let mut reader = feed.subscribe(Some(b"v0"), Duration::ZERO, now);
+            let piece = |_| match feed.poll(&mut reader, now) {
+                Output::Frames(bytes) => bytes,
+                Output::Idle { .. } => Bytes::new(),
+            };
+            [0; 2].map(piece)
+        };
+        let (first, second) = (pieces(), pieces());
+        assert_eq!(first, second);
+        assert_eq!(first[0] == KEEPALIVE, is_shared);
+        assert_eq!(first[1].len() > MAX_COPY, is_shared);
+        assert!(!is_shared || first[1].as_ptr() == second[1].as_ptr());
+    }
+}

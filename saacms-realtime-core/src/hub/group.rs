@@ -74,6 +74,12 @@ impl fmt::Debug for Group {
 
 /// Polls of a [`Group`]'s members at one moment, behind the lock of their topic: nobody else of the
 /// topic is served meanwhile, so frames are to be written after it is dropped.
+///
+/// # Deadlocks
+///
+/// Whatever else takes that lock waits for the round to be dropped, and for ever where that is up to
+/// the same thread: to publish to the record or subscribe to it, to drop one of its subscriptions, to
+/// admit one to a group, to drain the hub. So a member that has ended is dropped behind the round.
 pub struct Round<'a> {
     seat: &'a Arc<Seat>,
     cell: Option<Held<'a>>,
