@@ -78,7 +78,7 @@ impl Realtime {
     async fn act<B: Body>(
         &self,
         decision: Decision,
-        mut parts: Parts,
+        parts: Parts,
         body: B,
     ) -> Response<ResponseBody<StreamBody>> {
         decision
@@ -87,7 +87,7 @@ impl Realtime {
                 async { sleep(BODY_TIMEOUT).await },
                 |key, last_event_id| {
                     let subscription = self.subscription(key, last_event_id)?;
-                    Ok(StreamBody::new(subscription, self.clock(), &mut parts.extensions))
+                    Ok(StreamBody::new(subscription, self.clock(), &parts.extensions))
                 },
                 |event| self.publish(event),
             )

@@ -87,13 +87,9 @@ enum Written {
 
 impl StreamBody {
     /// `extensions` are those of the request.
-    pub(crate) fn new(
-        subscription: Subscription,
-        clock: Clock,
-        extensions: &mut Extensions,
-    ) -> Self {
+    pub(crate) fn new(subscription: Subscription, clock: Clock, extensions: &Extensions) -> Self {
         #[cfg(feature = "server")]
-        if let Some(handoff) = extensions.remove::<crate::server::Handoff>() {
+        if let Some(handoff) = extensions.get::<crate::server::Handoff>() {
             return Self(Written::ByLane(handoff.leave(subscription)));
         }
         let _ = extensions;

@@ -1,70 +1,87 @@
 //! How a stream leaves HTTP: hyper writes the head of its response, a lane everything behind it.
 
+use core::mem::replace;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use saacms_realtime_core::hub::Subscription;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// One per connection, known to its requests, to the body of their answer and to its socket.
+/// One per connection, known to its requests, to the body of their answers and to its socket.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handoff {
-    shared: Arc<Shared>,
+    shared: Arc<Mutex<Shared>>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    subscription: Mutex<Option<Subscription>>,
-    progress: AtomicU8,
+    /// Which of the connection's streams this is about: a body that is dropped late is of no account.
+    number: u64,
+    progress: Progress,
+    subscription: Option<Subscription>,
 }
 
-/// Nothing of a stream's response was asked for yet.
-const WAITING: u8 = 0;
-/// The body was asked for, so the head is in hyper's buffer.
-const ASKED: u8 = 1;
-/// The head is with the kernel.
-const SENT: u8 = 2;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Progress {
+    /// The body was not asked for yet.
+    #[default]
+    Waiting,
+    /// The body was asked for, so the head is in hyper's buffer.
+    Asked,
+    /// The head is with the kernel.
+    Sent,
+}
 
 impl Handoff {
     /// Leaves `subscription` to the lane; the body is for the response, and says nothing.
     pub(crate) fn leave(&self, subscription: Subscription) -> Left {
-        *self.subscription() = Some(subscription);
-        self.shared.progress.store(WAITING, Relaxed);
-        Left(self.clone())
+        let mut shared = self.shared();
+        let number = shared.number + 1;
+        let subscription = Some(subscription);
+        let former =
+            replace(&mut *shared, Shared { number, progress: Progress::Waiting, subscription });
+        drop(shared);
+        drop(former);
+        Left { handoff: self.clone(), number }
     }
 
     /// What was left, once the head of its response was sent.
     pub(super) fn take_if_sent(&self) -> Option<Subscription> {
-        (self.shared.progress.load(Relaxed) == SENT).then(|| self.subscription().take()).flatten()
+        let mut shared = self.shared();
+        (shared.progress == Progress::Sent).then(|| shared.subscription.take()).flatten()
     }
 
-    fn subscription(&self) -> MutexGuard<'_, Option<Subscription>> {
-        self.shared.subscription.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn go_on(&self, from: u8, to: u8) {
-        let _ = self.shared.progress.compare_exchange(from, to, Relaxed, Relaxed);
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The body of a response that a lane goes on with. It never has anything.
 #[derive(Debug)]
-pub(crate) struct Left(Handoff);
+pub(crate) struct Left {
+    handoff: Handoff,
+    number: u64,
+}
 
 impl Left {
     pub(crate) fn poll(&self) {
-        self.0.go_on(WAITING, ASKED);
+        let mut shared = self.handoff.shared();
+        if shared.number == self.number && shared.progress == Progress::Waiting {
+            shared.progress = Progress::Asked;
+        }
     }
 }
 
 impl Drop for Left {
     fn drop(&mut self) {
         // The response was not sent, or its client is gone.
-        drop(self.0.subscription().take());
+        let mut shared = self.handoff.shared();
+        let left = (shared.number == self.number).then(|| shared.subscription.take());
+        drop(shared);
+        drop(left);
     }
 }
 
@@ -108,7 +125,11 @@ impl AsyncWrite for Socket {
 
     /// hyper flushes its socket once it has written all that it has.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.handoff.go_on(ASKED, SENT);
+        let mut shared = self.handoff.shared();
+        if shared.progress == Progress::Asked {
+            shared.progress = Progress::Sent;
+        }
+        drop(shared);
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

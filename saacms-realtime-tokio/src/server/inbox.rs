@@ -54,9 +54,14 @@ impl Inbox {
         self.ring();
     }
 
-    /// The lane is to end.
+    /// The lane is to end, or has ended: whoever has not been taken in is dropped.
     pub(super) fn close(&self) {
-        self.mail().is_closed = true;
+        let arrivals = {
+            let mut mail = self.mail();
+            mail.is_closed = true;
+            mem::take(&mut mail.arrivals)
+        };
+        drop(arrivals);
         self.ring();
     }
 
@@ -69,7 +74,8 @@ impl Inbox {
         // Before the look: who writes after it rings again.
         self.is_rung.store(false, SeqCst);
         let mut mail = self.mail();
-        Mail { is_closed: mail.is_closed, ..mem::take(&mut *mail) }
+        let (woken, arrivals) = (mem::take(&mut mail.woken), mem::take(&mut mail.arrivals));
+        Mail { woken, arrivals, is_closed: mail.is_closed }
     }
 
     fn ring(&self) {

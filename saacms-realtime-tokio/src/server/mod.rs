@@ -91,12 +91,14 @@ impl Connections {
         S::Future: Send + 'static,
         B: Body<Data: Send, Error: Into<Failure>> + Send + 'static,
     {
+        // From the first byte on it is waited for at a shutdown.
+        let stopping = self.stopping.subscribe();
         // An event is one write and waits for nothing.
         stream.set_nodelay(true)?;
         if timeout(HEAD_TIMEOUT, begins_with_http_2(&stream)).await?? {
-            self.serve_http_2(stream, service).await
+            serve_http_2(stream, service, stopping).await
         } else {
-            self.serve_http_1(stream, service, permit).await
+            self.serve_http_1(stream, service, permit, stopping).await
         }
     }
 
@@ -112,33 +114,12 @@ impl Connections {
         told(&mut self.lanes.broken.subscribe()).await;
     }
 
-    async fn serve_http_2<S, B>(&self, stream: TcpStream, service: S) -> Result<(), Failure>
-    where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-        S::Future: Send + 'static,
-        B: Body<Data: Send, Error: Into<Failure>> + Send + 'static,
-    {
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_HTTP_2_STREAMS)
-            .max_header_list_size(MAX_BUFFER_BYTES as u32)
-            .keep_alive_interval(HTTP_2_PING)
-            .keep_alive_timeout(HTTP_2_PING)
-            .serve_connection(TokioIo::new(stream), service);
-        let (mut connection, mut stopping) = (pin!(connection), self.stopping.subscribe());
-        tokio::select! {
-            done = &mut connection => return Ok(done?),
-            () = told(&mut stopping) => {}
-        }
-        connection.as_mut().graceful_shutdown();
-        Ok(connection.await?)
-    }
-
     async fn serve_http_1<S, B>(
         &self,
         stream: TcpStream,
         service: S,
         permit: OwnedSemaphorePermit,
+        mut stopping: watch::Receiver<bool>,
     ) -> Result<(), Failure>
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -159,7 +140,6 @@ impl Connections {
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_BUFFER_BYTES)
             .serve_connection(io, service);
-        let mut stopping = self.stopping.subscribe();
         let left = tokio::select! {
             left = until_left(&mut connection, &handoff) => left?,
             () = told(&mut stopping) => {
@@ -173,6 +153,32 @@ impl Connections {
         }
         Ok(())
     }
+}
+
+async fn serve_http_2<S, B>(
+    stream: TcpStream,
+    service: S,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<(), Failure>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S::Future: Send + 'static,
+    B: Body<Data: Send, Error: Into<Failure>> + Send + 'static,
+{
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_HTTP_2_STREAMS)
+        .max_header_list_size(MAX_BUFFER_BYTES as u32)
+        .keep_alive_interval(HTTP_2_PING)
+        .keep_alive_timeout(HTTP_2_PING)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        done = &mut connection => return Ok(done?),
+        () = told(&mut stopping) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    Ok(connection.await?)
 }
 
 /// Waits until the other end says it.
@@ -240,8 +246,11 @@ impl Lanes {
     ) -> io::Result<()> {
         let socket = mio::net::TcpStream::from_std(stream.into_std()?);
         let home = self.hasher.hash_one(subscription.key()) as usize;
-        let lane = home.wrapping_add(subscription.subscribers_of_topic() / MANY);
-        self.inboxes[lane % self.inboxes.len()].send(Arrival { socket, subscription, permit });
+        let first = home.wrapping_add(subscription.subscribers_of_topic() / MANY);
+        let lanes = self.inboxes.iter().cycle().skip(first % self.inboxes.len());
+        let lane = lanes.take(self.inboxes.len()).find(|inbox| !inbox.is_closed());
+        let lane = lane.ok_or_else(|| io::Error::other("the lanes have ended"))?;
+        lane.send(Arrival { socket, subscription, permit });
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{self, Write as _};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use hyper::service::service_fn;
 use saacms_realtime_core::hub::Hub;
@@ -31,9 +32,10 @@ use pages::Site;
 pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let realtime = Realtime::new(settings.hub, api(&settings)?)?;
     let site = Site::new(&realtime);
+    // Before the lanes, which are files, too.
+    let room = Arc::new(Semaphore::new(file_room(settings.max_connections)));
     let connections = Connections::new(&realtime)
         .map_err(|error| format!("cannot start the threads that write streams: {error}"))?;
-    let room = Arc::new(Semaphore::new(file_room(settings.max_connections)));
 
     let mut accepting = JoinSet::new();
     for address in settings.listen.addresses() {
@@ -43,10 +45,11 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         accepting.spawn(accept(listener, site.clone(), connections.clone(), Arc::clone(&room)));
     }
 
-    tokio::select! {
-        stopped = stop_signal() => stopped?,
-        () = connections.broken() => return Err("a thread that writes streams has ended".into()),
-    }
+    let is_broken = tokio::select! {
+        stopped = stop_signal() => stopped.map(|()| false)?,
+        // Who is left is told to come again, and whoever runs this starts it again.
+        () = connections.broken() => true,
+    };
     tracing::info!(subscribers = realtime.hub().stats().subscribers, "draining");
     realtime.drain();
     // New requests are still answered, so that a client which comes now is told to come again.
@@ -65,7 +68,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         tracing::debug!("stopping with answers that were not read");
     }
     tracing::info!(published = realtime.hub().stats().published, "stopped");
-    Ok(())
+    if is_broken { Err("a thread that writes streams has ended".into()) } else { Ok(()) }
 }
 
 fn api(settings: &Settings) -> Result<Api, Box<dyn Error>> {
@@ -85,12 +88,16 @@ fn api(settings: &Settings) -> Result<Api, Box<dyn Error>> {
 fn file_room(max_connections: usize) -> usize {
     /// Files that are no connections: listeners, the runtime's own, standard streams.
     const OTHER_FILES: u64 = 64;
-    let wanted = u64::try_from(max_connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    /// A lane for each core: what it polls, what wakes it, what it writes by.
+    const FILES_PER_CORE: u64 = 4;
+    let cores = available_parallelism().map_or(1, |cores| cores.get() as u64);
+    let others = OTHER_FILES + FILES_PER_CORE * cores;
+    let wanted = u64::try_from(max_connections).unwrap_or(u64::MAX).saturating_add(others);
     let limit = rlimit::increase_nofile_limit(wanted).unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot read the limit of open files");
         wanted
     });
-    let room = usize::try_from(limit.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+    let room = usize::try_from(limit.saturating_sub(others)).unwrap_or(usize::MAX);
     if room < max_connections {
         tracing::info!(
             connections = room,
