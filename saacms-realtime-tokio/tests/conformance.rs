@@ -3,6 +3,7 @@
 
 #[path = "../../saacms-realtime-core/tests/conformance/mod.rs"]
 mod conformance;
+mod served;
 
 use core::convert::Infallible;
 use core::time::Duration;
@@ -19,7 +20,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use saacms_realtime_core::hub::HubConfig;
 use saacms_realtime_core::route::{Api, Cors};
-use saacms_realtime_tokio::server::Connections;
 use saacms_realtime_tokio::{Realtime, handlers, router};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -159,20 +159,7 @@ async fn serve_connection(stream: TcpStream, realtime: Realtime) {
 /// As the binary does it.
 fn start_server(config: HubConfig, api: Api) -> Running {
     start(config, api, async |listener, realtime| {
-        let connections = Connections::new(&realtime).expect("threads");
-        let room = Arc::new(Semaphore::new(10_000));
-        loop {
-            let (stream, _) = listener.accept().await.expect("a connection");
-            let permit = Arc::clone(&room).acquire_owned().await.expect("is never closed");
-            let (connections, realtime) = (connections.clone(), realtime.clone());
-            tokio::spawn(async move {
-                let service = service_fn(move |request| {
-                    let realtime = realtime.clone();
-                    async move { Ok(realtime.respond(request).await) }
-                });
-                connections.serve(stream, service, permit).await
-            });
-        }
+        served::accept(listener, realtime, Arc::new(Semaphore::new(10_000))).await;
     })
 }
 

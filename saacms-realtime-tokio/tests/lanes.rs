@@ -2,6 +2,8 @@
 
 #![cfg(feature = "server")]
 
+mod served;
+
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -9,12 +11,10 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::service::service_fn;
 use saacms_realtime_core::event::Event;
 use saacms_realtime_core::hub::HubConfig;
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_tokio::Realtime;
-use saacms_realtime_tokio::server::Connections;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -158,8 +158,7 @@ impl Server {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let room = Arc::new(Semaphore::new(ROOM));
-        let connections = Connections::new(&realtime).expect("threads");
-        runtime.spawn(accept(listener, connections, realtime.clone(), Arc::clone(&room)));
+        runtime.spawn(served::accept(listener, realtime.clone(), Arc::clone(&room)));
         let mut server = Self { address, realtime, room, other_tasks: 0, runtime: Some(runtime) };
         server.other_tasks = server.connection_tasks();
         server
@@ -191,26 +190,6 @@ impl Server {
             assert!(started.elapsed() < PATIENCE, "{what}");
             std::thread::yield_now();
         }
-    }
-}
-
-async fn accept(
-    listener: TcpListener,
-    connections: Connections,
-    realtime: Realtime,
-    room: Arc<Semaphore>,
-) {
-    loop {
-        let (stream, _) = listener.accept().await.expect("a connection");
-        let permit = Arc::clone(&room).acquire_owned().await.expect("is never closed");
-        let (connections, realtime) = (connections.clone(), realtime.clone());
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let realtime = realtime.clone();
-                async move { Ok(realtime.respond(request).await) }
-            });
-            connections.serve(stream, service, permit).await
-        });
     }
 }
 

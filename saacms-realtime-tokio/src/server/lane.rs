@@ -153,9 +153,8 @@ impl Lane {
     fn serve_next(&mut self) {
         let Some(index) = self.ready.pop_front() else { return };
         let Some(topic) = self.topics.get_mut(index) else { return };
-        let end = topic.pending.min(topic.members.len());
-        let start = end.saturating_sub(TURN);
-        let members = topic.members[start..end].to_vec();
+        let start = topic.pending.saturating_sub(TURN);
+        let members = topic.members[start..topic.pending].to_vec();
         topic.pending = start;
         let served = self.serve(index, &members);
         let Some(topic) = self.topics.get_mut(index) else { return };
@@ -189,7 +188,8 @@ impl Lane {
         let topic = &mut topics[index];
         let now = self.clock.now();
         let cx = Context::from_waker(&topic.waker);
-        let (mut outputs, mut over, mut due) = (Vec::with_capacity(ROUND), Vec::new(), None);
+        let (mut outputs, mut over, mut due) =
+            (Vec::with_capacity(members.len()), Vec::new(), None);
         let mut is_served = false;
         for members in members.chunks(ROUND) {
             let mut round = topic.group.round(&cx, now);

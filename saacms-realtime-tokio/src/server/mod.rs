@@ -19,7 +19,6 @@ mod writer;
 
 use core::convert::Infallible;
 use core::error::Error;
-use core::fmt;
 use core::future::poll_fn;
 use core::num::NonZero;
 use core::pin::{Pin, pin};
@@ -277,12 +276,6 @@ impl Drop for Alarm {
             self.inbox.close();
             self.broken.send_replace(true);
         }
-    }
-}
-
-impl fmt::Debug for Alarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Alarm").finish_non_exhaustive()
     }
 }
 
