@@ -46,8 +46,7 @@ fn a_stream_over_http_1_0_stays_with_hyper() {
 #[test]
 fn a_stream_may_follow_other_answers_on_its_connection() {
     let server = Server::start();
-    let socket = TcpStream::connect(server.address).expect("it listens");
-    let mut client = Client { socket };
+    let mut client = Client::connect(server.address);
     let body = r#"{"type":"changed","slug":"posts","id":"1","record":1,"etag":"v1"}"#;
     let len = body.len();
     client.send(&format!(
@@ -170,8 +169,7 @@ impl Server {
     }
 
     fn subscribe(&self, id: &str, version: &str) -> Client {
-        let mut client = Client { socket: TcpStream::connect(self.address).expect("it listens") };
-        client.socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let mut client = Client::connect(self.address);
         client
             .send(&format!("GET /api/saacms/v1/posts/{id}/subscribe {version}\r\nhost: a\r\n\r\n"));
         client
@@ -198,6 +196,12 @@ struct Client {
 }
 
 impl Client {
+    fn connect(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).expect("it listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        Self { socket }
+    }
+
     fn send(&mut self, text: &str) {
         self.socket.write_all(text.as_bytes()).expect("it reads");
     }
