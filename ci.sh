@@ -185,9 +185,10 @@ step_cargo_mutants() (
     CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")/cargo-mutants
     mkdir -p "$CARGO_TARGET_DIR"
     local out=$CARGO_TARGET_DIR/mutants.out caught unviable mutants
-    # shellcheck disable=SC2206 # several flags
+    # Several flags; patterns in them are not for the shell.
+    read -ra mutants <<<"${MUTANTS_FLAGS:-}"
     mutants=(cargo mutants --package saacms-realtime-core --output "$CARGO_TARGET_DIR" --timeout 120
-        --colors never ${MUTANTS_FLAGS:-})
+        --colors never "${mutants[@]}")
     # A mutant that never ends may never cease to ask for memory.
     ulimit -v 8000000
     # 2: some are missed, 3: some hang.
