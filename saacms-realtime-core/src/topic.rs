@@ -201,12 +201,12 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Filed<I, T>>>> Topic<I, T, S> {
         matches!(self.ring.at(number), At::Item(filed) if filed.id.as_str().as_bytes() == id)
     }
 
-    /// ID of the event before the one with this number, where it is remembered.
+    /// ID of the event before the one with this number, which is in the ring or next, where it is
+    /// remembered.
     fn id_before(&self, number: u64) -> Option<&[u8]> {
         let id = match self.ring.at(number - 1) {
             At::Item(filed) => &filed.id,
-            At::Gone | At::Next if number == self.ring.first() => self.evicted.as_ref()?,
-            At::Gone | At::Next => return None,
+            At::Gone | At::Next => self.evicted.as_ref()?,
         };
         Some(id.as_str().as_bytes())
     }

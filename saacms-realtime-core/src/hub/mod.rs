@@ -4,7 +4,7 @@
 //! and never holds a lock while it calls a waker.
 
 mod config;
-mod group;
+mod lane;
 mod registry;
 mod subscription;
 mod sync;
@@ -21,7 +21,7 @@ use crate::name::ResourceKey;
 use crate::time::{Instant, Now};
 
 pub use config::{ConfigError, EventIds, HubConfig};
-pub use group::{Group, Round};
+pub use lane::{Lane, Outgoing};
 pub use subscription::{Output, Subscription};
 
 use registry::Registry;
@@ -37,7 +37,7 @@ const SWEEP_MILLIS: u64 = 10_000;
 /// - *Commands*: [`publish`](Self::publish), [`subscribe`](Self::subscribe),
 ///   [`source_lost`](Self::source_lost), [`drain`](Self::drain).
 /// - *Polls*: [`poll_sweep`](Self::poll_sweep), and [`Subscription::poll`].
-/// - *For one thread that serves many subscribers*: [`Group`].
+/// - *For one thread that serves many subscribers*: [`Lane`].
 ///
 /// ```
 /// use core::task::{Context, Waker};

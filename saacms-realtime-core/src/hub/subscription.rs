@@ -39,8 +39,8 @@ pub struct Subscription {
     pub(super) reader: Reader,
 }
 
-/// A place for a waker at a topic, and the way there. A subscription has its own, or that of its
-/// [`Group`](super::Group).
+/// A place for a waker at a topic, and the way there. A subscription has its own, or shares that of
+/// the others of its record in a lane.
 pub(super) struct Seat {
     pub(super) hub: Hub,
     pub(super) key: ResourceKey,

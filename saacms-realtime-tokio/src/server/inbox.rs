@@ -2,8 +2,8 @@
 
 use std::io;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
 
 use mio::{Poll, Token, Waker};
 
@@ -12,46 +12,40 @@ use super::lane::Arrival;
 /// The token of the bell; sockets are numbered from 0.
 pub(super) const BELL: Token = Token(usize::MAX);
 
-/// Mail and a bell, which is rung once until the lane looks.
+/// Streams that come in, and a bell for them and for what the lane is to hear.
 ///
-/// It cannot overflow: arrivals are connections, whose number is limited, and a topic is woken once
-/// until the lane polls it again.
+/// It cannot overflow: arrivals are connections, whose number is limited.
 #[derive(Debug)]
 pub(super) struct Inbox {
     mail: Mutex<Mail>,
-    is_rung: AtomicBool,
     bell: Waker,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Mail {
-    pub(super) woken: Vec<usize>,
-    pub(super) arrivals: Vec<Arrival>,
-    pub(super) is_closed: bool,
+struct Mail {
+    arrivals: Vec<Arrival>,
+    is_closed: bool,
 }
 
 impl Inbox {
     pub(super) fn new(poll: &Poll) -> io::Result<Self> {
-        let bell = Waker::new(poll.registry(), BELL)?;
-        Ok(Self { mail: Mutex::default(), is_rung: AtomicBool::new(false), bell })
-    }
-
-    /// A topic is to be served.
-    pub(super) fn wake(&self, topic: usize) {
-        self.mail().woken.push(topic);
-        self.ring();
+        Ok(Self { mail: Mutex::default(), bell: Waker::new(poll.registry(), BELL)? })
     }
 
     /// A stream comes in. Where the lane has ended, it is dropped.
     pub(super) fn send(&self, arrival: Arrival) {
-        {
-            let mut mail = self.mail();
-            if mail.is_closed {
-                return;
-            }
-            mail.arrivals.push(arrival);
+        let mut mail = self.mail();
+        if mail.is_closed {
+            drop(mail);
+            drop(arrival);
+            return;
         }
-        self.ring();
+        let is_first = mail.arrivals.is_empty();
+        mail.arrivals.push(arrival);
+        drop(mail);
+        if is_first {
+            self.ring();
+        }
     }
 
     /// The lane is to end, or has ended: whoever has not been taken in is dropped.
@@ -69,24 +63,29 @@ impl Inbox {
         self.mail().is_closed
     }
 
-    /// What came since the last call.
-    pub(super) fn empty(&self) -> Mail {
-        // Before the look: who writes after it rings again.
-        self.is_rung.store(false, SeqCst);
+    /// Who came since the last call; `None` where the lane is to end.
+    pub(super) fn empty(&self) -> Option<Vec<Arrival>> {
         let mut mail = self.mail();
-        let (woken, arrivals) = (mem::take(&mut mail.woken), mem::take(&mut mail.arrivals));
-        Mail { woken, arrivals, is_closed: mail.is_closed }
+        (!mail.is_closed).then(|| mem::take(&mut mail.arrivals))
     }
 
     fn ring(&self) {
-        if !self.is_rung.swap(true, SeqCst)
-            && let Err(error) = self.bell.wake()
-        {
+        if let Err(error) = self.bell.wake() {
             tracing::error!(%error, "cannot wake a thread that writes streams");
         }
     }
 
     fn mail(&self) -> MutexGuard<'_, Mail> {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Inbox {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
     }
 }

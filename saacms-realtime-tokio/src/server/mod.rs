@@ -14,7 +14,6 @@ mod lane;
 #[cfg_attr(not(target_os = "linux"), path = "no_ring.rs")]
 mod ring;
 mod stream;
-mod topic;
 mod writer;
 
 use core::convert::Infallible;
@@ -47,7 +46,7 @@ use tokio::time::{sleep, timeout};
 use crate::realtime::Realtime;
 use handoff::Socket;
 use inbox::Inbox;
-use lane::{Arrival, Lane};
+use lane::{Arrival, Thread};
 
 pub(crate) use handoff::{Handoff, Left};
 
@@ -226,7 +225,7 @@ impl Lanes {
             lanes.threads.push(thread.spawn(move || {
                 let _alarm = alarm;
                 // Made here: what it shares with its streams stays in the thread.
-                let lane = Lane::new(poll, inbox, clock, heartbeat);
+                let lane = Thread::new(poll, inbox, clock, heartbeat);
                 if let Err(error) = lane.run() {
                     tracing::error!(%error, "cannot go on with the streams");
                 }

@@ -20,11 +20,10 @@ impl Ring {
         match *self {}
     }
 
-    pub(super) fn send(&mut self, _: impl FnMut(usize, &Bytes, io::Result<usize>)) {
-        match *self {}
-    }
-
-    pub(super) fn check(&mut self) -> io::Result<()> {
+    pub(super) fn send(
+        &mut self,
+        _: impl FnMut(usize, &Bytes, io::Result<usize>),
+    ) -> io::Result<()> {
         match *self {}
     }
 }

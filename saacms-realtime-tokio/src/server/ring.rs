@@ -29,7 +29,6 @@ type Entry<S> = PushEntry<Key<Op<S>>, BufResult<usize, Op<S>>>;
 pub(super) struct Ring {
     proactor: Proactor,
     sends: Vec<(usize, Entry<TcpStream>)>,
-    failure: Option<io::Error>,
 }
 
 impl Ring {
@@ -40,7 +39,7 @@ impl Ring {
         let mut proactor =
             Proactor::builder().capacity(BATCH as u32).driver_type(DriverType::IoUring).build()?;
         try_out(&mut proactor)?;
-        Ok(Self { proactor, sends: Vec::new(), failure: None })
+        Ok(Self { proactor, sends: Vec::new() })
     }
 
     /// Adds a send to `socket`; at most [`BATCH`], and one to each socket.
@@ -49,22 +48,19 @@ impl Ring {
     }
 
     /// Makes the sends and tells what came of each, as a write would have.
-    pub(super) fn send(&mut self, mut sent: impl FnMut(usize, &Bytes, io::Result<usize>)) {
+    ///
+    /// # Errors
+    ///
+    /// The kernel did not take all of them: what came of the others cannot be known.
+    pub(super) fn send(
+        &mut self,
+        mut sent: impl FnMut(usize, &Bytes, io::Result<usize>),
+    ) -> io::Result<()> {
         for (member, entry) in self.sends.drain(..) {
-            if self.failure.is_some() {
-                break;
-            }
-            match finish(&mut self.proactor, entry, None) {
-                Ok(BufResult(written, op)) => sent(member, &op.into_inner(), written),
-                Err(error) => self.failure = Some(error),
-            }
+            let BufResult(written, op) = finish(&mut self.proactor, entry, None)?;
+            sent(member, &op.into_inner(), written);
         }
-    }
-
-    /// Whether the kernel took all sends, as it has to: what came of one that it did not take
-    /// cannot be known.
-    pub(super) fn check(&mut self) -> io::Result<()> {
-        self.failure.take().map_or(Ok(()), Err)
+        Ok(())
     }
 }
 

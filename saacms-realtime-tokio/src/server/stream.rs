@@ -6,21 +6,17 @@ use std::rc::Rc;
 
 use bytes::{Buf as _, Bytes};
 use mio::net::TcpStream;
-use saacms_realtime_core::hub::Subscription;
+use mio::{Interest, Poll, Token};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// A stream whose response head is out: a cursor and a socket. It has no queue; what the socket did
-/// not take of the last piece is all that waits.
+/// The socket of a stream whose response head is out. It has no queue; what the socket did not take
+/// of the last piece is all that waits.
 #[derive(Debug)]
 pub(super) struct Stream {
     /// Shared with a write that is under way.
     socket: Rc<TcpStream>,
-    pub(super) subscription: Subscription,
     unsent: Bytes,
     is_ending: bool,
-    /// Which topic of the lane, and which member of it.
-    pub(super) topic: usize,
-    pub(super) place: usize,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -36,16 +32,15 @@ pub(super) enum Progress {
 }
 
 impl Stream {
-    pub(super) fn new(
-        socket: TcpStream,
-        subscription: Subscription,
-        permit: OwnedSemaphorePermit,
-        topic: usize,
-        place: usize,
-    ) -> Self {
+    pub(super) fn new(socket: TcpStream, permit: OwnedSemaphorePermit) -> Self {
         let (unsent, is_ending) = Default::default();
-        let socket = Rc::new(socket);
-        Self { socket, subscription, unsent, is_ending, topic, place, _permit: permit }
+        Self { socket: Rc::new(socket), unsent, is_ending, _permit: permit }
+    }
+
+    /// Has `poll` tell when the socket has room, or is closed.
+    pub(super) fn watch(&mut self, poll: &Poll, token: Token) -> io::Result<()> {
+        let socket = Rc::get_mut(&mut self.socket).ok_or(io::ErrorKind::ResourceBusy)?;
+        poll.registry().register(socket, token, Interest::READABLE | Interest::WRITABLE)
     }
 
     /// Whether the socket has not yet taken what it was given.
@@ -154,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_stream_takes_little_memory() {
-        assert!(size_of::<Stream>() <= 192, "{}", size_of::<Stream>());
+        assert!(size_of::<Stream>() <= 64, "{}", size_of::<Stream>());
     }
 
     #[test]

@@ -3,17 +3,15 @@
 
 use std::io;
 
-use bytes::Bytes;
-use slab::Slab;
+use saacms_realtime_core::hub::{Lane, Outgoing};
 
 use super::ring::{BATCH, Ring};
 use super::stream::{Chunks, Progress, Stream};
 
 /// Fewer than these are written to one after the other: it is no dearer then.
 const FEW: usize = 8;
-
-/// A stream, and what it is given: frames, or its end.
-pub(super) type Outgoing = (usize, Option<Bytes>);
+/// Streams in a turn of a lane that writes to one after the other.
+const ONE_BY_ONE: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -40,47 +38,43 @@ impl Writer {
         Self { ring: None, chunks: Chunks::default() }
     }
 
-    /// How many pieces are worth gathering.
+    /// How many streams are worth gathering.
     pub(super) fn batch(&self) -> usize {
-        if self.ring.is_some() { BATCH } else { 1 }
+        if self.ring.is_some() { BATCH } else { ONE_BY_ONE }
     }
 
     /// Gives each stream its piece; nothing may be waiting for any of them, none may be named
-    /// twice. Adds those that are over to `over`.
+    /// twice, and there may be no more than [`batch`](Self::batch).
+    ///
+    /// # Errors
+    ///
+    /// The kernel no longer does what it did.
     pub(super) fn write(
         &mut self,
-        streams: &mut Slab<Stream>,
+        lane: &mut Lane<Stream>,
         outgoing: &mut Vec<Outgoing>,
-        over: &mut Vec<usize>,
-    ) {
+    ) -> io::Result<()> {
         let Self { ring, chunks } = self;
         let mut ring = ring.as_mut().filter(|_| outgoing.len() >= FEW);
-        for (member, frames) in outgoing.drain(..) {
-            let stream = &mut streams[member];
+        for (index, frames) in outgoing.drain(..) {
+            let Some(stream) = lane.get_mut(index) else { continue };
             let progress = match (frames, &mut ring) {
                 (Some(frames), Some(ring)) => {
-                    ring.push(member, stream.socket(), chunks.chunk_of(frames).clone());
+                    ring.push(index, stream.socket(), chunks.chunk_of(frames).clone());
                     continue;
                 }
                 (Some(frames), None) => stream.write(chunks.chunk_of(frames)),
                 (None, _) => stream.end(),
             };
-            if let Progress::Over = progress {
-                over.push(member);
+            settle(lane, index, progress);
+        }
+        let Some(ring) = ring else { return Ok(()) };
+        ring.send(|index, chunk, written| {
+            if let Some(stream) = lane.get_mut(index) {
+                let progress = stream.go_on(chunk, written);
+                settle(lane, index, progress);
             }
-        }
-        if let Some(ring) = ring {
-            ring.send(|member, chunk, written| {
-                if let Progress::Over = streams[member].go_on(chunk, written) {
-                    over.push(member);
-                }
-            });
-        }
-    }
-
-    /// Fails where the kernel no longer does what it did.
-    pub(super) fn check(&mut self) -> io::Result<()> {
-        self.ring.as_mut().map_or(Ok(()), Ring::check)
+        })
     }
 
     /// Gives memory back.
@@ -89,12 +83,24 @@ impl Writer {
     }
 }
 
+/// Tells a lane what came of a write.
+pub(super) fn settle(lane: &mut Lane<Stream>, index: usize, progress: Progress) {
+    match progress {
+        Progress::Done => {}
+        Progress::Blocked => lane.block(index),
+        Progress::Over => drop(lane.remove(index)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use core::task::Waker;
+    use core::time::Duration;
     use std::io::{Read as _, Write as _};
     use std::net::{self, TcpListener};
     use std::sync::Arc;
 
+    use bytes::Bytes;
     use saacms_realtime_core::name::ResourceKey;
     use tokio::sync::Semaphore;
 
@@ -107,13 +113,14 @@ mod tests {
     const GONE: usize = 3;
     const ENDING: usize = 5;
 
-    /// What came of each stream, and what each client read after that.
-    fn write_with(mut writer: Writer) -> (Vec<(bool, bool)>, Vec<Vec<u8>>) {
+    /// Whether each stream is blocked, `None` where it is over, and what each client read after that.
+    fn write_with(mut writer: Writer) -> (Vec<Option<bool>>, Vec<Vec<u8>>) {
         let realtime = Realtime::new(Default::default(), Default::default()).unwrap();
         let key = ResourceKey::new("posts", "1").unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let permits = Arc::new(Semaphore::new(STREAMS));
-        let (mut streams, mut clients) = (Slab::new(), Vec::new());
+        let mut lane = Lane::new(Duration::ZERO, Waker::noop().clone());
+        let mut clients = Vec::new();
         for place in 0..STREAMS {
             clients.push(net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
             let (mut socket, _) = listener.accept().unwrap();
@@ -126,21 +133,17 @@ mod tests {
             let socket = mio::net::TcpStream::from_std(socket);
             let subscription = realtime.subscription(&key, None).unwrap();
             let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
-            streams.insert(Stream::new(socket, subscription, permit, 0, place));
+            assert_eq!(lane.insert(subscription, Stream::new(socket, permit)), place);
         }
         let frames = Bytes::from(vec![b'x'; 300]);
         let mut outgoing: Vec<_> = (0..STREAMS)
-            .map(|member| (member, (member != ENDING).then(|| frames.clone())))
+            .map(|stream| (stream, (stream != ENDING).then(|| frames.clone())))
             .collect();
-        let mut over = Vec::new();
-        writer.write(&mut streams, &mut outgoing, &mut over);
-        writer.check().unwrap();
+        writer.write(&mut lane, &mut outgoing).unwrap();
         assert!(outgoing.is_empty());
-        let came = (0..STREAMS)
-            .map(|member| (streams[member].is_blocked(), over.contains(&member)))
-            .collect();
+        let came = (0..STREAMS).map(|stream| Some(lane.get_mut(stream)?.is_blocked())).collect();
         // Every share of a socket was given back, so this closes it.
-        drop(streams);
+        drop(lane);
         let read = |mut client: net::TcpStream| {
             let mut bytes = Vec::new();
             client.read_to_end(&mut bytes).unwrap();
@@ -154,14 +157,14 @@ mod tests {
     async fn both_ways_of_writing_write_the_same() {
         let (came, read) = write_with(Writer::one_by_one());
         let chunk = [b"12c\r\n", &[b'x'; 300][..], b"\r\n"].concat();
-        for (member, (came, read)) in came.iter().zip(&read).enumerate() {
-            let (expected, bytes): (_, &[u8]) = match member {
-                FULL => ((true, false), b""),
-                GONE => ((false, true), b""),
-                ENDING => ((true, true), b"0\r\n\r\n"),
-                _ => ((false, false), &chunk),
+        for (stream, (came, read)) in came.iter().zip(&read).enumerate() {
+            let (expected, bytes): (_, &[u8]) = match stream {
+                FULL => (Some(true), b""),
+                GONE => (None, b""),
+                ENDING => (None, b"0\r\n\r\n"),
+                _ => (Some(false), &chunk),
             };
-            assert_eq!((*came, &read[..]), (expected, bytes), "{member}");
+            assert_eq!((*came, &read[..]), (expected, bytes), "{stream}");
         }
         let writer = Writer::new();
         if writer.ring.is_none() {

@@ -86,6 +86,7 @@ impl Expected {
         &mut self,
         reference: &mut Reference,
         wake_at: Option<u64>,
+        shares_timers: bool,
         now: u64,
     ) -> Result<(), String> {
         let next = reference.life(self.record).next();
@@ -96,7 +97,15 @@ impl Expected {
             return Err(format!("a stream at {:?} sleeps, and {next} is next", self.places));
         }
         self.places = vec![Place::At(next)];
-        if wake_at != self.keep_alive_at || wake_at.is_some_and(|due| due <= now) {
+        let is_right = if shares_timers {
+            // The first heartbeat of all streams, of this one at a whole 128th of its interval.
+            let beat = (reference.config.heartbeat.as_millis() as u64 / 128).max(1);
+            let latest = self.keep_alive_at.map(|due| due.div_ceil(beat) * beat);
+            wake_at.is_some() == latest.is_some() && wake_at <= latest
+        } else {
+            wake_at == self.keep_alive_at
+        };
+        if !is_right || wake_at.is_some_and(|due| due <= now) {
             return Err(format!(
                 "its heartbeat is due at {wake_at:?}, not {:?}",
                 self.keep_alive_at

@@ -271,7 +271,7 @@ impl<L: Lane> World<L> {
             }
             Output::Idle { wake_at } => {
                 let wake_at = wake_at.map(|due| due.as_millis());
-                expected.idle(&mut self.reference, wake_at, now)?;
+                expected.idle(&mut self.reference, wake_at, L::SHARES_TIMERS, now)?;
                 connection.wake_at = wake_at;
             }
             Output::End => {

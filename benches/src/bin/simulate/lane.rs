@@ -1,12 +1,13 @@
 use core::cell::RefCell;
 use core::task::{Context, Waker};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
 
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Group, Hub, HubConfig, Output, Refusal, Stats, Subscription};
+use saacms_realtime_core::hub::{
+    self as core_hub, Hub, HubConfig, Output, Refusal, Stats, Subscription,
+};
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::time::{Instant, Now};
 
@@ -17,6 +18,8 @@ use saacms_realtime_core::time::{Instant, Now};
 pub(crate) trait Lane: Sized {
     /// One open stream; dropping it is how a server leaves it.
     type Reader;
+    /// Whether heartbeats of several streams go out together, a little late.
+    const SHARES_TIMERS: bool;
 
     fn start(config: HubConfig, seed: u64) -> Self;
     fn publish(&self, event: Event, now: Now) -> Result<(), Refusal>;
@@ -35,6 +38,7 @@ pub(crate) trait Lane: Sized {
 
 impl Lane for Hub {
     type Reader = Subscription;
+    const SHARES_TIMERS: bool = false;
 
     fn start(config: HubConfig, seed: u64) -> Self {
         Self::new(config, seed).expect("the scenario draws valid settings")
@@ -74,25 +78,31 @@ impl Lane for Hub {
     }
 }
 
-/// The same hub, with all streams of a record in one group, as a server's thread keeps them: one
-/// waker for all, and each is polled in a round.
-pub(crate) struct Grouped {
+/// The same hub with its streams in one lane, as a server's thread keeps them. What the lane hands to
+/// a stream while another one is polled waits for it, as in a socket that has room for one piece.
+pub(crate) struct Laned {
     hub: Hub,
-    groups: RefCell<BTreeMap<ResourceKey, Rc<Members>>>,
-}
-
-/// A stream of a group.
-pub(crate) struct Member {
-    subscription: Subscription,
-    of: Rc<Members>,
-}
-
-struct Members {
-    group: Group,
+    lane: Rc<RefCell<core_hub::Lane<Stream>>>,
     bell: Arc<Bell>,
 }
 
-/// The waker of a group: everybody who was polled since the last call is to be polled again.
+/// A stream of the lane.
+pub(crate) struct Member {
+    index: usize,
+    lane: Rc<RefCell<core_hub::Lane<Stream>>>,
+    bell: Arc<Bell>,
+}
+
+/// What the lane writes to: what came, and who is to be told of it.
+struct Stream {
+    came: Option<Output>,
+    waker: Waker,
+}
+
+/// Streams in a turn: few, so that a turn does not reach all of them.
+const TURN: usize = 2;
+
+/// The waker of the lane: everybody who was polled since the last call is to be polled again.
 #[derive(Default)]
 struct Bell(Mutex<Vec<Waker>>);
 
@@ -112,11 +122,14 @@ impl Wake for Bell {
     }
 }
 
-impl Lane for Grouped {
+impl Lane for Laned {
     type Reader = Member;
+    const SHARES_TIMERS: bool = true;
 
     fn start(config: HubConfig, seed: u64) -> Self {
-        Self { hub: Hub::start(config, seed), groups: RefCell::default() }
+        let bell = Arc::<Bell>::default();
+        let lane = core_hub::Lane::new(config.heartbeat, Waker::from(Arc::clone(&bell)));
+        Self { hub: Hub::start(config, seed), lane: Rc::new(RefCell::new(lane)), bell }
     }
 
     fn publish(&self, event: Event, now: Now) -> Result<(), Refusal> {
@@ -129,24 +142,35 @@ impl Lane for Grouped {
         last_event_id: Option<&[u8]>,
         now: Now,
     ) -> Result<Member, Refusal> {
-        let mut subscription = self.hub.subscribe(key, last_event_id, now)?;
-        let mut groups = self.groups.borrow_mut();
-        let known = groups.get(key).filter(|of| of.group.admit(&mut subscription)).cloned();
-        let of = known.unwrap_or_else(|| {
-            // The first one, or the first of a new life of its record.
-            let members = Members { group: Group::of(&subscription), bell: Arc::default() };
-            let members = Rc::new(members);
-            groups.insert(key.clone(), Rc::clone(&members));
-            members
-        });
-        Ok(Member { subscription, of })
+        let subscription = self.hub.subscribe(key, last_event_id, now)?;
+        let stream = Stream { came: None, waker: Waker::noop().clone() };
+        let index = self.lane.borrow_mut().insert(subscription, stream);
+        Ok(Member { index, lane: Rc::clone(&self.lane), bell: Arc::clone(&self.bell) })
     }
 
     fn poll(reader: &mut Member, cx: &Context<'_>, now: Now) -> Output {
-        let Member { subscription, of } = reader;
-        of.bell.wait(cx.waker());
-        let waker = Waker::from(Arc::clone(&of.bell));
-        of.group.round(&Context::from_waker(&waker), now).poll(subscription)
+        let mut lane = reader.lane.borrow_mut();
+        reader.bell.wait(cx.waker());
+        let stream = lane.get_mut(reader.index).expect("it is there until it is dropped");
+        stream.waker.clone_from(cx.waker());
+        if let Some(came) = stream.came.take() {
+            return came;
+        }
+        // It has taken what it was given before.
+        lane.unblock(reader.index);
+        let mut outgoing = Vec::new();
+        while lane.hear(now) > 0 {
+            lane.turn(TURN, now, &mut outgoing);
+            for (index, frames) in outgoing.drain(..) {
+                lane.block(index);
+                let stream = lane.get_mut(index).expect("it was just polled");
+                assert!(stream.came.is_none(), "two pieces at once");
+                stream.came = Some(frames.map_or(Output::End, Output::Frames));
+                stream.waker.wake_by_ref();
+            }
+        }
+        let stream = lane.get_mut(reader.index).and_then(|stream| stream.came.take());
+        stream.unwrap_or(Output::Idle { wake_at: lane.wake_at() })
     }
 
     fn poll_sweep(&self, cx: &Context<'_>, now: Now) -> Option<Instant> {
@@ -163,5 +187,11 @@ impl Lane for Grouped {
 
     fn stats(&self) -> Stats {
         self.hub.stats()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.lane.borrow_mut().remove(self.index);
     }
 }

@@ -6,7 +6,7 @@ use saacms_realtime_core::hub::Hub;
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::counts::Counts;
-use crate::lane::{Grouped, Lane};
+use crate::lane::{Lane, Laned};
 use crate::log::Log;
 use crate::scenario::{Op, Scenario};
 use crate::world::{World, overhead};
@@ -20,11 +20,11 @@ pub(crate) struct Outcome {
 }
 
 /// Runs a scenario; the same one gives the same outcome, byte for byte. Every other seed has its
-/// streams in groups.
+/// streams in a lane.
 pub(crate) fn run(scenario: &Scenario, is_traced: bool) -> Outcome {
     match scenario.seed % 2 {
         0 => run_over::<Hub>(scenario, is_traced),
-        _ => run_over::<Grouped>(scenario, is_traced),
+        _ => run_over::<Laned>(scenario, is_traced),
     }
 }
 

@@ -1,0 +1,243 @@
+//! Streams that one thread serves: one waker, the same frames as each by itself, a turn for everybody.
+#![cfg(feature = "std")]
+
+mod support;
+
+use core::task::{Context, Waker};
+use core::time::Duration;
+
+use bytes::Bytes;
+use saacms_realtime_core::hub::{Hub, HubConfig, Lane, Outgoing, Output};
+use saacms_realtime_core::time::{Instant, Now};
+use support::{Clock, CountingWaker, hub, key, publish, quiet_config};
+
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+#[test]
+fn streams_get_what_they_would_get_by_themselves_and_share_its_bytes() {
+    let (hub, now) = (hub(quiet_config()), Clock::new().now());
+    publish(&hub, &key("1"), 1..4, now);
+    let mut alone = hub.subscribe(&key("1"), Some(b"v1"), now).expect("room");
+    let (mut lane, streams) = lane_of(&hub, 3, Some(b"v1"), now);
+    publish(&hub, &key("1"), 4..6, now);
+    let Output::Frames(expected) = alone.poll(&Context::from_waker(Waker::noop()), now) else {
+        panic!("frames")
+    };
+    let first = frames(rest(&mut lane, now));
+    assert_eq!(first, streams.iter().map(|it| (*it, expected.clone())).collect::<Vec<_>>());
+
+    publish(&hub, &key("1"), 6..9, now);
+    let mut second = frames(rest(&mut lane, now));
+    second.sort_unstable_by_key(|(stream, _)| *stream);
+    assert_eq!(second.iter().map(|(stream, _)| *stream).collect::<Vec<_>>(), streams);
+    assert!(second.iter().all(|(_, frames)| frames.as_ptr() == second[0].1.as_ptr()), "one piece");
+}
+
+#[test]
+fn publishes_call_the_waker_once_until_they_are_heard() {
+    let (hub, now) = (hub(quiet_config()), Clock::new().now());
+    let (count, waker) = CountingWaker::new();
+    let mut lane = Lane::new(Duration::ZERO, waker);
+    for id in ["1", "1", "2"] {
+        lane.insert(hub.subscribe(&key(id), None, now).expect("room"), ());
+    }
+    rest(&mut lane, now);
+    assert_eq!(count.count(), 0);
+    publish(&hub, &key("1"), 1..4, now);
+    publish(&hub, &key("2"), 1..4, now);
+    assert_eq!(count.count(), 1);
+    assert_eq!(frames(rest(&mut lane, now)).len(), 3);
+    publish(&hub, &key("2"), 4..5, now);
+    assert_eq!(count.count(), 2);
+    assert_eq!(frames(rest(&mut lane, now)).len(), 1);
+    assert_eq!((lane.hear(now), lane.wake_at()), (0, None), "nothing is due by itself");
+}
+
+#[test]
+fn who_is_blocked_is_passed_over_and_gets_the_rest_once_there_is_room() {
+    let (hub, now) = (hub(quiet_config()), Clock::new().now());
+    let (mut lane, streams) = lane_of(&hub, 2, None, now);
+    rest(&mut lane, now);
+    lane.block(streams[0]);
+    publish(&hub, &key("1"), 1..3, now);
+    let given = frames(rest(&mut lane, now));
+    assert_eq!(given.iter().map(|(stream, _)| *stream).collect::<Vec<_>>(), [streams[1]]);
+    lane.unblock(streams[0]);
+    lane.unblock(streams[0]);
+    assert_eq!(lane.hear(now), 1);
+    assert_eq!(lane.wake_at(), Some(Instant::ZERO));
+    assert_eq!(frames(rest(&mut lane, now)), [(streams[0], given[0].1.clone())]);
+    // Who was not blocked need not be asked.
+    lane.unblock(streams[1]);
+    assert_eq!(lane.hear(now), 0);
+}
+
+#[test]
+fn a_turn_is_of_so_many_streams_and_others_come_between() {
+    let (hub, now) = (hub(quiet_config()), Clock::new().now());
+    let (mut lane, streams) = lane_of(&hub, 5, None, now);
+    let other = lane.insert(hub.subscribe(&key("2"), None, now).expect("room"), ());
+    assert_eq!(lane.hear(now), 1, "those that came are one turn");
+    rest(&mut lane, now);
+    publish(&hub, &key("1"), 1..2, now);
+    publish(&hub, &key("2"), 1..2, now);
+    let mut turns = Vec::new();
+    assert_eq!(lane.hear(now), 2);
+    for _ in 0..4 {
+        let mut outgoing = Vec::new();
+        lane.turn(2, now, &mut outgoing);
+        turns.push(outgoing.into_iter().map(|(stream, _)| stream).collect::<Vec<_>>());
+    }
+    let [a, b, c, d, e] = streams[..] else { panic!("five") };
+    assert_eq!(turns, [vec![d, e], vec![other], vec![b, c], vec![]]);
+    assert_eq!(frames(rest(&mut lane, now)).iter().map(|it| it.0).collect::<Vec<_>>(), [a]);
+}
+
+#[test]
+fn those_that_come_at_once_have_turns_of_so_many() {
+    let (hub, now) = (hub(quiet_config()), Clock::new().now());
+    let (mut lane, streams) = lane_of(&hub, 5, None, now);
+    let mut seen = Vec::new();
+    for expected in [2, 2, 1] {
+        let mut outgoing = Vec::new();
+        lane.turn(2, now, &mut outgoing);
+        assert_eq!(outgoing.len(), expected);
+        seen.extend(outgoing.into_iter().map(|(stream, _)| stream));
+    }
+    assert_eq!(seen, streams);
+    assert!(rest(&mut lane, now).is_empty(), "they are asked again, and have all");
+}
+
+#[test]
+fn nobody_is_passed_over_where_another_leaves_in_the_middle_of_a_pass() {
+    let (hub, now) = (hub(quiet_config()), Clock::new().now());
+    for leaving in 0..6 {
+        let (mut lane, streams) = lane_of(&hub, 6, None, now);
+        rest(&mut lane, now);
+        publish(&hub, &key("1"), 1..2, now);
+        lane.hear(now);
+        let mut outgoing = Vec::new();
+        lane.turn(3, now, &mut outgoing);
+        lane.remove(streams[leaving]);
+        outgoing.extend(rest(&mut lane, now));
+        let mut given: Vec<_> = outgoing.into_iter().map(|(stream, _)| stream).collect();
+        given.sort_unstable();
+        given.dedup();
+        let remain = streams.iter().filter(|stream| **stream != streams[leaving]);
+        assert!(remain.clone().all(|stream| given.contains(stream)), "{leaving}: {given:?}");
+    }
+}
+
+#[test]
+fn a_number_that_is_used_again_is_not_served_for_the_former_stream() {
+    let (hub, now) = (hub(quiet_config()), Clock::new().now());
+    let (mut lane, streams) = lane_of(&hub, 1, None, now);
+    // It is still among those that came.
+    assert_eq!(lane.remove(streams[0]), Some(()));
+    assert_eq!((lane.remove(streams[0]), lane.get_mut(streams[0])), (None, None));
+    let again = lane.insert(hub.subscribe(&key("2"), None, now).expect("room"), ());
+    assert_eq!(again, streams[0]);
+    publish(&hub, &key("2"), 1..2, now);
+    assert_eq!(frames(rest(&mut lane, now)).len(), 1);
+}
+
+#[test]
+fn heartbeats_go_out_together_a_128th_of_their_interval_late_at_most() {
+    let (hub, mut clock) =
+        (hub(HubConfig { heartbeat: HEARTBEAT, ..quiet_config() }), Clock::new());
+    let mut lane = Lane::new(HEARTBEAT, Waker::noop().clone());
+    for _ in 0..3 {
+        lane.insert(hub.subscribe(&key("1"), None, clock.now()).expect("room"), ());
+        rest(&mut lane, clock.now());
+        clock.advance(10);
+    }
+    let due = lane.wake_at().expect("a heartbeat");
+    let late = due.as_millis() - (1_000 + 30_000);
+    assert!(late <= 30_000 / 128, "{late} ms");
+    let before = clock.now().instant;
+    let now = clock.advance(due.millis_since(before) - 1);
+    assert_eq!(lane.hear(now), 0);
+    let now = clock.advance(1);
+    assert_eq!(lane.hear(now), 1);
+    assert_eq!(frames(rest(&mut lane, now)).len(), 3);
+    assert!(lane.wake_at().is_some_and(|next| next.millis_since(due) >= 30_000));
+    // With the last stream its deadline goes.
+    assert!((0..3).all(|stream| lane.remove(stream).is_some()));
+    assert_eq!((lane.wake_at(), lane.hear(now), lane.len()), (None, 0, 0));
+}
+
+#[test]
+fn a_drain_ends_every_stream_once() {
+    let (hub, now) = (hub(quiet_config()), Clock::new().now());
+    let (mut lane, streams) = lane_of(&hub, 2, None, now);
+    rest(&mut lane, now);
+    hub.drain();
+    let given = rest(&mut lane, now);
+    for stream in streams {
+        let of_it: Vec<_> = given.iter().filter(|it| it.0 == stream).map(|it| &it.1).collect();
+        assert!(
+            matches!(of_it[..], [Some(retry), None] if retry.starts_with(b"retry: ")),
+            "{of_it:?}"
+        );
+        lane.unblock(stream);
+    }
+    assert_eq!(lane.hear(now), 0, "there is nothing behind an end");
+}
+
+#[test]
+fn a_new_life_of_a_record_has_its_own_waker() {
+    let (hub, mut clock) = (hub(quiet_config()), Clock::new());
+    let (mut lane, streams) = lane_of(&hub, 1, None, clock.now());
+    rest(&mut lane, clock.now());
+    // The record had no event: with its last reader it is forgotten.
+    lane.remove(streams[0]);
+    assert_eq!((hub.stats().topics, lane.is_empty()), (0, true));
+    let now = clock.advance(1);
+    let stream = lane.insert(hub.subscribe(&key("1"), None, now).expect("room"), ());
+    rest(&mut lane, now);
+    publish(&hub, &key("1"), 1..2, now);
+    assert!(frames(rest(&mut lane, now)).iter().any(|(given, _)| *given == stream));
+}
+
+#[test]
+fn the_same_record_of_two_hubs_is_two_records() {
+    let (one, other) = (hub(quiet_config()), hub(quiet_config()));
+    let now = Clock::new().now();
+    let mut lane = Lane::new(Duration::ZERO, Waker::noop().clone());
+    let first = lane.insert(one.subscribe(&key("1"), None, now).expect("room"), ());
+    let second = lane.insert(other.subscribe(&key("1"), None, now).expect("room"), ());
+    rest(&mut lane, now);
+    for (hub, stream) in [(&one, first), (&other, second)] {
+        publish(hub, &key("1"), 1..2, now);
+        assert!(matches!(&frames(rest(&mut lane, now))[..], [(given, _)] if *given == stream));
+    }
+    lane.remove(first);
+    publish(&other, &key("1"), 2..3, now);
+    assert_eq!(frames(rest(&mut lane, now)).len(), 1);
+}
+
+fn lane_of(
+    hub: &Hub,
+    count: usize,
+    last_event_id: Option<&[u8]>,
+    now: Now,
+) -> (Lane<()>, Vec<usize>) {
+    let mut lane = Lane::new(Duration::ZERO, Waker::noop().clone());
+    let subscribe = || hub.subscribe(&key("1"), last_event_id, now).expect("room");
+    let streams = (0..count).map(|_| lane.insert(subscribe(), ())).collect();
+    (lane, streams)
+}
+
+/// All turns until nobody has anything to get.
+fn rest(lane: &mut Lane<()>, now: Now) -> Vec<Outgoing> {
+    let mut outgoing = Vec::new();
+    while lane.hear(now) > 0 {
+        lane.turn(1_024, now, &mut outgoing);
+    }
+    outgoing
+}
+
+fn frames(outgoing: Vec<Outgoing>) -> Vec<(usize, Bytes)> {
+    let frames = |(stream, frames): Outgoing| (stream, frames.expect("no end"));
+    outgoing.into_iter().map(frames).collect()
+}
