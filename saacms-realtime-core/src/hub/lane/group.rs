@@ -55,7 +55,7 @@ pub(super) struct Round<'a> {
 impl Round<'_> {
     /// What to do next for a member, as [`Subscription::poll`] says it.
     pub(super) fn poll(&mut self, member: &mut Subscription) -> Output {
-        debug_assert!(Arc::ptr_eq(&member.seat, self.seat), "a round is for members of its group");
+        assert!(Arc::ptr_eq(&member.seat, self.seat), "a round is for members of its group");
         match &mut self.cell {
             Some(cell) => member.reader.poll(cell, &self.seat.hub.shared, self.now),
             None => Output::End,

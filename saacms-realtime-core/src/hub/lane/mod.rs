@@ -240,7 +240,7 @@ impl<S> Lane<S> {
         let due = topic.poll(&topic.members[members], &mut self.streams, now, outgoing);
         // There may be more for those that took something.
         topic.is_woken |= outgoing.len() > before;
-        self.is_due(index, due);
+        self.bring_forward(index, due);
         self.begin(index);
     }
 
@@ -263,7 +263,7 @@ impl<S> Lane<S> {
             rest = others;
             let before = outgoing.len();
             let due = self.topics[index].poll(members, &mut self.streams, now, outgoing);
-            self.is_due(index, due);
+            self.bring_forward(index, due);
             // There may be more for those that took something.
             outgoing[before..].iter().for_each(|(stream, _)| self.single_out(*stream));
         }
@@ -313,7 +313,7 @@ impl<S> Lane<S> {
     }
 
     /// Has the topic polled at `due` at the latest.
-    fn is_due(&mut self, index: usize, due: Option<Instant>) {
+    fn bring_forward(&mut self, index: usize, due: Option<Instant>) {
         self.set_due(index, earliest(self.topics[index].due, due));
     }
 
