@@ -347,3 +347,14 @@ impl<S> fmt::Debug for Lane<S> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_takes_little_memory() {
+        // 64 bytes are what the server keeps for a socket.
+        assert!(size_of::<Stream<[u64; 8]>>() <= 192, "{}", size_of::<Stream<[u64; 8]>>());
+    }
+}
