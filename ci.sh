@@ -217,7 +217,7 @@ step_tsan() {
     # The standard library is built with it, too: its locks and counts would be unknown otherwise.
     RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/tsan \
         cargo +nightly test -Zbuild-std --target "$host" -p saacms-realtime-core \
-        --test joins --test laws --test wakers
+        --test joins --test lanes --test laws --test wakers
 }
 
 need_nightly() {
