@@ -38,6 +38,9 @@ struct Mutant {
 /// Most seconds that anything may take before it counts as hanging, which is noticed too.
 const PATIENCE: &str = "120";
 
+/// What `timeout` exits with when it had to end a command.
+const TIMED_OUT: i32 = 124;
+
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("benches has no parent")?;
@@ -146,7 +149,8 @@ impl Copy {
         )?;
         if !run.is_ok {
             let seed = run.text.lines().rev().find_map(|line| line.strip_prefix("seed "));
-            return Ok(Some(format!("simulation: seed {:.70}", seed.unwrap_or("? hangs"))));
+            let seed = seed.unwrap_or_else(|| run.how_it_ended());
+            return Ok(Some(format!("simulation: seed {seed:.70}")));
         }
         for tests in [&["--lib"][..], &["--tests"]] {
             let core = ["test", "-q", "-p", "saacms-realtime-core", "--no-fail-fast"];
@@ -154,7 +158,8 @@ impl Copy {
             if !run.is_ok {
                 let failed = run.text.lines().find_map(|line| line.strip_prefix("---- "));
                 let test = failed.and_then(|line| line.split(' ').next());
-                return Ok(Some(format!("test: {}", test.unwrap_or("? hangs"))));
+                let test = test.unwrap_or_else(|| run.how_it_ended());
+                return Ok(Some(format!("test: {test}")));
             }
         }
         Ok(None)
@@ -169,13 +174,22 @@ impl Copy {
         let output = command.env("RUSTFLAGS", "-Awarnings").stdin(Stdio::null()).output()?;
         let text =
             [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
-        Ok(Run { is_ok: output.status.success(), text: text.concat() })
+        let is_late = output.status.code() == Some(TIMED_OUT);
+        Ok(Run { is_ok: output.status.success(), is_late, text: text.concat() })
     }
 }
 
 struct Run {
     is_ok: bool,
+    is_late: bool,
     text: String,
+}
+
+impl Run {
+    /// Of a run that said nothing itself.
+    fn how_it_ended(&self) -> &'static str {
+        if self.is_late { "? hangs" } else { "? aborts" }
+    }
 }
 
 /// Copies what git would: no build output, no packages of other languages.

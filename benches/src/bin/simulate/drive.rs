@@ -196,9 +196,13 @@ impl<L: Lane> World<L> {
         }
         let (now, settings) = (self.now, &self.settings);
         let connection = &mut self.connections[index];
-        if connection.write(now, settings.delay, settings.segment, settings.window) {
-            has_moved = true;
-            if !connection.is_blocked() {
+        if connection.is_blocked() {
+            has_moved |= connection.write(now, settings.delay, settings.segment, settings.window);
+            let has_taken_all = !connection.is_blocked();
+            if let Some(reader) = &connection.reader {
+                L::has_taken(reader, has_taken_all);
+            }
+            if has_taken_all {
                 Waker::from(Arc::clone(&connection.woken)).wake();
             }
         }

@@ -30,6 +30,8 @@ pub(crate) trait Lane: Sized {
         now: Now,
     ) -> Result<Self::Reader, Refusal>;
     fn poll(reader: &mut Self::Reader, cx: &Context<'_>, now: Now) -> Output;
+    /// The socket has taken all of what the last poll gave it, or has no room for the rest.
+    fn has_taken(reader: &Self::Reader, all: bool);
     fn poll_sweep(&self, cx: &Context<'_>, now: Now) -> Option<Instant>;
     fn source_lost(&self, key: &ResourceKey);
     fn drain(&self);
@@ -61,6 +63,8 @@ impl Lane for Hub {
         reader.poll(cx, now)
     }
 
+    fn has_taken(_: &Subscription, _: bool) {}
+
     fn poll_sweep(&self, cx: &Context<'_>, now: Now) -> Option<Instant> {
         self.poll_sweep(cx, now)
     }
@@ -79,7 +83,8 @@ impl Lane for Hub {
 }
 
 /// The same hub with its streams in one lane, as a server's thread keeps them. What the lane hands to
-/// a stream while another one is polled waits for it, as in a socket that has room for one piece.
+/// a stream while another one is polled waits for it, as in a socket that has no room; what it hands
+/// to the one that is polled may be taken at once.
 pub(crate) struct Laned {
     hub: Hub,
     lane: Rc<RefCell<core_hub::Lane<Stream>>>,
@@ -156,21 +161,34 @@ impl Lane for Laned {
         if let Some(came) = stream.came.take() {
             return came;
         }
-        // It has taken what it was given before.
-        lane.unblock(reader.index);
         let mut outgoing = Vec::new();
         while lane.hear(now) > 0 {
             lane.turn(TURN, now, &mut outgoing);
+            let mut own = None;
             for (index, frames) in outgoing.drain(..) {
+                let came = frames.map_or(Output::End, Output::Frames);
+                if index == reader.index {
+                    own = Some(came);
+                    continue;
+                }
                 lane.block(index);
                 let stream = lane.get_mut(index).expect("it was just polled");
                 assert!(stream.came.is_none(), "two pieces at once");
-                stream.came = Some(frames.map_or(Output::End, Output::Frames));
+                stream.came = Some(came);
                 stream.waker.wake_by_ref();
             }
+            if let Some(own) = own {
+                // There may be turns left, and this one may not be the next to be polled.
+                Arc::clone(&reader.bell).wake();
+                return own;
+            }
         }
-        let stream = lane.get_mut(reader.index).and_then(|stream| stream.came.take());
-        stream.unwrap_or(Output::Idle { wake_at: lane.wake_at() })
+        Output::Idle { wake_at: lane.wake_at() }
+    }
+
+    fn has_taken(reader: &Member, all: bool) {
+        let mut lane = reader.lane.borrow_mut();
+        if all { lane.unblock(reader.index) } else { lane.block(reader.index) }
     }
 
     fn poll_sweep(&self, cx: &Context<'_>, now: Now) -> Option<Instant> {
