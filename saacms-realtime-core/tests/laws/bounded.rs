@@ -80,6 +80,18 @@ fn subscribers_of_one_record_are_refused_over_its_limit() {
 }
 
 #[test]
+fn a_subscription_knows_how_many_read_its_record() {
+    let (hub, now) = (hub(quiet_config()), Clock::new().now());
+    let subscribe = |id| hub.subscribe(&key(id), None, now).expect("room");
+    let (first, other) = (subscribe("1"), subscribe("2"));
+    assert_eq!(first.subscribers_of_topic(), 1);
+    let more = [subscribe("1"), subscribe("1")];
+    assert_eq!((first.subscribers_of_topic(), other.subscribers_of_topic()), (3, 1));
+    drop(more);
+    assert_eq!(first.subscribers_of_topic(), 1);
+}
+
+#[test]
 fn a_setting_out_of_its_range_is_refused_and_named() {
     let default = HubConfig::default();
     let nonsense = [
