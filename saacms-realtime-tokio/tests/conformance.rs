@@ -8,19 +8,27 @@ mod served;
 use core::convert::Infallible;
 use core::time::Duration;
 use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use std::{env::consts::ARCH, error::Error, io::ErrorKind};
 
 use axum::Router;
 use axum::extract::{FromRef, State};
 use axum::routing::{any, get};
+#[cfg(target_os = "linux")]
+use compio_driver::{DriverType, Proactor};
 use conformance::Running;
 use conformance::client::{Connection, Request};
 use conformance::stream::Stream;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+#[cfg(target_os = "linux")]
+use rustix::io::Errno;
 use saacms_realtime_core::hub::HubConfig;
 use saacms_realtime_core::route::{Api, Cors};
 use saacms_realtime_tokio::{Realtime, handlers, router};
+#[cfg(target_os = "linux")]
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -38,6 +46,28 @@ fn the_service_on_hyper_keeps_the_contract() {
 #[test]
 fn the_server_whose_streams_are_written_by_lanes_keeps_the_contract() {
     conformance::run("server", start_server);
+}
+
+/// As in a container, whose seccomp profile mostly refuses it.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_server_that_may_not_use_io_uring_keeps_the_contract() {
+    refuse_io_uring().expect("a kernel with seccomp");
+    let ring = Proactor::builder().driver_type(DriverType::IoUring).build();
+    assert_eq!(ring.err().map(|error| error.kind()), Some(ErrorKind::PermissionDenied));
+    conformance::run("server without io_uring", start_server);
+}
+
+/// To this thread and all that it starts.
+#[cfg(target_os = "linux")]
+fn refuse_io_uring() -> Result<(), Box<dyn Error>> {
+    // The same on every architecture.
+    const IO_URING_SETUP: i64 = 425;
+    let refusal = SeccompAction::Errno(Errno::PERM.raw_os_error().cast_unsigned());
+    let rules = [(IO_URING_SETUP, Vec::new())].into();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, ARCH.try_into()?)?;
+    let program: BpfProgram = filter.try_into()?;
+    Ok(apply_filter(&program)?)
 }
 
 #[test]
