@@ -233,6 +233,25 @@ test('the page finds a hub under another base path', { timeout }, async (t) => {
   await told.state('Live');
 });
 
+test('an ETag that is typed while a publish is under way stays', { timeout }, async (t) => {
+  const hub = await startHub(t);
+  const live = await openPage(t, browser, hub.origin);
+  await live.state('Live');
+  const etag = live.page.getByLabel('ETag');
+  let answer;
+  const typed = new Promise((resolve) => { answer = resolve; });
+  await live.page.route('**/publish', async (route) => { await typed; await route.continue(); });
+  await live.publish({ etag: 'first' });
+  await etag.fill('second');
+  answer();
+  await live.published('Accepted');
+  assert.equal(await etag.inputValue(), 'second');
+  await live.publish();
+  await live.counted('events', 2);
+  assert.deepEqual(await live.ids(), ['first', 'second']);
+  await until(async () => !['first', 'second'].includes(await etag.inputValue()), 'a new ETag');
+});
+
 test('normal use leaves no error in the console', { timeout }, async (t) => {
   const hub = await startHub(t);
   const live = await openPage(t, browser, hub.origin);
