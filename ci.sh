@@ -13,7 +13,7 @@ readonly FOREIGN=saacms-realtime-core/tests/foreign BROWSER=saacms-realtime-toki
 MSRV=$(sed -n 's/^rust-version = "\(.*\)"/\1.0/p' Cargo.toml)
 readonly MSRV
 
-# For longer runs: `FUZZ_SECONDS=1200 ./ci.sh fuzz`, `SEEDS=10000000 ./ci.sh simulate`.
+# For longer runs: `SEEDS=10000000 ./ci.sh simulate`, `./ci.sh fuzz --minutes 20`.
 SEEDS=${SEEDS:-20000}
 
 steps=(setup fmt clippy deny features no-alloc test simulate mutants loom doc msrv browser worker)
@@ -48,9 +48,9 @@ and, when asked for:
   miri       core's tests in an interpreter that finds undefined behaviour, data races and leaks
   tsan       core's tests with real threads under ThreadSanitizer, which finds data races
   faults     real faults against the server's binary, with what happened; part of \`test\`, too
-  fuzz       each fuzz target for \$FUZZ_SECONDS seconds (5)
+  fuzz       each fuzz target for 5 seconds, or \`./ci.sh fuzz --minutes N\`
   guarantees runs all that checks the laws at length but for \`cargo-mutants\`, and writes its figures
-             into GUARANTEES.md; each fuzz target runs for \$FUZZ_SECONDS seconds (60)
+             into GUARANTEES.md; each fuzz target runs for a minute
   bench      speed beside peers and the limit, as ratios: fails where one is 1.3 times as bad as in
              benches/baseline.json; writes benches/RESULTS.md. \$BENCH_FLAGS go to \`load results\`
              (--save-baseline)
@@ -227,7 +227,8 @@ need_nightly() {
 }
 
 step_fuzz() {
-    local target scratch seconds=${FUZZ_SECONDS:-5}
+    local target scratch seconds=5
+    [ -z "${fuzz_minutes:-}" ] || seconds=$((60 * fuzz_minutes))
     need_nightly
     cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz
     scratch=$(mktemp -d)
@@ -266,8 +267,8 @@ step_guarantees() {
         figures loom '^test '
         figures miri 'Running|^test result'
         figures tsan 'Running|^test result'
-        FAULTS_TIMES=10 figures faults ' gaps, |at once|^test result'
-        FUZZ_SECONDS=${FUZZ_SECONDS:-60} figures fuzz '^(event_json|sse_|route|position|operations).*inputs'
+        FAULTS_TIMES=10 figures faults ' gaps, |at once|resident|^test result'
+        fuzz_minutes=1 figures fuzz '^(event_json|sse_|route|position|operations).*inputs'
         echo '```'
     } >"$log"
     sed -i.bak -e "/^<!-- figures -->$/,/^<!-- end of figures -->$/{/^<!--/!d}" \
@@ -326,6 +327,11 @@ run() {
 
 if [ "${1:-}" = worker ] && [ $# -gt 1 ]; then
     exec saacms-realtime-worker/worker.sh "${@:2}"
+fi
+if [ "${1:-} ${2:-}" = "fuzz --minutes" ]; then
+    [[ $# = 3 && $3 =~ ^[1-9][0-9]{0,4}$ ]] || fail "--minutes takes a number of 1 to 99999"
+    fuzz_minutes=$3
+    set -- fuzz
 fi
 if [ $# -gt 0 ]; then
     for step in "$@"; do
