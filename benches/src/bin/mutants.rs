@@ -35,8 +35,11 @@ struct Mutant {
     new: String,
 }
 
-/// Most seconds that anything may take before it counts as hanging, which is noticed too.
+/// Most seconds that a build or tests may take before they count as hanging, which is noticed too.
 const PATIENCE: &str = "120";
+
+/// The same for the simulation, which takes two.
+const PATIENCE_OF_SIMULATION: &str = "30";
 
 /// What `timeout` exits with when it had to end a command.
 const TIMED_OUT: i32 = 124;
@@ -144,7 +147,7 @@ impl Copy {
         let simulate = self.target.join("debug/simulate");
         let run = self.run(
             Command::new("timeout")
-                .args([PATIENCE.as_ref(), simulate.as_os_str()])
+                .args([PATIENCE_OF_SIMULATION.as_ref(), simulate.as_os_str()])
                 .args(["--seeds", &seeds.to_string()]),
         )?;
         if !run.is_ok {
