@@ -95,7 +95,7 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
         }
     }
     for kind in all {
-        let idle = Options { subscribers: most(10_000), hold: 0.1, ..base.clone() };
+        let idle = Options { subscribers: most(10_000), hold: 12.0, ..base.clone() };
         run("idle", kind, idle::run(kind, &idle))?;
     }
     // Half of what the slower of the two can do, one event at a time.
