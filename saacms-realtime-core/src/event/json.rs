@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use memchr::memchr2;
+
 /// What one pass over a JSON text finds outside its strings.
 pub(super) struct Outline {
     /// How deep arrays and objects are nested.
@@ -29,12 +31,13 @@ pub(super) fn outline(json: &str) -> Outline {
     Outline { depth: deepest, has_whitespace }
 }
 
-/// Appends `json`, which must be valid, without the whitespace between its tokens.
+/// Appends `json`, which must be valid, without the whitespace between its tokens, where it may have
+/// some.
 ///
 /// What stays are the token's own bytes: numbers, member order, duplicates and escapes as they
 /// were written (contract, section 2). No line break stays, as JSON allows none inside a string.
-pub(super) fn append_compact(out: &mut Vec<u8>, json: &str) {
-    if !outline(json).has_whitespace {
+pub(super) fn append_compact(out: &mut Vec<u8>, json: &str, has_whitespace: bool) {
+    if !has_whitespace {
         out.extend_from_slice(json.as_bytes());
         return;
     }
@@ -56,15 +59,13 @@ pub(super) fn append_compact(out: &mut Vec<u8>, json: &str) {
 
 /// Moves behind the closing quote of a string whose opening quote has been read.
 fn skip_string(bytes: &mut core::slice::Iter<'_, u8>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => return,
-            b'\\' => {
-                bytes.next();
-            }
-            _ => {}
+    while let Some(at) = memchr2(b'"', b'\\', bytes.as_slice()) {
+        if bytes.nth(at) == Some(&b'"') {
+            return;
         }
+        bytes.next();
     }
+    *bytes = [].iter();
 }
 
 #[cfg(test)]
@@ -74,7 +75,7 @@ mod tests {
 
     fn compact(json: &str) -> String {
         let mut out = Vec::new();
-        append_compact(&mut out, json);
+        append_compact(&mut out, json, true);
         String::from_utf8(out).expect("cut at ASCII only")
     }
 

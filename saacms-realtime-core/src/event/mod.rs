@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::name::{EventId, EventType, InvalidEventId, InvalidKey, ResourceKey};
 use crate::sse::OpenFrame;
 
-use self::json::{append_compact, outline};
+use self::json::{Outline, append_compact, outline};
 
 /// A record event, ready to be published: valid, and already written as a frame but for its ID.
 ///
@@ -52,7 +52,7 @@ impl Event {
     pub fn from_json(body: &[u8]) -> Result<Self, EventError> {
         let text = core::str::from_utf8(body)
             .map_err(|error| EventError::NotUtf8 { at: error.valid_up_to() })?;
-        let depth = outline(text).depth;
+        let Outline { depth, has_whitespace } = outline(text);
         if depth > Self::MAX_NESTING {
             return Err(EventError::TooDeep { depth });
         }
@@ -69,7 +69,7 @@ impl Event {
             Some(raw) => Some(string_value("etag", raw)?),
         };
         let record = members.record.ok_or(EventError::Missing { member: "record" })?;
-        Self::with_record(key, event_type, record, etag.as_deref())
+        Self::with_record(key, event_type, record.get(), has_whitespace, etag.as_deref())
     }
 
     /// A `changed` event; `record` is written as JSON, an empty `etag` is none.
@@ -119,27 +119,29 @@ impl Event {
     ) -> Result<Self, EventError> {
         let record = serde_json::value::to_raw_value(record)
             .map_err(|error| EventError::Record { message: error.to_string().into() })?;
-        Self::with_record(key, event_type, &record, etag)
+        let Outline { depth, has_whitespace } = outline(record.get());
+        // As deep as the event would be that it is posted in.
+        let depth = depth + 1;
+        if depth > Self::MAX_NESTING {
+            return Err(EventError::TooDeep { depth });
+        }
+        Self::with_record(key, event_type, record.get(), has_whitespace, etag)
     }
 
     fn with_record(
         key: ResourceKey,
         event_type: EventType,
-        record: &RawValue,
+        record: &str,
+        has_whitespace: bool,
         etag: Option<&str>,
     ) -> Result<Self, EventError> {
-        let record = record.get();
-        let depth = outline(record).depth + 1;
-        if depth > Self::MAX_NESTING {
-            return Err(EventError::TooDeep { depth });
-        }
         let etag = match etag {
             None | Some("") => None,
             Some(etag) => Some(EventId::new(etag).map_err(EventError::Etag)?.into_boxed()),
         };
         let id_len = etag.as_ref().map_or(0, |etag| etag.as_str().len()).max(Self::GIVEN_ID_LEN);
         let frame = OpenFrame::new(event_type, id_len, record.len(), |out| {
-            append_compact(out, record);
+            append_compact(out, record, has_whitespace);
         });
         Ok(Self { key, etag, frame })
     }
