@@ -36,10 +36,6 @@ pub(super) fn target(path: &str, base_path: &str) -> Target {
 
 /// `path` as a URL parser leaves it (WHATWG URL, "path state"): few clients send another one.
 fn without_dot_segments(path: &str) -> Cow<'_, str> {
-    let is_dot = |segment: &str| matches!(segment, "." | "%2e" | "%2E");
-    let is_double_dot = |segment: &str| {
-        segment.len() <= 6 && segment.to_ascii_lowercase().replace("%2e", ".") == ".."
-    };
     if !path.split('/').any(|segment| is_dot(segment) || is_double_dot(segment)) {
         return Cow::Borrowed(path);
     }
@@ -58,6 +54,18 @@ fn without_dot_segments(path: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(kept.iter().flat_map(|segment| ["/", segment]).collect())
+}
+
+fn is_dot(segment: &str) -> bool {
+    behind_dot(segment) == Some("")
+}
+
+fn is_double_dot(segment: &str) -> bool {
+    behind_dot(segment).is_some_and(is_dot)
+}
+
+fn behind_dot(text: &str) -> Option<&str> {
+    [".", "%2e", "%2E"].iter().find_map(|dot| text.strip_prefix(dot))
 }
 
 /// The resource key of two path segments, each percent-decoded once.
