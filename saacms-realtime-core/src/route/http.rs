@@ -75,14 +75,10 @@ impl Decision {
     }
 }
 
-/// The whole of a body.
-async fn read<B: Body>(
-    body: B,
-    max_bytes: usize,
-    timeout: impl Future,
-) -> Result<Vec<u8>, Problem> {
+/// The whole of a body. Most come in one piece, which is not copied.
+async fn read<B: Body>(body: B, max_bytes: usize, timeout: impl Future) -> Result<Bytes, Problem> {
     let (mut body, mut timeout) = (pin!(body), pin!(timeout));
-    let mut bytes = Vec::new();
+    let (mut first, mut pieces) = (Bytes::new(), Vec::new());
     loop {
         let frame = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
@@ -90,14 +86,23 @@ async fn read<B: Body>(
         });
         match frame.await {
             Ok(Some(Ok(frame))) => {
-                let Ok(data) = frame.into_data() else { continue };
-                if bytes.len() + data.remaining() > max_bytes {
+                let Ok(mut data) = frame.into_data() else { continue };
+                let len = data.remaining();
+                if first.len().max(pieces.len()) + len > max_bytes {
                     return Err(Problem::body_too_large(max_bytes));
                 }
-                bytes.put(data);
+                if first.is_empty() {
+                    first = data.copy_to_bytes(len);
+                } else {
+                    if pieces.is_empty() {
+                        pieces.extend_from_slice(&first);
+                    }
+                    pieces.put(data);
+                }
             }
             Ok(Some(Err(_))) => return Err(Problem::body_incomplete()),
-            Ok(None) => return Ok(bytes),
+            Ok(None) if pieces.is_empty() => return Ok(first),
+            Ok(None) => return Ok(pieces.into()),
             Err(_) => return Err(Problem::body_too_slow(BODY_TIMEOUT.as_secs())),
         }
     }
@@ -188,7 +193,7 @@ mod tests {
         pieces: &[&'static str],
         then: Then,
         timeout: impl Future,
-    ) -> Poll<Result<Vec<u8>, u16>> {
+    ) -> Poll<Result<Bytes, u16>> {
         let body = Pieces(pieces.iter().copied().collect(), then);
         let read = pin!(read(body, 4, timeout));
         let outcome = read.poll(&mut Context::from_waker(Waker::noop()));
@@ -198,8 +203,8 @@ mod tests {
     #[test]
     fn a_body_is_read_whole_or_refused() {
         let in_time = |pieces, then| outcome(pieces, then, pending::<()>());
-        assert_eq!(in_time(&["ab", "", "cd"], Then::End), Poll::Ready(Ok(b"abcd".to_vec())));
-        assert_eq!(in_time(&[], Then::End), Poll::Ready(Ok(Vec::new())));
+        assert_eq!(in_time(&["ab", "", "cd"], Then::End), Poll::Ready(Ok("abcd".into())));
+        assert_eq!(in_time(&[], Then::End), Poll::Ready(Ok(Bytes::new())));
         assert_eq!(in_time(&["abc", "de"], Then::Silence), Poll::Ready(Err(413)));
         assert_eq!(in_time(&["abcde"], Then::Silence), Poll::Ready(Err(413)));
         assert_eq!(in_time(&["ab"], Then::Break), Poll::Ready(Err(400)));
@@ -209,7 +214,7 @@ mod tests {
     #[test]
     fn a_body_that_is_there_is_not_too_late() {
         assert_eq!(outcome(&["ab"], Then::Silence, ready(())), Poll::Ready(Err(408)));
-        assert_eq!(outcome(&["ab"], Then::End, ready(())), Poll::Ready(Ok(b"ab".to_vec())));
+        assert_eq!(outcome(&["ab"], Then::End, ready(())), Poll::Ready(Ok("ab".into())));
     }
 
     #[test]
