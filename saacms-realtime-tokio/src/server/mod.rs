@@ -32,7 +32,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
-use hyper::{Request, Response, Version};
+use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use saacms_realtime_core::hub::Subscription;
 use saacms_realtime_core::route::limits::{
@@ -126,8 +126,8 @@ impl Connections {
         let handoff = Handoff::default();
         let offered = handoff.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            // A stream of HTTP/1.0 has no chunks.
-            if request.version() == Version::HTTP_11 {
+            // A stream of HTTP/1.0 has no chunks, and to publish there is nothing to hand off.
+            if request.version() == Version::HTTP_11 && request.method() == Method::GET {
                 request.extensions_mut().insert(offered.clone());
             }
             service.call(request)

@@ -31,7 +31,7 @@ use pages::Site;
 /// Where an address cannot be listened on, or a setting cannot be used.
 pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let realtime = Realtime::new(settings.hub, api(&settings)?)?;
-    let site = Site::new(&realtime);
+    let site = Arc::new(Site::new(&realtime));
     // Before the lanes, which are files, too.
     let room = Arc::new(Semaphore::new(file_room(settings.max_connections)));
     let connections = Connections::new(&realtime)
@@ -42,7 +42,12 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         let listener =
             listen(*address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
         announce(listener.local_addr()?, settings.base_path.as_str());
-        accepting.spawn(accept(listener, site.clone(), connections.clone(), Arc::clone(&room)));
+        accepting.spawn(accept(
+            listener,
+            Arc::clone(&site),
+            connections.clone(),
+            Arc::clone(&room),
+        ));
     }
 
     let is_broken = tokio::select! {
@@ -122,11 +127,16 @@ fn announce(address: SocketAddr, base_path: &str) {
     let _ = writeln!(io::stdout(), "open http://{address}/ in a browser");
 }
 
-async fn accept(listener: TcpListener, site: Site, connections: Connections, room: Arc<Semaphore>) {
+async fn accept(
+    listener: TcpListener,
+    site: Arc<Site>,
+    connections: Connections,
+    room: Arc<Semaphore>,
+) {
     loop {
         let permit = Arc::clone(&room).acquire_owned().await.expect("is never closed");
         let stream = next_stream(&listener).await;
-        tokio::spawn(connection(stream, site.clone(), connections.clone(), permit));
+        tokio::spawn(connection(stream, Arc::clone(&site), connections.clone(), permit));
     }
 }
 
@@ -147,11 +157,11 @@ async fn next_stream(listener: &TcpListener) -> TcpStream {
 
 async fn connection(
     stream: TcpStream,
-    site: Site,
+    site: Arc<Site>,
     connections: Connections,
     permit: OwnedSemaphorePermit,
 ) {
-    let service = service_fn(move |request| site.answer(request));
+    let service = service_fn(move |request| Arc::clone(&site).answer(request));
     if let Err(error) = connections.serve(stream, service, permit).await {
         tracing::debug!(%error, "a connection broke");
     }

@@ -1,6 +1,7 @@
 //! What the server answers: the API, the live page, the health checks.
 
 use core::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -18,7 +19,6 @@ use tracing::{Level, debug, enabled};
 const PAGE: &str = include_str!("../../../page.html");
 
 /// All that the server answers.
-#[derive(Clone)]
 pub(super) struct Site {
     realtime: Realtime,
     pages: Router,
@@ -35,24 +35,24 @@ impl Site {
     }
 
     /// Answers a request: by a page where there is one at this path, and by the API otherwise.
-    pub(super) fn answer(
-        &self,
+    pub(super) async fn answer(
+        self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<Either<Body, ApiBody>>, Infallible>> + use<> {
-        let Self { realtime, pages } = self.clone();
-        async move {
-            let logged = enabled!(Level::DEBUG)
-                .then(|| (request.method().clone(), request.uri().path().to_owned()));
-            // A publish is answered without the router, which costs as much as the publish.
-            let response = match request.uri().path() {
-                "/" | "/healthz" | "/readyz" => pages.oneshot(request).await?.map(Either::Left),
-                _ => realtime.respond(request).await.map(Either::Right),
-            };
-            if let Some((method, path)) = logged {
-                debug!(%method, path, status = response.status().as_u16(), "answered");
+    ) -> Result<Response<Either<Body, ApiBody>>, Infallible> {
+        let logged = enabled!(Level::DEBUG)
+            .then(|| (request.method().clone(), request.uri().path().to_owned()));
+        // A publish is answered without the router, which costs as much as the publish.
+        let response = match request.uri().path() {
+            "/" | "/healthz" | "/readyz" => {
+                let answered = Box::pin(self.pages.clone().oneshot(request));
+                answered.await?.map(Either::Left)
             }
-            Ok(response)
+            _ => self.realtime.respond(request).await.map(Either::Right),
+        };
+        if let Some((method, path)) = logged {
+            debug!(%method, path, status = response.status().as_u16(), "answered");
         }
+        Ok(response)
     }
 }
 
