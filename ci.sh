@@ -16,9 +16,9 @@ readonly MSRV
 # For longer runs: `SEEDS=10000000 ./ci.sh simulate`, `./ci.sh fuzz --minutes 20`.
 SEEDS=${SEEDS:-20000}
 
-steps=(setup fmt clippy deny features no-alloc test simulate mutants loom doc msrv browser worker)
+steps=(setup fmt clippy deny features no-alloc test simulate mutants loom fuzz doc msrv browser worker)
 # Deeper than every change needs: they run when asked for.
-readonly deep_steps=(advisories cargo-mutants miri tsan faults fuzz guarantees bench)
+readonly deep_steps=(advisories cargo-mutants miri tsan faults guarantees bench)
 
 usage() {
     cat <<EOF
@@ -36,6 +36,7 @@ usage: ./ci.sh [STEP ...]     without a step: all of them, in this order
   simulate   the deterministic simulation of hub, clients and network, \$SEEDS seeds ($SEEDS)
   mutants    small faults in core, each of which tests or simulation must catch
   loom       every order of the hub's threads
+  fuzz       each fuzz target for 5 seconds, or \`./ci.sh fuzz --minutes N\`
   browser    the live page in Chromium, against the server and against the Worker
   worker     the Durable Object: lints for WebAssembly, then its tests in workerd
 
@@ -48,7 +49,6 @@ and, when asked for:
   miri       core's tests in an interpreter that finds undefined behaviour, data races and leaks
   tsan       core's tests with real threads under ThreadSanitizer, which finds data races
   faults     real faults against the server's binary, with what happened; part of \`test\`, too
-  fuzz       each fuzz target for 5 seconds, or \`./ci.sh fuzz --minutes N\`
   guarantees runs all that checks the laws at length but for \`cargo-mutants\`, and writes its figures
              into GUARANTEES.md; each fuzz target runs for a minute
   bench      speed beside peers and the limit, as ratios: fails where one is 1.3 times as bad as in
@@ -226,19 +226,33 @@ need_nightly() {
     [ $# = 0 ] || rustup --quiet component add --toolchain nightly "$@"
 }
 
+# As cargo-fuzz does it, without a sanitizer: that is for unsafe code and needs a nightly compiler.
 step_fuzz() {
-    local target scratch seconds=5
+    local target seconds=5 flags= host target_dir=${CARGO_TARGET_DIR:-target}/fuzz found inputs
+    local sancov=(level=4 inline-8bit-counters pc-table trace-compares)
     [ -z "${fuzz_minutes:-}" ] || seconds=$((60 * fuzz_minutes))
-    need_nightly
-    cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz
-    scratch=$(mktemp -d)
+    need_command c++ g++
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    printf -v flags ' -Cllvm-args=-sanitizer-coverage-%s' "${sancov[@]}"
+    # --target: build scripts are made without these flags.
+    RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sancov-module$flags" \
+        CARGO_TARGET_DIR=$target_dir cargo build --release --target "$host" \
+        --manifest-path saacms-realtime-core/fuzz/Cargo.toml
+    found=$target_dir/found inputs=$target_dir/inputs
+    rm -rf "$inputs"
+    mkdir -p "$found" "$inputs"
     for target in "${FUZZ_TARGETS[@]}"; do
-        cp -r "saacms-realtime-core/fuzz/corpus/$target" "$scratch/"
-        (cd saacms-realtime-core && cargo +nightly fuzz run "$target" "$scratch/$target" -- \
-            -max_total_time="$seconds" -max_len=2000 -verbosity=0 -print_final_stats=1) 2>&1 |
-            sed -u "s/^stat::number_of_executed_units: *\([0-9]*\)/$target: \1 inputs in $seconds s/"
+        cp -r "saacms-realtime-core/fuzz/corpus/$target" "$inputs/"
+        echo "   $target for $seconds s"
+        "$target_dir/$host/release/$target" "$inputs/$target" -artifact_prefix="$found/$target-" \
+            -max_total_time="$seconds" -max_len=2000 -verbosity=0 -print_final_stats=1 \
+            >"$found/$target.log" 2>&1 || {
+            cat "$found/$target.log"
+            fail "again: $target_dir/$host/release/$target FILE, with the file that is named above"
+        }
+        sed -n "s/^stat::number_of_executed_units: *\([0-9]*\)/$target: \1 inputs in $seconds s/p" \
+            "$found/$target.log"
     done
-    rm -r "$scratch"
 }
 
 step_bench() {
