@@ -38,8 +38,9 @@ struct Mutant {
 /// Most seconds that a build or tests may take before they count as hanging, which is noticed too.
 const PATIENCE: &str = "120";
 
-/// The same for the simulation, which takes two.
-const PATIENCE_OF_SIMULATION: &str = "30";
+/// The same for the simulation, as a multiple of what it takes without a fault, and no less than
+/// some seconds.
+const PATIENCE_OF_SIMULATION: (f64, f64) = (5.0, 5.0);
 
 /// What `timeout` exits with when it had to end a command.
 const TIMED_OUT: i32 = 124;
@@ -48,13 +49,11 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("benches has no parent")?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    let copy = Copy::new(root, &target.join("mutants"))?;
+    let mut copy = Copy::new(root, &target.join("mutants"))?;
     let list = root.join("saacms-realtime-core/tests/mutants/mutants.toml");
     let mutants = read(&fs::read_to_string(list)?)?;
     let started = Instant::now();
-    if let Some(catcher) = copy.catcher(arguments.seeds)? {
-        return Err(format!("without any fault, something fails: {catcher}").into());
-    }
+    copy.check_sound(arguments.seeds)?;
     let (mut caught, mut missed) = (0, 0);
     for mutant in mutants.iter().filter(|mutant| mutant.name.contains(&arguments.only)) {
         let began = Instant::now();
@@ -93,6 +92,8 @@ fn read(list: &str) -> Result<Vec<Mutant>> {
 struct Copy {
     workspace: PathBuf,
     target: PathBuf,
+    /// Seconds, as `timeout` takes them.
+    patience_of_simulation: String,
 }
 
 impl Copy {
@@ -116,7 +117,21 @@ impl Copy {
         let profile = "[dev]\nopt-level = 1\ndebug = false\n";
         manifest.insert("profile".into(), profile.parse::<toml::Table>()?.into());
         fs::write(workspace.join("Cargo.toml"), manifest.to_string())?;
-        Ok(Self { workspace, target: scratch.join("target") })
+        let patience_of_simulation = PATIENCE.into();
+        Ok(Self { workspace, target: scratch.join("target"), patience_of_simulation })
+    }
+
+    /// Without a fault nothing may fail. How long the simulation takes is how long it may take.
+    fn check_sound(&mut self, seeds: u64) -> Result<()> {
+        if let Some(catcher) = self.catcher(seeds)? {
+            return Err(format!("without any fault, something fails: {catcher}").into());
+        }
+        let began = Instant::now();
+        self.simulate(seeds)?;
+        let (times, least) = PATIENCE_OF_SIMULATION;
+        let patience = (times * began.elapsed().as_secs_f64()).max(least);
+        self.patience_of_simulation = format!("{patience:.1}");
+        Ok(())
     }
 
     /// What catches this fault; an error where nothing does.
@@ -144,12 +159,7 @@ impl Copy {
         if !built.is_ok {
             return Err(format!("it does not compile:\n{}", built.text).into());
         }
-        let simulate = self.target.join("debug/simulate");
-        let run = self.run(
-            Command::new("timeout")
-                .args([PATIENCE_OF_SIMULATION.as_ref(), simulate.as_os_str()])
-                .args(["--seeds", &seeds.to_string()]),
-        )?;
+        let run = self.simulate(seeds)?;
         if !run.is_ok {
             let seed = run.text.lines().rev().find_map(|line| line.strip_prefix("seed "));
             let seed = seed.unwrap_or_else(|| run.how_it_ended());
@@ -166,6 +176,15 @@ impl Copy {
             }
         }
         Ok(None)
+    }
+
+    fn simulate(&self, seeds: u64) -> Result<Run> {
+        let simulate = self.target.join("debug/simulate");
+        self.run(
+            Command::new("timeout")
+                .args([self.patience_of_simulation.as_ref(), simulate.as_os_str()])
+                .args(["--seeds", &seeds.to_string()]),
+        )
     }
 
     fn cargo(&self, arguments: &[&str]) -> Result<Run> {
