@@ -108,7 +108,9 @@ step_advisories() {
 }
 
 need_cargo_deny() {
-    command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny@$CARGO_DENY
+    # Not optimised, which takes longer than all that it does here.
+    command -v cargo-deny >/dev/null ||
+        CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug cargo-deny@$CARGO_DENY
 }
 
 step_features() {
