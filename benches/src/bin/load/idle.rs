@@ -31,7 +31,7 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    // Memory counts now: an allocator may keep for some seconds what the connecting took (jemalloc: 10).
+    // Memory counts now: an allocator may keep for a while what the connecting took.
     let held_usage = setup.server.usage();
     let idle = held_usage.cpu_seconds - settled.cpu_seconds;
     let beats = (setup.readers.tally().keep_alives - beats) as f64;

@@ -91,7 +91,7 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
         }
         // The peers' memory is a size to compare with; ours has a target.
         for kind in if round == 0 { &all[..] } else { &[Kind::Ours] } {
-            let idle = Options { subscribers: most(10_000), hold: 12.0, ..base.clone() };
+            let idle = Options { subscribers: most(10_000), hold: 4.0, ..base.clone() };
             run("idle", *kind, idle::run(*kind, &idle))?;
         }
         for kind in [Kind::Ours, Kind::Axum] {
