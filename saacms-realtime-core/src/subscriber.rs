@@ -119,7 +119,7 @@ impl Subscriber {
     fn wrote(&mut self, now: Instant) {
         self.keep_alive_at = match self.heartbeat_millis {
             0 => None,
-            millis => Some(now.saturating_add(Duration::from_millis(millis))),
+            millis => Some(Instant::from_millis(now.as_millis().saturating_add(millis))),
         };
     }
 }
