@@ -5,7 +5,7 @@ use std::sync::RwLock;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
-use saacms_realtime_core::hub::{Hub, HubConfig, Output};
+use saacms_realtime_core::hub::{Hub, HubConfig, Lane, Output};
 use tokio::sync::broadcast;
 
 use crate::material::{self, NOW};
@@ -42,6 +42,33 @@ fn fanout(criterion: &mut Criterion) {
                     // A reader is asked until it is idle: that is when its waker is registered.
                     let _ = black_box(reader.poll(&cx, NOW));
                 }
+            },
+            BatchSize::SmallInput,
+        );
+    });
+
+    drop(readers);
+    let mut lane = Lane::new(HubConfig::default().heartbeat, Waker::noop().clone());
+    for _ in 0..READERS {
+        lane.insert(hub.subscribe(&material::key("1"), None, NOW).expect("room"), ());
+    }
+    let mut outgoing = Vec::new();
+    let mut turn = |lane: &mut Lane<()>| {
+        let mut count = 0;
+        while lane.hear(NOW) > 0 {
+            lane.turn(READERS, NOW, &mut outgoing);
+            count += outgoing.len();
+            outgoing.drain(..).for_each(|piece| drop(black_box(piece)));
+        }
+        count
+    };
+    turn(&mut lane);
+    group.bench_function("ours_lane", |bencher| {
+        bencher.iter_batched(
+            || event.clone(),
+            |event| {
+                hub.publish(event, NOW).expect("room");
+                assert_eq!(turn(&mut lane), READERS);
             },
             BatchSize::SmallInput,
         );

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Row, SLACK};
 
 /// Groups, and which of their figures is measured against which.
-const RATIOS: [(&str, &str, &str); 12] = [
+const RATIOS: [(&str, &str, &str); 13] = [
     ("frame/encode_300B", "ours", "format"),
     ("frame/encode_300B", "ours", "axum_event"),
     ("frame/from_json", "ours", "serde_json_and_format"),
@@ -17,6 +17,7 @@ const RATIOS: [(&str, &str, &str); 12] = [
     ("resume/by_id_100", "ours", "vec_deque_scan"),
     ("subscriber/poll_idle", "ours", "tokio_broadcast"),
     ("hub/fanout_1000", "ours", "tokio_broadcast"),
+    ("hub/fanout_1000", "ours_lane", "tokio_broadcast"),
     ("hub/publish_10k_topics", "ours", "map_of_tokio_broadcast"),
     ("sse/decode", "ours", "split_lines"),
     ("sse/decode", "ours", "eventsource_stream"),
