@@ -183,11 +183,7 @@ impl IdText<'_> {
         S: Default + fmt::Write + AsRef<str>,
     {
         let mut text = S::default();
-        match self {
-            // As it stands, without the way through a formatter: a hub does this behind a lock.
-            Self::Etag(etag) => text.write_str(etag.as_str())?,
-            Self::Time(_) | Self::Position(_) => write!(text, "{self}")?,
-        }
+        write!(text, "{self}")?;
         Ok(EventId(text))
     }
 }
