@@ -41,7 +41,7 @@ impl Instant {
 
 /// `duration` in milliseconds, rounded up, at most `u64::MAX`.
 pub(crate) const fn whole_millis(duration: Duration) -> u64 {
-    // Not by `as_nanos`: to divide 128 bits takes longer than all else that a poll does.
+    // Not by `as_nanos`, which would divide 128 bits.
     let millis = duration.subsec_nanos().div_ceil(1_000_000) as u64;
     duration.as_secs().saturating_mul(1_000).saturating_add(millis)
 }
