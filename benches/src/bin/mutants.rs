@@ -38,9 +38,8 @@ struct Mutant {
 /// Most seconds that a build or tests may take before they count as hanging, which is noticed too.
 const PATIENCE: &str = "120";
 
-/// The same for the simulation, as a multiple of what it takes without a fault, and no less than
-/// some seconds.
-const PATIENCE_OF_SIMULATION: (f64, f64) = (5.0, 5.0);
+/// The same for the simulation, which takes two.
+const PATIENCE_OF_SIMULATION: &str = "15";
 
 /// What `timeout` exits with when it had to end a command.
 const TIMED_OUT: i32 = 124;
@@ -49,11 +48,13 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("benches has no parent")?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    let mut copy = Copy::new(root, &target.join("mutants"))?;
+    let copy = Copy::new(root, &target.join("mutants"))?;
     let list = root.join("saacms-realtime-core/tests/mutants/mutants.toml");
     let mutants = read(&fs::read_to_string(list)?)?;
     let started = Instant::now();
-    copy.check_sound(arguments.seeds)?;
+    if let Some(catcher) = copy.catcher(arguments.seeds)? {
+        return Err(format!("without any fault, something fails: {catcher}").into());
+    }
     let (mut caught, mut missed) = (0, 0);
     for mutant in mutants.iter().filter(|mutant| mutant.name.contains(&arguments.only)) {
         let began = Instant::now();
@@ -92,8 +93,6 @@ fn read(list: &str) -> Result<Vec<Mutant>> {
 struct Copy {
     workspace: PathBuf,
     target: PathBuf,
-    /// Seconds, as `timeout` takes them.
-    patience_of_simulation: String,
 }
 
 impl Copy {
@@ -117,21 +116,7 @@ impl Copy {
         let profile = "[dev]\nopt-level = 1\ndebug = false\n";
         manifest.insert("profile".into(), profile.parse::<toml::Table>()?.into());
         fs::write(workspace.join("Cargo.toml"), manifest.to_string())?;
-        let patience_of_simulation = PATIENCE.into();
-        Ok(Self { workspace, target: scratch.join("target"), patience_of_simulation })
-    }
-
-    /// Without a fault nothing may fail. How long the simulation takes is how long it may take.
-    fn check_sound(&mut self, seeds: u64) -> Result<()> {
-        if let Some(catcher) = self.catcher(seeds)? {
-            return Err(format!("without any fault, something fails: {catcher}").into());
-        }
-        let began = Instant::now();
-        self.simulate(seeds)?;
-        let (times, least) = PATIENCE_OF_SIMULATION;
-        let patience = (times * began.elapsed().as_secs_f64()).max(least);
-        self.patience_of_simulation = format!("{patience:.1}");
-        Ok(())
+        Ok(Self { workspace, target: scratch.join("target") })
     }
 
     /// What catches this fault; an error where nothing does.
@@ -159,7 +144,12 @@ impl Copy {
         if !built.is_ok {
             return Err(format!("it does not compile:\n{}", built.text).into());
         }
-        let run = self.simulate(seeds)?;
+        let simulate = self.target.join("debug/simulate");
+        let run = self.run(
+            Command::new("timeout")
+                .args([PATIENCE_OF_SIMULATION.as_ref(), simulate.as_os_str()])
+                .args(["--seeds", &seeds.to_string()]),
+        )?;
         if !run.is_ok {
             let seed = run.text.lines().rev().find_map(|line| line.strip_prefix("seed "));
             let seed = seed.unwrap_or_else(|| run.how_it_ended());
@@ -176,15 +166,6 @@ impl Copy {
             }
         }
         Ok(None)
-    }
-
-    fn simulate(&self, seeds: u64) -> Result<Run> {
-        let simulate = self.target.join("debug/simulate");
-        self.run(
-            Command::new("timeout")
-                .args([self.patience_of_simulation.as_ref(), simulate.as_os_str()])
-                .args(["--seeds", &seeds.to_string()]),
-        )
     }
 
     fn cargo(&self, arguments: &[&str]) -> Result<Run> {
