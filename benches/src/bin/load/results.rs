@@ -78,7 +78,7 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
         Ok::<_, String>(())
     };
     let one = Options { window: 1, ..base.clone() };
-    for round in 0..options.rounds {
+    for _ in 0..options.rounds {
         for kind in all {
             run("one", kind, scenario::run(Shape::Fanout, kind, &one))?;
         }
@@ -89,10 +89,9 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
             let storm = Options { subscribers: most(10_000), ..base.clone() };
             run("storm", kind, storm::run(kind, &storm))?;
         }
-        // The peers' memory is a size to compare with; ours has a target.
-        for kind in if round == 0 { &all[..] } else { &[Kind::Ours] } {
+        for kind in all {
             let idle = Options { subscribers: most(10_000), hold: 4.0, ..base.clone() };
-            run("idle", *kind, idle::run(*kind, &idle))?;
+            run("idle", kind, idle::run(kind, &idle))?;
         }
         for kind in [Kind::Ours, Kind::Axum] {
             let posts = Options { subscribers: 64, ..base.clone() };
