@@ -44,6 +44,7 @@ impl Site {
         // A publish is answered without the router, which costs as much as the publish.
         let response = match request.uri().path() {
             "/" | "/healthz" | "/readyz" => {
+                // Boxed, as it would make the future of every publish larger.
                 let answered = Box::pin(self.pages.clone().oneshot(request));
                 answered.await?.map(Either::Left)
             }
