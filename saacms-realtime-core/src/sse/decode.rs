@@ -3,6 +3,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use memchr::memchr2;
+
 /// What a stream says, one thing at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
@@ -112,9 +114,12 @@ impl Decoder {
     pub fn next(&mut self) -> Option<Decoded> {
         while !self.too_long {
             let (start, end) = self.next_line()?;
-            let line = String::from_utf8_lossy(&self.buffer[start..end]).into_owned();
             self.too_long = end - start > self.max_event_len;
-            if let Some(decoded) = self.line(&line).filter(|_| !self.too_long) {
+            // Lent to `line`, which changes the rest of the decoder.
+            let buffer = core::mem::take(&mut self.buffer);
+            let decoded = self.line(&String::from_utf8_lossy(&buffer[start..end]));
+            self.buffer = buffer;
+            if let Some(decoded) = decoded.filter(|_| !self.too_long) {
                 return Some(decoded);
             }
         }
@@ -140,8 +145,7 @@ impl Decoder {
             }
             self.after_cr = false;
         }
-        let unscanned = &self.buffer[self.scanned..];
-        let Some(len) = unscanned.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
+        let Some(len) = memchr2(b'\r', b'\n', &self.buffer[self.scanned..]) else {
             self.scanned = self.buffer.len();
             return None;
         };
@@ -163,6 +167,7 @@ impl Decoder {
             "event" => value.clone_into(&mut self.event_type),
             "data" => {
                 self.too_long |= self.data.len() + value.len() > self.max_event_len;
+                self.data.reserve(value.len() + 1);
                 self.data.push_str(value);
                 self.data.push('\n');
             }

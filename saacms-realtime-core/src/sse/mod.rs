@@ -10,6 +10,8 @@ mod frame;
 
 use core::fmt::{self, Write};
 
+use memchr::memchr2;
+
 use crate::name::{EventId, EventType, IdText, RESYNC, ResyncReason};
 
 #[cfg(feature = "alloc")]
@@ -53,7 +55,8 @@ pub fn write_event<S: AsRef<str>>(
     let mut rest = data;
     loop {
         out.write_str("\ndata: ")?;
-        let (line, line_break) = rest.split_at(line_len(rest.as_bytes()));
+        let line_len = memchr2(b'\r', b'\n', rest.as_bytes()).unwrap_or(rest.len());
+        let (line, line_break) = rest.split_at(line_len);
         out.write_str(line)?;
         rest = match line_break.strip_prefix("\r\n") {
             Some(behind) => behind,
@@ -61,17 +64,6 @@ pub fn write_event<S: AsRef<str>>(
             None => &line_break[1..],
         };
     }
-}
-
-/// Bytes before the first line break, or all.
-fn line_len(text: &[u8]) -> usize {
-    let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    // A whole block at a time, without a way out in its middle: compilers make that a few
-    // instructions.
-    let has_break =
-        |block: &&[u8; 32]| block.iter().fold(false, |found, byte| found | is_break(byte));
-    let clean = text.as_chunks().0.iter().take_while(|block| !has_break(block)).count() * 32;
-    clean + text[clean..].iter().position(is_break).unwrap_or(text.len() - clean)
 }
 
 /// Writes the frame that tells a client to refetch; `id` is where its next reconnect goes on.
@@ -105,18 +97,6 @@ pub fn write_retry(out: &mut impl Write, millis: u64) -> fmt::Result {
 mod tests {
     use super::*;
     use std::string::String;
-
-    #[test]
-    fn a_line_break_is_found_wherever_it_is() {
-        for len in 0..100 {
-            let text = "x".repeat(len);
-            assert_eq!(line_len(text.as_bytes()), len);
-            for line_break in ["\n", "\r", "\r\n"] {
-                let text = text.clone() + line_break + "tail\n" + &"y".repeat(40);
-                assert_eq!(line_len(text.as_bytes()), len);
-            }
-        }
-    }
 
     #[test]
     fn no_line_break_in_data_can_start_a_field() {
