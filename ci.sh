@@ -258,10 +258,13 @@ step_fuzz() {
 }
 
 step_bench() {
-    local target_dir=${CARGO_TARGET_DIR:-target}
+    local target_dir=${CARGO_TARGET_DIR:-target} round
     cargo build --release -p saacms-realtime-tokio
     cargo build --release -p saacms-realtime-benches --bin load --examples
-    cargo bench -p saacms-realtime-benches --bench core -- --quick --quiet
+    for round in 1 2 3 4 5; do
+        cargo bench -p saacms-realtime-benches --bench core -- --quick --quiet \
+            --save-baseline "round-$round"
+    done
     # shellcheck disable=SC2086 # several flags
     "$target_dir/release/load" results --criterion "$target_dir/criterion" ${BENCH_FLAGS:-}
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{Row, SLACK};
+use crate::figures::median;
 
 /// Groups, and which of their figures is measured against which.
 const RATIOS: [(&str, &str, &str); 13] = [
@@ -25,21 +26,21 @@ const RATIOS: [(&str, &str, &str); 13] = [
 ];
 
 pub(super) fn rows(folder: &Path) -> Result<Vec<Row>, String> {
-    let nanos = |group: &str, name: &str| nanos(folder, group, name);
     let group = "resume/by_id_10k";
-    let [ours, newest] = [nanos(group, "ours")?, nanos(group, "ours_newest")?];
-    let slowest = ours.max(newest);
+    let [ours, newest, scan] = ["ours", "ours_newest", "vec_deque_scan"]
+        .map(|name| nanos(folder, group, name).map(median));
+    let (ours, newest) = (ours?, newest?);
     let mut rows = vec![
         Row {
             key: group.into(),
             figure: "resume by ID among 10,000 retained".into(),
             target: Some(("≤ 1 µs", 1_000.0)),
-            value: slowest,
+            value: ours.max(newest),
             shown: format!(
                 "{} anywhere, {} for the newest; a scan of a VecDeque {}",
                 time(ours),
                 time(newest),
-                time(nanos(group, "vec_deque_scan")?)
+                time(scan?)
             ),
             command: command(group),
             slack: SLACK,
@@ -57,16 +58,21 @@ pub(super) fn rows(folder: &Path) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
+/// The median of what each round's ratio was: a machine that is slow for seconds slows down both
+/// sides of a round.
 fn ratio(folder: &Path, which: (&str, &str, &str)) -> Result<Row, String> {
     let (group, ours, other) = which;
-    let pair = [nanos(folder, group, ours)?, nanos(folder, group, other)?];
-    let value = pair[0] / pair[1];
+    let [ours_nanos, other_nanos] = [nanos(folder, group, ours)?, nanos(folder, group, other)?];
+    let ratios = || ours_nanos.iter().zip(&other_nanos).map(|(ours, other)| ours / other);
+    let [least, most] = [ratios().fold(f64::INFINITY, f64::min), ratios().fold(0.0, f64::max)];
+    let value = median(ratios());
+    let [ours_time, other_time] = [ours_nanos, other_nanos].map(|nanos| time(median(nanos)));
     Ok(Row {
         key: format!("{group}/{ours}/{other}"),
         figure: format!("`{group}`: {ours} over {other}"),
         target: None,
         value,
-        shown: format!("{value:.2} ({} against {})", time(pair[0]), time(pair[1])),
+        shown: format!("{value:.2}, {least:.2} to {most:.2} ({ours_time} against {other_time})"),
         command: command(group),
         slack: SLACK,
     })
@@ -76,14 +82,29 @@ fn command(group: &str) -> String {
     format!("cargo bench -p saacms-realtime-benches -- {group}")
 }
 
-fn nanos(folder: &Path, group: &str, name: &str) -> Result<f64, String> {
-    let file = folder.join(group.replace('/', "_")).join(name).join("new/estimates.json");
-    let missing = |error: &dyn core::fmt::Display| {
-        format!("{}: {error}; `cargo bench -p saacms-realtime-benches` writes it", file.display())
-    };
-    let text = fs::read_to_string(&file).map_err(|error| missing(&error))?;
-    let estimates: Value = serde_json::from_str(&text).map_err(|error| missing(&error))?;
-    estimates["median"]["point_estimate"].as_f64().ok_or_else(|| missing(&"no median in it"))
+/// The median of each round; `--save-baseline` calls them `round-1` and so on.
+fn nanos(folder: &Path, group: &str, name: &str) -> Result<Vec<f64>, String> {
+    let folder = folder.join(group.replace('/', "_")).join(name);
+    let files = (1..).map(|round| folder.join(format!("round-{round}/estimates.json")));
+    let rounds: Vec<f64> = files
+        .take_while(|file| file.exists())
+        .map(|file| median_in(&file))
+        .collect::<Result<_, _>>()?;
+    if rounds.is_empty() {
+        return Err(format!(
+            "there is no round-1 in {}; `./ci.sh bench` has it written",
+            folder.display()
+        ));
+    }
+    Ok(rounds)
+}
+
+fn median_in(file: &Path) -> Result<f64, String> {
+    let fault = |error: &dyn core::fmt::Display| format!("{}: {error}", file.display());
+    let text = fs::read_to_string(file).map_err(|error| fault(&error))?;
+    let estimates: Value = serde_json::from_str(&text).map_err(|error| fault(&error))?;
+    let median = estimates["median"]["point_estimate"].as_f64();
+    median.ok_or_else(|| fault(&"no median in it"))
 }
 
 fn time(nanos: f64) -> String {
