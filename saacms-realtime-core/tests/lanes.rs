@@ -164,6 +164,7 @@ fn heartbeats_go_out_together_a_128th_of_their_interval_late_at_most() {
     assert_eq!(lane.hear(now), 1);
     assert_eq!(frames(rest(&mut lane, now)).len(), 3);
     assert!(lane.wake_at().is_some_and(|next| next.millis_since(due) >= 30_000));
+    assert_eq!((lane.len(), lane.is_empty()), (3, false));
     // With the last stream its deadline goes.
     assert!((0..3).all(|stream| lane.remove(stream).is_some()));
     assert_eq!((lane.wake_at(), lane.hear(now), lane.len()), (None, 0, 0));

@@ -69,6 +69,14 @@ fn a_byte_order_mark_in_pieces_is_no_part_of_the_first_line() {
 }
 
 #[test]
+fn data_of_one_line_is_written_to_memory_of_its_length() {
+    let data = "x".repeat(100);
+    let decoded = decode(&[format!("data: {data}\n\n").as_bytes()]);
+    let [Decoded::Message(message)] = &decoded[..] else { panic!("{decoded:?}") };
+    assert_eq!((&message.data, message.data.capacity()), (&data, 101), "its line end, too");
+}
+
+#[test]
 fn an_id_without_data_is_kept_and_dispatches_nothing() {
     let mut decoder = Decoder::new(100);
     decoder.feed(b"id: e.4\n\n").expect("short");
