@@ -96,7 +96,28 @@ pub fn write_retry(out: &mut impl Write, millis: u64) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::format;
     use std::string::String;
+
+    #[test]
+    fn a_line_break_is_found_wherever_it_is() {
+        let id = EventId::new("1").expect("valid");
+        let written = |data: &str| {
+            let mut frame = String::new();
+            write_event(&mut frame, EventType::Changed, &id, data).expect("a String is never full");
+            frame
+        };
+        let tail = "y".repeat(40);
+        for len in 0..100 {
+            let line = "x".repeat(len);
+            let head = format!("event: changed\nid: 1\ndata: {line}\n");
+            assert_eq!(written(&line), format!("{head}\n"));
+            for line_break in ["\n", "\r", "\r\n"] {
+                let data = format!("{line}{line_break}tail\n{tail}");
+                assert_eq!(written(&data), format!("{head}data: tail\ndata: {tail}\n\n"));
+            }
+        }
+    }
 
     #[test]
     fn no_line_break_in_data_can_start_a_field() {
