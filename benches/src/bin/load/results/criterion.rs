@@ -27,9 +27,8 @@ const RATIOS: [(&str, &str, &str); 13] = [
 
 pub(super) fn rows(folder: &Path) -> Result<Vec<Row>, String> {
     let group = "resume/by_id_10k";
-    let [ours, newest, scan] = ["ours", "ours_newest", "vec_deque_scan"]
-        .map(|name| nanos(folder, group, name).map(median));
-    let (ours, newest) = (ours?, newest?);
+    let nanos = |name| nanos(folder, group, name).map(median);
+    let [ours, newest, scan] = [nanos("ours")?, nanos("ours_newest")?, nanos("vec_deque_scan")?];
     let mut rows = vec![
         Row {
             key: group.into(),
@@ -40,7 +39,7 @@ pub(super) fn rows(folder: &Path) -> Result<Vec<Row>, String> {
                 "{} anywhere, {} for the newest; a scan of a VecDeque {}",
                 time(ours),
                 time(newest),
-                time(scan?)
+                time(scan)
             ),
             command: command(group),
             slack: SLACK,

@@ -10,7 +10,7 @@ use crate::options::ResultsOptions;
 pub(super) fn markdown(rows: &[Row], runs: &Runs, options: &ResultsOptions) -> String {
     let mut out = String::from(
         "# Results\n\nWritten by `./ci.sh bench`; nothing here is typed in. Ratios are of medians, \
-         measured in turn in one run; those of `cargo bench` are medians of five rounds, with the least \
+         measured in turn in one run; those of `cargo bench` are medians of its rounds, with the least \
          and the most.\n\n",
     );
     let _ = writeln!(
