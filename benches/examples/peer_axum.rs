@@ -38,7 +38,10 @@ struct Change {
 
 impl Change {
     fn to_event(&self) -> Event {
-        Event::default().event("changed").id(&self.etag).data(self.record.get())
+        Event::default()
+            .event("changed")
+            .id(&self.etag)
+            .data(self.record.get())
     }
 }
 
@@ -66,10 +69,15 @@ async fn subscribe(
     let topic = topic(&topics, slug, id);
     let last = topic.last.lock().unwrap_or_else(PoisonError::into_inner);
     let receiver = topic.sender.subscribe();
-    let named = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let named = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok());
     let replay = match named.map(|id| last.iter().position(|change| change.etag == id)) {
         None => Vec::new(),
-        Some(Some(seen)) => last.range(seen + 1..).map(|change| change.to_event()).collect(),
+        Some(Some(seen)) => last
+            .range(seen + 1..)
+            .map(|change| change.to_event())
+            .collect(),
         Some(None) => vec![resync()],
     };
     drop(last);
@@ -83,12 +91,17 @@ async fn subscribe(
     });
     let greeting = stream::iter([Event::default().comment("keepalive")]);
     let events = greeting.chain(stream::iter(replay)).chain(live).map(Ok);
-    Sse::new(events)
-        .keep_alive(KeepAlive::new().interval(Duration::from_secs(30)).text("keepalive"))
+    Sse::new(events).keep_alive(
+        KeepAlive::new()
+            .interval(Duration::from_secs(30))
+            .text("keepalive"),
+    )
 }
 
 fn resync() -> Event {
-    Event::default().event("saacms-resync").data(r#"{"reason":"lagged"}"#)
+    Event::default()
+        .event("saacms-resync")
+        .data(r#"{"reason":"lagged"}"#)
 }
 
 async fn publish(State(topics): State<Topics>, body: Bytes) -> StatusCode {

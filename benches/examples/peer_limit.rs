@@ -24,8 +24,16 @@ const ACCEPT: Token = Token(usize::MAX - 1);
 type Key = Arc<str>;
 
 enum Order {
-    Join { stream: TcpStream, key: Key, last_event_id: Option<u64> },
-    Write { key: Key, number: u64, frame: Arc<[u8]> },
+    Join {
+        stream: TcpStream,
+        key: Key,
+        last_event_id: Option<u64>,
+    },
+    Write {
+        key: Key,
+        number: u64,
+        frame: Arc<[u8]>,
+    },
 }
 
 #[derive(Clone)]
@@ -36,7 +44,10 @@ struct Inbox {
 
 impl Inbox {
     fn push(&self, order: Order) -> io::Result<()> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+        self.orders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(order);
         self.waker.wake()
     }
 }
@@ -73,7 +84,9 @@ impl Run {
 
     fn offset_behind(&self, last_event_id: Option<u64>) -> usize {
         let named = |id| self.ends.iter().find(|end| end.0 == id);
-        last_event_id.and_then(named).map_or(self.end(), |end| end.1)
+        last_event_id
+            .and_then(named)
+            .map_or(self.end(), |end| end.1)
     }
 }
 
@@ -87,7 +100,9 @@ impl Subscriber {
     /// Writes what waits; false where the connection is of no use any more.
     fn write(&mut self, run: &Run) -> bool {
         while self.offset < run.end() {
-            let Some(from) = self.offset.checked_sub(run.start) else { return false };
+            let Some(from) = self.offset.checked_sub(run.start) else {
+                return false;
+            };
             match self.stream.write(&run.bytes[from..]) {
                 Ok(len) => self.offset += len,
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
@@ -115,19 +130,30 @@ fn write(mut poll: Poll, inbox: &Inbox) -> io::Result<()> {
             });
             let run = &mut runs[index];
             match order {
-                Order::Join { mut stream, last_event_id, .. } => {
+                Order::Join {
+                    mut stream,
+                    last_event_id,
+                    ..
+                } => {
                     if stream.write(HEAD).ok() != Some(HEAD.len()) {
                         continue;
                     }
                     let place = free.pop().unwrap_or(subscribers.len());
                     let interest = Interest::READABLE | Interest::WRITABLE;
-                    poll.registry().register(&mut stream, Token(place), interest)?;
+                    poll.registry()
+                        .register(&mut stream, Token(place), interest)?;
                     let offset = run.offset_behind(last_event_id);
                     if place == subscribers.len() {
                         subscribers.push(None);
                     }
                     run.subscribers.push(place);
-                    subscribers[place].insert(Subscriber { stream, run: index, offset }).write(run);
+                    subscribers[place]
+                        .insert(Subscriber {
+                            stream,
+                            run: index,
+                            offset,
+                        })
+                        .write(run);
                 }
                 Order::Write { number, frame, .. } => {
                     if !run.is_new {
@@ -169,8 +195,12 @@ fn write(mut poll: Poll, inbox: &Inbox) -> io::Result<()> {
 fn parse(request: &str) -> Option<(usize, Asked<'_>)> {
     let head = request.find("\r\n\r\n")? + 4;
     let header = |name: &str| {
-        let mut lines = request[..head].lines().filter_map(|line| line.split_once(": "));
-        lines.find(|line| line.0.eq_ignore_ascii_case(name)).map(|line| line.1)
+        let mut lines = request[..head]
+            .lines()
+            .filter_map(|line| line.split_once(": "));
+        lines
+            .find(|line| line.0.eq_ignore_ascii_case(name))
+            .map(|line| line.1)
     };
     if request.starts_with("GET ") {
         let id = request.split('/').nth(5)?;
@@ -186,8 +216,15 @@ fn parse(request: &str) -> Option<(usize, Asked<'_>)> {
 }
 
 enum Asked<'a> {
-    Subscribe { id: &'a str, last_event_id: Option<u64> },
-    Publish { id: &'a str, etag: &'a str, record: &'a str },
+    Subscribe {
+        id: &'a str,
+        last_event_id: Option<u64>,
+    },
+    Publish {
+        id: &'a str,
+        etag: &'a str,
+        record: &'a str,
+    },
 }
 
 /// The thread that accepts and reads.
@@ -197,7 +234,10 @@ fn main() -> io::Result<()> {
     for _ in 0..threads {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
-        let inbox = Inbox { orders: Arc::default(), waker };
+        let inbox = Inbox {
+            orders: Arc::default(),
+            waker,
+        };
         inboxes.push(inbox.clone());
         std::thread::spawn(move || write(poll, &inbox).expect("epoll works"));
     }
@@ -208,7 +248,8 @@ fn main() -> io::Result<()> {
     socket.listen(4_096)?;
     socket.set_nonblocking(true)?;
     let mut listener = TcpListener::from_std(socket.into());
-    poll.registry().register(&mut listener, ACCEPT, Interest::READABLE)?;
+    poll.registry()
+        .register(&mut listener, ACCEPT, Interest::READABLE)?;
     println!("open http://{}/ in a browser", listener.local_addr()?);
     io::stdout().flush()?;
     let mut events = Events::with_capacity(1_024);
@@ -222,12 +263,15 @@ fn main() -> io::Result<()> {
                     let token = Token(next);
                     next += 1;
                     stream.set_nodelay(true)?;
-                    poll.registry().register(&mut stream, token, Interest::READABLE)?;
+                    poll.registry()
+                        .register(&mut stream, token, Interest::READABLE)?;
                     asking.insert(token, (stream, Vec::new()));
                 }
                 continue;
             }
-            let Some((mut stream, mut request)) = asking.remove(&event.token()) else { continue };
+            let Some((mut stream, mut request)) = asking.remove(&event.token()) else {
+                continue;
+            };
             let mut piece = [0; 16 << 10];
             let is_open = loop {
                 match stream.read(&mut piece) {
@@ -262,7 +306,11 @@ fn main() -> io::Result<()> {
             }
             if let Some((key, last_event_id)) = subscribes {
                 poll.registry().deregister(&mut stream)?;
-                inboxes[joined % threads].push(Order::Join { stream, key, last_event_id })?;
+                inboxes[joined % threads].push(Order::Join {
+                    stream,
+                    key,
+                    last_event_id,
+                })?;
                 joined += 1;
             } else {
                 let rest = rest.as_bytes().to_vec();

@@ -16,6 +16,13 @@ use std::error::Error;
 use saacms_realtime_asyncstd::{ServeConfig, serve};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let Some((realtime, listener, stop)) = command_line::start()? else { return Ok(()) };
-    Ok(async_std::task::block_on(serve(listener, realtime, ServeConfig::async_std(), stop))?)
+    let Some((realtime, listener, stop)) = command_line::start()? else {
+        return Ok(());
+    };
+    Ok(async_std::task::block_on(serve(
+        listener,
+        realtime,
+        ServeConfig::async_std(),
+        stop,
+    ))?)
 }

@@ -27,7 +27,11 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(stream: Async<TcpStream>) -> Self {
-        Self { stream, begin: Vec::new(), is_empty: false }
+        Self {
+            stream,
+            begin: Vec::new(),
+            is_empty: false,
+        }
     }
 
     /// Whether the client begins with the HTTP/2 preface.
@@ -42,7 +46,10 @@ impl Socket {
             }
             let mut more = [0; HTTP_2_PREFACE.len()];
             let missing = &mut more[self.begin.len()..];
-            let read = self.stream.read_with(|mut stream| stream.read(missing)).await?;
+            let read = self
+                .stream
+                .read_with(|mut stream| stream.read(missing))
+                .await?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -49,8 +49,14 @@ impl Realtime {
         let clock = Clock::start();
         let sweep = sweep(Arc::downgrade(&hub), clock);
         let sweeper = thread::Builder::new().name("saacms-realtime".to_owned());
-        sweeper.spawn(|| block_on(sweep)).expect("the system has a thread left");
-        Ok(Self { hub, api: Arc::new(api), clock })
+        sweeper
+            .spawn(|| block_on(sweep))
+            .expect("the system has a thread left");
+        Ok(Self {
+            hub,
+            api: Arc::new(api),
+            clock,
+        })
     }
 
     /// Publishes an event: once this returns `Ok` it is in the record's history.
@@ -129,7 +135,9 @@ impl Realtime {
 async fn sweep(hub: Weak<Hub>, clock: Clock) {
     loop {
         let wake_at = poll_fn(|cx| {
-            let Some(hub) = hub.upgrade() else { return Poll::Ready(None) };
+            let Some(hub) = hub.upgrade() else {
+                return Poll::Ready(None);
+            };
             hub.poll_sweep(cx, clock.now())
                 .map_or(Poll::Pending, |wake_at| Poll::Ready(Some(wake_at)))
         });

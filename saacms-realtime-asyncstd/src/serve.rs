@@ -97,7 +97,11 @@ pub async fn serve(
         or(accepting.as_mut(), async { drop(stop.await) }).await;
         realtime.drain();
         // New requests are still answered, so that a client which comes now is told to come again.
-        or(accepting, or(all_ended(realtime.hub()), after(config.drain_timeout, ()))).await;
+        or(
+            accepting,
+            or(all_ended(realtime.hub()), after(config.drain_timeout, ())),
+        )
+        .await;
     }
     drop(listener);
     connections.0.enter(CLOSING);
@@ -146,7 +150,10 @@ async fn connection(
     // An event is one write and waits for nothing.
     stream.get_ref().set_nodelay(true)?;
     let given_up = || Err(io::ErrorKind::TimedOut.into());
-    let too_slow = or(after(HEAD_TIMEOUT, given_up()), connections.entered(CLOSING, given_up()));
+    let too_slow = or(
+        after(HEAD_TIMEOUT, given_up()),
+        connections.entered(CLOSING, given_up()),
+    );
     let mut socket = Socket::new(stream);
     let is_http_2 = or(socket.begins_with_http_2(), too_slow).await?;
     let service = service_fn(move |request| {
@@ -161,14 +168,18 @@ async fn connection(
             .keep_alive_interval(HTTP_2_PING)
             .keep_alive_timeout(HTTP_2_PING)
             .serve_connection(socket, service);
-        connections.run(connection, http2::Connection::graceful_shutdown).await?;
+        connections
+            .run(connection, http2::Connection::graceful_shutdown)
+            .await?;
     } else {
         let connection = http1::Builder::new()
             .timer(Timers)
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_BUFFER_BYTES)
             .serve_connection(socket, service);
-        connections.run(connection, http1::Connection::graceful_shutdown).await?;
+        connections
+            .run(connection, http1::Connection::graceful_shutdown)
+            .await?;
     }
     Ok(())
 }

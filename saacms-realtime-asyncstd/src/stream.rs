@@ -23,7 +23,11 @@ pub struct EventStream {
 
 impl EventStream {
     pub(crate) fn new(subscription: Subscription, clock: Clock) -> Self {
-        Self { subscription, clock, timer: None }
+        Self {
+            subscription,
+            clock,
+            timer: None,
+        }
     }
 
     /// Ready when the clock has reached `wake_at`.
@@ -51,7 +55,9 @@ impl Stream for EventStream {
                 Output::Frames(frames) => return Poll::Ready(Some(frames)),
                 Output::End => return Poll::Ready(None),
                 Output::Idle { wake_at: None } => return Poll::Pending,
-                Output::Idle { wake_at: Some(wake_at) } => ready!(self.poll_timer(cx, wake_at)),
+                Output::Idle {
+                    wake_at: Some(wake_at),
+                } => ready!(self.poll_timer(cx, wake_at)),
             }
         }
     }
@@ -65,6 +71,7 @@ impl Body for EventStream {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+        self.poll_next(cx)
+            .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 }

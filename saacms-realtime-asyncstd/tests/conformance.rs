@@ -47,7 +47,12 @@ fn start_on_smol(config: HubConfig, api: Api) -> Running {
 
 #[cfg(feature = "async-std")]
 fn start_on_async_std(config: HubConfig, api: Api) -> Running {
-    start(config, api, ServeConfig::async_std(), async_std::task::block_on)
+    start(
+        config,
+        api,
+        ServeConfig::async_std(),
+        async_std::task::block_on,
+    )
 }
 
 fn start(
@@ -67,7 +72,10 @@ fn start(
         let server = async { server.await.expect("the listener listens") };
         block_on(Box::pin(or(server, stopped)));
     });
-    let server = Server { stop, thread: Some(server) };
+    let server = Server {
+        stop,
+        thread: Some(server),
+    };
     Running::new(address, hub, move || realtime.drain(), server)
 }
 
@@ -80,6 +88,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.notify(1);
         let ended = self.thread.take().map(JoinHandle::join);
-        assert!(matches!(ended, Some(Ok(()))), "the server ends in good order");
+        assert!(
+            matches!(ended, Some(Ok(()))),
+            "the server ends in good order"
+        );
     }
 }

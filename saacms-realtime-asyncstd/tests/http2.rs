@@ -25,9 +25,15 @@ fn streams_and_publishes_share_a_connection() {
         let mut streams = Vec::new();
         for _ in 0..20 {
             let answer = client.send(Method::GET, SUBSCRIBE, "").await;
-            assert_eq!((answer.status().as_u16(), answer.version()), (200, Version::HTTP_2));
+            assert_eq!(
+                (answer.status().as_u16(), answer.version()),
+                (200, Version::HTTP_2)
+            );
             assert_eq!(answer.headers()["content-type"], "text/event-stream");
-            assert!(!answer.headers().contains_key("connection"), "HTTP/2 forbids it");
+            assert!(
+                !answer.headers().contains_key("connection"),
+                "HTTP/2 forbids it"
+            );
             streams.push(answer.into_body());
         }
         // Many frames of HTTP/2, and then a small one.
@@ -36,7 +42,10 @@ fn streams_and_publishes_share_a_connection() {
             let event = format!(
                 r#"{{"type":"changed","slug":"posts","id":"1","record":{record},"etag":"{etag}"}}"#
             );
-            assert_eq!(client.send(Method::POST, PUBLISH, event).await.status(), 204);
+            assert_eq!(
+                client.send(Method::POST, PUBLISH, event).await.status(),
+                204
+            );
         }
         for stream in &mut streams {
             let expected = format!(
@@ -81,21 +90,37 @@ fn a_drained_stream_ends_as_a_whole_body() {
     with_server(async |client, realtime| {
         let stream = client.send(Method::GET, SUBSCRIBE, "").await;
         realtime.drain();
-        let body = stream.into_body().collect().await.expect("a whole body").to_bytes();
-        assert!(body.starts_with(b":keepalive\n\nretry: ") && body.ends_with(b"\n\n"), "{body:?}");
+        let body = stream
+            .into_body()
+            .collect()
+            .await
+            .expect("a whole body")
+            .to_bytes();
+        assert!(
+            body.starts_with(b":keepalive\n\nretry: ") && body.ends_with(b"\n\n"),
+            "{body:?}"
+        );
         assert_eq!(client.send(Method::GET, SUBSCRIBE, "").await.status(), 503);
     });
 }
 
 /// Runs a test with a server and one connection to it.
 fn with_server(test: impl AsyncFnOnce(Client, Realtime)) {
-    let config = HubConfig { heartbeat: Duration::ZERO, ..HubConfig::default() };
+    let config = HubConfig {
+        heartbeat: Duration::ZERO,
+        ..HubConfig::default()
+    };
     let realtime = Realtime::new(config, Default::default()).expect("valid settings");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
     let executor = Arc::new(Executor::new());
     let server = async {
-        let served = serve(listener, realtime.clone(), ServeConfig::smol(), pending::<()>());
+        let served = serve(
+            listener,
+            realtime.clone(),
+            ServeConfig::smol(),
+            pending::<()>(),
+        );
         panic!("it ended: {:?}", served.await);
     };
     let test = async {
@@ -116,12 +141,17 @@ struct Client {
 
 impl Client {
     async fn connect(address: SocketAddr, executor: &Arc<Executor<'static>>) -> Self {
-        let socket = Async::<TcpStream>::connect(address).await.expect("a connection");
+        let socket = Async::<TcpStream>::connect(address)
+            .await
+            .expect("a connection");
         let http2 = SmolExecutor::new(Arc::clone(executor));
         let handshake = http2::handshake(http2, FuturesIo::new(socket));
         let (requests, connection) = handshake.await.expect("HTTP/2");
         executor.spawn(connection).detach();
-        Self { requests, origin: format!("http://{address}") }
+        Self {
+            requests,
+            origin: format!("http://{address}"),
+        }
     }
 
     async fn send(
@@ -135,7 +165,11 @@ impl Client {
             .uri(format!("{}{target}", self.origin))
             .body(Full::new(body.into()))
             .expect("a request");
-        self.requests.clone().send_request(request).await.expect("an answer")
+        self.requests
+            .clone()
+            .send_request(request)
+            .await
+            .expect("an answer")
     }
 }
 

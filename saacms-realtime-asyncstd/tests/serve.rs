@@ -34,7 +34,10 @@ fn a_stop_ends_streams_in_good_order_and_then_the_server() {
         stream.expect_end();
     }
     server.wait();
-    assert!(TcpStream::connect(server.address).is_err(), "nobody listens");
+    assert!(
+        TcpStream::connect(server.address).is_err(),
+        "nobody listens"
+    );
 }
 
 #[test]
@@ -52,7 +55,10 @@ fn a_client_that_comes_while_streams_end_is_told_to_come_again() {
     server.stop();
     server.wait_until(|server| server.realtime.hub().is_draining());
     let refused = server.connect().exchange(&Request::get(SUBSCRIBE));
-    assert_eq!((refused.status(), refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(
+        (refused.status(), refused.header("retry-after")),
+        (503, Some("1"))
+    );
     publishing.send(body);
     assert_eq!(publishing.response("POST").status(), 204);
     while !stream.block().starts_with("retry: ") {}
@@ -103,7 +109,10 @@ fn a_server_that_is_dropped_is_gone() {
     server.wait();
     assert!(connection.ends() && silent.ends());
     server.wait_until(|server| server.realtime.hub().stats().subscribers == 0);
-    assert!(!server.realtime.hub().is_draining(), "it is only not served any more");
+    assert!(
+        !server.realtime.hub().is_draining(),
+        "it is only not served any more"
+    );
 }
 
 #[test]
@@ -132,7 +141,11 @@ fn who_does_not_send_a_request_in_time_is_not_waited_for() {
     let opened = Instant::now();
     for (connection, begin) in connections.iter_mut().zip(begins) {
         assert!(connection.ends(), "{begin:?}");
-        assert!(opened.elapsed() > Duration::from_secs(9), "{begin:?}: {:?}", opened.elapsed());
+        assert!(
+            opened.elapsed() > Duration::from_secs(9),
+            "{begin:?}: {:?}",
+            opened.elapsed()
+        );
     }
 }
 
@@ -145,8 +158,18 @@ fn who_leaves_before_it_can_be_told_what_it_speaks_makes_room_at_once() {
     leaving.send("PRI * HTTP/2.0\r\n");
     let left = Instant::now();
     drop(leaving);
-    assert_eq!(server.connect().exchange(&Request::post(PUBLISH, EVENT)).status(), 204);
-    assert!(left.elapsed() < Duration::from_secs(9), "the time of a head: {:?}", left.elapsed());
+    assert_eq!(
+        server
+            .connect()
+            .exchange(&Request::post(PUBLISH, EVENT))
+            .status(),
+        204
+    );
+    assert!(
+        left.elapsed() < Duration::from_secs(9),
+        "the time of a head: {:?}",
+        left.elapsed()
+    );
 }
 
 #[test]
@@ -184,8 +207,11 @@ struct Server {
 
 impl Server {
     fn start(config: ServeConfig) -> Self {
-        let hub =
-            HubConfig { heartbeat: Duration::ZERO, max_lag_bytes: 1 << 30, ..HubConfig::default() };
+        let hub = HubConfig {
+            heartbeat: Duration::ZERO,
+            max_lag_bytes: 1 << 30,
+            ..HubConfig::default()
+        };
         let realtime = Realtime::new(hub, Api::default()).expect("valid settings");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -202,7 +228,13 @@ impl Server {
             // Nobody listens where the test is over.
             let _ = end.send(smol::block_on(or(server, cut)));
         });
-        Self { address, realtime, stop, cut, ended }
+        Self {
+            address,
+            realtime,
+            stop,
+            cut,
+            ended,
+        }
     }
 
     fn connect(&self) -> Connection {

@@ -70,7 +70,11 @@ impl Connection {
         let resume = record.resume(last_event_id.map(str::as_bytes), now.instant);
         // With positions, a client that has not seen any event can resume too: it is told one.
         let greeting = record.greeting(last_event_id.map(str::as_bytes));
-        Self { subscriber: Subscriber::new(resume, HEARTBEAT), greeting, outbox: String::new() }
+        Self {
+            subscriber: Subscriber::new(resume, HEARTBEAT),
+            greeting,
+            outbox: String::new(),
+        }
     }
 
     /// Writes all that is due; answers until when the device may sleep if nothing is published.
@@ -110,14 +114,42 @@ fn cycle(mut show: impl FnMut(&str, &str)) -> fmt::Result {
 
     let mut record = Record::new(Deque::new(), Retention::default(), ETAGS);
     let mut client = Connection::open(&mut record, None, at(0));
-    expect("a greeting comes first", &mut client, &mut record, at(0), ":keepalive\n\n")?;
+    expect(
+        "a greeting comes first",
+        &mut client,
+        &mut record,
+        at(0),
+        ":keepalive\n\n",
+    )?;
 
     publish(&mut record, "v1", "{\"on\":true}", at(1_000))?;
     let v1 = "event: changed\nid: v1\ndata: {\"on\":true}\n\n";
-    let wake_at = expect("an edit is delivered", &mut client, &mut record, at(1_000), v1)?;
-    assert_eq!(wake_at, Instant::from_millis(31_000), "a heartbeat after the last write");
-    expect("nothing is due before", &mut client, &mut record, at(30_999), "")?;
-    expect("then a heartbeat is", &mut client, &mut record, at(31_000), ":keepalive\n\n")?;
+    let wake_at = expect(
+        "an edit is delivered",
+        &mut client,
+        &mut record,
+        at(1_000),
+        v1,
+    )?;
+    assert_eq!(
+        wake_at,
+        Instant::from_millis(31_000),
+        "a heartbeat after the last write"
+    );
+    expect(
+        "nothing is due before",
+        &mut client,
+        &mut record,
+        at(30_999),
+        "",
+    )?;
+    expect(
+        "then a heartbeat is",
+        &mut client,
+        &mut record,
+        at(31_000),
+        ":keepalive\n\n",
+    )?;
 
     // The client is gone. Nobody has to be told: a cursor was all there was of it.
     publish(&mut record, "v2", "{\"on\":false}", at(40_000))?;
@@ -125,7 +157,13 @@ fn cycle(mut show: impl FnMut(&str, &str)) -> fmt::Result {
     let missed = ":keepalive\n\nevent: changed\nid: v2\ndata: {\"on\":false}\n\n\
         event: changed\nid: v3\ndata: {\"on\":true}\n\n";
     let mut client = Connection::open(&mut record, Some("v1"), at(42_000));
-    expect("what was missed is replayed", &mut client, &mut record, at(42_000), missed)?;
+    expect(
+        "what was missed is replayed",
+        &mut client,
+        &mut record,
+        at(42_000),
+        missed,
+    )?;
 
     for etag in ["v4", "v5", "v6", "v7", "v8"] {
         publish(&mut record, etag, "{\"on\":false}", at(50_000))?;
@@ -133,31 +171,64 @@ fn cycle(mut show: impl FnMut(&str, &str)) -> fmt::Result {
     let resync = ":keepalive\n\n\
         event: saacms-resync\nid: v8\ndata: {\"reason\":\"buffer-miss\"}\n\n";
     let mut client = Connection::open(&mut record, Some("v3"), at(51_000));
-    expect("five missed, four held: refetch", &mut client, &mut record, at(51_000), resync)?;
+    expect(
+        "five missed, four held: refetch",
+        &mut client,
+        &mut record,
+        at(51_000),
+        resync,
+    )?;
 
     publish(&mut record, "v9", "{\"on\":true}", at(60_000))?;
     let v9 = ":keepalive\n\nevent: changed\nid: v9\ndata: {\"on\":true}\n\n";
     let mut client = Connection::open(&mut record, Some("v8"), at(61_000));
-    expect("from its ID nothing is lost", &mut client, &mut record, at(61_000), v9)?;
+    expect(
+        "from its ID nothing is lost",
+        &mut client,
+        &mut record,
+        at(61_000),
+        v9,
+    )?;
 
     // Positions name a place, not a version. No two starts of a device may share an epoch: take it
     // from a random number generator, or count starts in flash.
-    let positions = |epoch| IdPolicy::Position { epoch: Epoch::from_number(epoch) };
+    let positions = |epoch| IdPolicy::Position {
+        epoch: Epoch::from_number(epoch),
+    };
     let mut record = Record::new(Deque::new(), Retention::default(), positions(0xbeef));
     let mut client = Connection::open(&mut record, None, at(70_000));
     let greeting = ":keepalive\n\nid: beef.0\n\n";
-    expect("a position greets", &mut client, &mut record, at(70_000), greeting)?;
+    expect(
+        "a position greets",
+        &mut client,
+        &mut record,
+        at(70_000),
+        greeting,
+    )?;
 
     publish(&mut record, "v1", "{}", at(71_000))?;
     let first = ":keepalive\n\nevent: changed\nid: beef.1\ndata: {}\n\n";
     let mut client = Connection::open(&mut record, Some("beef.0"), at(72_000));
-    expect("it resumes before any event", &mut client, &mut record, at(72_000), first)?;
+    expect(
+        "it resumes before any event",
+        &mut client,
+        &mut record,
+        at(72_000),
+        first,
+    )?;
 
     let mut record = Record::new(Deque::new(), Retention::default(), positions(0xbef0));
     let resync = ":keepalive\n\n\
         event: saacms-resync\nid: bef0.0\ndata: {\"reason\":\"restarted\"}\n\n";
     let mut client = Connection::open(&mut record, Some("beef.1"), at(0));
-    expect("a restart is noticed", &mut client, &mut record, at(0), resync).map(drop)
+    expect(
+        "a restart is noticed",
+        &mut client,
+        &mut record,
+        at(0),
+        resync,
+    )
+    .map(drop)
 }
 
 #[cfg(any(unix, windows))]

@@ -40,7 +40,10 @@ impl Position {
     pub fn parse(text: &[u8]) -> Option<Self> {
         let dot = text.iter().position(|byte| *byte == b'.')?;
         let (epoch, sequence) = (&text[..dot], &text[dot + 1..]);
-        Some(Self { epoch: Epoch(number(epoch, 16)?), sequence: number(sequence, 10)? })
+        Some(Self {
+            epoch: Epoch(number(epoch, 16)?),
+            sequence: number(sequence, 10)?,
+        })
     }
 }
 
@@ -67,16 +70,27 @@ mod tests {
     #[test]
     fn a_position_comes_back_as_it_was_given() {
         for (epoch, sequence) in [(0, 0), (1, u64::MAX), (u64::MAX, 7)] {
-            let position = Position { epoch: Epoch(epoch), sequence };
-            assert_eq!(Position::parse(position.to_string().as_bytes()), Some(position));
+            let position = Position {
+                epoch: Epoch(epoch),
+                sequence,
+            };
+            assert_eq!(
+                Position::parse(position.to_string().as_bytes()),
+                Some(position)
+            );
         }
-        let longest = Position { epoch: Epoch(u64::MAX), sequence: u64::MAX };
+        let longest = Position {
+            epoch: Epoch(u64::MAX),
+            sequence: u64::MAX,
+        };
         assert_eq!(longest.to_string().len(), 37);
     }
 
     #[test]
     fn what_is_no_position_is_none() {
-        for text in ["", ".", "1.", ".1", "1.+1", "1.-1", "A.1", "1.a", "1.1.1", "1 .1", "é.1"] {
+        for text in [
+            "", ".", "1.", ".1", "1.+1", "1.-1", "A.1", "1.a", "1.1.1", "1 .1", "é.1",
+        ] {
             assert_eq!(Position::parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(Position::parse(b"1.18446744073709551616"), None);

@@ -72,7 +72,12 @@ impl Subscriber {
             Resume::Lost(reason) => (0, reason),
         };
         let heartbeat_millis = whole_millis(heartbeat);
-        Self { cursor, reason, heartbeat_millis, keep_alive_at: Some(Instant::ZERO) }
+        Self {
+            cursor,
+            reason,
+            heartbeat_millis,
+            keep_alive_at: Some(Instant::ZERO),
+        }
     }
 
     /// What to do next. O(1); cannot fail.
@@ -91,10 +96,16 @@ impl Subscriber {
                 self.wrote(now);
                 Step::Deliver(item)
             }
-            At::Next => Step::Idle { wake_at: self.keep_alive_at },
+            At::Next => Step::Idle {
+                wake_at: self.keep_alive_at,
+            },
             At::Gone => {
                 let interrupted = self.cursor != 0 && self.cursor < ring.lost_before();
-                let reason = if interrupted { ResyncReason::SourceLost } else { self.reason };
+                let reason = if interrupted {
+                    ResyncReason::SourceLost
+                } else {
+                    self.reason
+                };
                 self.reason = ResyncReason::Lagged;
                 self.cursor = ring.next();
                 self.wrote(now);
@@ -133,7 +144,11 @@ mod tests {
     type Letters = Ring<char, VecDeque<Entry<char>>>;
 
     fn ring(max_lag: usize, letters: &str) -> Letters {
-        let retention = Retention { max_events: 2, max_lag, ..Retention::default() };
+        let retention = Retention {
+            max_events: 2,
+            max_lag,
+            ..Retention::default()
+        };
         let mut ring = Ring::new(VecDeque::new(), retention);
         push(&mut ring, letters);
         ring
@@ -147,7 +162,11 @@ mod tests {
 
     fn greeted(resume: Resume, heartbeat_millis: u64, ring: &Letters) -> Subscriber {
         let mut subscriber = Subscriber::new(resume, Duration::from_millis(heartbeat_millis));
-        assert_eq!(subscriber.poll(ring, Instant::ZERO), Step::KeepAlive, "the greeting");
+        assert_eq!(
+            subscriber.poll(ring, Instant::ZERO),
+            Step::KeepAlive,
+            "the greeting"
+        );
         subscriber
     }
 
@@ -169,9 +188,15 @@ mod tests {
         let mut ring = ring(4, "a");
         let mut subscriber = greeted(Resume::At(2), 0, &ring);
         push(&mut ring, "bcde");
-        assert_eq!(subscriber.poll(&ring, Instant::ZERO), Step::Deliver(&'b'), "just in reach");
+        assert_eq!(
+            subscriber.poll(&ring, Instant::ZERO),
+            Step::Deliver(&'b'),
+            "just in reach"
+        );
         push(&mut ring, "fgh");
-        let lagged = Step::Resync { reason: ResyncReason::Lagged };
+        let lagged = Step::Resync {
+            reason: ResyncReason::Lagged,
+        };
         assert_eq!(subscriber.poll(&ring, Instant::ZERO), lagged);
         assert_eq!(subscriber.poll(&ring, Instant::ZERO), IDLE);
         push(&mut ring, "i");
@@ -182,11 +207,15 @@ mod tests {
     fn a_reader_that_begins_lost_is_told_why_once() {
         let mut ring = ring(4, "ab");
         let mut subscriber = greeted(Resume::Lost(ResyncReason::BufferMiss), 0, &ring);
-        let resync = Step::Resync { reason: ResyncReason::BufferMiss };
+        let resync = Step::Resync {
+            reason: ResyncReason::BufferMiss,
+        };
         assert_eq!(subscriber.poll(&ring, Instant::ZERO), resync);
         assert_eq!(subscriber.poll(&ring, Instant::ZERO), IDLE);
         push(&mut ring, "cdefgh");
-        let lagged = Step::Resync { reason: ResyncReason::Lagged };
+        let lagged = Step::Resync {
+            reason: ResyncReason::Lagged,
+        };
         assert_eq!(subscriber.poll(&ring, Instant::ZERO), lagged);
     }
 
@@ -196,7 +225,9 @@ mod tests {
         let mut behind = greeted(Resume::At(2), 0, &ring);
         let mut live = greeted(Resume::At(4), 0, &ring);
         ring.interrupt();
-        let lost = Step::Resync { reason: ResyncReason::SourceLost };
+        let lost = Step::Resync {
+            reason: ResyncReason::SourceLost,
+        };
         assert_eq!(behind.poll(&ring, Instant::ZERO), lost);
         assert_eq!(live.poll(&ring, Instant::ZERO), lost);
         push(&mut ring, "d");
@@ -209,10 +240,14 @@ mod tests {
         let mut ring = ring(4, "abc");
         let mut live = greeted(Resume::At(4), 0, &ring);
         ring.interrupt();
-        let lost = Step::Resync { reason: ResyncReason::SourceLost };
+        let lost = Step::Resync {
+            reason: ResyncReason::SourceLost,
+        };
         assert_eq!(live.poll(&ring, Instant::ZERO), lost);
         push(&mut ring, "defghi");
-        let lagged = Step::Resync { reason: ResyncReason::Lagged };
+        let lagged = Step::Resync {
+            reason: ResyncReason::Lagged,
+        };
         assert_eq!(live.poll(&ring, Instant::ZERO), lagged);
     }
 
@@ -221,12 +256,27 @@ mod tests {
         let at = Instant::from_millis;
         let mut ring = ring(4, "");
         let mut subscriber = greeted(Resume::At(1), 100, &ring);
-        assert_eq!(subscriber.poll(&ring, at(99)), Step::Idle { wake_at: Some(at(100)) });
+        assert_eq!(
+            subscriber.poll(&ring, at(99)),
+            Step::Idle {
+                wake_at: Some(at(100))
+            }
+        );
         push(&mut ring, "a");
         assert_eq!(subscriber.poll(&ring, at(99)), Step::Deliver(&'a'));
-        assert_eq!(subscriber.poll(&ring, at(198)), Step::Idle { wake_at: Some(at(199)) });
+        assert_eq!(
+            subscriber.poll(&ring, at(198)),
+            Step::Idle {
+                wake_at: Some(at(199))
+            }
+        );
         assert_eq!(subscriber.poll(&ring, at(199)), Step::KeepAlive);
-        assert_eq!(subscriber.poll(&ring, at(199)), Step::Idle { wake_at: Some(at(299)) });
+        assert_eq!(
+            subscriber.poll(&ring, at(199)),
+            Step::Idle {
+                wake_at: Some(at(299))
+            }
+        );
     }
 
     #[test]

@@ -43,7 +43,10 @@ impl Instant {
 pub(crate) const fn whole_millis(duration: Duration) -> u64 {
     // Not by `as_nanos`, which would divide 128 bits.
     let millis = duration.subsec_nanos().div_ceil(1_000_000) as u64;
-    duration.as_secs().saturating_mul(1_000).saturating_add(millis)
+    duration
+        .as_secs()
+        .saturating_mul(1_000)
+        .saturating_add(millis)
 }
 
 /// A moment on the wall clock, in milliseconds since 1970-01-01T00:00:00Z; may be negative.
@@ -110,7 +113,10 @@ impl fmt::Display for Timestamp {
         }
         let (hour, minute) = (millis / 3_600_000, millis / 60_000 % 60);
         let (second, milli) = (millis / 1_000 % 60, millis % 1_000);
-        write!(f, "-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+        write!(
+            f,
+            "-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"
+        )
     }
 }
 
@@ -126,7 +132,11 @@ const fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = year_of_era + era * 400 + (month <= 2) as i64;
     (year, month, day)
 }
@@ -143,7 +153,10 @@ pub struct Now {
 impl Now {
     /// Both clocks from their milliseconds.
     pub const fn from_millis(instant: u64, wall: i64) -> Self {
-        Self { instant: Instant::from_millis(instant), wall: Timestamp::from_millis(wall) }
+        Self {
+            instant: Instant::from_millis(instant),
+            wall: Timestamp::from_millis(wall),
+        }
     }
 }
 
@@ -173,9 +186,16 @@ mod tests {
     #[test]
     fn every_day_follows_the_one_before() {
         // An interpreter takes long over all of them.
-        let (mut date, last_year) =
-            if cfg!(miri) { ((1999, 1, 1), 2001) } else { ((-400, 1, 1), 2401) };
-        let first_day = if cfg!(miri) { 10_592 } else { -719_528 - 146_097 };
+        let (mut date, last_year) = if cfg!(miri) {
+            ((1999, 1, 1), 2001)
+        } else {
+            ((-400, 1, 1), 2401)
+        };
+        let first_day = if cfg!(miri) {
+            10_592
+        } else {
+            -719_528 - 146_097
+        };
         for days in first_day.. {
             assert_eq!(civil_from_days(days), date, "day {days}");
             let (year, month, day) = date;
@@ -204,15 +224,26 @@ mod tests {
         let (epoch, second) = (std::time::UNIX_EPOCH, Duration::from_millis(1_000));
         assert_eq!(millis(epoch + second), 1_000);
         assert_eq!(millis(epoch - second), -1_000);
-        assert_eq!(Timestamp::from(epoch + second * (1 << 31) * 1_000_000), Timestamp::MAX);
+        assert_eq!(
+            Timestamp::from(epoch + second * (1 << 31) * 1_000_000),
+            Timestamp::MAX
+        );
     }
 
     #[test]
     fn a_deadline_is_never_early() {
         let start = Instant::from_millis(5);
-        assert_eq!(start.saturating_add(Duration::from_micros(1_001)).as_millis(), 7);
+        assert_eq!(
+            start
+                .saturating_add(Duration::from_micros(1_001))
+                .as_millis(),
+            7
+        );
         assert_eq!(start.saturating_add(Duration::MAX).as_millis(), u64::MAX);
         assert_eq!(whole_millis(Duration::from_millis(u64::MAX)), u64::MAX);
-        assert_eq!(whole_millis(Duration::from_millis(u64::MAX - 1)), u64::MAX - 1);
+        assert_eq!(
+            whole_millis(Duration::from_millis(u64::MAX - 1)),
+            u64::MAX - 1
+        );
     }
 }

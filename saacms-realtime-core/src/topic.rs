@@ -70,7 +70,13 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Filed<I, T>>>> Topic<I, T, S> {
     /// A topic without events; `storage` must be empty.
     pub fn new(storage: S, retention: Retention, policy: IdPolicy) -> Self {
         let (clock, markers) = (IdClock::default(), Markers::default());
-        Self { ring: Ring::new(storage, retention), policy, evicted: None, clock, markers }
+        Self {
+            ring: Ring::new(storage, retention),
+            policy,
+            evicted: None,
+            clock,
+            markers,
+        }
     }
 
     /// Has no time up to `latest` given as an ID: a former life of this topic may have done so.
@@ -98,9 +104,10 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Filed<I, T>>>> Topic<I, T, S> {
     /// that was never given in the life of this topic; always a position under that policy.
     pub fn next_id<'a>(&mut self, etag: Option<EventId<&'a str>>, wall: Timestamp) -> IdText<'a> {
         match (self.policy, etag) {
-            (IdPolicy::Position { epoch }, _) => {
-                IdText::Position(Position { epoch, sequence: self.ring.next() })
-            }
+            (IdPolicy::Position { epoch }, _) => IdText::Position(Position {
+                epoch,
+                sequence: self.ring.next(),
+            }),
             (IdPolicy::Etag { .. }, Some(etag)) => IdText::Etag(etag),
             (IdPolicy::Etag { .. }, None) => IdText::Time(self.clock.tick(wall)),
         }
@@ -109,7 +116,8 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Filed<I, T>>>> Topic<I, T, S> {
     /// Adds an event of `size` bytes.
     pub fn publish(&mut self, id: EventId<I>, item: T, size: usize, now: Instant) {
         let evicted = &mut self.evicted;
-        self.ring.push(Filed { id, item }, size, now, |old| *evicted = Some(old.id));
+        self.ring
+            .push(Filed { id, item }, size, now, |old| *evicted = Some(old.id));
     }
 
     /// Lets go what is too old or too much at `now`.
@@ -225,7 +233,10 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Filed<I, T>>>> Topic<I, T, S> {
         let next = self.ring.next();
         let quiet_resume = match self.policy {
             IdPolicy::Position { epoch } => {
-                return IdText::Position(Position { epoch, sequence: next - 1 });
+                return IdText::Position(Position {
+                    epoch,
+                    sequence: next - 1,
+                });
             }
             IdPolicy::Etag { quiet_resume } => quiet_resume,
         };
@@ -254,9 +265,10 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Filed<I, T>>>> Topic<I, T, S> {
     /// The place behind the newest event, under the position policy.
     pub fn position(&self) -> Option<Position> {
         match self.policy {
-            IdPolicy::Position { epoch } => {
-                Some(Position { epoch, sequence: self.ring.next() - 1 })
-            }
+            IdPolicy::Position { epoch } => Some(Position {
+                epoch,
+                sequence: self.ring.next() - 1,
+            }),
             IdPolicy::Etag { .. } => None,
         }
     }
@@ -328,7 +340,10 @@ impl Markers {
             return wall;
         }
         if self.place != place {
-            *self = Self { place, ..Self::default() };
+            *self = Self {
+                place,
+                ..Self::default()
+            };
         }
         if !exact && (!is_free || self.len >= Self::MAX) && self.len > 0 {
             return self.times[(self.len - 1) % Self::MAX];
@@ -342,7 +357,10 @@ impl Markers {
     /// The place that `id` names.
     fn find(&self, id: &[u8]) -> Option<u64> {
         let times = &self.times[..self.len.min(Self::MAX)];
-        times.iter().any(|time| is_text_of(id, time)).then_some(self.place)
+        times
+            .iter()
+            .any(|time| is_text_of(id, time))
+            .then_some(self.place)
     }
 }
 

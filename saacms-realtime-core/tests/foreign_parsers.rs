@@ -25,7 +25,10 @@ fn foreign_parsers_read_every_golden_frame_as_our_decoder_does() {
     let streams = streams::golden_frames(&mut Random(1));
     assert!(streams.len() > 2 * 280);
     let compared = compare_all(&streams);
-    assert!(compared.values().all(|&count| count == streams.len()), "{compared:?}");
+    assert!(
+        compared.values().all(|&count| count == streams.len()),
+        "{compared:?}"
+    );
 }
 
 #[test]
@@ -33,21 +36,34 @@ fn foreign_parsers_read_every_golden_stream_as_our_decoder_does() {
     let streams = streams::golden_streams(&mut Random(2));
     assert!(streams.len() > 2 * 100);
     let compared = compare_all(&streams);
-    assert!(compared.values().all(|&count| count == streams.len()), "{compared:?}");
+    assert!(
+        compared.values().all(|&count| count == streams.len()),
+        "{compared:?}"
+    );
 }
 
 #[test]
 fn foreign_parsers_read_what_we_write_of_hostile_input_as_our_decoder_does() {
     let streams = streams::written(&mut Random(3), 2_000);
     let compared = compare_all(&streams);
-    assert!(compared.values().all(|&count| count > streams.len() / 10 * 8), "{compared:?}");
+    assert!(
+        compared
+            .values()
+            .all(|&count| count > streams.len() / 10 * 8),
+        "{compared:?}"
+    );
 }
 
 #[test]
 fn foreign_parsers_read_hostile_bytes_as_our_decoder_does() {
     let streams = streams::hostile(&mut Random(4), 2_000);
     let compared = compare_all(&streams);
-    assert!(compared.values().all(|&count| count > streams.len() / 10 * 6), "{compared:?}");
+    assert!(
+        compared
+            .values()
+            .all(|&count| count > streams.len() / 10 * 6),
+        "{compared:?}"
+    );
 }
 
 #[test]
@@ -56,7 +72,11 @@ fn each_known_deviation_is_still_there() {
         let stream = Stream::of_pieces(deviation.sample);
         assert!((deviation.applies)(&stream), "{deviation:?}");
         let answers = deviation.parser.read(&[&stream]);
-        assert_ne!(answers, [Ok(stream.messages)], "strike it off the list: {deviation:?}");
+        assert_ne!(
+            answers,
+            [Ok(stream.messages)],
+            "strike it off the list: {deviation:?}"
+        );
     }
 }
 
@@ -64,7 +84,11 @@ fn each_known_deviation_is_still_there() {
 /// meant. Answers how many streams that were for each parser.
 fn compare_all(streams: &[Stream]) -> BTreeMap<Foreign, usize> {
     for stream in streams {
-        assert_eq!(streams::decoded(stream.pieces()), stream.messages, "{stream}");
+        assert_eq!(
+            streams::decoded(stream.pieces()),
+            stream.messages,
+            "{stream}"
+        );
     }
     thread::scope(|scope| {
         let compared =
@@ -77,11 +101,17 @@ fn compare_all(streams: &[Stream]) -> BTreeMap<Foreign, usize> {
 
 fn compare(parser: Foreign, streams: &[Stream]) -> usize {
     let deviates = |stream: &&Stream| {
-        DEVIATIONS.iter().any(|known| known.parser == parser && (known.applies)(stream))
+        DEVIATIONS
+            .iter()
+            .any(|known| known.parser == parser && (known.applies)(stream))
     };
     let streams: Vec<_> = streams.iter().filter(|stream| !deviates(stream)).collect();
     for (stream, answer) in streams.iter().zip(parser.read(&streams)) {
-        assert_eq!(answer.as_ref(), Ok(&stream.messages), "{parser:?} of {stream}");
+        assert_eq!(
+            answer.as_ref(),
+            Ok(&stream.messages),
+            "{parser:?} of {stream}"
+        );
     }
     streams.len()
 }

@@ -27,11 +27,23 @@ const LAST: &str = "999999";
 #[test]
 fn whoever_joins_a_burst_gets_a_contiguous_run_once_and_in_order() {
     for round in 0..8 {
-        for (event_ids, tagged) in
-            [(EventIds::Etag, true), (EventIds::Etag, false), (EventIds::Position, false)]
-        {
-            let burst = Burst { publishers: 2, joiners: 4, events: 150, tagged, round };
-            burst.run(hub(HubConfig { event_ids, max_events: 1_000, ..quiet_config() }));
+        for (event_ids, tagged) in [
+            (EventIds::Etag, true),
+            (EventIds::Etag, false),
+            (EventIds::Position, false),
+        ] {
+            let burst = Burst {
+                publishers: 2,
+                joiners: 4,
+                events: 150,
+                tagged,
+                round,
+            };
+            burst.run(hub(HubConfig {
+                event_ids,
+                max_events: 1_000,
+                ..quiet_config()
+            }));
         }
     }
 }
@@ -40,7 +52,13 @@ fn whoever_joins_a_burst_gets_a_contiguous_run_once_and_in_order() {
 fn a_reader_that_sleeps_is_woken_by_every_publish() {
     const EVENTS: usize = 2_000;
     // Nobody may fall out on a busy machine: a resync would stand for many events.
-    let (hub, key) = (hub(HubConfig { max_lag: EVENTS, ..quiet_config() }), key("1"));
+    let (hub, key) = (
+        hub(HubConfig {
+            max_lag: EVENTS,
+            ..quiet_config()
+        }),
+        key("1"),
+    );
     let start = Barrier::new(3);
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -56,7 +74,8 @@ fn a_reader_that_sleeps_is_woken_by_every_publish() {
         }
         start.wait();
         for number in 0..EVENTS {
-            hub.publish(changed(&key, number, None), NOW).expect("published");
+            hub.publish(changed(&key, number, None), NOW)
+                .expect("published");
             if number.is_multiple_of(16) {
                 thread::yield_now();
             }
@@ -100,13 +119,22 @@ fn of_topics_made_at_once_one_wakes_the_sweeper() {
             one_round("2", round);
             missed += usize::from(counter.count() == 0);
         }
-        assert_eq!(missed, 0, "of {ROUNDS}: topics came, and no sweep would have");
+        assert_eq!(
+            missed, 0,
+            "of {ROUNDS}: topics came, and no sweep would have"
+        );
     });
 }
 
 #[test]
 fn nothing_is_published_into_a_topic_that_was_just_forgotten() {
-    let (hub, start) = (hub(HubConfig { max_topics: 1, ..quiet_config() }), Barrier::new(2));
+    let (hub, start) = (
+        hub(HubConfig {
+            max_topics: 1,
+            ..quiet_config()
+        }),
+        Barrier::new(2),
+    );
     // There is room for one of the two records: each publish of one may forget the other.
     thread::scope(|scope| {
         for id in ["1", "2"] {
@@ -122,7 +150,10 @@ fn nothing_is_published_into_a_topic_that_was_just_forgotten() {
         }
     });
     assert_eq!(hub.stats().topics, 1);
-    assert_eq!(support::sweep(&hub, Now::from_millis(1 << 40, 1 << 41)), None);
+    assert_eq!(
+        support::sweep(&hub, Now::from_millis(1 << 40, 1 << 41)),
+        None
+    );
     assert_eq!(hub.stats().history_bytes, 0, "bytes of no topic");
 }
 
@@ -130,7 +161,11 @@ fn nothing_is_published_into_a_topic_that_was_just_forgotten() {
 fn whatever_threads_do_nothing_is_left_when_all_has_expired() {
     for seed in 0..6_u64 {
         let config = HubConfig {
-            event_ids: if seed.is_multiple_of(2) { EventIds::Etag } else { EventIds::Position },
+            event_ids: if seed.is_multiple_of(2) {
+                EventIds::Etag
+            } else {
+                EventIds::Position
+            },
             max_topics: 6,
             max_subscribers: 40,
             max_history_bytes: 65_536,
@@ -144,12 +179,19 @@ fn whatever_threads_do_nothing_is_left_when_all_has_expired() {
             }
         });
         let stats = hub.stats();
-        assert!(stats.topics <= 6 && stats.history_bytes <= 65_536, "seed {seed}: {stats:?}");
+        assert!(
+            stats.topics <= 6 && stats.history_bytes <= 65_536,
+            "seed {seed}: {stats:?}"
+        );
         assert_eq!(stats.subscribers, 0, "seed {seed}");
         let much_later = Now::from_millis(1 << 40, 1 << 41);
         assert_eq!(support::sweep(&hub, much_later), None, "seed {seed}");
         let stats = hub.stats();
-        assert_eq!((stats.topics, stats.history_bytes), (0, 0), "seed {seed}: {stats:?}");
+        assert_eq!(
+            (stats.topics, stats.history_bytes),
+            (0, 0),
+            "seed {seed}: {stats:?}"
+        );
     }
 }
 
@@ -166,8 +208,10 @@ struct Burst {
 impl Burst {
     fn run(&self, hub: Hub) {
         let (key, over) = (key("1"), AtomicBool::new(false));
-        let (start, settled) =
-            (Barrier::new(self.publishers + self.joiners), Barrier::new(self.joiners + 1));
+        let (start, settled) = (
+            Barrier::new(self.publishers + self.joiners),
+            Barrier::new(self.joiners + 1),
+        );
         let mut witness = Client::connect(&hub, &key, None, NOW);
         let runs = thread::scope(|scope| {
             let publishers: Vec<_> = (0..self.publishers)
@@ -189,17 +233,25 @@ impl Burst {
                     })
                 })
                 .collect();
-            publishers.into_iter().for_each(|publisher| publisher.join().expect("no panic"));
+            publishers
+                .into_iter()
+                .for_each(|publisher| publisher.join().expect("no panic"));
             over.store(true, SeqCst);
             settled.wait();
             hub.publish(changed(&key, LAST.parse().expect("a number"), None), NOW)
                 .expect("published");
-            joiners.into_iter().map(|joiner| joiner.join().expect("no panic")).collect::<Vec<_>>()
+            joiners
+                .into_iter()
+                .map(|joiner| joiner.join().expect("no panic"))
+                .collect::<Vec<_>>()
         });
         let all = events_of(witness.read(NOW));
         assert_eq!(all.len(), self.publishers * self.events + 1);
         for run in runs {
-            let start = all.iter().position(|event| *event == run[0]).expect("an event");
+            let start = all
+                .iter()
+                .position(|event| *event == run[0])
+                .expect("an event");
             assert_eq!(run, all[start..], "round {}", self.round);
         }
         assert_eq!(hub.stats().resyncs, 0);
@@ -209,7 +261,8 @@ impl Burst {
         for number in 0..self.events {
             let number = publisher * 100_000 + number;
             let etag = self.tagged.then(|| format!("v{number}"));
-            hub.publish(changed(key, number, etag.as_deref()), NOW).expect("published");
+            hub.publish(changed(key, number, etag.as_deref()), NOW)
+                .expect("published");
             if number.is_multiple_of(8) {
                 thread::yield_now();
             }
@@ -248,7 +301,9 @@ fn join_again_and_again(
 }
 
 fn events_of(said: Vec<String>) -> Vec<String> {
-    said.into_iter().filter(|word| word != "keepalive").collect()
+    said.into_iter()
+        .filter(|word| word != "keepalive")
+        .collect()
 }
 
 /// Reads; where nothing waits, sleeps until its waker is called.

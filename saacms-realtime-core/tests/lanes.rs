@@ -27,13 +27,27 @@ fn streams_get_what_they_would_get_by_themselves_and_share_its_bytes() {
         panic!("frames")
     };
     let first = frames(rest(&mut lane, now));
-    assert_eq!(first, streams.iter().map(|it| (*it, expected.clone())).collect::<Vec<_>>());
+    assert_eq!(
+        first,
+        streams
+            .iter()
+            .map(|it| (*it, expected.clone()))
+            .collect::<Vec<_>>()
+    );
 
     publish(&hub, &key("1"), 6..9, now);
     let mut second = frames(rest(&mut lane, now));
     second.sort_unstable_by_key(|(stream, _)| *stream);
-    assert_eq!(second.iter().map(|(stream, _)| *stream).collect::<Vec<_>>(), streams);
-    assert!(second.iter().all(|(_, frames)| frames.as_ptr() == second[0].1.as_ptr()), "one piece");
+    assert_eq!(
+        second.iter().map(|(stream, _)| *stream).collect::<Vec<_>>(),
+        streams
+    );
+    assert!(
+        second
+            .iter()
+            .all(|(_, frames)| frames.as_ptr() == second[0].1.as_ptr()),
+        "one piece"
+    );
 }
 
 #[test]
@@ -53,7 +67,11 @@ fn publishes_call_the_waker_once_until_they_are_heard() {
     publish(&hub, &key("2"), 4..5, now);
     assert_eq!(count.count(), 2);
     assert_eq!(frames(rest(&mut lane, now)).len(), 1);
-    assert_eq!((lane.hear(now), lane.wake_at()), (0, None), "nothing is due by itself");
+    assert_eq!(
+        (lane.hear(now), lane.wake_at()),
+        (0, None),
+        "nothing is due by itself"
+    );
 }
 
 #[test]
@@ -64,12 +82,18 @@ fn who_is_blocked_is_passed_over_and_gets_the_rest_once_there_is_room() {
     lane.block(streams[0]);
     publish(&hub, &key("1"), 1..3, now);
     let given = frames(rest(&mut lane, now));
-    assert_eq!(given.iter().map(|(stream, _)| *stream).collect::<Vec<_>>(), [streams[1]]);
+    assert_eq!(
+        given.iter().map(|(stream, _)| *stream).collect::<Vec<_>>(),
+        [streams[1]]
+    );
     lane.unblock(streams[0]);
     lane.unblock(streams[0]);
     assert_eq!(lane.hear(now), 1);
     assert_eq!(lane.wake_at(), Some(Instant::ZERO));
-    assert_eq!(frames(rest(&mut lane, now)), [(streams[0], given[0].1.clone())]);
+    assert_eq!(
+        frames(rest(&mut lane, now)),
+        [(streams[0], given[0].1.clone())]
+    );
     // Who was not blocked need not be asked.
     lane.unblock(streams[1]);
     assert_eq!(lane.hear(now), 0);
@@ -89,11 +113,24 @@ fn a_turn_is_of_so_many_streams_and_others_come_between() {
     for _ in 0..4 {
         let mut outgoing = Vec::new();
         lane.turn(2, now, &mut outgoing);
-        turns.push(outgoing.into_iter().map(|(stream, _)| stream).collect::<Vec<_>>());
+        turns.push(
+            outgoing
+                .into_iter()
+                .map(|(stream, _)| stream)
+                .collect::<Vec<_>>(),
+        );
     }
-    let [a, b, c, d, e] = streams[..] else { panic!("five") };
+    let [a, b, c, d, e] = streams[..] else {
+        panic!("five")
+    };
     assert_eq!(turns, [vec![d, e], vec![other], vec![b, c], vec![]]);
-    assert_eq!(frames(rest(&mut lane, now)).iter().map(|it| it.0).collect::<Vec<_>>(), [a]);
+    assert_eq!(
+        frames(rest(&mut lane, now))
+            .iter()
+            .map(|it| it.0)
+            .collect::<Vec<_>>(),
+        [a]
+    );
 }
 
 #[test]
@@ -108,7 +145,10 @@ fn those_that_come_at_once_have_turns_of_so_many() {
         seen.extend(outgoing.into_iter().map(|(stream, _)| stream));
     }
     assert_eq!(seen, streams);
-    assert!(rest(&mut lane, now).is_empty(), "they are asked again, and have all");
+    assert!(
+        rest(&mut lane, now).is_empty(),
+        "they are asked again, and have all"
+    );
 }
 
 #[test]
@@ -127,7 +167,10 @@ fn nobody_is_passed_over_where_another_leaves_in_the_middle_of_a_pass() {
         given.sort_unstable();
         given.dedup();
         let remain = streams.iter().filter(|stream| **stream != streams[leaving]);
-        assert!(remain.clone().all(|stream| given.contains(stream)), "{leaving}: {given:?}");
+        assert!(
+            remain.clone().all(|stream| given.contains(stream)),
+            "{leaving}: {given:?}"
+        );
     }
 }
 
@@ -137,7 +180,10 @@ fn a_number_that_is_used_again_is_not_served_for_the_former_stream() {
     let (mut lane, streams) = lane_of(&hub, 1, None, now);
     // It is still among those that came.
     assert_eq!(lane.remove(streams[0]), Some(()));
-    assert_eq!((lane.remove(streams[0]), lane.get_mut(streams[0])), (None, None));
+    assert_eq!(
+        (lane.remove(streams[0]), lane.get_mut(streams[0])),
+        (None, None)
+    );
     let again = lane.insert(hub.subscribe(&key("2"), None, now).expect("room"), ());
     assert_eq!(again, streams[0]);
     publish(&hub, &key("2"), 1..2, now);
@@ -146,11 +192,19 @@ fn a_number_that_is_used_again_is_not_served_for_the_former_stream() {
 
 #[test]
 fn heartbeats_go_out_together_a_128th_of_their_interval_late_at_most() {
-    let (hub, mut clock) =
-        (hub(HubConfig { heartbeat: HEARTBEAT, ..quiet_config() }), Clock::new());
+    let (hub, mut clock) = (
+        hub(HubConfig {
+            heartbeat: HEARTBEAT,
+            ..quiet_config()
+        }),
+        Clock::new(),
+    );
     let mut lane = Lane::new(HEARTBEAT, Waker::noop().clone());
     for _ in 0..3 {
-        lane.insert(hub.subscribe(&key("1"), None, clock.now()).expect("room"), ());
+        lane.insert(
+            hub.subscribe(&key("1"), None, clock.now()).expect("room"),
+            (),
+        );
         rest(&mut lane, clock.now());
         clock.advance(10);
     }
@@ -163,7 +217,10 @@ fn heartbeats_go_out_together_a_128th_of_their_interval_late_at_most() {
     let now = clock.advance(1);
     assert_eq!(lane.hear(now), 1);
     assert_eq!(frames(rest(&mut lane, now)).len(), 3);
-    assert!(lane.wake_at().is_some_and(|next| next.millis_since(due) >= 30_000));
+    assert!(
+        lane.wake_at()
+            .is_some_and(|next| next.millis_since(due) >= 30_000)
+    );
     assert_eq!((lane.len(), lane.is_empty()), (3, false));
     // With the last stream its deadline goes.
     assert!((0..3).all(|stream| lane.remove(stream).is_some()));
@@ -178,7 +235,11 @@ fn a_drain_ends_every_stream_once() {
     hub.drain();
     let given = rest(&mut lane, now);
     for stream in streams {
-        let of_it: Vec<_> = given.iter().filter(|it| it.0 == stream).map(|it| &it.1).collect();
+        let of_it: Vec<_> = given
+            .iter()
+            .filter(|it| it.0 == stream)
+            .map(|it| &it.1)
+            .collect();
         assert!(
             matches!(of_it[..], [Some(retry), None] if retry.starts_with(b"retry: ")),
             "{of_it:?}"
@@ -200,7 +261,11 @@ fn a_new_life_of_a_record_has_its_own_waker() {
     let stream = lane.insert(hub.subscribe(&key("1"), None, now).expect("room"), ());
     rest(&mut lane, now);
     publish(&hub, &key("1"), 1..2, now);
-    assert!(frames(rest(&mut lane, now)).iter().any(|(given, _)| *given == stream));
+    assert!(
+        frames(rest(&mut lane, now))
+            .iter()
+            .any(|(given, _)| *given == stream)
+    );
 }
 
 #[test]
@@ -235,12 +300,20 @@ fn whatever_comes_between_two_turns_every_stream_gets_every_event_once_and_in_or
 #[test]
 fn a_thread_that_sleeps_until_its_lane_is_called_misses_nothing_of_other_threads() {
     const EVENTS: usize = 200;
-    let config = HubConfig { max_events: EVENTS, ..quiet_config() };
+    let config = HubConfig {
+        max_events: EVENTS,
+        ..quiet_config()
+    };
     let (hub, now) = (hub(config), Clock::new().now());
-    let mut lane = Lane::new(Duration::ZERO, Waker::from(Arc::new(Unpark(thread::current()))));
+    let mut lane = Lane::new(
+        Duration::ZERO,
+        Waker::from(Arc::new(Unpark(thread::current()))),
+    );
     for record in 0..3 {
         for _ in 0..3 {
-            let subscription = hub.subscribe(&key(&record.to_string()), None, now).expect("room");
+            let subscription = hub
+                .subscribe(&key(&record.to_string()), None, now)
+                .expect("room");
             lane.insert(subscription, String::new());
         }
     }
@@ -304,7 +377,15 @@ impl World {
         let (called, waker) = CountingWaker::new();
         let lane = Lane::new(Duration::ZERO, waker);
         let (hub, now) = (hub(quiet_config()), Clock::new().now());
-        Self { hub, now, lane, called, heard: 0, streams: Vec::new(), published: [0; 3] }
+        Self {
+            hub,
+            now,
+            lane,
+            called,
+            heard: 0,
+            streams: Vec::new(),
+            published: [0; 3],
+        }
     }
 
     fn step(&mut self, chance: &mut Chance, seed: u64) {
@@ -315,14 +396,25 @@ impl World {
             (0 | 1, _) => {
                 self.published[record] += 1;
                 let number = self.published[record];
-                publish(&self.hub, &key(&record.to_string()), number..=number, self.now);
+                publish(
+                    &self.hub,
+                    &key(&record.to_string()),
+                    number..=number,
+                    self.now,
+                );
             }
             (2, _) => {
                 let key = key(&record.to_string());
                 let subscription = self.hub.subscribe(&key, None, self.now).expect("room");
                 let from = self.published[record] + 1;
                 let (text, is_blocked, is_over) = Default::default();
-                let socket = Socket { record, from, text, is_blocked, is_over };
+                let socket = Socket {
+                    record,
+                    from,
+                    text,
+                    is_blocked,
+                    is_over,
+                };
                 self.streams.push(self.lane.insert(subscription, socket));
             }
             (3, Some(stream)) if chance.percent(30) => {
@@ -337,19 +429,29 @@ impl World {
 
     fn set_blocked(&mut self, stream: usize, is_blocked: bool) {
         self.lane.get_mut(stream).expect("it is there").is_blocked = is_blocked;
-        if is_blocked { self.lane.block(stream) } else { self.lane.unblock(stream) }
+        if is_blocked {
+            self.lane.block(stream)
+        } else {
+            self.lane.unblock(stream)
+        }
     }
 
     fn turn(&mut self, most: usize, seed: u64) {
         let is_called = self.called.count() != self.heard || self.lane.wake_at().is_some();
         self.heard = self.called.count();
         let turns = self.lane.hear(self.now);
-        assert!(is_called || turns == 0, "seed {seed}: there is something, and nobody was told");
+        assert!(
+            is_called || turns == 0,
+            "seed {seed}: there is something, and nobody was told"
+        );
         let mut outgoing = Vec::new();
         self.lane.turn(most, self.now, &mut outgoing);
         assert!(outgoing.len() <= most, "seed {seed}");
         for (index, (stream, frames)) in outgoing.iter().enumerate() {
-            assert!(outgoing[..index].iter().all(|(other, _)| other != stream), "seed {seed}");
+            assert!(
+                outgoing[..index].iter().all(|(other, _)| other != stream),
+                "seed {seed}"
+            );
             let socket = self.lane.get_mut(*stream).expect("it is there");
             assert!(!socket.is_blocked && !socket.is_over, "seed {seed}");
             match frames {
@@ -372,12 +474,25 @@ impl World {
         }
         for stream in self.streams {
             let socket = self.lane.remove(stream).expect("it is there");
-            let data = socket.text.lines().filter_map(|line| line.strip_prefix("data: "));
-            let given: Vec<usize> = data.map(|number| number.parse().expect("a number")).collect();
+            let data = socket
+                .text
+                .lines()
+                .filter_map(|line| line.strip_prefix("data: "));
+            let given: Vec<usize> = data
+                .map(|number| number.parse().expect("a number"))
+                .collect();
             let expected: Vec<_> = (socket.from..=self.published[socket.record]).collect();
-            assert_eq!((given, socket.is_over), (expected, is_draining), "seed {seed}");
+            assert_eq!(
+                (given, socket.is_over),
+                (expected, is_draining),
+                "seed {seed}"
+            );
         }
-        assert_eq!((self.lane.len(), self.hub.stats().subscribers), (0, 0), "seed {seed}");
+        assert_eq!(
+            (self.lane.len(), self.hub.stats().subscribers),
+            (0, 0),
+            "seed {seed}"
+        );
     }
 }
 

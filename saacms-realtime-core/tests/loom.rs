@@ -58,7 +58,11 @@ fn of_two_turns_with_two_publishes_between_them_nothing_is_lost() {
                     }
                 }
             }
-            if missing.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            if missing.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         }));
         publisher.join().expect("no panic");
         drop(lane);
@@ -80,7 +84,11 @@ fn a_lane_that_falls_asleep_hears_of_a_drain() {
                 lane.turn(1, NOW, &mut outgoing);
             }
             let is_over = outgoing.iter().any(|(_, frames)| frames.is_none());
-            if is_over { Poll::Ready(()) } else { Poll::Pending }
+            if is_over {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         }));
         drainer.join().expect("no panic");
         drop(lane);
@@ -218,5 +226,8 @@ fn leaves_nothing(hub: Hub, reader: Subscription) {
 fn leaves_no_topic(hub: &Hub) {
     sweep(hub, LATER);
     let stats = hub.stats();
-    assert_eq!((stats.topics, stats.subscribers, stats.history_bytes), (0, 0, 0));
+    assert_eq!(
+        (stats.topics, stats.subscribers, stats.history_bytes),
+        (0, 0, 0)
+    );
 }

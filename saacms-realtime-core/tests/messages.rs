@@ -16,12 +16,18 @@ use saacms_realtime_core::sse::Decoder;
 #[test]
 fn a_refusal_of_the_hub_names_the_limit_that_is_reached() {
     for (refusal, said) in [
-        (Refusal::Draining, "the hub is shutting down; reconnect in a moment"),
+        (
+            Refusal::Draining,
+            "the hub is shutting down; reconnect in a moment",
+        ),
         (
             Refusal::TooManyTopics { limit: 3 },
             "the hub has 3 records with subscribers, which is its limit",
         ),
-        (Refusal::TooManySubscribers { limit: 4 }, "the hub has 4 subscribers, which is its limit"),
+        (
+            Refusal::TooManySubscribers { limit: 4 },
+            "the hub has 4 subscribers, which is its limit",
+        ),
         (
             Refusal::TooManySubscribersOfTopic { limit: 5 },
             "this record has 5 subscribers, which is the limit",
@@ -35,31 +41,55 @@ fn a_refusal_of_the_hub_names_the_limit_that_is_reached() {
 fn a_setting_that_is_refused_is_told_with_its_range_and_its_unit() {
     let said = |config: HubConfig| config.check().expect_err("out of its range").to_string();
     assert_eq!(
-        said(HubConfig { max_lag: 0, ..HubConfig::default() }),
+        said(HubConfig {
+            max_lag: 0,
+            ..HubConfig::default()
+        }),
         "max_lag is 0 events; allowed is 1 to 1000000 events"
     );
     assert_eq!(
-        said(HubConfig { heartbeat: Duration::from_millis(9), ..HubConfig::default() }),
+        said(HubConfig {
+            heartbeat: Duration::from_millis(9),
+            ..HubConfig::default()
+        }),
         "heartbeat is 9 ms; allowed is 10 to 2073600000 ms, or 0 for off"
     );
 }
 
 #[test]
 fn names_are_written_as_they_stand_on_the_wire() {
-    assert_eq!(EventType::ALL.map(|it| it.to_string()), ["snapshot", "changed", "deleted"]);
+    assert_eq!(
+        EventType::ALL.map(|it| it.to_string()),
+        ["snapshot", "changed", "deleted"]
+    );
     let reasons = ["buffer-miss", "lagged", "restarted", "source-lost"];
     assert_eq!(ResyncReason::ALL.map(|it| it.to_string()), reasons);
     let id = EventId::new("W/\"1\"").expect("valid");
-    assert_eq!((id.to_string().as_str(), id.as_ref()), ("W/\"1\"", "W/\"1\""));
-    assert_eq!(ResourceKey::new("posts", "a/1").expect("valid").to_string(), "posts/a/1");
+    assert_eq!(
+        (id.to_string().as_str(), id.as_ref()),
+        ("W/\"1\"", "W/\"1\"")
+    );
+    assert_eq!(
+        ResourceKey::new("posts", "a/1").expect("valid").to_string(),
+        "posts/a/1"
+    );
 }
 
 #[test]
 fn a_name_that_is_refused_is_told_what_is_wrong_with_it() {
     for (wrong, said) in [
-        (InvalidKey::Empty { part: KeyPart::Slug }, "`slug` must not be empty"),
         (
-            InvalidKey::TooLong { part: KeyPart::Id, len: 513, max_len: 512 },
+            InvalidKey::Empty {
+                part: KeyPart::Slug,
+            },
+            "`slug` must not be empty",
+        ),
+        (
+            InvalidKey::TooLong {
+                part: KeyPart::Id,
+                len: 513,
+                max_len: 512,
+            },
             "`id` has 513 bytes; at most 512 are allowed",
         ),
         (
@@ -72,9 +102,15 @@ fn a_name_that_is_refused_is_told_what_is_wrong_with_it() {
     }
     for (wrong, said) in [
         (InvalidEventId::Empty, "must not be empty"),
-        (InvalidEventId::TooLong { len: 513 }, "has 513 bytes; at most 512 are allowed"),
+        (
+            InvalidEventId::TooLong { len: 513 },
+            "has 513 bytes; at most 512 are allowed",
+        ),
         (InvalidEventId::LineBreak, "must not contain CR, LF or NUL"),
-        (InvalidEventId::OuterBlank, "must not begin or end with a space or a tab"),
+        (
+            InvalidEventId::OuterBlank,
+            "must not begin or end with a space or a tab",
+        ),
     ] {
         assert_eq!(wrong.to_string(), said);
     }
@@ -83,23 +119,42 @@ fn a_name_that_is_refused_is_told_what_is_wrong_with_it() {
 #[test]
 fn an_event_that_is_refused_names_its_member_and_its_cause() {
     let error = |body: &[u8]| Event::from_json(body).expect_err("no event");
-    assert_eq!(error(b"{\xff").to_string(), "the event is not UTF-8: byte 1 is wrong");
+    assert_eq!(
+        error(b"{\xff").to_string(),
+        "the event is not UTF-8: byte 1 is wrong"
+    );
     let without_slug = error(br#"{"type":"deleted","id":"1"}"#);
-    assert_eq!(without_slug.to_string(), "`slug` is missing; it must be a string");
+    assert_eq!(
+        without_slug.to_string(),
+        "`slug` is missing; it must be a string"
+    );
     let without_record = error(br#"{"type":"changed","slug":"s","id":"1"}"#);
-    assert!(without_record.to_string().starts_with("`record` is missing; "));
+    assert!(
+        without_record
+            .to_string()
+            .starts_with("`record` is missing; ")
+    );
     let deep = error("[".repeat(129).as_bytes());
     let said = "arrays and objects are nested 129 deep; at most 128 is allowed";
-    assert_eq!((deep.to_string().as_str(), deep.source().is_none()), (said, true));
+    assert_eq!(
+        (deep.to_string().as_str(), deep.source().is_none()),
+        (said, true)
+    );
     let no_array = error(b"[]").to_string();
     assert!(no_array.contains("an object with the members type, slug, id, record and etag"));
     let key = ResourceKey::new("s", "1").expect("valid");
     let no_json = Event::changed(key.clone(), &HashMap::from([([1, 2], 3)]), None);
     let said = no_json.expect_err("keys that are no strings").to_string();
-    assert!(said.starts_with("`record` cannot be written as JSON: "), "{said}");
+    assert!(
+        said.starts_with("`record` cannot be written as JSON: "),
+        "{said}"
+    );
     let bad_key = error(br#"{"type":"deleted","slug":"","id":"1"}"#);
     assert_eq!(bad_key.to_string(), "`slug` must not be empty");
-    assert_eq!(bad_key.source().expect("a cause").to_string(), "`slug` must not be empty");
+    assert_eq!(
+        bad_key.source().expect("a cause").to_string(),
+        "`slug` must not be empty"
+    );
     let bad_etag = Event::changed(key, &1, Some(" ")).expect_err("a blank");
     assert_eq!(bad_etag, EventError::Etag(InvalidEventId::OuterBlank));
     assert_eq!(
@@ -112,7 +167,9 @@ fn an_event_that_is_refused_names_its_member_and_its_cause() {
 fn a_type_that_is_not_known_is_told_by_its_first_40_characters() {
     let said = |found: &str| {
         let body = format!(r#"{{"type":"{found}","slug":"s","id":"1"}}"#);
-        Event::from_json(body.as_bytes()).expect_err("no type").to_string()
+        Event::from_json(body.as_bytes())
+            .expect_err("no type")
+            .to_string()
     };
     let told = |found: &str| {
         format!(r#"`type` is "{found}"; allowed are "snapshot", "changed" and "deleted""#)
@@ -120,20 +177,39 @@ fn a_type_that_is_not_known_is_told_by_its_first_40_characters() {
     assert_eq!(said(&"x".repeat(40)), told(&"x".repeat(40)));
     assert_eq!(said(&"x".repeat(41)), told(&("x".repeat(40) + "…")));
     assert_eq!(said(&"é".repeat(40)), told(&"é".repeat(40)));
-    assert_eq!(said("a\\u0000b"), told("a\u{fffd}b"), "nothing in it can move a terminal");
-    assert_eq!(said(&"\\u0000".repeat(41)), told(&("\u{fffd}".repeat(40) + "…")));
+    assert_eq!(
+        said("a\\u0000b"),
+        told("a\u{fffd}b"),
+        "nothing in it can move a terminal"
+    );
+    assert_eq!(
+        said(&"\\u0000".repeat(41)),
+        told(&("\u{fffd}".repeat(40) + "…"))
+    );
 }
 
 #[test]
 fn a_setting_of_the_server_that_is_refused_says_what_is_allowed() {
     let short = Token::new("short").expect_err("too short");
-    assert_eq!(short.to_string(), "the publish token has 5 bytes; allowed are 16 to 512");
+    assert_eq!(
+        short.to_string(),
+        "the publish token has 5 bytes; allowed are 16 to 512"
+    );
     let blank = Token::new("0123456789 abcdef").expect_err("a blank");
-    assert_eq!(blank.to_string(), "the publish token must be visible ASCII without blanks");
+    assert_eq!(
+        blank.to_string(),
+        "the publish token must be visible ASCII without blanks"
+    );
     let origin = Cors::new(["a.example"]).expect_err("no scheme").to_string();
-    assert!(origin.starts_with("\"a.example\" must be * or scheme://host[:port]"), "{origin}");
+    assert!(
+        origin.starts_with("\"a.example\" must be * or scheme://host[:port]"),
+        "{origin}"
+    );
     let base_path = Api::default().at("x").expect_err("no `/`").to_string();
-    assert!(base_path.starts_with("a base path is empty, or `/` and segments"), "{base_path}");
+    assert!(
+        base_path.starts_with("a base path is empty, or `/` and segments"),
+        "{base_path}"
+    );
     let mut decoder = Decoder::new(3);
     decoder.feed(b"data: 1").expect("nothing is too long yet");
     let long = decoder.feed(b"2").expect_err("a long line").to_string();
@@ -141,5 +217,8 @@ fn a_setting_of_the_server_that_is_refused_says_what_is_allowed() {
     let problem = Problem::body_too_large(10);
     let said = "413 Body too large: the body has more than 10 bytes, which is the limit";
     assert_eq!(problem.to_string(), said);
-    assert_eq!(problem.detail(), "the body has more than 10 bytes, which is the limit");
+    assert_eq!(
+        problem.detail(),
+        "the body has more than 10 bytes, which is the limit"
+    );
 }

@@ -31,7 +31,11 @@ fn expect_free_locks(what: &str, wake: fn(&Hub)) {
     while !matches!(subscription.poll(&cx, NOW), Output::Idle { .. }) {}
     // A waker that finds a lock taken waits for itself: elsewhere, so that the test goes on.
     thread::spawn(move || wake(&hub));
-    assert_eq!(woken.recv_timeout(Duration::from_secs(30)), Ok(()), "{what}");
+    assert_eq!(
+        woken.recv_timeout(Duration::from_secs(30)),
+        Ok(()),
+        "{what}"
+    );
 }
 
 #[test]
@@ -70,17 +74,26 @@ fn busy_waker(hub: &Hub) -> (Waker, mpsc::Receiver<()>) {
     }
     impl Wake for Busy {
         fn wake(self: Arc<Self>) {
-            self.hub.poll_sweep(&Context::from_waker(Waker::noop()), NOW);
+            self.hub
+                .poll_sweep(&Context::from_waker(Waker::noop()), NOW);
             for id in ["1", "2"] {
                 // Refused while it drains, which is an answer, too.
                 drop(self.hub.subscribe(&key(id), None, NOW));
-                self.hub.publish(Event::deleted(key(id)), NOW).expect("room");
+                self.hub
+                    .publish(Event::deleted(key(id)), NOW)
+                    .expect("room");
             }
             self.done.send(()).expect("the test listens");
         }
     }
     let (done, woken) = mpsc::channel();
-    (Waker::from(Arc::new(Busy { hub: hub.clone(), done })), woken)
+    (
+        Waker::from(Arc::new(Busy {
+            hub: hub.clone(),
+            done,
+        })),
+        woken,
+    )
 }
 
 fn hub() -> Hub {

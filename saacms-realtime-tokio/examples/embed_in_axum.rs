@@ -35,15 +35,24 @@ impl FromRef<App> for Realtime {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let realtime = Realtime::new(Default::default(), Default::default())?;
-    let app = App { posts: Arc::default(), realtime: realtime.clone() };
+    let app = App {
+        posts: Arc::default(),
+        realtime: realtime.clone(),
+    };
     let routes = Router::new()
         .route("/posts/{id}", put(edit))
         // Middleware of the application, such as its access checks, goes around the API as usual.
-        .nest("/live", router(&realtime).layer(middleware::map_response(with_name)))
+        .nest(
+            "/live",
+            router(&realtime).layer(middleware::map_response(with_name)),
+        )
         .with_state(app);
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-    println!("subscribe: curl -N http://{}/live/posts/1/subscribe", listener.local_addr()?);
+    println!(
+        "subscribe: curl -N http://{}/live/posts/1/subscribe",
+        listener.local_addr()?
+    );
     axum::serve(listener, routes)
         .with_graceful_shutdown(async move {
             let _ = tokio::signal::ctrl_c().await;
@@ -69,9 +78,12 @@ async fn edit(
     };
     let record = HashMap::from([("title", title)]);
     let event = Event::changed(key, &record, Some(&format!("v{version}"))).map_err(bad_request)?;
-    app.realtime
-        .publish(event)
-        .map_err(|refusal| (StatusCode::SERVICE_UNAVAILABLE, Problem::from(refusal).to_string()))?;
+    app.realtime.publish(event).map_err(|refusal| {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Problem::from(refusal).to_string(),
+        )
+    })?;
     Ok(StatusCode::NO_CONTENT)
 }
 

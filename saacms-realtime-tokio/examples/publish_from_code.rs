@@ -27,21 +27,34 @@ async fn main() -> Result<(), Box<dyn Error>> {
     realtime.publish(Event::deleted(key.clone()))?;
 
     print_stream("a subscriber from the start", live).await?;
-    print_stream("one that saw v2 last", realtime.subscribe(&key, Some(b"v2"))?).await?;
-    print_stream("one that nobody knows", realtime.subscribe(&key, Some(b"v0"))?).await?;
+    print_stream(
+        "one that saw v2 last",
+        realtime.subscribe(&key, Some(b"v2"))?,
+    )
+    .await?;
+    print_stream(
+        "one that nobody knows",
+        realtime.subscribe(&key, Some(b"v0"))?,
+    )
+    .await?;
     Ok(())
 }
 
 /// Prints what a stream has to say at this moment.
 async fn print_stream(who: &str, mut stream: EventStream) -> Result<(), Box<dyn Error>> {
     println!("{who}:");
-    let waiting = poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await.unwrap_or_default();
+    let waiting = poll_fn(|cx| Pin::new(&mut stream).poll_next(cx))
+        .await
+        .unwrap_or_default();
     let mut decoder = Decoder::new(1 << 20);
     decoder.feed(&waiting)?;
     while let Some(decoded) = decoder.next() {
         match decoded {
             Decoded::Message(event) => {
-                println!("  {} {} {}", event.event_type, event.last_event_id, event.data);
+                println!(
+                    "  {} {} {}",
+                    event.event_type, event.last_event_id, event.data
+                );
             }
             Decoded::Comment(text) => println!("  ({text})"),
             Decoded::Retry(millis) => println!("  (come again after {millis} ms)"),

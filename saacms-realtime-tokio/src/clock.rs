@@ -10,12 +10,17 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { start: tokio::time::Instant::now() }
+        Self {
+            start: tokio::time::Instant::now(),
+        }
     }
 
     pub(crate) fn now(self) -> Now {
         let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { instant: Instant::from_millis(millis), wall: SystemTime::now().into() }
+        Now {
+            instant: Instant::from_millis(millis),
+            wall: SystemTime::now().into(),
+        }
     }
 
     /// When tokio's clock shows `instant`.

@@ -40,7 +40,10 @@ where
         // A route without these two parameters: the application's mistake.
         Err(rejection) => return rejection.into_response(),
     };
-    Realtime::from_ref(&state).respond_subscribe(key, request).await.into_response()
+    Realtime::from_ref(&state)
+        .respond_subscribe(key, request)
+        .await
+        .into_response()
 }
 
 /// Publishes the event, or the events, of the body.
@@ -48,5 +51,8 @@ pub async fn publish<S>(State(state): State<S>, request: Request) -> Response
 where
     Realtime: FromRef<S>,
 {
-    Realtime::from_ref(&state).respond_publish(request).await.into_response()
+    Realtime::from_ref(&state)
+        .respond_publish(request)
+        .await
+        .into_response()
 }

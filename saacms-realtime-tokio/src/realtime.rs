@@ -37,7 +37,11 @@ impl Realtime {
         let hub = Arc::new(Hub::new(config, seed)?);
         let clock = Clock::start();
         tokio::spawn(sweep(Arc::downgrade(&hub), clock));
-        Ok(Self { hub, api: Arc::new(api), clock })
+        Ok(Self {
+            hub,
+            api: Arc::new(api),
+            clock,
+        })
     }
 
     /// Publishes an event: once this returns `Ok` it is in the record's history.
@@ -98,7 +102,9 @@ impl Realtime {
 async fn sweep(hub: Weak<Hub>, clock: Clock) {
     loop {
         let wake_at = poll_fn(|cx| {
-            let Some(hub) = hub.upgrade() else { return Poll::Ready(None) };
+            let Some(hub) = hub.upgrade() else {
+                return Poll::Ready(None);
+            };
             hub.poll_sweep(cx, clock.now())
                 .map_or(Poll::Pending, |wake_at| Poll::Ready(Some(wake_at)))
         });

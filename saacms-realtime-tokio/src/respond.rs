@@ -32,7 +32,9 @@ pub fn router<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> axum::Ro
         }
         realtime.respond_under(&base_path, request).await
     };
-    axum::Router::new().fallback(handle).with_state(realtime.clone())
+    axum::Router::new()
+        .fallback(handle)
+        .with_state(realtime.clone())
 }
 
 impl Realtime {
@@ -50,7 +52,9 @@ impl Realtime {
         request: Request<B>,
     ) -> Response<ResponseBody<StreamBody>> {
         let (parts, body) = request.into_parts();
-        let decision = with_parts(&parts, |request| self.api().decide_under(base_path, request));
+        let decision = with_parts(&parts, |request| {
+            self.api().decide_under(base_path, request)
+        });
         self.act(decision, parts, body).await
     }
 
@@ -87,7 +91,11 @@ impl Realtime {
                 async { sleep(BODY_TIMEOUT).await },
                 |key, last_event_id| {
                     let subscription = self.subscription(key, last_event_id)?;
-                    Ok(StreamBody::new(subscription, self.clock(), &parts.extensions))
+                    Ok(StreamBody::new(
+                        subscription,
+                        self.clock(),
+                        &parts.extensions,
+                    ))
                 },
                 |event| self.publish(event),
             )

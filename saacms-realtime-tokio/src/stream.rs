@@ -24,13 +24,19 @@ pub struct EventStream {
 
 impl EventStream {
     pub(crate) fn new(subscription: Subscription, clock: Clock) -> Self {
-        Self { subscription, clock, timer: None }
+        Self {
+            subscription,
+            clock,
+            timer: None,
+        }
     }
 
     /// Ready when the clock has reached `wake_at`.
     fn poll_timer(&mut self, cx: &mut Context<'_>, wake_at: Instant) -> Poll<()> {
         let deadline = self.clock.deadline(wake_at);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         // A write only ever postpones the heartbeat, so an armed timer is early at worst: it is set
         // anew when it fires, not at each write.
         while timer.as_mut().poll(cx).is_ready() {
@@ -53,7 +59,9 @@ impl Stream for EventStream {
                 Output::Frames(frames) => return Poll::Ready(Some(frames)),
                 Output::End => return Poll::Ready(None),
                 Output::Idle { wake_at: None } => return Poll::Pending,
-                Output::Idle { wake_at: Some(wake_at) } => ready!(self.poll_timer(cx, wake_at)),
+                Output::Idle {
+                    wake_at: Some(wake_at),
+                } => ready!(self.poll_timer(cx, wake_at)),
             }
         }
     }
@@ -67,7 +75,8 @@ impl Body for EventStream {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+        self.poll_next(cx)
+            .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
 

@@ -54,7 +54,10 @@ fn the_server_whose_streams_are_written_by_lanes_keeps_the_contract() {
 fn the_server_that_may_not_use_io_uring_keeps_the_contract() {
     refuse_io_uring().expect("a kernel with seccomp");
     let ring = Proactor::builder().driver_type(DriverType::IoUring).build();
-    assert_eq!(ring.err().map(|error| error.kind()), Some(ErrorKind::PermissionDenied));
+    assert_eq!(
+        ring.err().map(|error| error.kind()),
+        Some(ErrorKind::PermissionDenied)
+    );
     conformance::run("server without io_uring", start_server);
 }
 
@@ -74,7 +77,10 @@ fn refuse_io_uring() -> Result<(), Box<dyn Error>> {
 fn the_application_around_the_router_keeps_its_own_routes() {
     let running = start_router(HubConfig::default(), Api::default());
     let ask = |target| Connection::open(running.address).exchange(&Request::get(target));
-    assert_eq!((ask("/").status(), ask("/").text()), (200, "an application"));
+    assert_eq!(
+        (ask("/").status(), ask("/").text()),
+        (200, "an application")
+    );
     assert_eq!(ask("/posts/1/subscribe").status(), 404);
 }
 
@@ -86,13 +92,22 @@ fn handlers_answer_at_paths_of_their_own() {
         let app = Router::new()
             .route("/live/{collection}/{id}", any(handlers::subscribe::<App>))
             .route("/internal/changes", any(handlers::publish::<App>))
-            .with_state(App { title: "an application", realtime });
-        axum::serve(listener, app).await.expect("never ends by itself");
+            .with_state(App {
+                title: "an application",
+                realtime,
+            });
+        axum::serve(listener, app)
+            .await
+            .expect("never ends by itself");
     });
     let ask = |request: &Request| {
         let answer =
             Connection::open(running.address).exchange(&request.clone().header("Origin", page));
-        assert_eq!(answer.header("access-control-allow-origin"), Some(page), "{request:?}");
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            Some(page),
+            "{request:?}"
+        );
         answer
     };
     let (live, changes) = ("/live/posts/a%2Fb%20%25", "/internal/changes");
@@ -113,17 +128,33 @@ fn handlers_answer_at_paths_of_their_own() {
     assert_eq!(running.hub.stats().subscribers, 2);
     for (target, allowed) in [(live, "GET, HEAD, OPTIONS"), (changes, "POST, OPTIONS")] {
         let answer = ask(&Request::new("OPTIONS", target));
-        assert_eq!((answer.status(), answer.header("allow")), (204, Some(allowed)));
+        assert_eq!(
+            (answer.status(), answer.header("allow")),
+            (204, Some(allowed))
+        );
         let answer = ask(&Request::new("DELETE", target));
-        assert_eq!((answer.status(), answer.header("allow")), (405, Some(allowed)));
+        assert_eq!(
+            (answer.status(), answer.header("allow")),
+            (405, Some(allowed))
+        );
     }
-    assert_eq!(ask(&Request::get(live).header("Accept", "text/html")).status(), 406);
+    assert_eq!(
+        ask(&Request::get(live).header("Accept", "text/html")).status(),
+        406
+    );
     assert_eq!(ask(&Request::post(changes, "nope")).status(), 400);
-    assert_eq!(ask(&Request::post(changes, "x".repeat((1 << 20) + 1))).status(), 413);
+    assert_eq!(
+        ask(&Request::post(changes, "x".repeat((1 << 20) + 1))).status(),
+        413
+    );
     for hostile in ["/live/a:b/1", "/live/posts/%00", "/live/posts/%FF"] {
         let answer = ask(&Request::get(hostile));
         assert_eq!(answer.status(), 400, "{hostile}");
-        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{hostile}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json"),
+            "{hostile}"
+        );
     }
 }
 
@@ -160,8 +191,13 @@ fn start_router(config: HubConfig, api: Api) -> Running {
         let app = Router::new()
             .route("/", get(async |State(app): State<App>| app.title))
             .nest(realtime.api().base_path(), router(&realtime))
-            .with_state(App { title: "an application", realtime });
-        axum::serve(listener, app).await.expect("never ends by itself");
+            .with_state(App {
+                title: "an application",
+                realtime,
+            });
+        axum::serve(listener, app)
+            .await
+            .expect("never ends by itself");
     })
 }
 
@@ -201,7 +237,9 @@ fn start<F: Future<Output = ()> + Send + 'static>(
     let runtime = Runtime::new().expect("a runtime");
     let _entered = runtime.enter();
     let realtime = Realtime::new(config, api).expect("valid settings");
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+    let listener = runtime
+        .block_on(TcpListener::bind("127.0.0.1:0"))
+        .expect("a free port");
     let address = listener.local_addr().expect("bound");
     runtime.spawn(serve(listener, realtime.clone()));
     let hub = realtime.hub().clone();

@@ -27,7 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn a_stream_over_http_1_1_leaves_no_task_behind_and_goes_on() {
     let server = Server::start();
     let mut stream = server.subscribe("1", "HTTP/1.1");
-    assert!(stream.read_until(":keepalive\n\n").contains("transfer-encoding: chunked"));
+    assert!(
+        stream
+            .read_until(":keepalive\n\n")
+            .contains("transfer-encoding: chunked")
+    );
     server.wait_for("no task", |server| server.connection_tasks() == 0);
     server.publish("1", "v1");
     assert!(stream.read_until("data: 1\n\n").contains("id: v1\n"));
@@ -54,7 +58,10 @@ fn a_stream_may_follow_other_answers_on_its_connection() {
          GET /api/saacms/v1/posts/1/subscribe?lastEventId=v0 HTTP/1.1\r\nhost: a\r\n\r\n"
     ));
     let text = client.read_until("buffer-miss\"}\n\n");
-    assert!(text.contains("204 No Content") && text.contains("200 OK"), "{text}");
+    assert!(
+        text.contains("204 No Content") && text.contains("200 OK"),
+        "{text}"
+    );
     server.wait_for("no task", |server| server.connection_tasks() == 0);
 }
 
@@ -62,14 +69,23 @@ fn a_stream_may_follow_other_answers_on_its_connection() {
 fn a_client_that_leaves_gives_its_place_back() {
     let server = Server::start();
     let mut streams: Vec<_> = (0..3).map(|_| server.subscribe("1", "HTTP/1.1")).collect();
-    streams.iter_mut().for_each(|stream| drop(stream.read_until(":keepalive")));
+    streams
+        .iter_mut()
+        .for_each(|stream| drop(stream.read_until(":keepalive")));
     assert_eq!(server.room.available_permits(), ROOM - 3);
     drop(streams.pop());
-    server.wait_for("a place", |server| server.room.available_permits() == ROOM - 2);
+    server.wait_for("a place", |server| {
+        server.room.available_permits() == ROOM - 2
+    });
     assert_eq!(server.realtime.hub().stats().subscribers, 2);
     // Half a close is a close, as with hyper.
-    streams[0].socket.shutdown(std::net::Shutdown::Write).expect("a socket");
-    server.wait_for("a place", |server| server.room.available_permits() == ROOM - 1);
+    streams[0]
+        .socket
+        .shutdown(std::net::Shutdown::Write)
+        .expect("a socket");
+    server.wait_for("a place", |server| {
+        server.room.available_permits() == ROOM - 1
+    });
     server.publish("1", "v1");
     assert!(streams[1].read_until("data: 1\n\n").contains("id: v1\n"));
 }
@@ -83,25 +99,38 @@ fn what_a_client_sends_behind_its_request_is_of_no_account() {
     server.publish("1", "v1");
     stream.read_until("data: 1\n\n");
     server.realtime.drain();
-    assert!(stream.read_to_end().ends_with("0\r\n\r\n"), "the end is not taken by a reset");
+    assert!(
+        stream.read_to_end().ends_with("0\r\n\r\n"),
+        "the end is not taken by a reset"
+    );
 }
 
 #[test]
 fn a_record_with_more_subscribers_than_a_turn_has_holds_nobody_up() {
     const MANY: usize = 2_500;
     let limit = rlimit::increase_nofile_limit(u64::MAX).expect("a limit of open files");
-    assert!(limit >= 2 * MANY as u64 + 100, "{limit} open files are too few: see `ulimit -n`");
+    assert!(
+        limit >= 2 * MANY as u64 + 100,
+        "{limit} open files are too few: see `ulimit -n`"
+    );
     let server = Server::start();
-    let mut many: Vec<_> = (0..MANY).map(|_| server.subscribe("many", "HTTP/1.1")).collect();
+    let mut many: Vec<_> = (0..MANY)
+        .map(|_| server.subscribe("many", "HTTP/1.1"))
+        .collect();
     let mut one = server.subscribe("one", "HTTP/1.1");
-    many.iter_mut().chain([&mut one]).for_each(|it| drop(it.read_until(":keepalive\n\n")));
+    many.iter_mut()
+        .chain([&mut one])
+        .for_each(|it| drop(it.read_until(":keepalive\n\n")));
     for number in 1..=3 {
         server.publish("many", &format!("v{number}"));
         server.publish("one", &format!("v{number}"));
     }
     for stream in many.iter_mut().chain([&mut one]) {
         let text = stream.read_until("id: v3\ndata: 1\n\n");
-        let ids: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+        let ids: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("id: "))
+            .collect();
         assert_eq!(ids, ["v1", "v2", "v3"]);
     }
     // Every other one leaves, and the rest is still complete.
@@ -111,7 +140,8 @@ fn a_record_with_more_subscribers_than_a_turn_has_holds_nobody_up() {
         index % 2 == 0
     });
     server.publish("many", "v4");
-    many.iter_mut().for_each(|stream| drop(stream.read_until("id: v4\ndata: 1\n\n")));
+    many.iter_mut()
+        .for_each(|stream| drop(stream.read_until("id: v4\ndata: 1\n\n")));
     server.wait_for("the others are gone", |server| {
         server.realtime.hub().stats().subscribers == MANY / 2 + 1
     });
@@ -124,7 +154,10 @@ fn a_drain_ends_the_chunks_and_the_connection() {
     stream.read_until(":keepalive\n\n");
     server.realtime.drain();
     let rest = stream.read_to_end();
-    assert!(rest.contains("retry: ") && rest.ends_with("\r\n0\r\n\r\n"), "{rest}");
+    assert!(
+        rest.contains("retry: ") && rest.ends_with("\r\n0\r\n\r\n"),
+        "{rest}"
+    );
     server.wait_for("a place", |server| server.room.available_permits() == ROOM);
 }
 
@@ -152,13 +185,28 @@ impl Server {
     fn start() -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let _entered = runtime.enter();
-        let config = HubConfig { heartbeat: Duration::ZERO, ..HubConfig::default() };
+        let config = HubConfig {
+            heartbeat: Duration::ZERO,
+            ..HubConfig::default()
+        };
         let realtime = Realtime::new(config, Default::default()).expect("valid");
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let listener = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .expect("a free port");
         let address = listener.local_addr().expect("bound");
         let room = Arc::new(Semaphore::new(ROOM));
-        runtime.spawn(served::accept(listener, realtime.clone(), Arc::clone(&room)));
-        let mut server = Self { address, realtime, room, other_tasks: 0, runtime: Some(runtime) };
+        runtime.spawn(served::accept(
+            listener,
+            realtime.clone(),
+            Arc::clone(&room),
+        ));
+        let mut server = Self {
+            address,
+            realtime,
+            room,
+            other_tasks: 0,
+            runtime: Some(runtime),
+        };
         server.other_tasks = server.connection_tasks();
         server
     }
@@ -170,8 +218,9 @@ impl Server {
 
     fn subscribe(&self, id: &str, version: &str) -> Client {
         let mut client = Client::connect(self.address);
-        client
-            .send(&format!("GET /api/saacms/v1/posts/{id}/subscribe {version}\r\nhost: a\r\n\r\n"));
+        client.send(&format!(
+            "GET /api/saacms/v1/posts/{id}/subscribe {version}\r\nhost: a\r\n\r\n"
+        ));
         client
     }
 
@@ -232,7 +281,10 @@ impl Client {
 
     fn read(&mut self) -> Result<String, ErrorKind> {
         let mut buffer = [0; 4_096];
-        let len = self.socket.read(&mut buffer).map_err(|error| error.kind())?;
+        let len = self
+            .socket
+            .read(&mut buffer)
+            .map_err(|error| error.kind())?;
         Ok(String::from_utf8_lossy(&buffer[..len]).into_owned())
     }
 }

@@ -15,13 +15,23 @@ use tempfile::TempDir;
 #[test]
 fn a_flag_wins_over_the_environment_the_file_and_the_default() {
     let dir = TempDir::new().expect("a directory");
-    let file = write(&dir, "hub.toml", "max-lag = 4\nmax-events = 5\nmax-topics = 6\n");
+    let file = write(
+        &dir,
+        "hub.toml",
+        "max-lag = 4\nmax-events = 5\nmax-topics = 6\n",
+    );
     let mut command = server(&["--config", &file, "--max-lag", "1", "--print-config"]);
-    command.env("SAACMS_REALTIME_MAX_LAG", "2").env("SAACMS_REALTIME_MAX_EVENTS", "3");
+    command
+        .env("SAACMS_REALTIME_MAX_LAG", "2")
+        .env("SAACMS_REALTIME_MAX_EVENTS", "3");
     let printed = Answer::of(command).stdout;
 
     assert_line(&printed, "max-lag = 1", "flag --max-lag");
-    assert_line(&printed, "max-events = 3", "environment SAACMS_REALTIME_MAX_EVENTS");
+    assert_line(
+        &printed,
+        "max-events = 3",
+        "environment SAACMS_REALTIME_MAX_EVENTS",
+    );
     assert_line(&printed, "max-topics = 6", &format!("file {file}"));
     assert_line(&printed, "max-age = \"1h\"", "default");
 }
@@ -34,11 +44,19 @@ fn the_file_can_be_named_by_the_environment_and_the_flag_wins() {
 
     let mut command = server(&["--print-config"]);
     command.env("SAACMS_REALTIME_CONFIG", &theirs);
-    assert_line(&Answer::of(command).stdout, "max-lag = 8", &format!("file {theirs}"));
+    assert_line(
+        &Answer::of(command).stdout,
+        "max-lag = 8",
+        &format!("file {theirs}"),
+    );
 
     let mut command = server(&["--print-config", "--config", &ours]);
     command.env("SAACMS_REALTIME_CONFIG", &theirs);
-    assert_line(&Answer::of(command).stdout, "max-lag = 7", &format!("file {ours}"));
+    assert_line(
+        &Answer::of(command).stdout,
+        "max-lag = 7",
+        &format!("file {ours}"),
+    );
 
     let mut command = server(&["--print-config"]);
     command.env("SAACMS_REALTIME_CONFIG", "");
@@ -69,15 +87,25 @@ fn the_printed_settings_are_a_file_that_says_the_same() {
     assert_eq!(first.code, 0, "{}", first.stderr);
     assert!(!first.stdout.contains("0123456789abcdef"));
     assert_line(&first.stdout, "max-age = \"1h30m\"", "flag --max-age");
-    assert_line(&first.stdout, "max-lag-bytes = 4000000", "flag --max-lag-bytes");
+    assert_line(
+        &first.stdout,
+        "max-lag-bytes = 4000000",
+        "flag --max-lag-bytes",
+    );
 
     let file = write(&dir, "printed.toml", &first.stdout);
     let second = Answer::of(server(&["--config", &file, "--print-config"]));
     assert_eq!(second.code, 0, "{}", second.stderr);
     assert_eq!(settings(&first.stdout), settings(&second.stdout));
     for (key, _) in settings(&second.stdout) {
-        let line = second.stdout.lines().find(|line| line.starts_with(&format!("{key} = ")));
-        assert!(line.is_some_and(|line| line.ends_with(&format!("# file {file}"))), "{line:?}");
+        let line = second
+            .stdout
+            .lines()
+            .find(|line| line.starts_with(&format!("{key} = ")));
+        assert!(
+            line.is_some_and(|line| line.ends_with(&format!("# file {file}"))),
+            "{line:?}"
+        );
     }
 }
 
@@ -91,7 +119,12 @@ fn no_path_can_break_the_printed_file() {
     let second = Answer::of(server(&["--config", &file, "--print-config"]));
     let file = write(&dir, "c", &second.stdout);
     let third = Answer::of(server(&["--config", &file, "--print-config"]));
-    assert_eq!((first.code, second.code, third.code), (0, 0, 0), "{}", third.stderr);
+    assert_eq!(
+        (first.code, second.code, third.code),
+        (0, 0, 0),
+        "{}",
+        third.stderr
+    );
     assert_line(&third.stdout, "max-lag = 1024", &format!("file {file}"));
 }
 
@@ -109,7 +142,11 @@ fn a_key_that_does_not_exist_is_refused_with_its_line_and_the_nearest() {
     let file = write(&dir, "hub.toml", "max-lag = 4\n\nmax-evnts = 5\n");
     let answer = Answer::of(server(&["--config", &file, "--print-config"]));
     answer.assert_refused(&format!("{file}, line 3: there is no setting max-evnts\n"));
-    assert!(answer.stderr.contains("the nearest is max-events;"), "{}", answer.stderr);
+    assert!(
+        answer.stderr.contains("the nearest is max-events;"),
+        "{}",
+        answer.stderr
+    );
 }
 
 #[test]
@@ -118,13 +155,25 @@ fn a_variable_that_does_not_exist_is_refused_with_the_nearest() {
     command.env("SAACMS_REALTIME_HEARTBEATS", "5s");
     let answer = Answer::of(command);
     answer.assert_refused("SAACMS_REALTIME_HEARTBEATS: there is no such variable\n");
-    assert!(answer.stderr.contains("nearest is SAACMS_REALTIME_HEARTBEAT;"), "{}", answer.stderr);
+    assert!(
+        answer
+            .stderr
+            .contains("nearest is SAACMS_REALTIME_HEARTBEAT;"),
+        "{}",
+        answer.stderr
+    );
 }
 
 #[test]
 fn variables_of_the_clients_and_of_kubernetes_are_no_settings() {
     let mut command = server(&["--print-config"]);
-    for name in ["URL", "PUBLISH_TOKEN", "BIN", "SERVICE_HOST", "SERVICE_PORT"] {
+    for name in [
+        "URL",
+        "PUBLISH_TOKEN",
+        "BIN",
+        "SERVICE_HOST",
+        "SERVICE_PORT",
+    ] {
         command.env(format!("SAACMS_REALTIME_{name}"), "x");
     }
     command.env("SAACMS_REALTIME_PORT", "tcp://192.0.2.1:8787");
@@ -206,13 +255,25 @@ fn the_network_is_not_served_without_a_token() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let answer = Answer::of(server(&["--listen", address, "--print-config"]));
         answer.assert_refused(&format!("--listen {address}: other machines can reach"));
-        assert!(answer.stderr.contains("--publish-token-file"), "{}", answer.stderr);
+        assert!(
+            answer.stderr.contains("--publish-token-file"),
+            "{}",
+            answer.stderr
+        );
     }
     let dir = TempDir::new().expect("a directory");
     let token = write(&dir, "token", "0123456789abcdef\n");
-    let with_token = ["--listen=0.0.0.0:0", "--print-config", "--publish-token-file", &token];
+    let with_token = [
+        "--listen=0.0.0.0:0",
+        "--print-config",
+        "--publish-token-file",
+        &token,
+    ];
     assert_eq!(Answer::of(server(&with_token)).code, 0);
-    assert_eq!(Answer::of(server(&["--listen=localhost:0", "--print-config"])).code, 0);
+    assert_eq!(
+        Answer::of(server(&["--listen=localhost:0", "--print-config"])).code,
+        0
+    );
 }
 
 #[test]
@@ -229,7 +290,11 @@ fn a_faulty_token_file_is_refused_and_its_content_not_shown() {
         ("empty", "", "has 0 bytes; allowed are 16 to 512"),
         ("short", "sesame", "has 6 bytes"),
         ("long", &"sesame".repeat(100), "has 600 bytes"),
-        ("two-lines", "sesame-sesame-sesame\nsesame\n", "must be visible ASCII"),
+        (
+            "two-lines",
+            "sesame-sesame-sesame\nsesame\n",
+            "must be visible ASCII",
+        ),
         ("blank", "sesame sesame sesame", "must be visible ASCII"),
         ("accent", "sesamesesamesesamé", "must be visible ASCII"),
     ] {
@@ -240,8 +305,14 @@ fn a_faulty_token_file_is_refused_and_its_content_not_shown() {
         assert!(!answer.stderr.contains("sesame"), "{}", answer.stderr);
     }
     let missing = path_text(&dir.path().join("missing"));
-    Answer::of(server(&["--publish-token-file", &missing, "--print-config"]))
-        .assert_refused(&format!("--publish-token-file {missing}: cannot read the token"));
+    Answer::of(server(&[
+        "--publish-token-file",
+        &missing,
+        "--print-config",
+    ]))
+    .assert_refused(&format!(
+        "--publish-token-file {missing}: cannot read the token"
+    ));
 }
 
 #[test]
@@ -258,7 +329,11 @@ fn every_setting_can_be_given_in_every_layer() {
         let variable = variable(key);
         let mut command = server(&["--print-config"]);
         command.env(&variable, text);
-        assert_line(&Answer::of(command).stdout, &line, &format!("environment {variable}"));
+        assert_line(
+            &Answer::of(command).stdout,
+            &line,
+            &format!("environment {variable}"),
+        );
 
         let file = write(&dir, "one.toml", &line);
         let by_file = Answer::of(server(&["--config", &file, "--print-config"]));
@@ -274,17 +349,34 @@ fn the_help_names_every_setting_and_its_variable() {
         assert!(help.contains(&format!("--{key} <")), "{key}");
         assert!(help.contains(&format!("[env: {}]", variable(key))), "{key}");
     }
-    for part in ["SAACMS_REALTIME_CONFIG", "Network:", "Retention:", "Limits:", "Access:"] {
+    for part in [
+        "SAACMS_REALTIME_CONFIG",
+        "Network:",
+        "Retention:",
+        "Limits:",
+        "Access:",
+    ] {
         assert!(help.contains(part), "{part}");
     }
-    for part in ["Logging:", "Configuration:", "Examples:", "Sizes:", "Times:", "Exit codes:"] {
+    for part in [
+        "Logging:",
+        "Configuration:",
+        "Examples:",
+        "Sizes:",
+        "Times:",
+        "Exit codes:",
+    ] {
         assert!(help.contains(part), "{part}");
     }
 }
 
 #[test]
 fn wrong_usage_ends_with_two_and_help_with_zero() {
-    for wrong in [&["--max-event=5"] as &[&str], &["listen"], &["--max-lag=1", "--max-lag=2"]] {
+    for wrong in [
+        &["--max-event=5"] as &[&str],
+        &["listen"],
+        &["--max-lag=1", "--max-lag=2"],
+    ] {
         Answer::of(server(wrong)).assert_refused("");
     }
     for fine in ["--help", "-h", "--version"] {
@@ -308,7 +400,10 @@ mod log {
             let warning = first_line([&serve(&token)[..], extra].concat());
             assert!(warning.contains("WARN"), "{warning}");
             assert!(warning.contains("can be read by every user"), "{warning}");
-            assert!(!warning.contains('\u{1b}'), "a pipe has no colours: {warning}");
+            assert!(
+                !warning.contains('\u{1b}'),
+                "a pipe has no colours: {warning}"
+            );
             assert!(!warning.contains("0123456789abcdef"), "{warning}");
         }
     }
@@ -320,12 +415,21 @@ mod log {
         let line = first_line([&serve(&token)[1..], &["--log-format=json"]].concat());
         let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!(line["level"], "WARN");
-        assert!(line["message"].as_str().is_some_and(|text| text.contains("every user")));
+        assert!(
+            line["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("every user"))
+        );
     }
 
     /// A command line that runs a server; the first word can be left out.
     fn serve(token: &str) -> [&str; 4] {
-        ["serve", "--listen=127.0.0.1:0", "--publish-token-file", token]
+        [
+            "serve",
+            "--listen=127.0.0.1:0",
+            "--publish-token-file",
+            token,
+        ]
     }
 
     fn token_of_mode(dir: &TempDir, mode: u32) -> String {
@@ -337,7 +441,10 @@ mod log {
     /// The first line on standard error of a server, which is then ended.
     fn first_line(args: Vec<&str>) -> String {
         let mut command = server(&args);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = Running(command.spawn().expect("the binary runs"));
         let stderr = BufReader::new(child.0.stderr.take().expect("is piped"));
         stderr.lines().next().expect("a line").expect("UTF-8")
@@ -363,7 +470,10 @@ struct Answer {
 
 impl Answer {
     fn of(mut command: Command) -> Self {
-        let output = command.stdin(Stdio::null()).output().expect("the binary runs");
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary runs");
         Self {
             code: output.status.code().expect("ends by itself"),
             stdout: String::from_utf8(output.stdout).expect("UTF-8"),
@@ -374,7 +484,11 @@ impl Answer {
     #[track_caller]
     fn assert_refused(&self, beginning: &str) {
         assert_eq!(self.code, 2, "{}", self.stderr);
-        assert!(self.stderr.starts_with(&format!("error: {beginning}")), "{}", self.stderr);
+        assert!(
+            self.stderr.starts_with(&format!("error: {beginning}")),
+            "{}",
+            self.stderr
+        );
     }
 }
 
@@ -411,11 +525,21 @@ fn settings(printed: &str) -> Vec<(&str, &str)> {
         let (key, value) = setting.split_once(" = ")?;
         Some((key, value.trim_end()))
     };
-    printed.lines().map(|line| setting(line).expect("key = value # origin")).collect()
+    printed
+        .lines()
+        .map(|line| setting(line).expect("key = value # origin"))
+        .collect()
 }
 
 #[track_caller]
 fn assert_line(printed: &str, setting: &str, origin: &str) {
-    let found = printed.lines().find_map(|line| line.strip_prefix(setting)).map(str::trim_start);
-    assert_eq!(found, Some(format!("# {origin}").as_str()), "{setting} in\n{printed}");
+    let found = printed
+        .lines()
+        .find_map(|line| line.strip_prefix(setting))
+        .map(str::trim_start);
+    assert_eq!(
+        found,
+        Some(format!("# {origin}").as_str()),
+        "{setting} in\n{printed}"
+    );
 }

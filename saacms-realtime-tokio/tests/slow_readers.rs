@@ -54,7 +54,10 @@ fn readers_that_do_not_read_neither_grow_the_server_nor_slow_the_others() {
     server.expect_alive();
     let more = server.memory().1.saturating_sub(memory);
     let history = figure(server.address, "history_bytes");
-    assert!(history <= HISTORY, "a history of {history} bytes for those who do not read");
+    assert!(
+        history <= HISTORY,
+        "a history of {history} bytes for those who do not read"
+    );
 
     let started = Instant::now();
     let told = read_again(server.address, &mut stalled);
@@ -68,7 +71,9 @@ fn readers_that_do_not_read_neither_grow_the_server_nor_slow_the_others() {
         more >> 20,
     );
     // Not `eprintln!`, which the test harness keeps to itself.
-    std::io::stderr().write_all(report.as_bytes()).expect("standard error is open");
+    std::io::stderr()
+        .write_all(report.as_bytes())
+        .expect("standard error is open");
     assert!(more <= HISTORY + STALLED * CONNECTION, "{report}");
     // Five times as long, and what it takes to fill the sockets, would be another thing.
     let rounds = u32::try_from(EVENTS / EVENTS_BEFORE).expect("a few");
@@ -88,9 +93,16 @@ fn readers_that_do_not_read_hold_up_the_stop_no_longer_than_is_set() {
     server.terminate();
     assert!(server.wait().success(), "{}", server.log());
     let stopped = started.elapsed();
-    assert!(stopped >= Duration::from_millis(500), "they were not waited for: {stopped:?}");
+    assert!(
+        stopped >= Duration::from_millis(500),
+        "they were not waited for: {stopped:?}"
+    );
     assert!(stopped < Duration::from_secs(10), "after {stopped:?}");
-    assert!(server.log().contains("stopping with streams"), "{}", server.log());
+    assert!(
+        server.log().contains("stopping with streams"),
+        "{}",
+        server.log()
+    );
     drop(stalled);
 }
 
@@ -136,11 +148,19 @@ fn read_again(address: SocketAddr, stalled: &mut [Stream]) -> usize {
     let told: usize = thread::scope(|scope| {
         let read = |some: &mut [Stream]| some.iter_mut().map(read_up_to_the_last_event).sum();
         let halves = stalled.chunks_mut(STALLED / 2);
-        let reading: Vec<_> =
-            halves.map(|half| scope.spawn(move || -> usize { read(half) })).collect();
-        reading.into_iter().map(|half| half.join().expect("they read")).sum()
+        let reading: Vec<_> = halves
+            .map(|half| scope.spawn(move || -> usize { read(half) }))
+            .collect();
+        reading
+            .into_iter()
+            .map(|half| half.join().expect("they read"))
+            .sum()
     });
-    assert_eq!(figure(address, "resyncs"), told, "the healthy ones were told nothing");
+    assert_eq!(
+        figure(address, "resyncs"),
+        told,
+        "the healthy ones were told nothing"
+    );
     publish(&mut Connection::open(address), [EVENTS + 1].into_iter());
     for stream in stalled {
         stream.expect(frame(EVENTS + 1));
@@ -183,7 +203,10 @@ fn record(number: usize) -> String {
 }
 
 fn frame(number: usize) -> String {
-    format!("event: changed\nid: v{number}\ndata: {}\n\n", record(number))
+    format!(
+        "event: changed\nid: v{number}\ndata: {}\n\n",
+        record(number)
+    )
 }
 
 /// A figure of the hub.
@@ -211,6 +234,9 @@ impl Progress {
         let is_behind = |read: &mut [usize; HEALTHY]| read.iter().any(|read| *read < number);
         let waited = self.changed.wait_timeout_while(read, PATIENCE, is_behind);
         let (read, timeout) = waited.expect("nobody panics with it");
-        assert!(!timeout.timed_out(), "a healthy reader is held up: {read:?}");
+        assert!(
+            !timeout.timed_out(),
+            "a healthy reader is held up: {read:?}"
+        );
     }
 }

@@ -18,7 +18,11 @@ pub(crate) struct Backlog {
 
 impl Backlog {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { sent: 0, taken: 0, moved_at: now }
+        Self {
+            sent: 0,
+            taken: 0,
+            moved_at: now,
+        }
     }
 
     /// Takes note that `queued` bytes wait.
@@ -73,7 +77,11 @@ mod tests {
         backlog.see(10, at(80));
         backlog.sent(10);
         backlog.see(20, at(120));
-        assert_eq!(backlog.cut_at(TIMEOUT), Some(at(150)), "more in the queue is no progress");
+        assert_eq!(
+            backlog.cut_at(TIMEOUT),
+            Some(at(150)),
+            "more in the queue is no progress"
+        );
         assert_eq!(backlog.cut_at(Duration::ZERO), None, "never");
     }
 

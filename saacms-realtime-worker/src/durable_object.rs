@@ -122,21 +122,33 @@ impl Inner {
                 // Which record it is was decided by whoever chose this object.
                 ("GET", "subscribe") => {
                     let key = self.key.clone().or_else(|| ResourceKey::new("-", "-").ok());
-                    key.map(|key| self.api.decide_subscribe(head, Ok::<_, Problem>(key)).action)
+                    key.map(|key| {
+                        self.api
+                            .decide_subscribe(head, Ok::<_, Problem>(key))
+                            .action
+                    })
                 }
                 ("POST", "publish") => Some(self.api.decide_publish(head).action),
                 _ => None,
             }
         });
         match action {
-            Some(Action::Subscribe { last_event_id, head, .. }) => {
-                self.subscribe(last_event_id.as_deref(), &head, request).map(Into::into)
-            }
+            Some(Action::Subscribe {
+                last_event_id,
+                head,
+                ..
+            }) => self
+                .subscribe(last_event_id.as_deref(), &head, request)
+                .map(Into::into),
             Some(Action::Publish(format)) => {
                 let format = u32::from(format == PublishFormat::Ndjson);
                 let body = self.calls.body.as_ref();
                 let body = platform::bound(body, format);
-                Ok(platform::then(&request.array_buffer()?, &body, self.calls.no_body.as_ref())?)
+                Ok(platform::then(
+                    &request.array_buffer()?,
+                    &body,
+                    self.calls.no_body.as_ref(),
+                )?)
             }
             Some(Action::Reply(reply)) if reply.status != 406 => {
                 Ok(platform::response(&reply, None)?.into())
@@ -202,7 +214,9 @@ impl Inner {
             for number in self.streams.settle() {
                 object.left(number);
             }
-            let Some((number, said)) = self.said.borrow_mut().pop() else { break };
+            let Some((number, said)) = self.said.borrow_mut().pop() else {
+                break;
+            };
             self.hear(object, number, said, now);
         }
         if object.wants_turn() {
@@ -228,7 +242,13 @@ impl Inner {
         };
         let random = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
         let epoch = random() << 32 | random();
-        Ok(Object::new(self.settings, self.key.clone(), kept, epoch, now))
+        Ok(Object::new(
+            self.settings,
+            self.key.clone(),
+            kept,
+            epoch,
+            now,
+        ))
     }
 
     /// A stream says something. False where that has to wait for what is being done.
@@ -287,7 +307,10 @@ impl Inner {
         }
         // The longest time that a timer of JavaScript can wait for.
         let millis = wake_at.millis_since(now).clamp(1, (1 << 31) - 1) as f64;
-        *timer = Some((wake_at, platform::set_timeout(self.calls.timer.as_ref(), millis)));
+        *timer = Some((
+            wake_at,
+            platform::set_timeout(self.calls.timer.as_ref(), millis),
+        ));
     }
 
     /// Both clocks. The platform has one; what is stored must be aged by a clock that goes on over
@@ -322,7 +345,11 @@ impl Calls {
             }),
             body: Closure::new(move |format, bytes: JsValue| {
                 let inner = body.upgrade().ok_or("the object is gone")?;
-                let format = if format == 0 { PublishFormat::Json } else { PublishFormat::Ndjson };
+                let format = if format == 0 {
+                    PublishFormat::Json
+                } else {
+                    PublishFormat::Ndjson
+                };
                 inner.publish(format, &bytes)
             }),
             no_body: Closure::new(|_| refuse(Problem::body_incomplete())),
@@ -346,6 +373,8 @@ fn refuse(problem: Problem) -> Result<JsValue, JsValue> {
 
 impl fmt::Debug for SaacmsRealtimeDO {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SaacmsRealtimeDO").field("key", &self.inner.key).finish_non_exhaustive()
+        f.debug_struct("SaacmsRealtimeDO")
+            .field("key", &self.inner.key)
+            .finish_non_exhaustive()
     }
 }

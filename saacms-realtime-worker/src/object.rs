@@ -105,7 +105,15 @@ impl<S: Sink> Object<S> {
         let events = held.saturating_sub(1) / 2;
         let bytes = (settings.hub.max_lag_bytes / 2).min(MAX_WAITING_BYTES);
         let round = Round::new(Limits { events, bytes });
-        Self { settings, key, epoch, feed, streams, next_stream: 0, round }
+        Self {
+            settings,
+            key,
+            epoch,
+            feed,
+            streams,
+            next_stream: 0,
+            round,
+        }
     }
 
     /// Slots that a store has: the replay window and the event before it, whose ID is known too.
@@ -137,7 +145,14 @@ impl<S: Sink> Object<S> {
             bytes = stored.frame.len();
             match store {
                 Some(store) => store
-                    .save(stored.number % slots, Row { key: &named, epoch, stored })
+                    .save(
+                        stored.number % slots,
+                        Row {
+                            key: &named,
+                            epoch,
+                            stored,
+                        },
+                    )
                     .map_err(|_| Problem::not_stored()),
                 None => Ok(()),
             }
@@ -169,9 +184,17 @@ impl<S: Sink> Object<S> {
             Err(error) => return Ok(Err(error)),
         };
         self.next_stream = self.next_stream.wrapping_add(1);
-        let reader = self.feed.subscribe(last_event_id, self.settings.hub.heartbeat, now);
+        let reader = self
+            .feed
+            .subscribe(last_event_id, self.settings.hub.heartbeat, now);
         let backlog = Backlog::new(now.instant);
-        let stream = Stream { reader, sink, backlog, event_at: now.instant, wake_at: None };
+        let stream = Stream {
+            reader,
+            sink,
+            backlog,
+            event_at: now.instant,
+            wake_at: None,
+        };
         self.streams.insert(number, stream);
         self.send_one(number, now);
         Ok(Ok(number))
@@ -197,7 +220,10 @@ impl<S: Sink> Object<S> {
 
     /// When [`tick`](Self::tick) is due; `None` while nothing is, as without streams.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
-        self.streams.values().filter_map(|stream| stream.wake_at).min()
+        self.streams
+            .values()
+            .filter_map(|stream| stream.wake_at)
+            .min()
     }
 
     /// Whether [`turn`](Self::turn) is due, as soon as the runtime had its own.
@@ -207,8 +233,15 @@ impl<S: Sink> Object<S> {
 
     /// Serves the streams whose turn it is.
     pub(crate) fn turn(&mut self, now: Now) {
-        let Some(from) = self.round.begin_turn() else { return };
-        let Self { streams, feed, settings, .. } = self;
+        let Some(from) = self.round.begin_turn() else {
+            return;
+        };
+        let Self {
+            streams,
+            feed,
+            settings,
+            ..
+        } = self;
         let (mut wrote, mut left, mut over) = (0, None, Vec::new());
         for (number, stream) in streams.range_mut(from..) {
             if wrote == PORTION {
@@ -228,14 +261,26 @@ impl<S: Sink> Object<S> {
     }
 
     fn send_all(&mut self, now: Now) {
-        let Self { streams, feed, settings, .. } = self;
+        let Self {
+            streams,
+            feed,
+            settings,
+            ..
+        } = self;
         streams.retain(|_, stream| stream.send(feed, settings, now));
         self.round.skip();
     }
 
     fn send_one(&mut self, number: u32, now: Now) {
-        let Self { streams, feed, settings, .. } = self;
-        let stays = streams.get_mut(&number).is_none_or(|stream| stream.send(feed, settings, now));
+        let Self {
+            streams,
+            feed,
+            settings,
+            ..
+        } = self;
+        let stays = streams
+            .get_mut(&number)
+            .is_none_or(|stream| stream.send(feed, settings, now));
         if !stays {
             streams.remove(&number);
         }
@@ -254,7 +299,9 @@ impl<S: Sink> Stream<S> {
             // To look at the queue costs about half of what a delivery does: not as long as there is
             // room whatever has left it.
             if self.backlog.at_most() >= settings.max_backlog_bytes / 2 || is_due(cut_at) {
-                let Some(queued) = self.sink.queued() else { return false };
+                let Some(queued) = self.sink.queued() else {
+                    return false;
+                };
                 self.backlog.see(queued, now.instant);
                 let cut_at = self.backlog.cut_at(settings.stall_timeout);
                 if is_due(cut_at) {
@@ -268,7 +315,9 @@ impl<S: Sink> Stream<S> {
                 }
             }
             let cursor = self.reader.cursor();
-            let Output::Frames(bytes) = feed.poll(&mut self.reader, now) else { continue };
+            let Output::Frames(bytes) = feed.poll(&mut self.reader, now) else {
+                continue;
+            };
             self.sink.send(&bytes);
             self.backlog.sent(bytes.len());
             if self.reader.cursor() != cursor {
@@ -296,7 +345,9 @@ impl<S: Sink> Stream<S> {
         }
         let mut cut_at = self.backlog.cut_at(settings.stall_timeout);
         if is_due(cut_at) {
-            let Some(queued) = self.sink.queued() else { return false };
+            let Some(queued) = self.sink.queued() else {
+                return false;
+            };
             self.backlog.see(queued, now.instant);
             cut_at = self.backlog.cut_at(settings.stall_timeout);
             if is_due(cut_at) {
@@ -343,7 +394,9 @@ mod tests {
 
         fn send(&self, bytes: &Bytes) {
             self.queued.set(self.queued.get() + bytes.len());
-            self.sent.borrow_mut().push_str(core::str::from_utf8(bytes).expect("UTF-8"));
+            self.sent
+                .borrow_mut()
+                .push_str(core::str::from_utf8(bytes).expect("UTF-8"));
         }
 
         fn want_room(&self) {
@@ -393,7 +446,9 @@ mod tests {
         let pipe = Rc::new(Pipe::default());
         let sink = Rc::clone(&pipe);
         object
-            .subscribe(last_event_id.map(str::as_bytes), now, |_| Ok::<_, Infallible>(sink))
+            .subscribe(last_event_id.map(str::as_bytes), now, |_| {
+                Ok::<_, Infallible>(sink)
+            })
             .expect("not full")
             .expect("opened");
         pipe
@@ -402,12 +457,16 @@ mod tests {
     #[test]
     fn heartbeats_run_from_the_first_stream_to_the_last() {
         let mut object = object(|_| {});
-        object.publish(event("i", "a"), at(0), None).expect("published");
+        object
+            .publish(event("i", "a"), at(0), None)
+            .expect("published");
         assert_eq!(object.wake_at(), None, "nobody listens");
         let pipe = open(&mut object, None, at(5));
         assert_eq!(pipe.take(), ":keepalive\n\n");
         assert_eq!(object.wake_at().map(Instant::as_millis), Some(105));
-        object.publish(event("i", "b"), at(50), None).expect("published");
+        object
+            .publish(event("i", "b"), at(50), None)
+            .expect("published");
         pipe.take();
         object.tick(at(105));
         assert_eq!(
@@ -423,10 +482,15 @@ mod tests {
     #[test]
     fn a_full_stream_waits_in_the_ring_and_goes_on_without_a_gap() {
         let mut object = object(|settings| settings.max_backlog_bytes = 1_024);
-        let (slow, fast) = (open(&mut object, None, at(0)), open(&mut object, None, at(0)));
+        let (slow, fast) = (
+            open(&mut object, None, at(0)),
+            open(&mut object, None, at(0)),
+        );
         let record = "x".repeat(400);
         for number in 0..9 {
-            object.publish(event("i", &format!("{number}{record}")), at(1), None).expect("filed");
+            object
+                .publish(event("i", &format!("{number}{record}")), at(1), None)
+                .expect("filed");
             fast.take();
         }
         assert!(slow.queued.get() < 1_024 + 2_000 && slow.wants_room.get());
@@ -440,7 +504,10 @@ mod tests {
     #[test]
     fn a_stream_from_which_nothing_is_taken_is_cut() {
         let mut object = object(|_| {});
-        let (gone, alive) = (open(&mut object, None, at(0)), open(&mut object, None, at(0)));
+        let (gone, alive) = (
+            open(&mut object, None, at(0)),
+            open(&mut object, None, at(0)),
+        );
         for millis in (0..=1_100).step_by(50) {
             alive.take();
             object.tick(at(millis));
@@ -464,30 +531,49 @@ mod tests {
         let mut object = object(|_| {});
         let pipe = open(&mut object, None, at(0));
         pipe.take();
-        let refused = object.publish(event("i", "a"), at(1), Some(&Full)).expect_err("not stored");
+        let refused = object
+            .publish(event("i", "a"), at(1), Some(&Full))
+            .expect_err("not stored");
         assert_eq!((refused.status(), pipe.take()), (500, String::new()));
         let late = open(&mut object, Some("a"), at(1));
-        assert!(late.take().contains("buffer-miss"), "it is not in the ring either");
+        assert!(
+            late.take().contains("buffer-miss"),
+            "it is not in the ring either"
+        );
     }
 
     #[test]
     fn an_object_is_about_one_record() {
         let mut object = object(|_| {});
-        object.publish(event("i", "a"), at(0), None).expect("the first decides");
-        let refused = object.publish(event("j", "a"), at(0), None).expect_err("another");
+        object
+            .publish(event("i", "a"), at(0), None)
+            .expect("the first decides");
+        let refused = object
+            .publish(event("j", "a"), at(0), None)
+            .expect_err("another");
         assert_eq!(refused.status(), 409);
         let key = ResourceKey::new("s", "named").expect("valid");
         let mut named = TestObject::new(Settings::default(), Some(key), None, 7, at(0));
-        assert_eq!(named.publish(event("i", "a"), at(0), None).expect_err("another").status(), 409);
+        assert_eq!(
+            named
+                .publish(event("i", "a"), at(0), None)
+                .expect_err("another")
+                .status(),
+            409
+        );
     }
 
     #[test]
     fn one_subscriber_too_many_is_refused() {
-        let hub = HubConfig { max_subscribers_per_topic: 1, ..HubConfig::default() };
+        let hub = HubConfig {
+            max_subscribers_per_topic: 1,
+            ..HubConfig::default()
+        };
         let mut object = object(|settings| settings.hub = hub);
         open(&mut object, None, at(0));
-        let refused =
-            object.subscribe(None, at(0), |_| Ok::<_, Infallible>(Rc::new(Pipe::default())));
+        let refused = object.subscribe(None, at(0), |_| {
+            Ok::<_, Infallible>(Rc::new(Pipe::default()))
+        });
         assert_eq!(refused.expect_err("full").status(), 429);
     }
 
@@ -498,7 +584,9 @@ mod tests {
         for millis in [100, 150, 200] {
             object.tick(at(millis));
         }
-        object.publish(event("i", "a"), at(200), None).expect("published");
+        object
+            .publish(event("i", "a"), at(200), None)
+            .expect("published");
         pipe.take();
         for millis in [300, 400, 449] {
             object.tick(at(millis));
@@ -513,8 +601,13 @@ mod tests {
 
     /// Publishes `etag` and says how many frames each of the streams was sent by that.
     fn publish_to(object: &mut TestObject, etag: &str, pipes: &[Rc<Pipe>]) -> Vec<usize> {
-        object.publish(event("i", etag), at(1), None).expect("published");
-        taken(pipes).iter().map(|text| text.matches("event: ").count()).collect()
+        object
+            .publish(event("i", etag), at(1), None)
+            .expect("published");
+        taken(pipes)
+            .iter()
+            .map(|text| text.matches("event: ").count())
+            .collect()
     }
 
     fn taken(pipes: &[Rc<Pipe>]) -> Vec<String> {
@@ -529,11 +622,15 @@ mod tests {
 
     /// Gives turns until nobody wants one; says how many.
     fn finish(object: &mut TestObject, now: Now) -> usize {
-        (0..1_000).take_while(|_| object.wants_turn().then(|| object.turn(now)).is_some()).count()
+        (0..1_000)
+            .take_while(|_| object.wants_turn().then(|| object.turn(now)).is_some())
+            .count()
     }
 
     fn ids(text: &str) -> Vec<&str> {
-        text.lines().filter_map(|line| line.strip_prefix("id: ")).collect()
+        text.lines()
+            .filter_map(|line| line.strip_prefix("id: "))
+            .collect()
     }
 
     #[test]
@@ -551,13 +648,24 @@ mod tests {
         let mut object = object(|_| {});
         let pipes = open_many(&mut object, 2 * PORTION + 1);
         let sent = publish_to(&mut object, "a", &pipes);
-        assert_eq!(sent[..PORTION], [1; PORTION], "before the publish is answered");
+        assert_eq!(
+            sent[..PORTION],
+            [1; PORTION],
+            "before the publish is answered"
+        );
         assert_eq!(sent[PORTION..], [0; PORTION + 1]);
         assert_eq!(finish(&mut object, at(2)), 2);
         let rest = taken(&pipes);
-        assert!(rest[..PORTION].iter().all(String::is_empty), "nobody gets it twice");
+        assert!(
+            rest[..PORTION].iter().all(String::is_empty),
+            "nobody gets it twice"
+        );
         assert!(rest[PORTION..].iter().all(|text| ids(text) == ["a"]));
-        assert_eq!(publish_to(&mut object, "b", &pipes)[..PORTION], [1; PORTION], "again at once");
+        assert_eq!(
+            publish_to(&mut object, "b", &pipes)[..PORTION],
+            [1; PORTION],
+            "again at once"
+        );
     }
 
     #[test]
@@ -566,12 +674,24 @@ mod tests {
         let pipes = open_many(&mut object, 2 * PORTION);
         publish_to(&mut object, "a", &pipes);
         for etag in ["b", "c", "d"] {
-            assert_eq!(publish_to(&mut object, etag, &pipes), [0; 2 * PORTION], "{etag} waits");
+            assert_eq!(
+                publish_to(&mut object, etag, &pipes),
+                [0; 2 * PORTION],
+                "{etag} waits"
+            );
         }
         object.turn(at(2));
-        assert!(taken(&pipes[PORTION..]).iter().all(|text| ids(text) == ["a", "b", "c", "d"]));
+        assert!(
+            taken(&pipes[PORTION..])
+                .iter()
+                .all(|text| ids(text) == ["a", "b", "c", "d"])
+        );
         object.turn(at(2));
-        assert!(taken(&pipes[..PORTION]).iter().all(|text| ids(text) == ["b", "c", "d"]));
+        assert!(
+            taken(&pipes[..PORTION])
+                .iter()
+                .all(|text| ids(text) == ["b", "c", "d"])
+        );
         finish(&mut object, at(2));
         assert!(taken(&pipes).concat().is_empty() && object.wake_at().is_some());
     }
@@ -583,11 +703,20 @@ mod tests {
         for etag in ["a", "b"] {
             publish_to(&mut object, etag, &pipes);
         }
-        let (fresh, back) = (open(&mut object, None, at(1)), open(&mut object, Some("a"), at(1)));
-        assert_eq!(back.take(), ":keepalive\n\nevent: changed\nid: b\ndata: \"b\"\n\n");
+        let (fresh, back) = (
+            open(&mut object, None, at(1)),
+            open(&mut object, Some("a"), at(1)),
+        );
+        assert_eq!(
+            back.take(),
+            ":keepalive\n\nevent: changed\nid: b\ndata: \"b\"\n\n"
+        );
         publish_to(&mut object, "c", &pipes);
         finish(&mut object, at(2));
-        assert_eq!((ids(&fresh.take()), ids(&back.take())), (vec!["c"], vec!["c"]));
+        assert_eq!(
+            (ids(&fresh.take()), ids(&back.take())),
+            (vec!["c"], vec!["c"])
+        );
     }
 
     #[test]
@@ -597,11 +726,17 @@ mod tests {
         let record = "x".repeat(400);
         let stuck = &pipes[PORTION];
         for number in 0..20 {
-            object.publish(event("i", &format!("{number}{record}")), at(1), None).expect("filed");
+            object
+                .publish(event("i", &format!("{number}{record}")), at(1), None)
+                .expect("filed");
             object.left(PORTION as u32 + 1);
             finish(&mut object, at(2));
             let others = [&pipes[..PORTION], &pipes[PORTION + 2..]].concat();
-            assert!(taken(&others).iter().all(|text| text.matches("event: ").count() == 1));
+            assert!(
+                taken(&others)
+                    .iter()
+                    .all(|text| text.matches("event: ").count() == 1)
+            );
         }
         assert!(stuck.wants_room.get() && stuck.queued.get() < 4_096);
         assert_eq!(object.streams(), 3 * PORTION - 1);
@@ -617,17 +752,26 @@ mod tests {
             let pipes = open_many(&mut object, 2 * PORTION);
             let mut got = vec![String::new(); pipes.len()];
             for number in 0..500 {
-                object.publish(event("i", &format!("e{number}")), at(1), None).expect("filed");
+                object
+                    .publish(event("i", &format!("e{number}")), at(1), None)
+                    .expect("filed");
                 // Some streams have their turn, and as much comes before it is theirs again.
                 if number > 250 && number % 50 == 0 {
                     object.turn(at(1));
                 }
-                got.iter_mut().zip(taken(&pipes)).for_each(|(got, new)| got.push_str(&new));
+                got.iter_mut()
+                    .zip(taken(&pipes))
+                    .for_each(|(got, new)| got.push_str(&new));
             }
             finish(&mut object, at(2));
-            got.iter_mut().zip(taken(&pipes)).for_each(|(got, new)| got.push_str(&new));
+            got.iter_mut()
+                .zip(taken(&pipes))
+                .for_each(|(got, new)| got.push_str(&new));
             let expected: Vec<_> = (0..500).map(|number| format!("e{number}")).collect();
-            assert!(got.iter().all(|text| ids(text) == expected), "a resync, or a gap");
+            assert!(
+                got.iter().all(|text| ids(text) == expected),
+                "a resync, or a gap"
+            );
         }
     }
 
@@ -637,7 +781,11 @@ mod tests {
         let pipes = open_many(&mut object, 2 * PORTION);
         publish_to(&mut object, "a", &pipes);
         object.tick(at(100));
-        assert!(taken(&pipes[PORTION..]).iter().all(|text| ids(text) == ["a"]));
+        assert!(
+            taken(&pipes[PORTION..])
+                .iter()
+                .all(|text| ids(text) == ["a"])
+        );
         finish(&mut object, at(100));
         object.tick(at(200));
         assert_eq!(finish(&mut object, at(200)), 1);

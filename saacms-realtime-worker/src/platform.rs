@@ -64,7 +64,8 @@ pub(crate) fn variable(env: &JsValue, name: &str) -> Option<String> {
 /// `function`, called with `argument` before its other ones.
 pub(crate) fn bound(function: &JsValue, argument: u32) -> JsValue {
     let bind: Function = member(function, "bind").unchecked_into();
-    bind.call2(function, &JsValue::UNDEFINED, &argument.into()).unwrap_or(JsValue::UNDEFINED)
+    bind.call2(function, &JsValue::UNDEFINED, &argument.into())
+        .unwrap_or(JsValue::UNDEFINED)
 }
 
 /// `promise.then(done, failed)`.
@@ -146,8 +147,14 @@ mod tests {
 
     #[test]
     fn a_url_has_a_host_a_path_and_maybe_a_query() {
-        assert_eq!(parts("https://a.example/b/c?d=e?f#g"), ("a.example", "/b/c", Some("d=e?f")));
-        assert_eq!(parts("http://localhost:8787/"), ("localhost:8787", "/", None));
+        assert_eq!(
+            parts("https://a.example/b/c?d=e?f#g"),
+            ("a.example", "/b/c", Some("d=e?f"))
+        );
+        assert_eq!(
+            parts("http://localhost:8787/"),
+            ("localhost:8787", "/", None)
+        );
         assert_eq!(parts("https://do"), ("do", "", None));
         assert_eq!(parts("https://do?x"), ("do", "", Some("x")));
     }

@@ -36,7 +36,13 @@ const EVENT_BYTES: usize = 512;
 
 impl Round {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { next: None, is_stale: false, events: 0, bytes: 0, limits }
+        Self {
+            next: None,
+            is_stale: false,
+            events: 0,
+            bytes: 0,
+            limits,
+        }
     }
 
     /// Whether streams wait for their turn, until the runtime had its own.
@@ -91,7 +97,10 @@ mod tests {
     use super::*;
 
     fn round() -> Round {
-        Round::new(Limits { events: 3, bytes: 4_000 })
+        Round::new(Limits {
+            events: 3,
+            bytes: 4_000,
+        })
     }
 
     #[test]

@@ -24,11 +24,20 @@ pub async fn fetch(request: Request, env: JsValue) -> Result<Response, JsValue> 
     platform::report_panics();
     let settings = settings(&env)?;
     let decision = platform::with_request(&request, |head| settings.api.decide(head));
-    let router = Router { settings: &settings, env: &env };
+    let router = Router {
+        settings: &settings,
+        env: &env,
+    };
     match &decision.action {
         Action::Reply(reply) => platform::response(&decision.finish(reply.clone()), None),
-        Action::Subscribe { key, last_event_id, head } => {
-            router.subscribe(key, last_event_id.as_deref(), head, &decision, &request).await
+        Action::Subscribe {
+            key,
+            last_event_id,
+            head,
+        } => {
+            router
+                .subscribe(key, last_event_id.as_deref(), head, &decision, &request)
+                .await
         }
         Action::Publish(format) => {
             let reply = match router.body(&request).await {
@@ -88,7 +97,9 @@ impl Router<'_> {
     async fn body(&self, request: &Request) -> Result<Vec<u8>, Problem> {
         let max_body_bytes = self.settings.api.max_body_bytes();
         let mut body = Vec::new();
-        let Some(stream) = request.body() else { return Ok(body) };
+        let Some(stream) = request.body() else {
+            return Ok(body);
+        };
         let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
         loop {
             let read = JsFuture::from(reader.read()).await;
@@ -136,7 +147,11 @@ impl Router<'_> {
                     batch.answer(&key, &answer);
                 }
                 let headers = vec![("content-type", "application/x-ndjson".into())];
-                Ok(Reply { status: 200, headers, body: batch.into_body() })
+                Ok(Reply {
+                    status: 200,
+                    headers,
+                    body: batch.into_body(),
+                })
             }
         }
     }
@@ -190,7 +205,8 @@ fn subscribe_url(last_event_id: Option<&[u8]>) -> String {
     let mut url = "https://object/subscribe".to_owned();
     if let Some(id) = last_event_id {
         url.push_str("?lastEventId=");
-        id.iter().for_each(|byte| url.push_str(&format!("%{byte:02X}")));
+        id.iter()
+            .for_each(|byte| url.push_str(&format!("%{byte:02X}")));
     }
     url
 }
@@ -215,8 +231,15 @@ fn unreachable(error: &JsValue, decision: &Decision) -> Result<Response, JsValue
 async fn reply_of(answer: &Response) -> Result<Reply, JsValue> {
     let body = Uint8Array::new(&JsFuture::from(answer.array_buffer()?).await?).to_vec();
     let content_type = answer.headers().get("content-type")?;
-    let headers = content_type.map(|value| ("content-type", value.into())).into_iter().collect();
-    Ok(Reply { status: answer.status(), headers, body })
+    let headers = content_type
+        .map(|value| ("content-type", value.into()))
+        .into_iter()
+        .collect();
+    Ok(Reply {
+        status: answer.status(),
+        headers,
+        body,
+    })
 }
 
 /// Lines of NDJSON on their way to several objects, and what became of each.
@@ -230,11 +253,17 @@ struct Batch {
 
 impl Batch {
     fn new<'b>(events: impl Iterator<Item = &'b [u8]>) -> Self {
-        let mut batch = Self { results: Vec::new(), records: Vec::new(), asked: 0 };
+        let mut batch = Self {
+            results: Vec::new(),
+            records: Vec::new(),
+            asked: 0,
+        };
         for (place, line) in events.enumerate() {
             match Event::from_json(line) {
                 Err(error) => {
-                    batch.results.push(Some(Problem::from(error).to_json().into_bytes()));
+                    batch
+                        .results
+                        .push(Some(Problem::from(error).to_json().into_bytes()));
                 }
                 Ok(event) => {
                     batch.results.push(None);
@@ -265,7 +294,9 @@ impl Batch {
         let Some((.., places)) = self.records.iter().find(|(known, ..)| known == key) else {
             return;
         };
-        let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let lines = body
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
         for (place, line) in places.iter().zip(lines) {
             self.results[*place] = Some(line.to_vec());
         }
@@ -274,7 +305,10 @@ impl Batch {
     /// All results, a line each, in the order of the events.
     fn into_body(self) -> Vec<u8> {
         let failed = Problem::record_unreachable().to_json().into_bytes();
-        let lines = self.results.into_iter().map(|line| line.unwrap_or_else(|| failed.clone()));
+        let lines = self
+            .results
+            .into_iter()
+            .map(|line| line.unwrap_or_else(|| failed.clone()));
         lines
             .flat_map(|mut line| {
                 line.push(b'\n');
@@ -293,14 +327,22 @@ mod tests {
         let event = |id: &str, etag: &str| {
             format!(r#"{{"type":"changed","slug":"s","id":"{id}","record":1,"etag":"{etag}"}}"#)
         };
-        let body =
-            [event("a", "1"), event("b", "2"), "nope".to_owned(), event("a", "3"), event("c", "4")]
-                .join("\n");
+        let body = [
+            event("a", "1"),
+            event("b", "2"),
+            "nope".to_owned(),
+            event("a", "3"),
+            event("c", "4"),
+        ]
+        .join("\n");
         let mut batch = Batch::new(PublishFormat::Ndjson.events(body.as_bytes()));
         let (key, lines) = batch.next().expect("a");
         assert_eq!(
             (key.id(), lines),
-            ("a", format!("{}\n{}\n", event("a", "1"), event("a", "3")).into_bytes())
+            (
+                "a",
+                format!("{}\n{}\n", event("a", "1"), event("a", "3")).into_bytes()
+            )
         );
         batch.answer(&key, b"A1\nA3\n");
         let (key, _) = batch.next().expect("b");
@@ -317,7 +359,10 @@ mod tests {
     #[test]
     fn the_last_event_id_is_carried_byte_for_byte() {
         assert_eq!(subscribe_url(None), "https://object/subscribe");
-        assert_eq!(subscribe_url(Some(b"")), "https://object/subscribe?lastEventId=");
+        assert_eq!(
+            subscribe_url(Some(b"")),
+            "https://object/subscribe?lastEventId="
+        );
         assert_eq!(
             subscribe_url(Some(b"W/\"\xc3\xa9+ ")),
             "https://object/subscribe?lastEventId=%57%2F%22%C3%A9%2B%20"

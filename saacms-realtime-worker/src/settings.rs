@@ -31,7 +31,10 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let hub = HubConfig { max_subscribers_per_topic: 10_000, ..HubConfig::default() };
+        let hub = HubConfig {
+            max_subscribers_per_topic: 10_000,
+            ..HubConfig::default()
+        };
         Self {
             hub,
             storage: true,
@@ -56,18 +59,29 @@ impl Settings {
         set(env, "MAX_AGE", &mut hub.max_age, time)?;
         set(env, "MAX_LAG", &mut hub.max_lag, count)?;
         set(env, "MAX_LAG_BYTES", &mut hub.max_lag_bytes, size)?;
-        set(env, "MAX_SUBSCRIBERS_PER_TOPIC", &mut hub.max_subscribers_per_topic, count)?;
+        set(
+            env,
+            "MAX_SUBSCRIBERS_PER_TOPIC",
+            &mut hub.max_subscribers_per_topic,
+            count,
+        )?;
         set(env, "HEARTBEAT", &mut hub.heartbeat, time)?;
         set(env, "EVENT_IDS", &mut hub.event_ids, |text| {
-            word(text, &[("etag", EventIds::Etag), ("position", EventIds::Position)])
+            word(
+                text,
+                &[("etag", EventIds::Etag), ("position", EventIds::Position)],
+            )
         })?;
         set(env, "QUIET_RESUME", &mut hub.quiet_resume, switch)?;
         set(env, "STORAGE", &mut settings.storage, |text| {
             word(text, &[("sqlite", true), ("off", false)])
         })?;
-        set(env, "MAX_BACKLOG_BYTES", &mut settings.max_backlog_bytes, |text| {
-            size(text).and_then(|bytes| within(bytes, 1 << 10, 16 << 20, "bytes"))
-        })?;
+        set(
+            env,
+            "MAX_BACKLOG_BYTES",
+            &mut settings.max_backlog_bytes,
+            |text| size(text).and_then(|bytes| within(bytes, 1 << 10, 16 << 20, "bytes")),
+        )?;
         set(env, "STALL_TIMEOUT", &mut settings.stall_timeout, timer)?;
         set(env, "IDLE_TIMEOUT", &mut settings.idle_timeout, timer)?;
         set(env, "RETRY", &mut settings.retry, timer)?;
@@ -101,12 +115,18 @@ impl RouterSettings {
                 Some(text) => parse(api, &text).map_err(|reason| invalid(name, &text, reason)),
                 None => Ok(api),
             };
-        api =
-            parse("BASE_PATH", &|api, text| api.at(text).map_err(|error| error.to_string()), api)?;
+        api = parse(
+            "BASE_PATH",
+            &|api, text| api.at(text).map_err(|error| error.to_string()),
+            api,
+        )?;
         api = parse(
             "CORS_ORIGIN",
             &|api, text| {
-                let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+                let origins = text
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|origin| !origin.is_empty());
                 Ok(api.with_cors(Cors::new(origins).map_err(|error| error.to_string())?))
             },
             api,
@@ -156,8 +176,14 @@ fn set<T>(
 }
 
 fn invalid(name: &str, found: &str, reason: String) -> InvalidSetting {
-    let found = if found.is_empty() { String::new() } else { format!(" = {found:?}") };
-    InvalidSetting { message: format!("{PREFIX}{name}{found}: {reason}") }
+    let found = if found.is_empty() {
+        String::new()
+    } else {
+        format!(" = {found:?}")
+    };
+    InvalidSetting {
+        message: format!("{PREFIX}{name}{found}: {reason}"),
+    }
 }
 
 /// A whole number.
@@ -177,7 +203,9 @@ fn size(text: &str) -> Result<usize, String> {
         "MiB" => 1 << 20,
         _ => return Err("must be a size, such as 65536, 64KiB or 4MiB".to_owned()),
     };
-    count(digits)?.checked_mul(unit).ok_or_else(|| "is too large".to_owned())
+    count(digits)?
+        .checked_mul(unit)
+        .ok_or_else(|| "is too large".to_owned())
 }
 
 /// A time with a unit: `90s`, `1h30m`; or `0`.
@@ -200,13 +228,17 @@ fn time(text: &str) -> Result<Duration, String> {
             _ => return Err(wrong()),
         };
         let number = digits.parse::<u64>().map_err(|_| wrong())?;
-        total = number.checked_mul(millis).and_then(|more| total?.checked_add(more));
+        total = number
+            .checked_mul(millis)
+            .and_then(|more| total?.checked_add(more));
         rest = behind;
     }
     if text.is_empty() {
         return Err(wrong());
     }
-    total.map(Duration::from_millis).ok_or_else(|| "is too long".to_owned())
+    total
+        .map(Duration::from_millis)
+        .ok_or_else(|| "is too long".to_owned())
 }
 
 /// A time that a timer can wait for.
@@ -220,10 +252,14 @@ fn switch(text: &str) -> Result<bool, String> {
 }
 
 fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
-    words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning).ok_or_else(|| {
-        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        format!("must be {}", words.join(" or "))
-    })
+    words
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, meaning)| *meaning)
+        .ok_or_else(|| {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            format!("must be {}", words.join(" or "))
+        })
 }
 
 fn within<T: PartialOrd + fmt::Display>(
@@ -271,7 +307,9 @@ mod tests {
 
     fn env(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
         move |name| {
-            let found = variables.iter().find(|(key, _)| name == format!("{PREFIX}{key}"));
+            let found = variables
+                .iter()
+                .find(|(key, _)| name == format!("{PREFIX}{key}"));
             found.map(|(_, value)| (*value).to_owned())
         }
     }
@@ -331,9 +369,17 @@ mod tests {
             ("MAX_EVENTS", "9999999", "allowed is 0 to 1000000 events"),
             ("MAX_AGE", "60", "must be 0 or a time"),
             ("MAX_AGE", "1x", "must be 0 or a time"),
-            ("HEARTBEAT", "1ms", "allowed is 10 to 2073600000 ms, or 0 for off"),
+            (
+                "HEARTBEAT",
+                "1ms",
+                "allowed is 10 to 2073600000 ms, or 0 for off",
+            ),
             ("STORAGE", "on", "must be sqlite or off"),
-            ("MAX_BACKLOG_BYTES", "1", "allowed is 1024 to 16777216 bytes"),
+            (
+                "MAX_BACKLOG_BYTES",
+                "1",
+                "allowed is 1024 to 16777216 bytes",
+            ),
             ("STALL_TIMEOUT", "25h", "allowed is 0 to 86400000 ms"),
         ] {
             let error = read(&[(name, value)]).expect_err(value);
@@ -346,10 +392,18 @@ mod tests {
     fn a_router_wants_a_token_or_to_be_told_that_it_needs_none() {
         let router = |variables: &[(&str, &str)]| RouterSettings::read(&env(variables));
         let error = router(&[]).expect_err("no token").to_string();
-        assert!(error.contains("SAACMS_REALTIME_PUBLISH_TOKEN: is missing"), "{error}");
+        assert!(
+            error.contains("SAACMS_REALTIME_PUBLISH_TOKEN: is missing"),
+            "{error}"
+        );
         assert!(router(&[("OPEN_PUBLISH", "true")]).is_ok());
-        let error = router(&[("PUBLISH_TOKEN", "secret")]).expect_err("too short").to_string();
-        assert!(error.contains("6 bytes") && !error.contains("secret"), "{error}");
+        let error = router(&[("PUBLISH_TOKEN", "secret")])
+            .expect_err("too short")
+            .to_string();
+        assert!(
+            error.contains("6 bytes") && !error.contains("secret"),
+            "{error}"
+        );
         let settings = router(&[
             ("PUBLISH_TOKEN", "0123456789abcdef"),
             ("BASE_PATH", "/live"),
@@ -358,7 +412,10 @@ mod tests {
             ("MAX_BODY_BYTES", "64KiB"),
         ])
         .expect("valid");
-        assert_eq!((settings.api.base_path(), &*settings.binding), ("/live", "ROOMS"));
+        assert_eq!(
+            (settings.api.base_path(), &*settings.binding),
+            ("/live", "ROOMS")
+        );
         assert_eq!(settings.api.max_body_bytes(), 64 << 10);
         assert!(router(&[("OPEN_PUBLISH", "true"), ("CORS_ORIGIN", "nope")]).is_err());
     }

@@ -38,7 +38,10 @@ impl SqlStore {
         let sql = member(&member(ctx, "storage"), "sql");
         // Where it has none, there is an object whose every use throws.
         let has_sql = sql.is_object() && member(&sql, "databaseSize").as_f64().is_some();
-        has_sql.then(|| Self { sql: sql.unchecked_into(), has_table: Cell::new(false) })
+        has_sql.then(|| Self {
+            sql: sql.unchecked_into(),
+            has_table: Cell::new(false),
+        })
     }
 
     /// What was stored, where anything was. `slots` is how many there are to be.
@@ -50,11 +53,19 @@ impl SqlStore {
         let mut kept: Option<Kept> = None;
         let mut misplaced = false;
         for row in rows(&self.exec(LOAD, &Array::new())?)? {
-            let Some((slot, key, epoch, stored)) = read(&row) else { continue };
+            let Some((slot, key, epoch, stored)) = read(&row) else {
+                continue;
+            };
             misplaced |= slot != stored.number % slots;
             match &mut kept {
                 Some(kept) if kept.epoch == epoch && kept.key == key => kept.events.push(stored),
-                _ => kept = Some(Kept { key, epoch, events: vec![stored] }),
+                _ => {
+                    kept = Some(Kept {
+                        key,
+                        epoch,
+                        events: vec![stored],
+                    })
+                }
             }
         }
         if let Some(kept) = kept.as_mut().filter(|_| misplaced) {
@@ -63,7 +74,11 @@ impl SqlStore {
             kept.events.drain(..surplus);
             self.exec("DELETE FROM saacms_realtime", &Array::new())?;
             for stored in &kept.events {
-                let row = Row { key: &kept.key, epoch: kept.epoch, stored };
+                let row = Row {
+                    key: &kept.key,
+                    epoch: kept.epoch,
+                    stored,
+                };
                 self.save_row(stored.number % slots, row)?;
             }
         }
@@ -76,8 +91,9 @@ impl SqlStore {
             self.has_table.set(true);
         }
         let Row { key, epoch, stored } = row;
-        let latest_time =
-            stored.latest_time.map_or(JsValue::NULL, |time| (time.as_millis() as f64).into());
+        let latest_time = stored
+            .latest_time
+            .map_or(JsValue::NULL, |time| (time.as_millis() as f64).into());
         let values: [JsValue; 9] = [
             (slot as f64).into(),
             (stored.number as f64).into(),

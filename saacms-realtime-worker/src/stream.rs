@@ -89,7 +89,12 @@ impl Streams {
             registry.set(ctx.unchecked_ref(), &controllers);
         }
         let (open, outbox, over) = Default::default();
-        Self { open, controllers, outbox, over }
+        Self {
+            open,
+            controllers,
+            outbox,
+            over,
+        }
     }
 
     /// A new stream, and its sink.
@@ -111,14 +116,30 @@ impl Streams {
         let handle = self.open.borrow().get(&number).cloned();
         let handle = handle.ok_or("the runtime did not start the stream")?;
         let (lens, posted_in, streams) = (RefCell::default(), Cell::new(None), Rc::clone(self));
-        Ok((stream, JsSink { number, handle, streams, lens, posted_in }))
+        Ok((
+            stream,
+            JsSink {
+                number,
+                handle,
+                streams,
+                lens,
+                posted_in,
+            },
+        ))
     }
 
     /// Takes the controller of a stream that starts.
     pub(crate) fn take(&self, number: u32, controller: ReadableStreamDefaultController) {
         self.controllers.set(&number.into(), &controller);
         let (wants_room, parked) = (Cell::new(false), RefCell::default());
-        self.open.borrow_mut().insert(number, Rc::new(Handle { controller, wants_room, parked }));
+        self.open.borrow_mut().insert(
+            number,
+            Rc::new(Handle {
+                controller,
+                wants_room,
+                parked,
+            }),
+        );
     }
 
     /// The runtime calls because there is room: what to answer it.
@@ -127,7 +148,9 @@ impl Streams {
     /// a stream that keeps up costs no call per chunk, and one that does not is heard at once.
     pub(crate) fn pulled(&self, number: u32, in_between: bool) -> JsValue {
         let handle = self.open.borrow().get(&number).cloned();
-        let Some(handle) = handle else { return JsValue::UNDEFINED };
+        let Some(handle) = handle else {
+            return JsValue::UNDEFINED;
+        };
         if handle.wants_room.get() && !in_between {
             return JsValue::UNDEFINED;
         }
@@ -172,9 +195,15 @@ impl Streams {
             return;
         }
         // Copies both, as a view would end where the memory grows in a call back.
-        let (numbers, chunk) = (Uint32Array::from(&numbers[..]), Uint8Array::from(&bytes[..]));
+        let (numbers, chunk) = (
+            Uint32Array::from(&numbers[..]),
+            Uint8Array::from(&bytes[..]),
+        );
         let over = enqueue_all(&self.controllers, &numbers, &chunk);
-        let over = over.iter().filter_map(|number| number.as_f64()).map(|number| number as u32);
+        let over = over
+            .iter()
+            .filter_map(|number| number.as_f64())
+            .map(|number| number as u32);
         self.over.borrow_mut().extend(over);
     }
 
@@ -215,7 +244,8 @@ impl Sink for JsSink {
 
     fn send(&self, bytes: &Bytes) {
         self.lens.borrow_mut().push_back(bytes.len());
-        self.posted_in.set(Some(self.streams.post(self.number, bytes)));
+        self.posted_in
+            .set(Some(self.streams.post(self.number, bytes)));
     }
 
     fn want_room(&self) {
@@ -232,7 +262,9 @@ impl Sink for JsSink {
     }
 
     fn cut(&self) {
-        self.handle.controller.error_with_e(&js_sys::Error::new("the stream was cut"));
+        self.handle
+            .controller
+            .error_with_e(&js_sys::Error::new("the stream was cut"));
     }
 }
 

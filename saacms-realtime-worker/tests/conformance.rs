@@ -18,19 +18,37 @@ use saacms_realtime_core::route::Api;
 const WITHOUT: &[(&str, &str)] = &[
     ("all_subscribers_get_the_same_bytes", HUB),
     ("an_unknown_id_is_answered_with_one_resync", HUB),
-    ("a_resync_of_an_empty_history_names_a_place_to_go_on_from", HUB),
+    (
+        "a_resync_of_an_empty_history_names_a_place_to_go_on_from",
+        HUB,
+    ),
     ("a_publish_that_is_answered_is_in_the_history", HUB),
     ("a_bad_line_fails_alone", HUB),
     ("a_body_of_exactly_the_limit_is_taken", HUB),
-    ("a_body_over_the_limit_without_a_length_is_refused_when_it_gets_there", WHOLE_BODY),
+    (
+        "a_body_over_the_limit_without_a_length_is_refused_when_it_gets_there",
+        WHOLE_BODY,
+    ),
     ("a_client_that_leaves_is_forgotten", HUB),
     ("a_client_that_leaves_without_reading_is_forgotten", HUB),
-    ("a_client_that_ends_its_connection_abruptly_is_forgotten", HUB),
+    (
+        "a_client_that_ends_its_connection_abruptly_is_forgotten",
+        HUB,
+    ),
     ("a_refused_client_is_not_counted", HUB),
     ("heartbeats_are_not_replayed", HUB),
-    ("a_reader_that_is_too_slow_gets_one_resync_and_goes_on_live", HUB),
-    ("head_answers_the_headers_of_the_stream_and_registers_nobody", HUB),
-    ("one_subscriber_too_many_of_a_record_is_asked_to_come_again", HUB),
+    (
+        "a_reader_that_is_too_slow_gets_one_resync_and_goes_on_live",
+        HUB,
+    ),
+    (
+        "head_answers_the_headers_of_the_stream_and_registers_nobody",
+        HUB,
+    ),
+    (
+        "one_subscriber_too_many_of_a_record_is_asked_to_come_again",
+        HUB,
+    ),
     ("a_publisher_shows_the_token_where_one_is_set", API),
     ("a_listed_origin_is_let_in_by_name", API),
     ("an_unlisted_origin_is_not_let_in_and_caches_know", API),
@@ -44,14 +62,26 @@ const WITHOUT: &[(&str, &str)] = &[
     ("streams_of_quiet_records_end_too", DRAIN),
     ("one_subscriber_too_many_is_asked_to_come_again", MANY),
     ("one_record_too_many_is_asked_to_come_again", MANY),
-    ("a_position_of_a_forgotten_history_is_answered_with_restarted", MANY),
+    (
+        "a_position_of_a_forgotten_history_is_answered_with_restarted",
+        MANY,
+    ),
     ("a_source_that_lost_data_has_everybody_refetch", IN_PROCESS),
-    ("who_comes_back_in_the_middle_of_a_burst_misses_nothing", IN_PROCESS),
-    ("a_stream_has_the_headers_of_the_contract_and_no_others", RUNTIME),
+    (
+        "who_comes_back_in_the_middle_of_a_burst_misses_nothing",
+        IN_PROCESS,
+    ),
+    (
+        "a_stream_has_the_headers_of_the_contract_and_no_others",
+        RUNTIME,
+    ),
     ("other_methods_are_refused_with_what_is_allowed", RUNTIME),
     ("whoever_accepts_no_stream_is_refused", RUNTIME),
     ("a_publish_of_http_1_0_is_answered", RUNTIME),
-    ("a_stream_of_http_1_0_has_no_connection_header_and_no_chunks", RUNTIME),
+    (
+        "a_stream_of_http_1_0_has_no_connection_header_and_no_chunks",
+        RUNTIME,
+    ),
 ];
 
 const HUB: &str = "asks the hub behind the server for its figures; nobody sees into an object";
@@ -66,7 +96,10 @@ const RUNTIME: &str = "the runtime answers by itself: no Connection header, no H
 #[test]
 fn the_worker_keeps_the_contract() {
     let package = std::env::var_os("SAACMS_WORKER_PACKAGE");
-    assert!(package.is_some(), "SAACMS_WORKER_PACKAGE must name the built Worker: worker.sh test");
+    assert!(
+        package.is_some(),
+        "SAACMS_WORKER_PACKAGE must name the built Worker: worker.sh test"
+    );
     conformance::run_without("worker", start, WITHOUT);
 }
 
@@ -83,7 +116,10 @@ fn start(config: HubConfig, api: Api) -> Running {
         ("MAX_AGE", millis(config.max_age)),
         ("MAX_LAG", config.max_lag.to_string()),
         ("MAX_LAG_BYTES", config.max_lag_bytes.to_string()),
-        ("MAX_SUBSCRIBERS_PER_TOPIC", config.max_subscribers_per_topic.to_string()),
+        (
+            "MAX_SUBSCRIBERS_PER_TOPIC",
+            config.max_subscribers_per_topic.to_string(),
+        ),
         ("HEARTBEAT", millis(config.heartbeat)),
         ("QUIET_RESUME", config.quiet_resume.to_string()),
         ("MAX_BODY_BYTES", api.max_body_bytes().to_string()),

@@ -24,16 +24,26 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     group.bench_function("ours", |bencher| {
         bencher.iter(|| {
             out.clear();
-            write_event(&mut out, EventType::Changed, black_box(&id), black_box(&data))
-                .expect("a String is never full");
+            write_event(
+                &mut out,
+                EventType::Changed,
+                black_box(&id),
+                black_box(&data),
+            )
+            .expect("a String is never full");
             black_box(out.len())
         });
     });
     group.bench_function("ours_to_new_memory", |bencher| {
         bencher.iter(|| {
             let mut out = String::with_capacity(material::FRAME_LEN);
-            write_event(&mut out, EventType::Changed, black_box(&id), black_box(&data))
-                .expect("a String is never full");
+            write_event(
+                &mut out,
+                EventType::Changed,
+                black_box(&id),
+                black_box(&data),
+            )
+            .expect("a String is never full");
             out
         });
     });
@@ -56,7 +66,10 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     group.bench_function("axum_event", |bencher| {
         let (etag, data) = (etag.clone(), data.clone());
         let events = stream::repeat_with(move || {
-            let event = AxumEvent::default().event("changed").id(&etag).data(black_box(&data));
+            let event = AxumEvent::default()
+                .event("changed")
+                .id(&etag)
+                .data(black_box(&data));
             Ok::<_, Infallible>(event)
         });
         let mut body = Sse::new(events).into_response().map(Box::pin);

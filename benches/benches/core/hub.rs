@@ -37,7 +37,9 @@ fn fanout(criterion: &mut Criterion) {
             |event| {
                 hub.publish(event, NOW).expect("room");
                 for reader in &mut readers {
-                    let Output::Frames(frames) = reader.poll(&cx, NOW) else { unreachable!() };
+                    let Output::Frames(frames) = reader.poll(&cx, NOW) else {
+                        unreachable!()
+                    };
                     black_box(frames);
                     // A reader is asked until it is idle: that is when its waker is registered.
                     let _ = black_box(reader.poll(&cx, NOW));
@@ -50,7 +52,10 @@ fn fanout(criterion: &mut Criterion) {
     drop(readers);
     let mut lane = Lane::new(HubConfig::default().heartbeat, Waker::noop().clone());
     for _ in 0..READERS {
-        lane.insert(hub.subscribe(&material::key("1"), None, NOW).expect("room"), ());
+        lane.insert(
+            hub.subscribe(&material::key("1"), None, NOW).expect("room"),
+            (),
+        );
     }
     let mut outgoing = Vec::new();
     let mut turn = |lane: &mut Lane<()>| {
@@ -98,8 +103,10 @@ fn publish(criterion: &mut Criterion) {
     let mut order = (0..TOPICS).map(|step| step * 7_919 % TOPICS).cycle();
 
     let hub = Hub::new(HubConfig::default(), 1).expect("valid");
-    let readers: Vec<_> =
-        ids.iter().map(|id| hub.subscribe(&material::key(id), None, NOW).expect("room")).collect();
+    let readers: Vec<_> = ids
+        .iter()
+        .map(|id| hub.subscribe(&material::key(id), None, NOW).expect("room"))
+        .collect();
     let events: Vec<_> = ids.iter().map(|id| material::event(id, 1)).collect();
     group.bench_function("ours", |bencher| {
         bencher.iter_batched(
@@ -110,14 +117,20 @@ fn publish(criterion: &mut Criterion) {
     });
     drop(readers);
 
-    let topics: RwLock<HashMap<String, _>> =
-        RwLock::new(ids.iter().map(|id| (id.clone(), broadcast::channel::<Bytes>(128))).collect());
+    let topics: RwLock<HashMap<String, _>> = RwLock::new(
+        ids.iter()
+            .map(|id| (id.clone(), broadcast::channel::<Bytes>(128)))
+            .collect(),
+    );
     let (etag, data) = (material::etag(1), material::data());
     group.bench_function("map_of_tokio_broadcast", |bencher| {
         bencher.iter(|| {
             let frame = format!("event: changed\nid: {etag}\ndata: {data}\n\n");
             let topics = topics.read().expect("nothing panics here");
-            topics[&ids[order.next().expect("endless")]].0.send(frame.into()).expect("a receiver")
+            topics[&ids[order.next().expect("endless")]]
+                .0
+                .send(frame.into())
+                .expect("a receiver")
         });
     });
     group.finish();

@@ -29,7 +29,10 @@ pub(crate) fn frame(number: usize) -> String {
 pub(crate) fn data() -> String {
     const AROUND: usize = "event: changed\nid: v000000000\ndata: \n\n".len();
     let start = r#"{"id":"1","title":"Hello","body":""#;
-    format!("{start}{}\"}}", "x".repeat(FRAME_LEN - AROUND - start.len() - 2))
+    format!(
+        "{start}{}\"}}",
+        "x".repeat(FRAME_LEN - AROUND - start.len() - 2)
+    )
 }
 
 /// An event as it is posted.
@@ -48,11 +51,16 @@ pub(crate) fn key(id: &str) -> ResourceKey {
 
 /// A feed that retains `len` events and can replay all of them.
 pub(crate) fn feed(len: usize) -> Feed {
-    let retention = Retention { max_events: len, max_lag: len, ..Retention::default() };
+    let retention = Retention {
+        max_events: len,
+        max_lag: len,
+        ..Retention::default()
+    };
     let mut feed = Feed::new(retention, IdPolicy::Etag { quiet_resume: true });
     for number in 0..len {
         let event = event("1", number);
-        feed.publish(event, NOW, |_| Ok::<(), Infallible>(())).expect("cannot fail");
+        feed.publish(event, NOW, |_| Ok::<(), Infallible>(()))
+            .expect("cannot fail");
     }
     feed
 }

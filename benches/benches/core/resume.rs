@@ -20,7 +20,9 @@ fn by_id(criterion: &mut Criterion, name: &str, len: usize) {
         reader.cursor()
     };
     // Reconnecting clients stand anywhere in the window, most of them near its end.
-    let ids: Vec<String> = (0..64).map(|step| material::etag(len * step / 64)).collect();
+    let ids: Vec<String> = (0..64)
+        .map(|step| material::etag(len * step / 64))
+        .collect();
     let mut anywhere = ids.iter().cycle();
     group.bench_function("ours", |bencher| {
         bencher.iter(|| {
@@ -35,8 +37,9 @@ fn by_id(criterion: &mut Criterion, name: &str, len: usize) {
     group.bench_function("ours_unknown", |bencher| {
         bencher.iter(|| subscribe(black_box("nobody")));
     });
-    let window: VecDeque<(String, Bytes)> =
-        (0..len).map(|number| (material::etag(number), Bytes::new())).collect();
+    let window: VecDeque<(String, Bytes)> = (0..len)
+        .map(|number| (material::etag(number), Bytes::new()))
+        .collect();
     let mut anywhere = ids.iter().cycle();
     group.bench_function("vec_deque_scan", |bencher| {
         bencher.iter(|| {

@@ -23,8 +23,13 @@ fn push_evict(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ring/push_evict");
     let frame = Bytes::from(material::frame(1));
 
-    let mut ring: Ring<Bytes, VecDeque<Entry<Bytes>>> =
-        Ring::new(VecDeque::new(), Retention { max_lag: LEN, ..Retention::default() });
+    let mut ring: Ring<Bytes, VecDeque<Entry<Bytes>>> = Ring::new(
+        VecDeque::new(),
+        Retention {
+            max_lag: LEN,
+            ..Retention::default()
+        },
+    );
     group.bench_function("ours", |bencher| {
         bencher.iter(|| ring.push(black_box(&frame).clone(), frame.len(), NOW.instant, drop));
     });
@@ -52,7 +57,11 @@ fn poll_idle(criterion: &mut Criterion) {
         Ring::new(VecDeque::new(), Retention::default());
     ring.push(1, 1, NOW.instant, drop);
     let mut subscriber = Subscriber::new(Resume::At(ring.next()), Duration::from_secs(30));
-    assert_eq!(subscriber.poll(&ring, NOW.instant), Step::KeepAlive, "the greeting");
+    assert_eq!(
+        subscriber.poll(&ring, NOW.instant),
+        Step::KeepAlive,
+        "the greeting"
+    );
     group.bench_function("ours", |bencher| {
         bencher.iter(|| {
             let step = subscriber.poll(black_box(&ring), black_box(NOW.instant));

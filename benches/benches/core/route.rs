@@ -37,19 +37,31 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     // The path alone: no percent-decoding, no check of the parts, no Accept, no CORS, no head.
     let mut router = matchit::Router::new();
     router.insert("/api/saacms/v1/publish", false).expect("new");
-    router.insert("/api/saacms/v1/{slug}/{id}/subscribe", true).expect("new");
+    router
+        .insert("/api/saacms/v1/{slug}/{id}/subscribe", true)
+        .expect("new");
     group.bench_function("matchit", |bencher| {
         bencher.iter(|| {
             let found = router.at(black_box(PATH)).expect("a route");
             let part = |name| found.params.get(name).map(str::to_owned);
-            (part("slug"), part("id"), header("last-event-id").map(Cow::into_owned))
+            (
+                part("slug"),
+                part("id"),
+                header("last-event-id").map(Cow::into_owned),
+            )
         });
     });
     group.bench_function("split", |bencher| {
         bencher.iter(|| {
-            let rest = black_box(PATH).strip_prefix("/api/saacms/v1/").expect("the base");
+            let rest = black_box(PATH)
+                .strip_prefix("/api/saacms/v1/")
+                .expect("the base");
             let mut parts = rest.split('/').map(str::to_owned);
-            (parts.next(), parts.next(), header("last-event-id").map(Cow::into_owned))
+            (
+                parts.next(),
+                parts.next(),
+                header("last-event-id").map(Cow::into_owned),
+            )
         });
     });
     group.finish();

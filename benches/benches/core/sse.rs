@@ -15,7 +15,11 @@ const FRAMES: usize = 100;
 pub(crate) fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sse/decode");
     let text: String = (0..FRAMES).map(material::frame).collect();
-    let pieces: Vec<Bytes> = text.as_bytes().chunks(4_096).map(Bytes::copy_from_slice).collect();
+    let pieces: Vec<Bytes> = text
+        .as_bytes()
+        .chunks(4_096)
+        .map(Bytes::copy_from_slice)
+        .collect();
     group.throughput(Throughput::Elements(FRAMES as u64));
 
     group.bench_function("ours", |bencher| {
@@ -58,7 +62,10 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     group.bench_function("eventsource_stream", |bencher| {
         bencher.iter(|| {
             let pieces = stream::iter(pieces.iter().cloned().map(Ok::<_, Infallible>));
-            let count = EventStream::new(pieces).map(black_box).count().now_or_never();
+            let count = EventStream::new(pieces)
+                .map(black_box)
+                .count()
+                .now_or_never();
             assert_eq!(count, Some(FRAMES));
         });
     });

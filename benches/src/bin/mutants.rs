@@ -6,6 +6,7 @@
 use std::env;
 use std::error::Error;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
@@ -46,7 +47,9 @@ const TIMED_OUT: i32 = 124;
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("benches has no parent")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .ok_or("benches has no parent")?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     let copy = Copy::new(root, &target.join("mutants"))?;
     let list = root.join("saacms-realtime-core/tests/mutants/mutants.toml");
@@ -56,37 +59,84 @@ fn main() -> Result<ExitCode> {
         return Err(format!("without any fault, something fails: {catcher}").into());
     }
     let (mut caught, mut missed) = (0, 0);
-    for mutant in mutants.iter().filter(|mutant| mutant.name.contains(&arguments.only)) {
+    for mutant in mutants
+        .iter()
+        .filter(|mutant| mutant.name.contains(&arguments.only))
+    {
         let began = Instant::now();
         let verdict = copy.judge(mutant, arguments.seeds)?;
         let is_caught = verdict.is_ok();
         let verdict = verdict.unwrap_or_else(|hole| format!("MISSED: {hole}"));
         let seconds = began.elapsed().as_secs_f64();
-        println!("{seconds:>6.1} s  law {}  {:<58} {verdict}", mutant.law, mutant.name);
+        println!(
+            "{seconds:>6.1} s  law {}  {:<58} {verdict}",
+            mutant.law, mutant.name
+        );
         caught += usize::from(is_caught);
         missed += usize::from(!is_caught);
     }
-    println!("{caught} caught, {missed} missed, in {:.0} s", started.elapsed().as_secs_f64());
-    Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!(
+        "{caught} caught, {missed} missed, in {:.0} s",
+        started.elapsed().as_secs_f64()
+    );
+    Ok(if missed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn read(list: &str) -> Result<Vec<Mutant>> {
     let list: toml::Table = list.parse()?;
-    let entries = list.get("mutant").and_then(toml::Value::as_array).ok_or("no mutants")?;
+    let entries = list
+        .get("mutant")
+        .and_then(toml::Value::as_array)
+        .ok_or("no mutants")?;
     let text = |entry: &toml::Value, member: &str| {
-        let text = entry.get(member).and_then(toml::Value::as_str).map(str::to_owned);
+        let text = entry
+            .get(member)
+            .and_then(toml::Value::as_str)
+            .map(str::to_owned);
         text.ok_or(format!("a mutant without `{member}`"))
     };
     let mutant = |entry| {
         Ok(Mutant {
             name: text(entry, "name")?,
-            law: entry.get("law").and_then(toml::Value::as_integer).ok_or("no law")?,
+            law: entry
+                .get("law")
+                .and_then(toml::Value::as_integer)
+                .ok_or("no law")?,
             file: text(entry, "file")?.into(),
             old: text(entry, "old")?,
             new: text(entry, "new")?,
         })
     };
     entries.iter().map(mutant).collect()
+}
+
+/// Where `text` stands in `source`, whatever whitespace either has: how a line is broken is up to
+/// rustfmt.
+fn places(source: &str, text: &str) -> Vec<Range<usize>> {
+    let plain = |text: &str| -> Vec<(usize, char)> {
+        let chars = text.char_indices();
+        chars.filter(|(_, char)| !char.is_whitespace()).collect()
+    };
+    let (source, text) = (plain(source), plain(text));
+    let is_here = |window: &&[(usize, char)]| {
+        window
+            .iter()
+            .map(|(_, char)| char)
+            .eq(text.iter().map(|(_, char)| char))
+    };
+    let range = |window: &[(usize, char)]| {
+        let (last, char) = window[window.len() - 1];
+        window[0].0..last + char.len_utf8()
+    };
+    source
+        .windows(text.len())
+        .filter(is_here)
+        .map(range)
+        .collect()
 }
 
 /// A workspace of the core and the benches alone, with a target directory that all mutants share.
@@ -108,7 +158,9 @@ impl Copy {
             fs::copy(root.join(file), workspace.join(file))?;
         }
         let mut manifest: toml::Table = fs::read_to_string(root.join("Cargo.toml"))?.parse()?;
-        let settings = manifest.get_mut("workspace").and_then(toml::Value::as_table_mut);
+        let settings = manifest
+            .get_mut("workspace")
+            .and_then(toml::Value::as_table_mut);
         let settings = settings.ok_or("the manifest has no workspace")?;
         settings.remove("default-members");
         let members = ["saacms-realtime-core", "benches"].map(toml::Value::from);
@@ -116,19 +168,27 @@ impl Copy {
         let profile = "[dev]\nopt-level = 1\ndebug = false\n";
         manifest.insert("profile".into(), profile.parse::<toml::Table>()?.into());
         fs::write(workspace.join("Cargo.toml"), manifest.to_string())?;
-        Ok(Self { workspace, target: scratch.join("target") })
+        Ok(Self {
+            workspace,
+            target: scratch.join("target"),
+        })
     }
 
     /// What catches this fault; an error where nothing does.
     fn judge(&self, mutant: &Mutant, seeds: u64) -> Result<core::result::Result<String, String>> {
-        let file = self.workspace.join("saacms-realtime-core/src").join(&mutant.file);
+        let file = self
+            .workspace
+            .join("saacms-realtime-core/src")
+            .join(&mutant.file);
         let sound = fs::read_to_string(&file)?;
-        let found = sound.matches(&mutant.old).count();
-        if found != 1 {
-            let file = mutant.file.display();
+        let places = places(&sound, &mutant.old);
+        let [place] = &places[..] else {
+            let (found, file) = (places.len(), mutant.file.display());
             return Ok(Err(format!("its place is found {found} times in {file}")));
-        }
-        fs::write(&file, sound.replacen(&mutant.old, &mutant.new, 1))?;
+        };
+        let mut faulty = sound.clone();
+        faulty.replace_range(place.clone(), &mutant.new);
+        fs::write(&file, faulty)?;
         let catcher = self.catcher(seeds);
         fs::write(&file, sound)?;
         Ok(match catcher {
@@ -140,7 +200,13 @@ impl Copy {
 
     /// The first that fails of simulation, unit tests and the other tests.
     fn catcher(&self, seeds: u64) -> Result<Option<String>> {
-        let built = self.cargo(&["build", "-p", "saacms-realtime-benches", "--bin", "simulate"])?;
+        let built = self.cargo(&[
+            "build",
+            "-p",
+            "saacms-realtime-benches",
+            "--bin",
+            "simulate",
+        ])?;
         if !built.is_ok {
             return Err(format!("it does not compile:\n{}", built.text).into());
         }
@@ -151,7 +217,11 @@ impl Copy {
                 .args(["--seeds", &seeds.to_string()]),
         )?;
         if !run.is_ok {
-            let seed = run.text.lines().rev().find_map(|line| line.strip_prefix("seed "));
+            let seed = run
+                .text
+                .lines()
+                .rev()
+                .find_map(|line| line.strip_prefix("seed "));
             let seed = seed.unwrap_or_else(|| run.how_it_ended());
             return Ok(Some(format!("simulation: seed {seed:.70}")));
         }
@@ -169,16 +239,29 @@ impl Copy {
     }
 
     fn cargo(&self, arguments: &[&str]) -> Result<Run> {
-        self.run(Command::new("timeout").args([PATIENCE, "cargo"]).args(arguments))
+        self.run(
+            Command::new("timeout")
+                .args([PATIENCE, "cargo"])
+                .args(arguments),
+        )
     }
 
     fn run(&self, command: &mut Command) -> Result<Run> {
-        let command = command.current_dir(&self.workspace).env("CARGO_TARGET_DIR", &self.target);
-        let output = command.env("RUSTFLAGS", "-Awarnings").stdin(Stdio::null()).output()?;
+        let command = command
+            .current_dir(&self.workspace)
+            .env("CARGO_TARGET_DIR", &self.target);
+        let output = command
+            .env("RUSTFLAGS", "-Awarnings")
+            .stdin(Stdio::null())
+            .output()?;
         let text =
             [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
         let is_late = output.status.code() == Some(TIMED_OUT);
-        Ok(Run { is_ok: output.status.success(), is_late, text: text.concat() })
+        Ok(Run {
+            is_ok: output.status.success(),
+            is_late,
+            text: text.concat(),
+        })
     }
 }
 

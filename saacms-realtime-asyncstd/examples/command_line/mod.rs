@@ -41,6 +41,14 @@ pub(crate) fn start() -> Result<Option<(Realtime, TcpListener, impl Future)>, Bo
     let realtime = Realtime::new(config, Default::default())?;
     let listener = TcpListener::bind(listen)?;
     let mut signals = Signals::new([Signal::Term, Signal::Int])?;
-    println!("serving http://{}{}", listener.local_addr()?, realtime.api().base_path());
-    Ok(Some((realtime, listener, async move { signals.next().await })))
+    println!(
+        "serving http://{}{}",
+        listener.local_addr()?,
+        realtime.api().base_path()
+    );
+    Ok(Some((
+        realtime,
+        listener,
+        async move { signals.next().await },
+    )))
 }

@@ -8,7 +8,10 @@ use saacms_realtime_core::_fuzz::sse_encode_decode;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sse_encode_decode(
     bytes,
-    &[by_eventsource_stream as fn(&[u8]) -> Vec<[String; 3]>, by_sse_stream]
+    &[
+        by_eventsource_stream as fn(&[u8]) -> Vec<[String; 3]>,
+        by_sse_stream
+    ]
 ));
 
 /// Everything is there at once.
@@ -17,7 +20,11 @@ const READY: &str = "nothing waits";
 fn by_eventsource_stream(stream: &[u8]) -> Vec<[String; 3]> {
     use eventsource_stream::Eventsource as _;
     let bytes = stream::iter([Ok::<_, core::convert::Infallible>(stream.to_vec())]);
-    let events = bytes.eventsource().collect::<Vec<_>>().now_or_never().expect(READY);
+    let events = bytes
+        .eventsource()
+        .collect::<Vec<_>>()
+        .now_or_never()
+        .expect(READY);
     events
         .into_iter()
         .map(|event| {
@@ -28,7 +35,9 @@ fn by_eventsource_stream(stream: &[u8]) -> Vec<[String; 3]> {
 }
 
 fn by_sse_stream(stream: &[u8]) -> Vec<[String; 3]> {
-    let bytes = stream::iter([Ok::<_, core::convert::Infallible>(VecDeque::from(stream.to_vec()))]);
+    let bytes = stream::iter([Ok::<_, core::convert::Infallible>(VecDeque::from(
+        stream.to_vec(),
+    ))]);
     let events = sse_stream::SseStream::from_bytes_stream(bytes);
     let events = events.collect::<Vec<_>>().now_or_never().expect(READY);
     events

@@ -20,7 +20,9 @@ pub use operations::operations;
 
 /// No body of a publish makes the parser panic, and what it takes goes out as one whole message.
 pub fn event_json(body: &[u8]) {
-    let Ok(event) = Event::from_json(body) else { return };
+    let Ok(event) = Event::from_json(body) else {
+        return;
+    };
     let data = core::str::from_utf8(event.data()).expect("records are UTF-8");
     assert!(!data.contains(['\r', '\n']), "{data}");
     let value: serde::de::IgnoredAny = serde_json::from_str(data).expect("records are JSON");
@@ -31,8 +33,13 @@ pub fn event_json(body: &[u8]) {
     let (_, _, frame) = event.clone().into_parts();
     let id = EventId::new(etag.as_deref().unwrap_or("0")).expect("checked");
     let messages = messages(&frame.close(&id)).expect("short enough");
-    let [message] = &messages[..] else { panic!("{messages:?}") };
-    assert_eq!((&*message.event_type, &*message.data), (event_type.as_str(), data));
+    let [message] = &messages[..] else {
+        panic!("{messages:?}")
+    };
+    assert_eq!(
+        (&*message.event_type, &*message.data),
+        (event_type.as_str(), data)
+    );
     assert_eq!(message.last_event_id, id.as_str());
     // What goes out can be posted again, and is the same then.
     let text = |text: &str| serde_json::to_string(text).expect("strings are JSON");
@@ -47,7 +54,9 @@ pub fn event_json(body: &[u8]) {
 
 /// However a stream is cut, it reads the same.
 pub fn sse_decode(bytes: &[u8]) {
-    let [piece_len, limit, stream @ ..] = bytes else { return };
+    let [piece_len, limit, stream @ ..] = bytes else {
+        return;
+    };
     let limit = usize::from(*limit) + 1;
     let whole = decode(&[stream], limit);
     let pieces: Vec<&[u8]> = stream.chunks(usize::from(*piece_len) % 16 + 1).collect();
@@ -70,7 +79,9 @@ fn decode(pieces: &[&[u8]], limit: usize) -> (Vec<Decoded>, bool) {
 ///
 /// An other answers type, data and ID of the messages that it reads.
 pub fn sse_encode_decode(bytes: &[u8], others: &[impl Fn(&[u8]) -> Vec<[String; 3]>]) {
-    let [choice, id_len, rest @ ..] = bytes else { return };
+    let [choice, id_len, rest @ ..] = bytes else {
+        return;
+    };
     let (id, data) = rest.split_at(rest.len().min(usize::from(*id_len)));
     let (id, data) = (String::from_utf8_lossy(id), String::from_utf8_lossy(data));
     let Ok(id) = EventId::new(&*id) else { return };
@@ -78,12 +89,21 @@ pub fn sse_encode_decode(bytes: &[u8], others: &[impl Fn(&[u8]) -> Vec<[String; 
     let mut frame = String::new();
     write_event(&mut frame, event_type, &id, &data).expect("a String is never full");
     let read = messages(frame.as_bytes()).expect("short enough");
-    let [message] = &read[..] else { panic!("{frame:?} is {read:?}") };
+    let [message] = &read[..] else {
+        panic!("{frame:?} is {read:?}")
+    };
     let lines = data.replace("\r\n", "\n").replace('\r', "\n");
     let expected = [event_type.as_str(), &*lines, id.as_str()].map(String::from);
-    assert_eq!([&message.event_type, &message.data, &message.last_event_id], expected.each_ref());
+    assert_eq!(
+        [&message.event_type, &message.data, &message.last_event_id],
+        expected.each_ref()
+    );
     for other in others {
-        assert_eq!(other(frame.as_bytes()), core::slice::from_ref(&expected), "{frame:?}");
+        assert_eq!(
+            other(frame.as_bytes()),
+            core::slice::from_ref(&expected),
+            "{frame:?}"
+        );
     }
 }
 
@@ -106,8 +126,14 @@ fn messages(bytes: &[u8]) -> Option<Vec<Message>> {
 /// One line each: method, path, query, authority, then headers as `name: value`.
 pub fn route(bytes: &[u8]) {
     let mut lines = bytes.split(|byte| *byte == b'\n');
-    let mut line = || lines.next().and_then(|line| core::str::from_utf8(line).ok());
-    let (Some(method), Some(path)) = (line(), line()) else { return };
+    let mut line = || {
+        lines
+            .next()
+            .and_then(|line| core::str::from_utf8(line).ok())
+    };
+    let (Some(method), Some(path)) = (line(), line()) else {
+        return;
+    };
     let (query, authority) = (line(), line());
     let headers: Vec<(&[u8], &[u8])> = lines
         .filter_map(|line| {
@@ -116,13 +142,26 @@ pub fn route(bytes: &[u8]) {
         })
         .collect();
     let header = |name: &str| {
-        let (_, value) = headers.iter().find(|(other, _)| *other == name.as_bytes())?;
+        let (_, value) = headers
+            .iter()
+            .find(|(other, _)| *other == name.as_bytes())?;
         Some(Cow::Borrowed(*value))
     };
     let is_http_1_1 = bytes.len().is_multiple_of(2);
-    let request = Request { method, path, query, authority, is_http_1_1, header: &header };
+    let request = Request {
+        method,
+        path,
+        query,
+        authority,
+        is_http_1_1,
+        header: &header,
+    };
     let cors = Cors::new(["https://a.example"]).expect("an origin");
-    for api in [Api::default(), Api::default().with_cors(cors), Api::default().at("").expect("")] {
+    for api in [
+        Api::default(),
+        Api::default().with_cors(cors),
+        Api::default().at("").expect(""),
+    ] {
         let decision = api.decide(&request);
         let reply = match &decision.action {
             Action::Subscribe { key, head, .. } => {
@@ -135,9 +174,15 @@ pub fn route(bytes: &[u8]) {
         let reply = decision.finish(reply);
         assert!((200..600).contains(&reply.status));
         for (name, value) in &reply.headers {
-            assert!(!value.contains(|c: char| c.is_control()), "{name}: {value:?}");
+            assert!(
+                !value.contains(|c: char| c.is_control()),
+                "{name}: {value:?}"
+            );
         }
-        let is_problem = reply.headers.iter().any(|(_, value)| value.contains("problem+json"));
+        let is_problem = reply
+            .headers
+            .iter()
+            .any(|(_, value)| value.contains("problem+json"));
         if is_problem {
             let _: serde::de::IgnoredAny =
                 serde_json::from_slice(&reply.body).expect("a problem is JSON");
@@ -148,15 +193,25 @@ pub fn route(bytes: &[u8]) {
 /// A position that is read is one that was written, and comes back as it was.
 pub fn position(bytes: &[u8]) {
     if let Some(position) = Position::parse(bytes) {
-        assert_eq!(Position::parse(format!("{position}").as_bytes()), Some(position));
-        assert!(bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'.')));
+        assert_eq!(
+            Position::parse(format!("{position}").as_bytes()),
+            Some(position)
+        );
+        assert!(
+            bytes
+                .iter()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'.'))
+        );
     }
     if let [bytes @ .., _] = bytes
         && let Some((epoch, rest)) = bytes.split_first_chunk::<8>()
         && let Some((sequence, _)) = rest.split_first_chunk::<8>()
     {
         let (epoch, sequence) = (u64::from_le_bytes(*epoch), u64::from_le_bytes(*sequence));
-        let position = Position { epoch: Epoch::from_number(epoch), sequence };
+        let position = Position {
+            epoch: Epoch::from_number(epoch),
+            sequence,
+        };
         let text = format!("{position}");
         assert!(text.len() <= 37 && EventId::new(&*text).is_ok());
         assert_eq!(Position::parse(text.as_bytes()), Some(position));
@@ -172,7 +227,9 @@ mod tests {
 
     /// Every input that was ever worth keeping, and each of its beginnings.
     fn replay(target: &str, body: impl Fn(&[u8])) {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fuzz/corpus")
+            .join(target);
         let mut inputs = 0;
         for entry in fs::read_dir(&corpus).expect("a corpus") {
             let input = fs::read(entry.expect("an entry").path()).expect("a file");
@@ -188,7 +245,9 @@ mod tests {
         replay("event_json", event_json);
         replay("sse_decode", sse_decode);
         let others = [|_: &[u8]| Vec::new()];
-        replay("sse_encode_decode", |bytes| sse_encode_decode(bytes, &others[..0]));
+        replay("sse_encode_decode", |bytes| {
+            sse_encode_decode(bytes, &others[..0])
+        });
         replay("route", route);
         replay("position", position);
         replay("operations", operations);

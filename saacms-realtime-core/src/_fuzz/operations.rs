@@ -9,7 +9,9 @@ use crate::time::Instant;
 
 /// Any operations on a ring and its readers, beside all that was ever pushed.
 pub fn operations(bytes: &[u8]) {
-    let [events, age, lag, lag_bytes, heartbeat, operations @ ..] = bytes else { return };
+    let [events, age, lag, lag_bytes, heartbeat, operations @ ..] = bytes else {
+        return;
+    };
     let retention = Retention {
         max_events: usize::from(events % 6),
         max_age: Duration::from_secs(u64::from(age % 4) * 40),
@@ -18,8 +20,18 @@ pub fn operations(bytes: &[u8]) {
     };
     let heartbeat = Duration::from_secs(u64::from(heartbeat % 3) * 30);
     play(VecDeque::new(), retention, heartbeat, operations);
-    play(Slots::new([const { None }; 9]), retention, heartbeat, operations);
-    play(Slots::new([const { None }; 2]), retention, heartbeat, operations);
+    play(
+        Slots::new([const { None }; 9]),
+        retention,
+        heartbeat,
+        operations,
+    );
+    play(
+        Slots::new([const { None }; 2]),
+        retention,
+        heartbeat,
+        operations,
+    );
     play(Slots::new([]), retention, heartbeat, operations);
 }
 
@@ -49,7 +61,10 @@ fn play<S: Storage<Entry<u64>>>(
 ) {
     let room = storage.capacity();
     let mut ring = Ring::new(storage, retention);
-    let mut told = Told { first: 1, ..Told::default() };
+    let mut told = Told {
+        first: 1,
+        ..Told::default()
+    };
     let (mut readers, mut now) = (Vec::<Reader>::new(), 0);
     for operation in operations.chunks_exact(2) {
         let [what, much] = *operation else { break };
@@ -113,7 +128,9 @@ impl Told {
     }
 
     fn bytes(&self) -> usize {
-        (self.first..self.next()).map(|number| self.item(number).1).sum()
+        (self.first..self.next())
+            .map(|number| self.item(number).1)
+            .sum()
     }
 
     fn evict(&mut self, retention: &Retention, room: usize, now: u64) {
@@ -134,7 +151,10 @@ impl Told {
     fn window(&self, retention: &Retention, now: u64) -> u64 {
         let now = self.latest.max(now);
         let max_age = retention.max_age.as_millis() as u64;
-        let oldest = self.next().saturating_sub(retention.max_events as u64).max(self.first);
+        let oldest = self
+            .next()
+            .saturating_sub(retention.max_events as u64)
+            .max(self.first);
         let is_fresh = |number: &u64| now - self.item(*number).0 <= max_age;
         (oldest..self.next()).find(is_fresh).unwrap_or(self.next())
     }
@@ -168,7 +188,11 @@ impl Reader {
             }
             _ => {
                 let is_interrupted = self.place.is_some_and(|place| place < told.lost_before);
-                let reason = if is_interrupted { ResyncReason::SourceLost } else { self.reason };
+                let reason = if is_interrupted {
+                    ResyncReason::SourceLost
+                } else {
+                    self.reason
+                };
                 assert_eq!(step, Step::Resync { reason });
                 self.reason = ResyncReason::Lagged;
                 self.place = Some(told.next());

@@ -28,7 +28,10 @@ pub(super) fn outline(json: &str) -> Outline {
             _ => {}
         }
     }
-    Outline { depth: deepest, has_whitespace }
+    Outline {
+        depth: deepest,
+        has_whitespace,
+    }
 }
 
 /// Appends `json`, which must be valid, without the whitespace between its tokens, where it may have

@@ -50,17 +50,22 @@ impl Event {
     ///
     /// Which member is wrong, and what is allowed.
     pub fn from_json(body: &[u8]) -> Result<Self, EventError> {
-        let text = core::str::from_utf8(body)
-            .map_err(|error| EventError::NotUtf8 { at: error.valid_up_to() })?;
-        let Outline { depth, has_whitespace } = outline(text);
+        let text = core::str::from_utf8(body).map_err(|error| EventError::NotUtf8 {
+            at: error.valid_up_to(),
+        })?;
+        let Outline {
+            depth,
+            has_whitespace,
+        } = outline(text);
         if depth > Self::MAX_NESTING {
             return Err(EventError::TooDeep { depth });
         }
         let members = Members::parse(text)?;
         let key = ResourceKey::new(&string("slug", members.slug)?, &string("id", members.id)?)?;
         let type_text = string("type", members.event_type)?;
-        let event_type = EventType::parse(&type_text)
-            .ok_or_else(|| EventError::UnknownType { found: excerpt(&type_text) })?;
+        let event_type = EventType::parse(&type_text).ok_or_else(|| EventError::UnknownType {
+            found: excerpt(&type_text),
+        })?;
         if event_type == EventType::Deleted {
             return Ok(Self::deleted(key));
         }
@@ -68,8 +73,16 @@ impl Event {
             None | Some("null") => None,
             Some(raw) => Some(string_value("etag", raw)?),
         };
-        let record = members.record.ok_or(EventError::Missing { member: "record" })?;
-        Self::with_record(key, event_type, record.get(), has_whitespace, etag.as_deref())
+        let record = members
+            .record
+            .ok_or(EventError::Missing { member: "record" })?;
+        Self::with_record(
+            key,
+            event_type,
+            record.get(),
+            has_whitespace,
+            etag.as_deref(),
+        )
     }
 
     /// A `changed` event; `record` is written as JSON, an empty `etag` is none.
@@ -108,7 +121,11 @@ impl Event {
         let frame = OpenFrame::new(EventType::Deleted, Self::GIVEN_ID_LEN, data.len(), |out| {
             out.extend_from_slice(data.as_bytes());
         });
-        Self { key, etag: None, frame }
+        Self {
+            key,
+            etag: None,
+            frame,
+        }
     }
 
     fn serialized(
@@ -117,9 +134,14 @@ impl Event {
         record: &(impl Serialize + ?Sized),
         etag: Option<&str>,
     ) -> Result<Self, EventError> {
-        let record = serde_json::value::to_raw_value(record)
-            .map_err(|error| EventError::Record { message: error.to_string().into() })?;
-        let Outline { depth, has_whitespace } = outline(record.get());
+        let record =
+            serde_json::value::to_raw_value(record).map_err(|error| EventError::Record {
+                message: error.to_string().into(),
+            })?;
+        let Outline {
+            depth,
+            has_whitespace,
+        } = outline(record.get());
         // As deep as the event would be that it is posted in.
         let depth = depth + 1;
         if depth > Self::MAX_NESTING {
@@ -139,7 +161,10 @@ impl Event {
             None | Some("") => None,
             Some(etag) => Some(EventId::new(etag).map_err(EventError::Etag)?.into_boxed()),
         };
-        let id_len = etag.as_ref().map_or(0, |etag| etag.as_str().len()).max(Self::GIVEN_ID_LEN);
+        let id_len = etag
+            .as_ref()
+            .map_or(0, |etag| etag.as_str().len())
+            .max(Self::GIVEN_ID_LEN);
         let frame = OpenFrame::new(event_type, id_len, record.len(), |out| {
             append_compact(out, record, has_whitespace);
         });
@@ -184,7 +209,9 @@ struct Members<'a> {
 impl<'a> Members<'a> {
     fn parse(text: &'a str) -> Result<Self, EventError> {
         let mut json = serde_json::Deserializer::from_str(text);
-        let members = json.deserialize_map(MembersVisitor).map_err(EventError::not_json)?;
+        let members = json
+            .deserialize_map(MembersVisitor)
+            .map_err(EventError::not_json)?;
         json.end().map_err(EventError::not_json)?;
         Ok(members)
     }
@@ -239,7 +266,10 @@ fn string_value<'a>(member: &'static str, json: &'a str) -> Result<Cow<'a, str>,
         if json.starts_with('"') {
             EventError::LoneSurrogate { member }
         } else {
-            EventError::NotAString { member, found: excerpt(json) }
+            EventError::NotAString {
+                member,
+                found: excerpt(json),
+            }
         }
     })
 }
@@ -247,8 +277,11 @@ fn string_value<'a>(member: &'static str, json: &'a str) -> Result<Cow<'a, str>,
 /// The first characters of `text`, for a message.
 fn excerpt(text: &str) -> Box<str> {
     const MAX: usize = 40;
-    let mut short: String =
-        text.chars().take(MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut short: String = text
+        .chars()
+        .take(MAX)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
     if text.chars().nth(MAX).is_some() {
         short.push('…');
     }
@@ -309,7 +342,9 @@ pub enum EventError {
 
 impl EventError {
     fn not_json(error: serde_json::Error) -> Self {
-        Self::NotJson { message: error.to_string().into() }
+        Self::NotJson {
+            message: error.to_string().into(),
+        }
     }
 }
 
@@ -342,7 +377,10 @@ impl fmt::Display for EventError {
                 write!(f, "`{member}` must be a string, found {found}")
             }
             Self::LoneSurrogate { member } => {
-                write!(f, "`{member}` has a lone surrogate, which UTF-8 cannot carry")
+                write!(
+                    f,
+                    "`{member}` has a lone surrogate, which UTF-8 cannot carry"
+                )
             }
             Self::UnknownType { found } => write!(
                 f,
@@ -406,7 +444,10 @@ mod tests {
             br#"{"type":5,"slug":"s","id":"a","id":"b","t\u0079pe":"deleted","etag":[]}"#,
         )
         .expect("valid");
-        assert_eq!((event.event_type(), event.key().id()), (EventType::Deleted, "b"));
+        assert_eq!(
+            (event.event_type(), event.key().id()),
+            (EventType::Deleted, "b")
+        );
         assert_eq!(event.data(), br#"{"id":"b"}"#);
     }
 
@@ -437,13 +478,22 @@ mod tests {
     fn an_event_made_in_the_process_is_what_it_was_made_of() {
         let key = || ResourceKey::new("s", "a\"b").expect("valid");
         let changed = Event::changed(key(), "x", Some("v1")).expect("valid");
-        assert_eq!((changed.event_type(), changed.data()), (EventType::Changed, &b"\"x\""[..]));
+        assert_eq!(
+            (changed.event_type(), changed.data()),
+            (EventType::Changed, &b"\"x\""[..])
+        );
         assert_eq!(changed.etag().map(EventId::as_str), Some("v1"));
         let snapshot = Event::snapshot(key(), &[1], Some("")).expect("valid");
-        assert_eq!((snapshot.event_type(), snapshot.data()), (EventType::Snapshot, &b"[1]"[..]));
+        assert_eq!(
+            (snapshot.event_type(), snapshot.data()),
+            (EventType::Snapshot, &b"[1]"[..])
+        );
         assert_eq!(snapshot.etag(), None, "an empty ETag is none (Q05)");
         let deleted = Event::deleted(key());
-        assert_eq!((deleted.event_type(), deleted.key()), (EventType::Deleted, &key()));
+        assert_eq!(
+            (deleted.event_type(), deleted.key()),
+            (EventType::Deleted, &key())
+        );
         assert_eq!(deleted.data(), br#"{"id":"a\"b"}"#);
         let nested = |depth: usize| {
             let record = "[".repeat(depth) + &"]".repeat(depth);
@@ -451,12 +501,18 @@ mod tests {
             Event::changed(key(), &*record, None).map(drop)
         };
         // Within the event that a client could have posted.
-        assert_eq!((nested(127), nested(128)), (Ok(()), Err(EventError::TooDeep { depth: 129 })));
+        assert_eq!(
+            (nested(127), nested(128)),
+            (Ok(()), Err(EventError::TooDeep { depth: 129 }))
+        );
     }
 
     #[test]
     fn a_string_is_copied_only_where_it_has_escapes() {
-        assert!(matches!(unescaped(r#""plain""#), Some(Cow::Borrowed("plain"))));
+        assert!(matches!(
+            unescaped(r#""plain""#),
+            Some(Cow::Borrowed("plain"))
+        ));
         assert_eq!(unescaped(r#""\u0061""#).as_deref(), Some("a"));
         assert_eq!((unescaped("5"), unescaped(r#""\ud800""#)), (None, None));
     }
@@ -471,7 +527,13 @@ mod tests {
             Event::from_json(body.as_bytes())
         };
         assert!(nested("record", 127).is_ok());
-        assert_eq!(nested("record", 128).unwrap_err(), EventError::TooDeep { depth: 129 });
-        assert_eq!(nested("other", 100_000).unwrap_err(), EventError::TooDeep { depth: 100_001 });
+        assert_eq!(
+            nested("record", 128).unwrap_err(),
+            EventError::TooDeep { depth: 129 }
+        );
+        assert_eq!(
+            nested("other", 100_000).unwrap_err(),
+            EventError::TooDeep { depth: 100_001 }
+        );
     }
 }

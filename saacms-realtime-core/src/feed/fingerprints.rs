@@ -44,12 +44,25 @@ fn places(fingerprints: &[u32], wanted: u32, first: u64) -> impl Iterator<Item =
     let (blocks, rest) = fingerprints.as_chunks::<32>();
     // A whole block at a time, without a way out in its middle: compilers make that a few
     // instructions.
-    let has = move |block: &[u32]| block.iter().fold(false, |found, one| found | (*one == wanted));
-    let blocks = blocks.iter().map(<[u32; 32]>::as_slice).chain([rest]).enumerate();
-    blocks.filter(move |(_, block)| has(block)).flat_map(move |(index, block)| {
-        let found = block.iter().enumerate().filter(move |(_, one)| **one == wanted);
-        found.map(move |(place, _)| first + (index * 32 + place) as u64)
-    })
+    let has = move |block: &[u32]| {
+        block
+            .iter()
+            .fold(false, |found, one| found | (*one == wanted))
+    };
+    let blocks = blocks
+        .iter()
+        .map(<[u32; 32]>::as_slice)
+        .chain([rest])
+        .enumerate();
+    blocks
+        .filter(move |(_, block)| has(block))
+        .flat_map(move |(index, block)| {
+            let found = block
+                .iter()
+                .enumerate()
+                .filter(move |(_, one)| **one == wanted);
+            found.map(move |(place, _)| first + (index * 32 + place) as u64)
+        })
 }
 
 #[cfg(test)]
@@ -67,7 +80,9 @@ mod tests {
     fn every_place_of_an_id_is_found_in_order_and_none_that_is_gone() {
         // An interpreter takes long over 500.
         const EVENTS: u64 = if cfg!(miri) { 70 } else { 500 };
-        for held in [1, 2, 31, 32, 33, 100, 300].into_iter().filter(|held| *held < EVENTS as usize)
+        for held in [1, 2, 31, 32, 33, 100, 300]
+            .into_iter()
+            .filter(|held| *held < EVENTS as usize)
         {
             let mut fingerprints = Fingerprints::default();
             for number in 1..=EVENTS {
@@ -84,8 +99,10 @@ mod tests {
                 let found = places(&fingerprints, &(number / 2).to_string());
                 let copies = [number / 2 * 2, number / 2 * 2 + 1];
                 let oldest = EVENTS - held as u64 + 1;
-                let expected: Vec<_> =
-                    copies.into_iter().filter(|copy| (oldest..=EVENTS).contains(copy)).collect();
+                let expected: Vec<_> = copies
+                    .into_iter()
+                    .filter(|copy| (oldest..=EVENTS).contains(copy))
+                    .collect();
                 assert_eq!(found, expected, "{number} of {held}");
             }
         }
@@ -93,7 +110,11 @@ mod tests {
 
     #[test]
     fn fingerprints_are_those_of_fnv_1a() {
-        for (text, hash) in [("", 0x811c_9dc5), ("a", 0xe40c_292c), ("foobar", 0xbf9c_f968)] {
+        for (text, hash) in [
+            ("", 0x811c_9dc5),
+            ("a", 0xe40c_292c),
+            ("foobar", 0xbf9c_f968),
+        ] {
             assert_eq!(Fingerprints::of(text.as_bytes()), hash, "{text}");
         }
     }
@@ -104,6 +125,9 @@ mod tests {
         fingerprints.push(1, Fingerprints::of(b"a"), 1);
         fingerprints.push(2, Fingerprints::of(b"b"), 2);
         fingerprints.push(4, Fingerprints::of(b"a"), 1);
-        assert_eq!((places(&fingerprints, "a"), places(&fingerprints, "b")), (vec![4], vec![]));
+        assert_eq!(
+            (places(&fingerprints, "a"), places(&fingerprints, "b")),
+            (vec![4], vec![])
+        );
     }
 }

@@ -48,8 +48,13 @@ impl Joined {
             return Some((first, end));
         }
         let mut joined = Vec::with_capacity(len);
-        (from..end).filter_map(frame).for_each(|frame| joined.extend_from_slice(&frame));
-        *self = Self { numbers: from..end, bytes: Bytes::from(joined) };
+        (from..end)
+            .filter_map(frame)
+            .for_each(|frame| joined.extend_from_slice(&frame));
+        *self = Self {
+            numbers: from..end,
+            bytes: Bytes::from(joined),
+        };
         Some((self.bytes.clone(), end))
     }
 
@@ -90,7 +95,11 @@ mod tests {
         assert_eq!(second.as_ptr(), third.as_ptr());
         let (full, end) = joined.run(1, 9, frame_of(MAX_PIECE / 2)).expect("frames");
         let (again, _) = joined.run(1, 10, frame_of(MAX_PIECE / 2)).expect("frames");
-        assert_eq!((end, full.as_ptr()), (3, again.as_ptr()), "no more of them fits");
+        assert_eq!(
+            (end, full.as_ptr()),
+            (3, again.as_ptr()),
+            "no more of them fits"
+        );
     }
 
     #[test]

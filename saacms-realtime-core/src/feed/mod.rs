@@ -75,7 +75,12 @@ impl Feed {
     pub fn new(retention: Retention, policy: IdPolicy) -> Self {
         let topic = Topic::new(VecDeque::new(), retention, policy);
         let fingerprints = Fingerprints::default();
-        Self { topic, fingerprints, joined: Joined::default(), resyncs: 0 }
+        Self {
+            topic,
+            fingerprints,
+            joined: Joined::default(),
+            resyncs: 0,
+        }
     }
 
     /// Publishes an event once `store` has taken it; whoever polls from then on gets it.
@@ -126,10 +131,14 @@ impl Feed {
         now: Now,
     ) -> Reader {
         let fingerprints = &self.fingerprints;
-        let resume =
-            self.topic.resume_among(last_event_id, now.instant, |id, _| fingerprints.places(id));
+        let resume = self
+            .topic
+            .resume_among(last_event_id, now.instant, |id, _| fingerprints.places(id));
         let greeting = self.topic.greeting(last_event_id);
-        Reader { subscriber: Subscriber::new(resume, heartbeat), greeting }
+        Reader {
+            subscriber: Subscriber::new(resume, heartbeat),
+            greeting,
+        }
     }
 
     /// What to do next for `reader`. It counts as written.
@@ -143,7 +152,9 @@ impl Feed {
             let before = reader.subscriber;
             match self.topic.poll(&mut reader.subscriber, now.instant) {
                 Step::Deliver(_) => {
-                    let Some((frames, next)) = self.run(before.cursor()) else { break };
+                    let Some((frames, next)) = self.run(before.cursor()) else {
+                        break;
+                    };
                     if pieces.len() > 0 && pieces.len() + frames.len() > MAX_COPY {
                         // The others share it: it goes out by itself, next.
                         reader.subscriber = before;
@@ -198,26 +209,46 @@ impl Feed {
 
     fn close(&mut self, etag: Option<&Id>, frame: OpenFrame, now: Now) -> Stored {
         let id = self.topic.next_id(etag.map(EventId::borrowed), now.wall);
-        let id = id.to_event_id::<String>().expect("a String is never full").into_boxed();
+        let id = id
+            .to_event_id::<String>()
+            .expect("a String is never full")
+            .into_boxed();
         let frame = frame.close(&id);
         let (number, latest_time) = (self.topic.ring().next(), self.topic.latest_time());
-        Stored { number, pushed_at: now.instant, latest_time, id, frame }
+        Stored {
+            number,
+            pushed_at: now.instant,
+            latest_time,
+            id,
+            frame,
+        }
     }
 
-    fn push(&mut self, Stored { number, pushed_at, id, frame, .. }: Stored) {
+    fn push(
+        &mut self,
+        Stored {
+            number,
+            pushed_at,
+            id,
+            frame,
+            ..
+        }: Stored,
+    ) {
         let size = frame.len() + id.as_str().len() + ENTRY_BYTES;
         let fingerprint = Fingerprints::of(id.as_str().as_bytes());
         self.topic.publish(id, frame, size, pushed_at);
-        self.fingerprints.push(number, fingerprint, self.topic.ring().len());
+        self.fingerprints
+            .push(number, fingerprint, self.topic.ring().len());
     }
 
     /// What waits from number `from` on, as one piece of bytes, and the number behind it.
     fn run(&mut self, from: u64) -> Option<(Bytes, u64)> {
         let ring = self.topic.ring();
-        self.joined.run(from, ring.next(), |number| match ring.at(number) {
-            At::Item(filed) => Some(filed.item().clone()),
-            At::Next | At::Gone => None,
-        })
+        self.joined
+            .run(from, ring.next(), |number| match ring.at(number) {
+                At::Item(filed) => Some(filed.item().clone()),
+                At::Next | At::Gone => None,
+            })
     }
 }
 
@@ -249,7 +280,9 @@ impl Feed {
 
 impl fmt::Debug for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("topic", &self.topic).finish_non_exhaustive()
+        f.debug_struct("Feed")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
     }
 }
 
@@ -324,12 +357,17 @@ impl Pieces {
     }
 
     fn join(&mut self) -> &mut Vec<u8> {
-        self.joined.extend_from_slice(&core::mem::take(&mut self.only));
+        self.joined
+            .extend_from_slice(&core::mem::take(&mut self.only));
         &mut self.joined
     }
 
     fn into_bytes(self) -> Bytes {
-        if self.joined.is_empty() { self.only } else { Bytes::from(self.joined) }
+        if self.joined.is_empty() {
+            self.only
+        } else {
+            Bytes::from(self.joined)
+        }
     }
 }
 

@@ -8,14 +8,24 @@ use std::vec;
 const QUIET: IdPolicy = IdPolicy::Etag { quiet_resume: true };
 
 fn feed(policy: IdPolicy) -> Feed {
-    Feed::new(Retention { max_events: 3, ..Retention::default() }, policy)
+    Feed::new(
+        Retention {
+            max_events: 3,
+            ..Retention::default()
+        },
+        policy,
+    )
 }
 
 /// Publishes `count` events, named by `etag` and their number; answers what a store would have.
 fn publish(feed: &mut Feed, etag: &str, count: usize, now: Now) -> Vec<Stored> {
     let mut store = Vec::new();
     for number in 0..count {
-        let etag = if etag.is_empty() { String::new() } else { format!("{etag}{number}") };
+        let etag = if etag.is_empty() {
+            String::new()
+        } else {
+            format!("{etag}{number}")
+        };
         let body = format!(
             r#"{{"type":"changed","slug":"s","id":"i","record":{number},"etag":"{etag}"}}"#
         );
@@ -41,7 +51,12 @@ fn all(feed: &mut Feed, last_event_id: Option<&str>, now: Now) -> String {
 #[test]
 fn a_restored_feed_goes_on_as_if_it_had_not_ended() {
     let at = |millis| Now::from_millis(millis, millis as i64);
-    for policy in [QUIET, IdPolicy::Position { epoch: Epoch::from_number(0xe) }] {
+    for policy in [
+        QUIET,
+        IdPolicy::Position {
+            epoch: Epoch::from_number(0xe),
+        },
+    ] {
         let mut first = feed(policy);
         let stored = publish(&mut first, "v", 5, at(1_000));
         let mut second = feed(policy);
@@ -53,7 +68,10 @@ fn a_restored_feed_goes_on_as_if_it_had_not_ended() {
                 "{id}"
             );
         }
-        assert_eq!(all(&mut second, None, at(2_000)), all(&mut first, None, at(2_000)));
+        assert_eq!(
+            all(&mut second, None, at(2_000)),
+            all(&mut first, None, at(2_000))
+        );
         let next = [&mut first, &mut second].map(|feed| publish(feed, "w", 1, at(2_000)));
         assert_eq!(next[0][0].number, next[1][0].number);
         assert_eq!(next[0][0].frame, next[1][0].frame);
@@ -67,8 +85,15 @@ fn ages_go_on_over_a_restart() {
     let stored = publish(&mut first, "v", 2, at(0));
     let mut second = feed(QUIET);
     second.restore(stored, at(3_600_001));
-    assert_eq!(all(&mut second, Some("v1"), at(3_600_001)), KEEPALIVE, "the newest is known");
-    assert!(all(&mut second, Some("v0"), at(3_600_001)).contains("id: v1\n"), "a resync");
+    assert_eq!(
+        all(&mut second, Some("v1"), at(3_600_001)),
+        KEEPALIVE,
+        "the newest is known"
+    );
+    assert!(
+        all(&mut second, Some("v0"), at(3_600_001)).contains("id: v1\n"),
+        "a resync"
+    );
 }
 
 #[test]
@@ -88,17 +113,27 @@ fn no_time_is_given_twice_over_a_restart_even_if_the_clock_is_set_back() {
     let mut first = feed(QUIET);
     let now = Now::from_millis(0, 5_000);
     let stored = publish(&mut first, "", 3, now);
-    let given: Vec<_> = stored.iter().map(|stored| stored.id.as_str().to_string()).collect();
+    let given: Vec<_> = stored
+        .iter()
+        .map(|stored| stored.id.as_str().to_string())
+        .collect();
     // A resync on the newest place would lend the newest ID; one on no event makes a marker.
     let mut second = feed(QUIET);
     second.restore(stored, Now::from_millis(0, 1_000));
     let next = publish(&mut second, "", 1, Now::from_millis(0, 1_000));
     assert!(!given.contains(&next[0].id.as_str().to_string()));
     assert_eq!(given[2], "1970-01-01T00:00:05.002Z");
-    assert_eq!(next[0].id.as_str(), "1970-01-01T00:00:05.011Z", "behind eight resyncs");
+    assert_eq!(
+        next[0].id.as_str(),
+        "1970-01-01T00:00:05.011Z",
+        "behind eight resyncs"
+    );
     let mut empty = feed(QUIET);
     empty.restore(vec![], now);
-    assert_eq!(publish(&mut empty, "", 1, now)[0].id.as_str(), "1970-01-01T00:00:05.000Z");
+    assert_eq!(
+        publish(&mut empty, "", 1, now)[0].id.as_str(),
+        "1970-01-01T00:00:05.000Z"
+    );
 }
 
 #[test]
@@ -107,9 +142,16 @@ fn an_event_is_counted_with_the_room_that_its_queue_keeps_for_more() {
     for _ in 0..1_025 {
         queue.push_back([0_u8; size_of::<Held>()]);
         let room = queue.capacity() * size_of::<Held>();
-        assert!(room <= queue.len() * ENTRY_BYTES, "{room} bytes for {}", queue.len());
+        assert!(
+            room <= queue.len() * ENTRY_BYTES,
+            "{room} bytes for {}",
+            queue.len()
+        );
     }
-    assert!(ENTRY_BYTES < 8 * size_of::<Held>(), "and no small event as a large one");
+    assert!(
+        ENTRY_BYTES < 8 * size_of::<Held>(),
+        "and no small event as a large one"
+    );
 }
 
 #[test]
@@ -133,7 +175,9 @@ fn what_fills_a_piece_exactly_is_handed_over_alone() {
         publish(&mut feed, len);
     }
     for len in [MAX_PIECE, without_text] {
-        let Output::Frames(piece) = feed.poll(&mut reader, now) else { panic!("a piece") };
+        let Output::Frames(piece) = feed.poll(&mut reader, now) else {
+            panic!("a piece")
+        };
         assert_eq!(piece.len(), len);
     }
 }
@@ -155,7 +199,10 @@ fn whoever_is_sent_away_comes_back_without_a_gap() {
     let now = Now::from_millis(0, 0);
     let mut feed = feed(QUIET);
     let last_words = feed.farewell(1_000, now);
-    assert_eq!(last_words, "id: 1970-01-01T00:00:00.000Z\n\nretry: 1000\n\n");
+    assert_eq!(
+        last_words,
+        "id: 1970-01-01T00:00:00.000Z\n\nretry: 1000\n\n"
+    );
     publish(&mut feed, "v", 1, now);
     let frames = all(&mut feed, Some("1970-01-01T00:00:00.000Z"), now);
     assert_eq!(frames, ":keepalive\n\nevent: changed\nid: v0\ndata: 0\n\n");
@@ -167,11 +214,19 @@ fn what_a_poll_would_say_is_told_without_a_step() {
     let at = |millis| Now::from_millis(millis, 0);
     let mut feed = feed(QUIET);
     let mut reader = feed.subscribe(None, Duration::from_millis(100), at(0));
-    assert_eq!(feed.idle(&reader, at(0).instant), None, "the greeting is due");
+    assert_eq!(
+        feed.idle(&reader, at(0).instant),
+        None,
+        "the greeting is due"
+    );
     let _greeting = feed.poll(&mut reader, at(0));
     let heartbeat = Some(Instant::from_millis(100));
     assert_eq!(feed.idle(&reader, at(99).instant), Some(heartbeat));
-    assert_eq!(feed.idle(&reader, at(100).instant), None, "a heartbeat is due");
+    assert_eq!(
+        feed.idle(&reader, at(100).instant),
+        None,
+        "a heartbeat is due"
+    );
     publish(&mut feed, "v", 1, at(99));
     assert_eq!(feed.idle(&reader, at(99).instant), None, "an event waits");
 }
@@ -208,7 +263,8 @@ fn a_long_replay_is_shared_and_a_short_one_comes_with_the_greeting() {
         publish(&mut feed, "v", 1, now);
         let key = crate::name::ResourceKey::new("s", "i").expect("valid");
         let event = Event::changed(key, &"x".repeat(len), None).expect("valid");
-        feed.publish(event, now, |_| Ok::<(), Infallible>(())).expect("stored");
+        feed.publish(event, now, |_| Ok::<(), Infallible>(()))
+            .expect("stored");
         let mut pieces = || {
             let mut reader = feed.subscribe(Some(b"v0"), Duration::ZERO, now);
             let piece = |_| match feed.poll(&mut reader, now) {

@@ -74,14 +74,27 @@ impl Default for HubConfig {
 impl HubConfig {
     /// What a record's ring keeps.
     pub fn retention(&self) -> Retention {
-        let Self { max_events, max_age, max_lag, max_lag_bytes, .. } = *self;
-        Retention { max_events, max_age, max_lag, max_lag_bytes }
+        let Self {
+            max_events,
+            max_age,
+            max_lag,
+            max_lag_bytes,
+            ..
+        } = *self;
+        Retention {
+            max_events,
+            max_age,
+            max_lag,
+            max_lag_bytes,
+        }
     }
 
     /// What the events of a record are called, in this life of its ring.
     pub fn id_policy(&self, epoch: Epoch) -> IdPolicy {
         match self.event_ids {
-            EventIds::Etag => IdPolicy::Etag { quiet_resume: self.quiet_resume },
+            EventIds::Etag => IdPolicy::Etag {
+                quiet_resume: self.quiet_resume,
+            },
             EventIds::Position => IdPolicy::Position { epoch },
         }
     }
@@ -94,26 +107,66 @@ impl HubConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         const DAY: u64 = 86_400_000;
         let checks: [(&'static str, u64, RangeInclusive<u64>, &'static str); 10] = [
-            ("max_events", self.max_events as u64, 0..=1_000_000, "events"),
+            (
+                "max_events",
+                self.max_events as u64,
+                0..=1_000_000,
+                "events",
+            ),
             ("max_age", whole_millis(self.max_age), 0..=365 * DAY, "ms"),
             ("max_lag", self.max_lag as u64, 1..=1_000_000, "events"),
-            ("max_lag_bytes", self.max_lag_bytes as u64, 1_024..=1 << 40, "bytes"),
-            ("max_topics", self.max_topics as u64, 1..=100_000_000, "topics"),
-            ("max_subscribers", self.max_subscribers as u64, 1..=100_000_000, "subscribers"),
+            (
+                "max_lag_bytes",
+                self.max_lag_bytes as u64,
+                1_024..=1 << 40,
+                "bytes",
+            ),
+            (
+                "max_topics",
+                self.max_topics as u64,
+                1..=100_000_000,
+                "topics",
+            ),
+            (
+                "max_subscribers",
+                self.max_subscribers as u64,
+                1..=100_000_000,
+                "subscribers",
+            ),
             (
                 "max_subscribers_per_topic",
                 self.max_subscribers_per_topic as u64,
                 1..=100_000_000,
                 "subscribers",
             ),
-            ("max_history_bytes", self.max_history_bytes as u64, 65_536..=1 << 44, "bytes"),
-            ("heartbeat", whole_millis(self.heartbeat), 10..=24 * DAY, "ms"),
-            ("drain_retry", whole_millis(self.drain_retry), 1..=3_600_000, "ms"),
+            (
+                "max_history_bytes",
+                self.max_history_bytes as u64,
+                65_536..=1 << 44,
+                "bytes",
+            ),
+            (
+                "heartbeat",
+                whole_millis(self.heartbeat),
+                10..=24 * DAY,
+                "ms",
+            ),
+            (
+                "drain_retry",
+                whole_millis(self.drain_retry),
+                1..=3_600_000,
+                "ms",
+            ),
         ];
         for (setting, value, allowed, unit) in checks {
             let off = setting == "heartbeat" && value == 0;
             if !allowed.contains(&value) && !off {
-                return Err(ConfigError { setting, value, allowed, unit });
+                return Err(ConfigError {
+                    setting,
+                    value,
+                    allowed,
+                    unit,
+                });
             }
         }
         Ok(())
@@ -136,10 +189,22 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { setting, value, allowed, unit } = self;
+        let Self {
+            setting,
+            value,
+            allowed,
+            unit,
+        } = self;
         let (low, high) = (allowed.start(), allowed.end());
-        let zero = if *setting == "heartbeat" { ", or 0 for off" } else { "" };
-        write!(f, "{setting} is {value} {unit}; allowed is {low} to {high} {unit}{zero}")
+        let zero = if *setting == "heartbeat" {
+            ", or 0 for off"
+        } else {
+            ""
+        };
+        write!(
+            f,
+            "{setting} is {value} {unit}; allowed is {low} to {high} {unit}{zero}"
+        )
     }
 }
 

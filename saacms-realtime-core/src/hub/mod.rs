@@ -173,7 +173,9 @@ impl Hub {
         // The flag is read under the lock of each topic, which this takes once: whoever polled
         // before has a waker here, whoever polls after sees the flag.
         let mut wakers = Vec::new();
-        self.shared.registry.for_each(|cell| wakers.append(&mut cell.take_wakers()));
+        self.shared
+            .registry
+            .for_each(|cell| wakers.append(&mut cell.take_wakers()));
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -200,7 +202,9 @@ impl Hub {
 
     /// Figures for logs and health checks.
     pub fn stats(&self) -> Stats {
-        let Shared { registry, counters, .. } = &*self.shared;
+        let Shared {
+            registry, counters, ..
+        } = &*self.shared;
         Stats {
             topics: registry.topics(),
             subscribers: registry.subscribers(),
@@ -276,7 +280,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("Hub")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 
@@ -324,7 +330,10 @@ impl fmt::Display for Refusal {
         match self {
             Self::Draining => f.write_str("the hub is shutting down; reconnect in a moment"),
             Self::TooManyTopics { limit } => {
-                write!(f, "the hub has {limit} records with subscribers, which is its limit")
+                write!(
+                    f,
+                    "the hub has {limit} records with subscribers, which is its limit"
+                )
             }
             Self::TooManySubscribers { limit } => {
                 write!(f, "the hub has {limit} subscribers, which is its limit")
@@ -343,8 +352,11 @@ mod tests {
     #[test]
     fn numbers_are_spread_as_splitmix64_spreads_them() {
         // Its first three outputs from the state 1,234,567, as its other implementations give them.
-        let outputs =
-            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        let outputs = [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+        ];
         let mut state = 1_234_567_u64;
         for output in outputs {
             assert_eq!(super::scramble(state), output);

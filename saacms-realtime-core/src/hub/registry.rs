@@ -52,7 +52,9 @@ impl Registry {
     pub(super) fn new(config: HubConfig, seed: u64) -> Self {
         Self {
             config,
-            shards: core::iter::repeat_with(|| Mutex::new(Shard::new())).take(SHARDS).collect(),
+            shards: core::iter::repeat_with(|| Mutex::new(Shard::new()))
+                .take(SHARDS)
+                .collect(),
             hasher: RandomState::new(),
             next_epoch: AtomicU64::new(seed),
             topics: AtomicUsize::new(0),
@@ -112,7 +114,9 @@ impl Registry {
         }
         let epoch = Epoch::from_number(self.next_epoch.fetch_add(1, Relaxed));
         let mut cell = Cell::new(&self.config, epoch, now);
-        cell.feed.topic.begin_after(Timestamp::from_millis(self.given_times.load(Relaxed)));
+        cell.feed
+            .topic
+            .begin_after(Timestamp::from_millis(self.given_times.load(Relaxed)));
         let cell = Arc::new(Mutex::new(cell));
         shard.insert(key.clone(), Arc::clone(&cell));
         Ok((cell, others == 0))
@@ -143,7 +147,11 @@ impl Registry {
     pub(super) fn hold<'a>(&'a self, cell: &'a Mutex<Cell>) -> Option<Held<'a>> {
         let cell = lock(cell);
         let before = cell.history_bytes();
-        (!cell.removed).then_some(Held { registry: self, cell, before })
+        (!cell.removed).then_some(Held {
+            registry: self,
+            cell,
+            before,
+        })
     }
 
     /// Runs `act` on every topic.
@@ -159,9 +167,9 @@ impl Registry {
     pub(super) fn remove_if_blank(&self, key: &ResourceKey) {
         let mut shard = lock(self.shard(key));
         let Some(cell) = shard.get(key) else { return };
-        if self
-            .remove_cell_if(cell, |cell| cell.idle_since().is_some() && cell.feed.topic.is_blank())
-        {
+        if self.remove_cell_if(cell, |cell| {
+            cell.idle_since().is_some() && cell.feed.topic.is_blank()
+        }) {
             shard.remove(key);
         }
     }
@@ -175,7 +183,9 @@ impl Registry {
                 self.with_cell(cell, |cell| cell.sweep(now));
                 !self.remove_cell_if(cell, |cell| {
                     cell.feed.topic.ring().is_empty()
-                        && cell.idle_since().is_some_and(|since| now.millis_since(since) > linger)
+                        && cell
+                            .idle_since()
+                            .is_some_and(|since| now.millis_since(since) > linger)
                 })
             });
             // With room to grow, so that no sweep undoes what the next publishes need.
@@ -291,7 +301,8 @@ impl Registry {
         // Most polls change nothing, and the counter is shared by all topics.
         if after != before {
             // It wraps, so that to add less than nothing takes away.
-            self.history_bytes.fetch_add(after.wrapping_sub(before), Relaxed);
+            self.history_bytes
+                .fetch_add(after.wrapping_sub(before), Relaxed);
         }
     }
 }
@@ -319,14 +330,17 @@ impl DerefMut for Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.registry.count_bytes(self.before, self.cell.history_bytes());
+        self.registry
+            .count_bytes(self.before, self.cell.history_bytes());
     }
 }
 
 /// Counts one more, up to `limit`; answers how many there were.
 fn reserve(counter: &AtomicUsize, limit: usize) -> Result<usize, ()> {
     counter
-        .fetch_update(Relaxed, Relaxed, |count| (count < limit).then_some(count + 1))
+        .fetch_update(Relaxed, Relaxed, |count| {
+            (count < limit).then_some(count + 1)
+        })
         .map_err(drop)
 }
 

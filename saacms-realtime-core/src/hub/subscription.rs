@@ -70,14 +70,31 @@ impl Subscription {
             if cell.readers() >= limit {
                 return Err(Refusal::TooManySubscribersOfTopic { limit });
             }
-            let reader = cell.feed.subscribe(last_event_id, hub.config().heartbeat, now);
+            let reader = cell
+                .feed
+                .subscribe(last_event_id, hub.config().heartbeat, now);
             cell.add_reader();
-            Ok((cell.add_seat(), Reader { reader, ended: false, polled_at: now.instant }))
+            Ok((
+                cell.add_seat(),
+                Reader {
+                    reader,
+                    ended: false,
+                    polled_at: now.instant,
+                },
+            ))
         });
         match opened {
             Ok((Ok((place, reader)), cell)) => {
-                let seat = Seat { hub: hub.clone(), key: key.clone(), cell, place };
-                Ok(Self { seat: Arc::new(seat), reader })
+                let seat = Seat {
+                    hub: hub.clone(),
+                    key: key.clone(),
+                    cell,
+                    place,
+                };
+                Ok(Self {
+                    seat: Arc::new(seat),
+                    reader,
+                })
             }
             Ok((Err(refusal), _)) | Err(refusal) => {
                 registry.remove_subscriber();
@@ -111,7 +128,9 @@ impl Subscription {
     /// Subscribers of its record at this moment, itself included.
     pub fn subscribers_of_topic(&self) -> usize {
         let registry = &self.seat.hub.shared.registry;
-        registry.with_cell(&self.seat.cell, |cell| cell.readers()).unwrap_or(0)
+        registry
+            .with_cell(&self.seat.cell, |cell| cell.readers())
+            .unwrap_or(0)
     }
 }
 
@@ -125,7 +144,10 @@ impl Reader {
         let resyncs = cell.feed.resyncs();
         match cell.feed.poll(&mut self.reader, now) {
             feed::Output::Frames(frames) => {
-                shared.counters.resyncs.fetch_add(cell.feed.resyncs() - resyncs, Relaxed);
+                shared
+                    .counters
+                    .resyncs
+                    .fetch_add(cell.feed.resyncs() - resyncs, Relaxed);
                 Output::Frames(frames)
             }
             feed::Output::Idle { .. } if shared.draining.load(Relaxed) => {
@@ -145,7 +167,10 @@ impl Stream for Subscription {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         // At the start of the clock no heartbeat but the greeting is ever due.
-        let now = Now { instant: Instant::ZERO, ..self.seat.hub.shared.latest() };
+        let now = Now {
+            instant: Instant::ZERO,
+            ..self.seat.hub.shared.latest()
+        };
         match self.poll(cx, now) {
             Output::Frames(frames) => Poll::Ready(Some(frames)),
             Output::Idle { .. } => Poll::Pending,
@@ -158,7 +183,13 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let Shared { registry, .. } = &*self.seat.hub.shared;
         // A drop is told no time; the last poll may be later than all that the hub was told.
-        let now = self.seat.hub.shared.latest().instant.max(self.reader.polled_at);
+        let now = self
+            .seat
+            .hub
+            .shared
+            .latest()
+            .instant
+            .max(self.reader.polled_at);
         let was_last = registry.with_cell(&self.seat.cell, |cell| {
             cell.remove_reader(now);
             cell.readers() == 0

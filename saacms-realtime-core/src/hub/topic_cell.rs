@@ -89,7 +89,11 @@ impl Cell {
 
     /// All wakers that wait. To be called after the lock is released.
     pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
-        self.seats.wakers.iter_mut().filter_map(Option::take).collect()
+        self.seats
+            .wakers
+            .iter_mut()
+            .filter_map(Option::take)
+            .collect()
     }
 }
 

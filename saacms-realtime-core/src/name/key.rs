@@ -34,7 +34,10 @@ impl ResourceKey {
     pub fn new(slug: &str, id: &str) -> Result<Self, InvalidKey> {
         check(KeyPart::Slug, slug, Self::MAX_SLUG_LEN)?;
         check(KeyPart::Id, id, Self::MAX_ID_LEN)?;
-        Ok(Self { slug: slug.into(), id: id.into() })
+        Ok(Self {
+            slug: slug.into(),
+            id: id.into(),
+        })
     }
 
     /// The collection's slug.
@@ -59,7 +62,11 @@ fn check(part: KeyPart, text: &str, max_len: usize) -> Result<(), InvalidKey> {
     if text.is_empty() {
         Err(InvalidKey::Empty { part })
     } else if text.len() > max_len {
-        Err(InvalidKey::TooLong { part, len: text.len(), max_len })
+        Err(InvalidKey::TooLong {
+            part,
+            len: text.len(),
+            max_len,
+        })
     } else if text.chars().any(char::is_control) {
         Err(InvalidKey::ControlCharacter { part })
     } else if part == KeyPart::Slug && text.contains([':', '/']) {
@@ -139,8 +146,16 @@ mod tests {
     fn a_key_is_refused_where_two_records_could_be_taken_for_one() {
         assert_eq!(ResourceKey::new("a:b", "c"), Err(InvalidKey::Separator));
         assert_eq!(ResourceKey::new("a/b", "c"), Err(InvalidKey::Separator));
-        assert_eq!(ResourceKey::new("", "c"), Err(InvalidKey::Empty { part: KeyPart::Slug }));
-        assert_eq!(ResourceKey::new("a", ""), Err(InvalidKey::Empty { part: KeyPart::Id }));
+        assert_eq!(
+            ResourceKey::new("", "c"),
+            Err(InvalidKey::Empty {
+                part: KeyPart::Slug
+            })
+        );
+        assert_eq!(
+            ResourceKey::new("a", ""),
+            Err(InvalidKey::Empty { part: KeyPart::Id })
+        );
         assert_eq!(
             ResourceKey::new("a", "b\u{85}"),
             Err(InvalidKey::ControlCharacter { part: KeyPart::Id })

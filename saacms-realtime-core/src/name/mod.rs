@@ -37,7 +37,9 @@ impl EventType {
 
     /// The event type with this text.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|event_type| event_type.as_str() == text)
+        Self::ALL
+            .into_iter()
+            .find(|event_type| event_type.as_str() == text)
     }
 }
 
@@ -66,7 +68,12 @@ pub enum ResyncReason {
 
 impl ResyncReason {
     /// All reasons.
-    pub const ALL: [Self; 4] = [Self::BufferMiss, Self::Lagged, Self::Restarted, Self::SourceLost];
+    pub const ALL: [Self; 4] = [
+        Self::BufferMiss,
+        Self::Lagged,
+        Self::Restarted,
+        Self::SourceLost,
+    ];
 
     /// The text on the wire.
     pub const fn as_str(self) -> &'static str {

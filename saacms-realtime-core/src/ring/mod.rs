@@ -106,7 +106,11 @@ impl<T, S: Storage<Entry<T>>> Ring<T, S> {
         }
         let number = self.next;
         self.next += 1;
-        match self.storage.push_back(Entry { pushed_at: self.latest, size, item }) {
+        match self.storage.push_back(Entry {
+            pushed_at: self.latest,
+            size,
+            item,
+        }) {
             Ok(()) => self.bytes += size,
             Err(entry) => {
                 // A storage that holds less than it said: the sequence must stay without holes.
@@ -247,7 +251,12 @@ mod tests {
 
     fn ring(max_events: usize, max_age_millis: u64, max_lag: usize, max_lag_bytes: usize) -> Small {
         let max_age = Duration::from_millis(max_age_millis);
-        let retention = Retention { max_events, max_age, max_lag, max_lag_bytes };
+        let retention = Retention {
+            max_events,
+            max_age,
+            max_lag,
+            max_lag_bytes,
+        };
         Ring::new(Slots::new([const { None }; 4]), retention)
     }
 
@@ -275,7 +284,11 @@ mod tests {
         assert_eq!(ring.at(1), At::Gone);
         assert_eq!(ring.at(5), At::Next);
         assert_eq!(ring.at(6), At::Gone);
-        assert_eq!(ring.replay_start(Instant::ZERO), 3, "the window is shorter than the ring");
+        assert_eq!(
+            ring.replay_start(Instant::ZERO),
+            3,
+            "the window is shorter than the ring"
+        );
     }
 
     #[test]
@@ -310,7 +323,11 @@ mod tests {
         assert_eq!(held(&ring), "cd");
         let mut live_only = self::ring(0, 1_000, 4, 5);
         push(&mut live_only, "ab", 0);
-        assert_eq!(held(&live_only), "b", "the newest item waits for its readers");
+        assert_eq!(
+            held(&live_only),
+            "b",
+            "the newest item waits for its readers"
+        );
         assert_eq!(live_only.replay_start(Instant::ZERO), 3);
     }
 
@@ -326,7 +343,9 @@ mod tests {
     #[test]
     fn a_push_answers_the_number_of_its_item() {
         let mut ring = ring(2, 1_000, 2, 1_000);
-        let numbers = "abcd".chars().map(|item| ring.push(item, 1, Instant::ZERO, |_| {}));
+        let numbers = "abcd"
+            .chars()
+            .map(|item| ring.push(item, 1, Instant::ZERO, |_| {}));
         assert!(numbers.eq(1..=4));
         assert_eq!((ring.len(), ring.is_empty()), (2, false));
         while ring.pop().is_some() {}
@@ -340,7 +359,10 @@ mod tests {
         for _ in 0..3 {
             ring.push('x', 1, Instant::ZERO, |_| evicted += 1);
         }
-        assert_eq!((ring.len(), ring.next(), ring.bytes(), evicted), (0, 4, 0, 3));
+        assert_eq!(
+            (ring.len(), ring.next(), ring.bytes(), evicted),
+            (0, 4, 0, 3)
+        );
         assert_eq!(ring.at(3), At::Gone);
     }
 }

@@ -41,7 +41,11 @@ pub struct Slots<B> {
 impl<B> Slots<B> {
     /// An empty queue; what `buffer` holds is overwritten.
     pub const fn new(buffer: B) -> Self {
-        Self { buffer, front: 0, len: 0 }
+        Self {
+            buffer,
+            front: 0,
+            len: 0,
+        }
     }
 }
 
@@ -94,7 +98,9 @@ const fn wrap(index: usize, len: usize) -> usize {
 
 impl<B> fmt::Debug for Slots<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slots").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("Slots")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 

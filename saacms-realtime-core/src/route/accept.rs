@@ -5,7 +5,9 @@ use crate::sse::CONTENT_TYPE;
 /// Of the ranges that match, the most specific one decides; weight 0 means "not this".
 pub(super) fn takes_event_stream(accept: Option<&[u8]>) -> bool {
     let Some(accept) = accept else { return true };
-    let Ok(accept) = core::str::from_utf8(accept) else { return false };
+    let Ok(accept) = core::str::from_utf8(accept) else {
+        return false;
+    };
     let ranges = accept.split(',').filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
         let specificity = match parts.next()? {
@@ -21,11 +23,17 @@ pub(super) fn takes_event_stream(accept: Option<&[u8]>) -> bool {
 
 /// Whether a parameter is `q=0`, `q=0.0` and so on.
 fn is_weight_zero(parameter: &str) -> bool {
-    let Some((name, value)) = parameter.split_once('=') else { return false };
+    let Some((name, value)) = parameter.split_once('=') else {
+        return false;
+    };
     let value = value.trim();
     name.trim().eq_ignore_ascii_case("q")
         && value.starts_with('0')
-        && value.trim_start_matches('0').trim_start_matches('.').trim_end_matches('0').is_empty()
+        && value
+            .trim_start_matches('0')
+            .trim_start_matches('.')
+            .trim_end_matches('0')
+            .is_empty()
 }
 
 #[cfg(test)]

@@ -36,7 +36,9 @@ impl Token {
     pub(super) fn check(&self, authorization: Option<&[u8]>) -> Result<(), Problem> {
         let shown = authorization.and_then(|value| {
             let (scheme, shown) = value.split_at_checked("Bearer ".len())?;
-            scheme.eq_ignore_ascii_case(b"Bearer ").then_some(shown.trim_ascii())
+            scheme
+                .eq_ignore_ascii_case(b"Bearer ")
+                .then_some(shown.trim_ascii())
         });
         match shown {
             None => Err(Problem::token_missing()),
@@ -69,7 +71,10 @@ impl fmt::Display for InvalidToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { len } => {
-                write!(f, "the publish token has {len} bytes; allowed are 16 to 512")
+                write!(
+                    f,
+                    "the publish token has {len} bytes; allowed are 16 to 512"
+                )
             }
             Self::NotVisibleAscii => {
                 f.write_str("the publish token must be visible ASCII without blanks")
@@ -103,8 +108,10 @@ impl Cors {
                 cors.any = true;
                 continue;
             }
-            let origin =
-                origin(text).map_err(|reason| InvalidOrigin { origin: text.into(), reason })?;
+            let origin = origin(text).map_err(|reason| InvalidOrigin {
+                origin: text.into(),
+                reason,
+            })?;
             if !cors.origins.contains(&origin) {
                 cors.origins.push(origin);
             }
@@ -114,7 +121,10 @@ impl Cors {
 
     /// The origins that are let in, `*` among them where every one is.
     pub fn origins(&self) -> impl Iterator<Item = &str> {
-        self.any.then_some("*").into_iter().chain(self.origins.iter().map(String::as_str))
+        self.any
+            .then_some("*")
+            .into_iter()
+            .chain(self.origins.iter().map(String::as_str))
     }
 
     /// The headers for a request from `origin` (Fetch, "CORS protocol").
@@ -124,7 +134,9 @@ impl Cors {
             // The answer depends on who asks, and a cache must know.
             headers.push(("vary", "Origin".into()));
         }
-        let Some(origin) = origin.filter(|origin| self.lets_in(origin)) else { return headers };
+        let Some(origin) = origin.filter(|origin| self.lets_in(origin)) else {
+            return headers;
+        };
         let allowed = match core::str::from_utf8(origin) {
             Ok(origin) if !self.any => Cow::Owned(origin.to_owned()),
             Ok(_) | Err(_) => Cow::Borrowed("*"),
@@ -162,11 +174,19 @@ impl Cors {
             .map(|(_, host)| host);
         let is_own =
             origin_host.is_some_and(|name| Some(name.as_bytes()) == host && is_loopback_host(name));
-        if is_own || self.lets_in(origin) { Ok(()) } else { Err(Problem::foreign_origin()) }
+        if is_own || self.lets_in(origin) {
+            Ok(())
+        } else {
+            Err(Problem::foreign_origin())
+        }
     }
 
     fn lets_in(&self, origin: &[u8]) -> bool {
-        self.any || self.origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
+        self.any
+            || self
+                .origins
+                .iter()
+                .any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
     }
 }
 
@@ -184,11 +204,17 @@ fn origin(text: &str) -> Result<String, &'static str> {
     if authority.contains('/') {
         return Err("must end after the host or port: browsers send no path");
     }
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+    let (host, port) = match authority
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
         Some((address, rest)) => {
             let address: Ipv6Addr = address.parse().map_err(|_| FORM)?;
-            let port =
-                if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or(FORM)?) };
+            let port = if rest.is_empty() {
+                None
+            } else {
+                Some(rest.strip_prefix(':').ok_or(FORM)?)
+            };
             (format!("[{address}]"), port)
         }
         None => match authority.split_once(':') {
@@ -200,8 +226,12 @@ fn origin(text: &str) -> Result<String, &'static str> {
     if host.is_empty() || !(host.starts_with('[') || host.bytes().all(host_byte)) {
         return Err(FORM);
     }
-    let Some(port) = port else { return Ok(format!("{scheme}://{host}")) };
-    let port: u16 = port.parse().map_err(|_| "must have a port of 0 to 65535 after the colon")?;
+    let Some(port) = port else {
+        return Ok(format!("{scheme}://{host}"));
+    };
+    let port: u16 = port
+        .parse()
+        .map_err(|_| "must have a port of 0 to 65535 after the colon")?;
     match (scheme, port) {
         ("http", 80) | ("https", 443) => Ok(format!("{scheme}://{host}")),
         _ => Ok(format!("{scheme}://{host}:{port}")),
@@ -214,7 +244,10 @@ fn is_loopback_host(host: &str) -> bool {
         Some((name, port)) if !port.ends_with(']') => (name, port),
         _ => (host, ""),
     };
-    let is_ip = name.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    let is_ip = name
+        .trim_matches(['[', ']'])
+        .parse()
+        .is_ok_and(|ip: IpAddr| ip.is_loopback());
     let is_name = name == "localhost" || name.ends_with(".localhost");
     (is_ip || is_name) && port.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -245,7 +278,9 @@ mod tests {
     fn a_token_is_asked_for_and_compared() {
         let token = Token::new("0123456789abcdef").expect("valid");
         let status = |header: Option<&str>| {
-            token.check(header.map(str::as_bytes)).map_err(|problem| problem.status())
+            token
+                .check(header.map(str::as_bytes))
+                .map_err(|problem| problem.status())
         };
         assert_eq!(status(None), Err(401));
         assert_eq!(status(Some("Basic 0123456789abcdef")), Err(401));
@@ -267,12 +302,18 @@ mod tests {
         let allowed = |origin: &str| {
             let headers = cors.headers(Some(origin.as_bytes()), "GET");
             assert!(headers.contains(&("vary", "Origin".into())));
-            headers.iter().any(|(name, _)| *name == "access-control-allow-origin")
+            headers
+                .iter()
+                .any(|(name, _)| *name == "access-control-allow-origin")
         };
         assert!(allowed("https://a.example"));
         assert!(!allowed("https://a.example.evil"));
         assert!(!allowed("null"));
-        assert!(Cors::default().headers(Some(b"https://a.example"), "GET").is_empty());
+        assert!(
+            Cors::default()
+                .headers(Some(b"https://a.example"), "GET")
+                .is_empty()
+        );
         let any = Cors::new(["*"]).expect("any");
         assert_eq!(
             any.headers(Some(b"null"), "GET"),
@@ -321,18 +362,34 @@ mod tests {
     fn a_page_of_another_origin_does_not_publish_unasked() {
         let cors = Cors::new(["https://a.example"]).expect("an origin");
         let publishes = |origin: Option<&str>, host: &str| {
-            cors.check_publisher(origin.map(str::as_bytes), Some(host.as_bytes())).is_ok()
+            cors.check_publisher(origin.map(str::as_bytes), Some(host.as_bytes()))
+                .is_ok()
         };
         assert!(publishes(None, "127.0.0.1:8787"), "a program");
-        assert!(publishes(Some("http://127.0.0.1:8787"), "127.0.0.1:8787"), "its own page");
-        assert!(publishes(Some("https://a.example"), "127.0.0.1:8787"), "a listed page");
+        assert!(
+            publishes(Some("http://127.0.0.1:8787"), "127.0.0.1:8787"),
+            "its own page"
+        );
+        assert!(
+            publishes(Some("https://a.example"), "127.0.0.1:8787"),
+            "a listed page"
+        );
         assert!(publishes(Some("http://[::1]:8787"), "[::1]:8787"));
         assert!(publishes(Some("http://[::1]"), "[::1]"));
         assert!(publishes(Some("http://localhost"), "localhost"));
-        assert!(!publishes(Some("http://localhost:8787"), "localhost:1"), "another server's page");
+        assert!(
+            !publishes(Some("http://localhost:8787"), "localhost:1"),
+            "another server's page"
+        );
         assert!(publishes(Some("http://hub.localhost"), "hub.localhost"));
-        assert!(!publishes(Some("http://evil.example:8787"), "evil.example:8787"), "rebinding");
-        assert!(!publishes(Some("http://127.0.0.1.evil.example"), "127.0.0.1.evil.example"));
+        assert!(
+            !publishes(Some("http://evil.example:8787"), "evil.example:8787"),
+            "rebinding"
+        );
+        assert!(!publishes(
+            Some("http://127.0.0.1.evil.example"),
+            "127.0.0.1.evil.example"
+        ));
         assert!(!publishes(Some("https://evil.example"), "127.0.0.1:8787"));
         assert!(!publishes(Some("null"), "127.0.0.1:8787"));
     }

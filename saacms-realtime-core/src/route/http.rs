@@ -32,7 +32,9 @@ pub fn with_parts<R>(parts: &request::Parts, decide: impl FnOnce(&Request<'_>) -
 fn joined<'h>(headers: &'h HeaderMap, name: &str) -> Option<Cow<'h, [u8]>> {
     let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
     let first = Cow::Borrowed(values.next()?);
-    Some(values.fold(first, |joined, value| [&*joined, value].join(&b", "[..]).into()))
+    Some(values.fold(first, |joined, value| {
+        [&*joined, value].join(&b", "[..]).into()
+    }))
 }
 
 impl Reply {
@@ -86,7 +88,9 @@ async fn read<B: Body>(body: B, max_bytes: usize, timeout: impl Future) -> Resul
         });
         match frame.await {
             Ok(Some(Ok(frame))) => {
-                let Ok(mut data) = frame.into_data() else { continue };
+                let Ok(mut data) = frame.into_data() else {
+                    continue;
+                };
                 let len = data.remaining();
                 if first.len().max(pieces.len()) + len > max_bytes {
                     return Err(Problem::body_too_large(max_bytes));
@@ -203,9 +207,15 @@ mod tests {
     #[test]
     fn a_body_is_read_whole_or_refused() {
         let in_time = |pieces, then| outcome(pieces, then, pending::<()>());
-        assert_eq!(in_time(&["ab", "", "cd"], Then::End), Poll::Ready(Ok("abcd".into())));
+        assert_eq!(
+            in_time(&["ab", "", "cd"], Then::End),
+            Poll::Ready(Ok("abcd".into()))
+        );
         assert_eq!(in_time(&[], Then::End), Poll::Ready(Ok(Bytes::new())));
-        assert_eq!(in_time(&["abc", "de"], Then::Silence), Poll::Ready(Err(413)));
+        assert_eq!(
+            in_time(&["abc", "de"], Then::Silence),
+            Poll::Ready(Err(413))
+        );
         assert_eq!(in_time(&["abcde"], Then::Silence), Poll::Ready(Err(413)));
         assert_eq!(in_time(&["ab"], Then::Break), Poll::Ready(Err(400)));
         assert_eq!(in_time(&["ab"], Then::Silence), Poll::Pending);
@@ -213,8 +223,14 @@ mod tests {
 
     #[test]
     fn a_body_that_is_there_is_not_too_late() {
-        assert_eq!(outcome(&["ab"], Then::Silence, ready(())), Poll::Ready(Err(408)));
-        assert_eq!(outcome(&["ab"], Then::End, ready(())), Poll::Ready(Ok("ab".into())));
+        assert_eq!(
+            outcome(&["ab"], Then::Silence, ready(())),
+            Poll::Ready(Err(408))
+        );
+        assert_eq!(
+            outcome(&["ab"], Then::End, ready(())),
+            Poll::Ready(Ok("ab".into()))
+        );
     }
 
     #[test]
@@ -227,13 +243,22 @@ mod tests {
             .into_parts();
         with_parts(&parts, |request| {
             assert_eq!((request.method, request.path), ("PUT", "/a/%20"));
-            assert_eq!((request.query, request.authority), (Some("x=1&y"), Some("hub.example:80")));
-            assert_eq!((request.header)("accept").as_deref(), Some(&b"a, b;q=1"[..]));
+            assert_eq!(
+                (request.query, request.authority),
+                (Some("x=1&y"), Some("hub.example:80"))
+            );
+            assert_eq!(
+                (request.header)("accept").as_deref(),
+                Some(&b"a, b;q=1"[..])
+            );
             assert_eq!((request.header)("origin"), None);
             assert!(request.is_http_1_1);
         });
-        let (parts, ()) =
-            http::Request::get("/").version(Version::HTTP_2).body(()).expect("valid").into_parts();
+        let (parts, ()) = http::Request::get("/")
+            .version(Version::HTTP_2)
+            .body(())
+            .expect("valid")
+            .into_parts();
         with_parts(&parts, |request| {
             assert_eq!((request.query, request.authority), (None, None));
             assert!(!request.is_http_1_1);
@@ -244,15 +269,24 @@ mod tests {
     fn a_document_comes_in_one_piece() {
         type Stream = Box<dyn Body<Data = Bytes, Error = Infallible> + Unpin>;
         let mut body = ResponseBody::<Stream>(Content::Document("x".into()));
-        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(1), false));
+        assert_eq!(
+            (body.size_hint().exact(), body.is_end_stream()),
+            (Some(1), false)
+        );
         let none = ResponseBody::<Stream>(Content::Document(Bytes::new()));
-        assert_eq!((none.size_hint().exact(), none.is_end_stream()), (None, true));
+        assert_eq!(
+            (none.size_hint().exact(), none.is_end_stream()),
+            (None, true)
+        );
         let mut cx = Context::from_waker(Waker::noop());
         let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) else {
             panic!("a piece");
         };
         assert_eq!(frame.into_data().ok(), Some(Bytes::from_static(b"x")));
         assert!(body.is_end_stream());
-        assert!(matches!(Pin::new(&mut body).poll_frame(&mut cx), Poll::Ready(None)));
+        assert!(matches!(
+            Pin::new(&mut body).poll_frame(&mut cx),
+            Poll::Ready(None)
+        ));
     }
 }

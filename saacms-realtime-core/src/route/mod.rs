@@ -154,7 +154,9 @@ impl Api {
         Decision {
             action: action.unwrap_or_else(|problem| Action::Reply(problem.into())),
             max_body_bytes: self.max_body_bytes,
-            cors: self.cors.headers(request.header("origin").as_deref(), request.method),
+            cors: self
+                .cors
+                .headers(request.header("origin").as_deref(), request.method),
         }
     }
 
@@ -176,7 +178,11 @@ impl Api {
             Some(value) => Some(value.into_owned()),
             None => request.query.and_then(path::last_event_id),
         };
-        Ok(Action::Subscribe { key, last_event_id, head })
+        Ok(Action::Subscribe {
+            key,
+            last_event_id,
+            head,
+        })
     }
 
     fn publish(&self, request: &Request<'_>) -> Result<Action, Problem> {
@@ -191,13 +197,19 @@ impl Api {
             None => {
                 let host = request.header("host");
                 let host = host.as_deref().or(request.authority.map(str::as_bytes));
-                self.cors.check_publisher(request.header("origin").as_deref(), host)?;
+                self.cors
+                    .check_publisher(request.header("origin").as_deref(), host)?;
             }
         }
-        if request.content_length().is_some_and(|length| length > self.max_body_bytes as u64) {
+        if request
+            .content_length()
+            .is_some_and(|length| length > self.max_body_bytes as u64)
+        {
             return Err(Problem::body_too_large(self.max_body_bytes));
         }
-        Ok(Action::Publish(PublishFormat::of(request.header("content-type").as_deref())))
+        Ok(Action::Publish(PublishFormat::of(
+            request.header("content-type").as_deref(),
+        )))
     }
 }
 
@@ -225,7 +237,11 @@ impl<'a> Request<'a> {
     }
 
     fn content_length(&self) -> Option<u64> {
-        core::str::from_utf8(&self.header("content-length")?).ok()?.trim().parse().ok()
+        core::str::from_utf8(&self.header("content-length")?)
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
     }
 }
 
@@ -266,12 +282,14 @@ impl Decision {
     ) -> (Reply, Option<S>) {
         let (reply, stream) = match &self.action {
             Action::Reply(reply) => (reply.clone(), None),
-            Action::Subscribe { key, last_event_id, head } => {
-                match subscribe(key, last_event_id.as_deref()) {
-                    Ok(stream) => (head.clone(), Some(stream)),
-                    Err(refusal) => (Reply::from(refusal.into()), None),
-                }
-            }
+            Action::Subscribe {
+                key,
+                last_event_id,
+                head,
+            } => match subscribe(key, last_event_id.as_deref()) {
+                Ok(stream) => (head.clone(), Some(stream)),
+                Err(refusal) => (Reply::from(refusal.into()), None),
+            },
             Action::Publish(format) => match body.await {
                 Ok(body) => (format.run(body.as_ref(), publish), None),
                 Err(problem) => (problem.into(), None),

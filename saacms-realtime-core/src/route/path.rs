@@ -21,22 +21,34 @@ pub(super) enum Target {
 
 pub(super) fn target(path: &str, base_path: &str) -> Target {
     let path = without_dot_segments(path);
-    let Some(path) = path.strip_prefix(base_path).and_then(|path| path.strip_prefix('/')) else {
+    let Some(path) = path
+        .strip_prefix(base_path)
+        .and_then(|path| path.strip_prefix('/'))
+    else {
         return Target::Unknown;
     };
     let mut segments = path.split('/');
-    match [segments.next(), segments.next(), segments.next(), segments.next()] {
+    match [
+        segments.next(),
+        segments.next(),
+        segments.next(),
+        segments.next(),
+    ] {
         [Some("publish"), None, ..] => Target::Publish,
-        [Some(slug), Some(id), Some("subscribe"), None] => {
-            Target::Subscribe { slug: slug.into(), id: id.into() }
-        }
+        [Some(slug), Some(id), Some("subscribe"), None] => Target::Subscribe {
+            slug: slug.into(),
+            id: id.into(),
+        },
         _ => Target::Unknown,
     }
 }
 
 /// `path` as a URL parser leaves it (WHATWG URL, "path state"): few clients send another one.
 fn without_dot_segments(path: &str) -> Cow<'_, str> {
-    if !path.split('/').any(|segment| is_dot(segment) || is_double_dot(segment)) {
+    if !path
+        .split('/')
+        .any(|segment| is_dot(segment) || is_double_dot(segment))
+    {
         return Cow::Borrowed(path);
     }
     let mut kept = Vec::new();
@@ -65,15 +77,22 @@ fn is_double_dot(segment: &str) -> bool {
 }
 
 fn behind_dot(text: &str) -> Option<&str> {
-    [".", "%2e", "%2E"].iter().find_map(|dot| text.strip_prefix(dot))
+    [".", "%2e", "%2E"]
+        .iter()
+        .find_map(|dot| text.strip_prefix(dot))
 }
 
 /// The resource key of two path segments, each percent-decoded once.
 pub(super) fn key(slug: &str, id: &str) -> Result<ResourceKey, Problem> {
     let decode = |part, text| {
-        percent_decode_str(text).decode_utf8().map_err(|_| Problem::path_not_utf8(part))
+        percent_decode_str(text)
+            .decode_utf8()
+            .map_err(|_| Problem::path_not_utf8(part))
     };
-    Ok(ResourceKey::new(&decode("slug", slug)?, &decode("id", id)?)?)
+    Ok(ResourceKey::new(
+        &decode("slug", slug)?,
+        &decode("id", id)?,
+    )?)
 }
 
 /// The value of `lastEventId` in a query (URL Standard, application/x-www-form-urlencoded).
@@ -87,13 +106,21 @@ pub(super) fn last_event_id(query: &str) -> Option<Vec<u8>> {
 pub(super) fn check_base(base_path: &str) -> Result<(), InvalidBasePath> {
     // Nothing that any place a base path is written to would have to escape.
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-    let segments = base_path.strip_prefix('/').map(|path| path.strip_suffix('/').unwrap_or(path));
+    let segments = base_path
+        .strip_prefix('/')
+        .map(|path| path.strip_suffix('/').unwrap_or(path));
     let well_formed = match segments {
         None => base_path.is_empty(),
         Some("") => base_path == "/",
-        Some(path) => path.split('/').all(|segment| !matches!(segment, "" | "." | "..")),
+        Some(path) => path
+            .split('/')
+            .all(|segment| !matches!(segment, "" | "." | "..")),
     };
-    if well_formed && base_path.chars().all(plain) { Ok(()) } else { Err(InvalidBasePath) }
+    if well_formed && base_path.chars().all(plain) {
+        Ok(())
+    } else {
+        Err(InvalidBasePath)
+    }
 }
 
 /// A text cannot be a base path.
@@ -117,12 +144,18 @@ mod tests {
     use super::*;
 
     fn subscribe(slug: &str, id: &str) -> Target {
-        Target::Subscribe { slug: slug.into(), id: id.into() }
+        Target::Subscribe {
+            slug: slug.into(),
+            id: id.into(),
+        }
     }
 
     #[test]
     fn a_path_names_one_record_or_nothing() {
-        assert_eq!(target("/v1/posts/1/subscribe", "/v1"), subscribe("posts", "1"));
+        assert_eq!(
+            target("/v1/posts/1/subscribe", "/v1"),
+            subscribe("posts", "1")
+        );
         assert_eq!(target("/v1//1/subscribe", "/v1"), subscribe("", "1"));
         assert_eq!(target("/posts/1/subscribe", ""), subscribe("posts", "1"));
         assert_eq!(target("/v1/publish", "/v1"), Target::Publish);
@@ -158,19 +191,35 @@ mod tests {
 
     #[test]
     fn segments_are_decoded_once() {
-        assert_eq!(key("a%20b", "c%2Fd"), Ok(ResourceKey::new("a b", "c/d").expect("valid")));
-        assert_eq!(key("a%252Fb", "%"), Ok(ResourceKey::new("a%2Fb", "%").expect("valid")));
-        for (slug, id) in
-            [("a%2Fb", "c"), ("a%3Ab", "c"), ("a%00b", "c"), ("%E4%B8", "c"), ("a", "")]
-        {
+        assert_eq!(
+            key("a%20b", "c%2Fd"),
+            Ok(ResourceKey::new("a b", "c/d").expect("valid"))
+        );
+        assert_eq!(
+            key("a%252Fb", "%"),
+            Ok(ResourceKey::new("a%2Fb", "%").expect("valid"))
+        );
+        for (slug, id) in [
+            ("a%2Fb", "c"),
+            ("a%3Ab", "c"),
+            ("a%00b", "c"),
+            ("%E4%B8", "c"),
+            ("a", ""),
+        ] {
             assert_eq!(key(slug, id).expect_err(slug).status(), 400);
         }
     }
 
     #[test]
     fn the_query_carries_bytes() {
-        assert_eq!(last_event_id("x=1&lastEventId=W%2F%22a+b%2B%22"), Some(b"W/\"a b+\"".to_vec()));
-        assert_eq!(last_event_id("lastEventId=%ff&lastEventId=2"), Some(b"\xff".to_vec()));
+        assert_eq!(
+            last_event_id("x=1&lastEventId=W%2F%22a+b%2B%22"),
+            Some(b"W/\"a b+\"".to_vec())
+        );
+        assert_eq!(
+            last_event_id("lastEventId=%ff&lastEventId=2"),
+            Some(b"\xff".to_vec())
+        );
         assert_eq!(last_event_id("lastEventId"), Some(Vec::new()));
         assert_eq!(last_event_id("lasteventid=1"), None);
     }
@@ -180,7 +229,9 @@ mod tests {
         for base_path in ["", "/", "/api", "/api/saacms/v1", "/api/"] {
             assert_eq!(check_base(base_path), Ok(()), "{base_path}");
         }
-        for base_path in ["api", "//", "/a//b", "/a?b", "/a%20", "/{x}", "/..", "/é", "/a b"] {
+        for base_path in [
+            "api", "//", "/a//b", "/a?b", "/a%20", "/{x}", "/..", "/é", "/a b",
+        ] {
             assert_eq!(check_base(base_path), Err(InvalidBasePath), "{base_path}");
         }
     }

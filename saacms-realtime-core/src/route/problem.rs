@@ -30,7 +30,12 @@ impl Problem {
 
     /// The document, on one line.
     pub fn to_json(&self) -> String {
-        let Self { kind, status, title, .. } = self;
+        let Self {
+            kind,
+            status,
+            title,
+            ..
+        } = self;
         let detail = serde_json::to_string(&self.detail).unwrap_or_default();
         format!(
             r#"{{"type":"urn:saacms-realtime:{kind}","title":"{title}","status":{status},"detail":{detail}}}"#
@@ -138,7 +143,12 @@ impl Problem {
     }
 
     pub(super) fn token_wrong() -> Self {
-        Self::new("token-wrong", 403, "Publish token wrong", "this is not the publish token")
+        Self::new(
+            "token-wrong",
+            403,
+            "Publish token wrong",
+            "this is not the publish token",
+        )
     }
 
     pub(super) fn foreign_origin() -> Self {
@@ -157,7 +167,13 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        Self { kind, status, title, detail: detail.into(), headers: Vec::new() }
+        Self {
+            kind,
+            status,
+            title,
+            detail: detail.into(),
+            headers: Vec::new(),
+        }
     }
 
     fn with(mut self, name: &'static str, value: &'static str) -> Self {
@@ -176,7 +192,12 @@ impl core::error::Error for Problem {}
 
 impl From<InvalidKey> for Problem {
     fn from(error: InvalidKey) -> Self {
-        Self::new("invalid-key", 400, "Invalid resource key", error.to_string())
+        Self::new(
+            "invalid-key",
+            400,
+            "Invalid resource key",
+            error.to_string(),
+        )
     }
 }
 
@@ -196,9 +217,12 @@ impl From<crate::hub::Refusal> for Problem {
             Refusal::TooManySubscribers { .. } => {
                 ("too-many-subscribers", 503, "Too many subscribers", "10")
             }
-            Refusal::TooManySubscribersOfTopic { .. } => {
-                ("too-many-subscribers-of-topic", 429, "Too many subscribers of this record", "10")
-            }
+            Refusal::TooManySubscribersOfTopic { .. } => (
+                "too-many-subscribers-of-topic",
+                429,
+                "Too many subscribers of this record",
+                "10",
+            ),
         };
         Self::new(kind, status, title, refusal.to_string()).with("retry-after", retry_after)
     }

@@ -14,10 +14,15 @@ pub enum PublishFormat {
 
 impl PublishFormat {
     pub(super) fn of(content_type: Option<&[u8]>) -> Self {
-        let media_type = content_type.unwrap_or_default().split(|byte| *byte == b';').next();
+        let media_type = content_type
+            .unwrap_or_default()
+            .split(|byte| *byte == b';')
+            .next();
         match media_type {
             Some(media_type)
-                if media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-ndjson") =>
+                if media_type
+                    .trim_ascii()
+                    .eq_ignore_ascii_case(b"application/x-ndjson") =>
             {
                 Self::Ndjson
             }
@@ -43,9 +48,14 @@ impl PublishFormat {
     pub fn events(self, body: &[u8]) -> impl Iterator<Item = &[u8]> {
         let (whole, lines) = match self {
             Self::Json => (Some(body), None),
-            Self::Ndjson => (None, Some(body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii))),
+            Self::Ndjson => (
+                None,
+                Some(body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii)),
+            ),
         };
-        whole.into_iter().chain(lines.into_iter().flatten().filter(|line| !line.is_empty()))
+        whole
+            .into_iter()
+            .chain(lines.into_iter().flatten().filter(|line| !line.is_empty()))
     }
 
     /// The answer, from what became of each of the [`events`](Self::events).
@@ -85,14 +95,20 @@ mod tests {
         });
         assert_eq!(published, [1, 2]);
         let lines: Vec<_> = reply.body.split(|byte| *byte == b'\n').collect();
-        assert_eq!((lines.len(), lines[0], lines[2]), (4, &br#"{"status":204}"#[..], lines[0]));
+        assert_eq!(
+            (lines.len(), lines[0], lines[2]),
+            (4, &br#"{"status":204}"#[..], lines[0])
+        );
         assert!(lines[1].starts_with(br#"{"type":"urn:saacms-realtime:invalid-event""#));
     }
 
     #[test]
     fn the_media_type_decides_and_its_parameters_do_not() {
         let format = |content_type: &str| PublishFormat::of(Some(content_type.as_bytes()));
-        assert_eq!(format("Application/X-NDJSON; charset=utf-8"), PublishFormat::Ndjson);
+        assert_eq!(
+            format("Application/X-NDJSON; charset=utf-8"),
+            PublishFormat::Ndjson
+        );
         assert_eq!(format("text/plain"), PublishFormat::Json);
         assert_eq!(PublishFormat::of(None), PublishFormat::Json);
     }

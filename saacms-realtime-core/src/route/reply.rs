@@ -21,12 +21,21 @@ pub struct Reply {
 impl Reply {
     /// 204.
     pub(super) fn no_content() -> Self {
-        Self { status: 204, headers: Vec::new(), body: Vec::new() }
+        Self {
+            status: 204,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     /// 200 with a body.
     pub(super) fn ok(content_type: &'static str, body: Vec<u8>) -> Self {
-        Self { status: 200, headers: Vec::new(), body }.with("content-type", content_type)
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body,
+        }
+        .with("content-type", content_type)
     }
 
     /// The head of a stream. Nothing between hub and browser may gather or change it.
@@ -35,7 +44,11 @@ impl Reply {
             .with("cache-control", "no-cache, no-transform")
             .with("x-accel-buffering", "no");
         // HTTP/2 forbids it (RFC 9113, 8.2.2), HTTP/1.0 means something else by it.
-        if is_http_1_1 { reply.with("connection", "keep-alive") } else { reply }
+        if is_http_1_1 {
+            reply.with("connection", "keep-alive")
+        } else {
+            reply
+        }
     }
 
     /// The reply with one more header.
@@ -48,8 +61,12 @@ impl Reply {
 impl From<Problem> for Reply {
     fn from(problem: Problem) -> Self {
         let body = problem.to_json().into_bytes();
-        let mut reply = Self { status: problem.status(), headers: Vec::new(), body }
-            .with("content-type", "application/problem+json");
+        let mut reply = Self {
+            status: problem.status(),
+            headers: Vec::new(),
+            body,
+        }
+        .with("content-type", "application/problem+json");
         reply.headers.extend(problem.into_headers());
         reply
     }

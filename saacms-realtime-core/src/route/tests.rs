@@ -19,7 +19,14 @@ fn decide(api: &Api, method: &str, target: &str, headers: &[(&str, &str)]) -> De
     };
     let authority = Some("hub.example");
     let is_http_1_1 = true;
-    api.decide(&Request { method, path, query, authority, is_http_1_1, header: &header })
+    api.decide(&Request {
+        method,
+        path,
+        query,
+        authority,
+        is_http_1_1,
+        header: &header,
+    })
 }
 
 const SUBSCRIBE: &str = "/api/saacms/v1/posts/1/subscribe";
@@ -40,9 +47,15 @@ fn each_method_does_one_thing_or_is_told_what_is_allowed() {
         ("GET", "/api/saacms/v1/", 404),
         ("GET", "/api/saacms/v1/a:b/1/subscribe", 400),
     ] {
-        assert_eq!(status(&api, method, target, &[]), expected, "{method} {target}");
+        assert_eq!(
+            status(&api, method, target, &[]),
+            expected,
+            "{method} {target}"
+        );
     }
-    let Action::Reply(reply) = decide(&api, "PUT", PUBLISH, &[]).action else { panic!() };
+    let Action::Reply(reply) = decide(&api, "PUT", PUBLISH, &[]).action else {
+        panic!()
+    };
     assert!(reply.headers.contains(&("allow", "POST, OPTIONS".into())));
 }
 
@@ -62,15 +75,27 @@ fn the_header_names_the_last_event_id_and_the_query_does_where_it_is_absent() {
     let with_query = "/api/saacms/v1/posts/1/subscribe?lastEventId=q";
     assert_eq!(named(SUBSCRIBE, &[]), None);
     assert_eq!(named(with_query, &[]), Some(b"q".to_vec()));
-    assert_eq!(named(with_query, &[("last-event-id", "h")]), Some(b"h".to_vec()));
-    assert_eq!(named(with_query, &[("last-event-id", "")]), Some(Vec::new()));
+    assert_eq!(
+        named(with_query, &[("last-event-id", "h")]),
+        Some(b"h".to_vec())
+    );
+    assert_eq!(
+        named(with_query, &[("last-event-id", "")]),
+        Some(Vec::new())
+    );
 }
 
 #[test]
 fn a_body_over_the_limit_is_refused_before_it_is_read() {
     let api = Api::default().with_max_body_bytes(10);
-    assert_eq!(status(&api, "POST", PUBLISH, &[("content-length", "10")]), 0);
-    assert_eq!(status(&api, "POST", PUBLISH, &[("content-length", "11")]), 413);
+    assert_eq!(
+        status(&api, "POST", PUBLISH, &[("content-length", "10")]),
+        0
+    );
+    assert_eq!(
+        status(&api, "POST", PUBLISH, &[("content-length", "11")]),
+        413
+    );
 }
 
 #[test]
@@ -109,10 +134,19 @@ fn a_server_without_a_token_may_be_reached_from_its_own_machine_only() {
 #[test]
 fn an_api_is_what_it_was_made_with() {
     let api = Api::default();
-    assert_eq!((api.base_path(), api.max_body_bytes()), ("/api/saacms/v1", 1_048_576));
-    let api = api.at("/live/").expect("a base path").with_max_body_bytes(10);
+    assert_eq!(
+        (api.base_path(), api.max_body_bytes()),
+        ("/api/saacms/v1", 1_048_576)
+    );
+    let api = api
+        .at("/live/")
+        .expect("a base path")
+        .with_max_body_bytes(10);
     assert_eq!((api.base_path(), api.max_body_bytes()), ("/live", 10));
-    assert_eq!(decide(&api, "POST", "/live/publish", &[]).max_body_bytes(), 10);
+    assert_eq!(
+        decide(&api, "POST", "/live/publish", &[]).max_body_bytes(),
+        10
+    );
     assert_eq!(status(&api, "GET", "/live/posts/1/subscribe", &[]), 200);
     assert_eq!(status(&api, "GET", SUBSCRIBE, &[]), 404);
 }
@@ -123,7 +157,16 @@ fn whoever_publishes_shows_the_token() {
     let api = Api::default().with_publish_token(token);
     let bearer = |shown| status(&api, "POST", PUBLISH, &[("authorization", shown)]);
     assert_eq!(status(&api, "POST", PUBLISH, &[]), 401);
-    assert_eq!((bearer("Bearer 0123456789abcdef"), bearer("Bearer wrong")), (0, 403));
-    let Action::Reply(reply) = decide(&api, "POST", PUBLISH, &[]).action else { panic!() };
-    assert!(reply.headers.contains(&("www-authenticate", "Bearer".into())));
+    assert_eq!(
+        (bearer("Bearer 0123456789abcdef"), bearer("Bearer wrong")),
+        (0, 403)
+    );
+    let Action::Reply(reply) = decide(&api, "POST", PUBLISH, &[]).action else {
+        panic!()
+    };
+    assert!(
+        reply
+            .headers
+            .contains(&("www-authenticate", "Bearer".into()))
+    );
 }

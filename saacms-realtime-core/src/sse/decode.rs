@@ -103,7 +103,9 @@ impl Decoder {
         let is_mark = self.at_start && self.buffer.len() < BOM.len();
         if self.too_long || (self.buffer.len() > self.max_event_len && !is_mark) {
             self.too_long = true;
-            return Err(EventTooLong { max_event_len: self.max_event_len });
+            return Err(EventTooLong {
+                max_event_len: self.max_event_len,
+            });
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
@@ -186,8 +188,16 @@ impl Decoder {
         let mut data = core::mem::take(&mut self.data);
         // The standard dispatches nothing for an empty buffer; one empty `data:` line has its LF.
         data.pop()?;
-        let event_type = if event_type.is_empty() { "message".to_owned() } else { event_type };
-        Some(Message { event_type, data, last_event_id: self.last_event_id.clone() })
+        let event_type = if event_type.is_empty() {
+            "message".to_owned()
+        } else {
+            event_type
+        };
+        Some(Message {
+            event_type,
+            data,
+            last_event_id: self.last_event_id.clone(),
+        })
     }
 }
 
@@ -201,7 +211,11 @@ pub struct EventTooLong {
 
 impl fmt::Display for EventTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the stream has an event of more than {} bytes", self.max_event_len)
+        write!(
+            f,
+            "the stream has an event of more than {} bytes",
+            self.max_event_len
+        )
     }
 }
 

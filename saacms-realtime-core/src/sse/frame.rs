@@ -41,7 +41,11 @@ impl OpenFrame {
         if buffer.capacity() - buffer.len() > buffer.len() / 8 {
             buffer.shrink_to_fit();
         }
-        Self { event_type, buffer, gap }
+        Self {
+            event_type,
+            buffer,
+            gap,
+        }
     }
 
     /// The event's type.
@@ -58,7 +62,13 @@ impl OpenFrame {
     ///
     /// An ID that is longer than the gap costs a copy of the data.
     pub fn close<S: AsRef<str>>(mut self, id: &EventId<S>) -> Bytes {
-        let parts = ["event: ", self.event_type.as_str(), "\nid: ", id.as_str(), "\n"];
+        let parts = [
+            "event: ",
+            self.event_type.as_str(),
+            "\nid: ",
+            id.as_str(),
+            "\n",
+        ];
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
         let missing = len.saturating_sub(self.gap);
         if missing != 0 {
@@ -93,7 +103,10 @@ mod tests {
             room = out.capacity();
             out.extend_from_slice(b"123456789");
         });
-        assert_eq!((room, open.buffer.len(), open.buffer.capacity()), (46, 46, 46));
+        assert_eq!(
+            (room, open.buffer.len(), open.buffer.capacity()),
+            (46, 46, 46)
+        );
     }
 
     #[test]

@@ -72,7 +72,10 @@ pub fn write_event<S: AsRef<str>>(
 ///
 /// That of the sink, where it is full.
 pub fn write_resync(out: &mut impl Write, id: IdText<'_>, reason: ResyncReason) -> fmt::Result {
-    write!(out, "event: {RESYNC}\nid: {id}\ndata: {{\"reason\":\"{reason}\"}}\n\n")
+    write!(
+        out,
+        "event: {RESYNC}\nid: {id}\ndata: {{\"reason\":\"{reason}\"}}\n\n"
+    )
 }
 
 /// Writes a block that sets the client's last event ID and dispatches nothing.
@@ -114,7 +117,10 @@ mod tests {
             assert_eq!(written(&line), format!("{head}\n"));
             for line_break in ["\n", "\r", "\r\n"] {
                 let data = format!("{line}{line_break}tail\n{tail}");
-                assert_eq!(written(&data), format!("{head}data: tail\ndata: {tail}\n\n"));
+                assert_eq!(
+                    written(&data),
+                    format!("{head}data: tail\ndata: {tail}\n\n")
+                );
             }
         }
     }
@@ -123,8 +129,13 @@ mod tests {
     fn no_line_break_in_data_can_start_a_field() {
         let id = EventId::new("1").expect("valid");
         let mut frame = String::new();
-        write_event(&mut frame, EventType::Changed, &id, "a\nid: x\r\revent: y\r\n")
-            .expect("a String is never full");
+        write_event(
+            &mut frame,
+            EventType::Changed,
+            &id,
+            "a\nid: x\r\revent: y\r\n",
+        )
+        .expect("a String is never full");
         assert_eq!(
             frame,
             "event: changed\nid: 1\ndata: a\ndata: id: x\ndata: \ndata: event: y\ndata: \n\n"

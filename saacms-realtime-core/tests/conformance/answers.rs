@@ -33,7 +33,11 @@ fn a_stream_has_the_headers_of_the_contract_and_no_others(start: Start) {
     let mut stream = world.open(&Request::get(&path("1")).header("Accept", "text/event-stream"));
     assert_eq!(stream.head.version, "HTTP/1.1");
     assert_eq!(stream.head.meaning(), STREAM_HEADERS);
-    assert_eq!(stream.head.header("content-length"), None, "nobody knows how long it will be");
+    assert_eq!(
+        stream.head.header("content-length"),
+        None,
+        "nobody knows how long it will be"
+    );
     stream.expect(KEEPALIVE);
 }
 
@@ -51,7 +55,10 @@ fn head_answers_the_headers_of_the_stream_and_registers_nobody(start: Start) {
 
 fn options_say_what_is_allowed(start: Start) {
     let world = World::start(start);
-    for (target, allowed) in [(&*path("1"), "GET, HEAD, OPTIONS"), (PUBLISH, "POST, OPTIONS")] {
+    for (target, allowed) in [
+        (&*path("1"), "GET, HEAD, OPTIONS"),
+        (PUBLISH, "POST, OPTIONS"),
+    ] {
         let answer = world.ask(&Request::new("OPTIONS", target));
         assert_eq!((answer.status(), answer.text()), (204, ""), "{target}");
         assert_eq!(answer.head.meaning(), [("allow", allowed)], "{target}");
@@ -63,8 +70,16 @@ fn other_methods_are_refused_with_what_is_allowed(start: Start) {
     let world = World::start(start);
     let subscribe = path("1");
     for (target, allowed, methods) in [
-        (&*subscribe, "GET, HEAD, OPTIONS", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "get"]),
-        (PUBLISH, "POST, OPTIONS", ["GET", "PUT", "PATCH", "DELETE", "TRACE", "post"]),
+        (
+            &*subscribe,
+            "GET, HEAD, OPTIONS",
+            ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "get"],
+        ),
+        (
+            PUBLISH,
+            "POST, OPTIONS",
+            ["GET", "PUT", "PATCH", "DELETE", "TRACE", "post"],
+        ),
     ] {
         for method in methods {
             let answer = world.ask(&Request::new(method, target).header("Content-Length", "0"));
@@ -73,7 +88,10 @@ fn other_methods_are_refused_with_what_is_allowed(start: Start) {
         }
     }
     let head = world.ask(&Request::new("HEAD", PUBLISH));
-    assert_eq!((head.status(), head.header("allow")), (405, Some("POST, OPTIONS")));
+    assert_eq!(
+        (head.status(), head.header("allow")),
+        (405, Some("POST, OPTIONS"))
+    );
 }
 
 fn a_stream_goes_to_whoever_accepts_one(start: Start) {
@@ -91,7 +109,9 @@ fn a_stream_goes_to_whoever_accepts_one(start: Start) {
         "text/*;q=0, text/event-stream",
         "application/json;q=0, */*;q=0.001",
     ] {
-        world.open(&Request::get(&path("1")).header("Accept", accept)).expect(KEEPALIVE);
+        world
+            .open(&Request::get(&path("1")).header("Accept", accept))
+            .expect(KEEPALIVE);
     }
 }
 
@@ -118,7 +138,9 @@ fn whoever_accepts_no_stream_is_refused(start: Start) {
 fn several_accept_headers_are_read_as_one(start: Start) {
     let world = World::start(start);
     let request = Request::get(&path("1")).header("Accept", "text/html");
-    world.open(&request.clone().header("Accept", "text/event-stream")).expect(KEEPALIVE);
+    world
+        .open(&request.clone().header("Accept", "text/event-stream"))
+        .expect(KEEPALIVE);
     let answer = world.ask(&request.header("Accept", "application/json"));
     assert_eq!(answer.status(), 406);
 }
@@ -178,13 +200,29 @@ fn a_hostile_path_is_refused_and_its_part_named(start: Start) {
 fn the_longest_names_are_taken_and_longer_ones_are_not(start: Start) {
     let world = World::start(start);
     let target = |slug: usize, id: usize| {
-        format!("/api/saacms/v1/{}/{}/subscribe", "s".repeat(slug), "%C3%A9".repeat(id / 2))
+        format!(
+            "/api/saacms/v1/{}/{}/subscribe",
+            "s".repeat(slug),
+            "%C3%A9".repeat(id / 2)
+        )
     };
-    world.open(&Request::get(&target(128, 512))).expect(KEEPALIVE);
+    world
+        .open(&Request::get(&target(128, 512)))
+        .expect(KEEPALIVE);
     let answer = world.ask(&Request::get(&target(129, 512)));
-    expect_problem(&answer, 400, "invalid-key", "`slug` has 129 bytes; at most 128 are allowed");
+    expect_problem(
+        &answer,
+        400,
+        "invalid-key",
+        "`slug` has 129 bytes; at most 128 are allowed",
+    );
     let answer = world.ask(&Request::get(&target(128, 514)));
-    expect_problem(&answer, 400, "invalid-key", "`id` has 514 bytes; at most 512 are allowed");
+    expect_problem(
+        &answer,
+        400,
+        "invalid-key",
+        "`id` has 514 bytes; at most 512 are allowed",
+    );
 }
 
 fn the_api_is_where_its_base_path_says(start: Start) {
@@ -193,16 +231,29 @@ fn the_api_is_where_its_base_path_says(start: Start) {
     let mut stream = world.open(&Request::get("/live/v2/posts/1/subscribe"));
     stream.expect(KEEPALIVE);
     let event = r#"{"type":"changed","slug":"posts","id":"1","record":{},"etag":"v1"}"#;
-    assert_eq!(world.ask(&Request::post("/live/v2/publish", event)).status(), 204);
+    assert_eq!(
+        world
+            .ask(&Request::post("/live/v2/publish", event))
+            .status(),
+        204
+    );
     stream.expect("event: changed\nid: v1\ndata: {}\n\n");
     assert_eq!(world.ask(&Request::get(&path("1"))).status(), 404);
-    assert_eq!(world.ask(&Request::post("/live/v22/publish", event)).status(), 404);
+    assert_eq!(
+        world
+            .ask(&Request::post("/live/v22/publish", event))
+            .status(),
+        404
+    );
 }
 
 fn a_refusal_has_a_whole_problem_document(start: Start) {
     let world = World::start(start);
     let answer = world.ask(&Request::post(PUBLISH, "{}"));
-    assert_eq!(answer.head.meaning(), [("content-type", "application/problem+json")]);
+    assert_eq!(
+        answer.head.meaning(),
+        [("content-type", "application/problem+json")]
+    );
     assert_eq!(
         answer.text(),
         concat!(

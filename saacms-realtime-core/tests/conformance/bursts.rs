@@ -73,11 +73,17 @@ fn who_joins_in_the_middle_of_a_burst_gets_every_event_once_and_in_order(start: 
             streams.push(stream);
         }
     });
-    streams.iter_mut().for_each(|stream| expect_contiguous(stream, None));
+    streams
+        .iter_mut()
+        .for_each(|stream| expect_contiguous(stream, None));
 }
 
 fn who_comes_back_in_the_middle_of_a_burst_misses_nothing(start: Start) {
-    let config = HubConfig { max_events: 1_000_000, max_lag_bytes: 1 << 30, ..quiet() };
+    let config = HubConfig {
+        max_events: 1_000_000,
+        max_lag_bytes: 1 << 30,
+        ..quiet()
+    };
     let world = World::configured(start, config);
     world.publish("1", "v0");
     let (address, hub) = (world.running.address, world.running.hub.clone());
@@ -108,19 +114,29 @@ fn publishers_at_the_same_time_are_seen_in_one_order(start: Start) {
                 let mut connection = Connection::open(address);
                 for number in 0..20 {
                     let event = changed("1", &format!("p{publisher}-{number}"), "1");
-                    assert_eq!(connection.exchange(&Request::post(PUBLISH, event)).status(), 204);
+                    assert_eq!(
+                        connection.exchange(&Request::post(PUBLISH, event)).status(),
+                        204
+                    );
                 }
             });
         }
     });
     let order: Vec<_> = (0..80).map(|_| streams[0].block()).collect();
     let whole = order.concat();
-    streams[1..].iter_mut().for_each(|stream| stream.expect(&whole));
+    streams[1..]
+        .iter_mut()
+        .for_each(|stream| stream.expect(&whole));
     world.resume("1", "first").expect(&whole);
     for publisher in 0..4 {
-        let own = order.iter().filter(|block| block.contains(&format!("id: p{publisher}-")));
+        let own = order
+            .iter()
+            .filter(|block| block.contains(&format!("id: p{publisher}-")));
         let expected = (0..20).map(|number| frame(&format!("p{publisher}-{number}"), "1"));
-        assert!(own.cloned().eq(expected), "what one publisher waited for comes in its order");
+        assert!(
+            own.cloned().eq(expected),
+            "what one publisher waited for comes in its order"
+        );
     }
 }
 
@@ -133,12 +149,18 @@ fn publish_large(world: &World, count: usize) {
     let mut connection = world.connect();
     for number in 1..=count {
         let event = changed("1", &format!("v{number}"), &large(number));
-        assert_eq!(connection.exchange(&Request::post(PUBLISH, event)).status(), 204);
+        assert_eq!(
+            connection.exchange(&Request::post(PUBLISH, event)).status(),
+            204
+        );
     }
 }
 
 fn a_reader_that_pauses_gets_what_it_missed(start: Start) {
-    let config = HubConfig { max_lag_bytes: 1 << 30, ..quiet() };
+    let config = HubConfig {
+        max_lag_bytes: 1 << 30,
+        ..quiet()
+    };
     let world = World::configured(start, config);
     let mut stream = world.subscribe("1");
     let count = MORE_THAN_SOCKETS_TAKE / LARGE;
@@ -149,7 +171,14 @@ fn a_reader_that_pauses_gets_what_it_missed(start: Start) {
 }
 
 fn a_reader_that_is_too_slow_gets_one_resync_and_goes_on_live(start: Start) {
-    let world = World::configured(start, HubConfig { max_events: 2, max_lag: 4, ..quiet() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_events: 2,
+            max_lag: 4,
+            ..quiet()
+        },
+    );
     let mut stream = world.subscribe("1");
     let count = MORE_THAN_SOCKETS_TAKE / LARGE;
     let mut told = 0;
@@ -177,13 +206,23 @@ fn a_reader_that_is_too_slow_gets_one_resync_and_goes_on_live(start: Start) {
 }
 
 fn a_reader_that_is_too_slow_holds_nobody_up(start: Start) {
-    let world = World::configured(start, HubConfig { max_events: 2, max_lag: 4, ..quiet() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_events: 2,
+            max_lag: 4,
+            ..quiet()
+        },
+    );
     let _stalled: Vec<_> = (0..5).map(|_| world.subscribe("1")).collect();
     let mut reader = world.subscribe("1");
     let mut connection = world.connect();
     for number in 1..=MORE_THAN_SOCKETS_TAKE / LARGE {
         let event = changed("1", &format!("v{number}"), &large(number));
-        assert_eq!(connection.exchange(&Request::post(PUBLISH, event)).status(), 204);
+        assert_eq!(
+            connection.exchange(&Request::post(PUBLISH, event)).status(),
+            204
+        );
         reader.expect(frame(&format!("v{number}"), &large(number)));
     }
 }

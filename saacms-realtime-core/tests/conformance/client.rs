@@ -27,7 +27,13 @@ impl Request {
     pub(crate) fn new(method: &str, target: &str) -> Self {
         let line = format!("{method} {target} HTTP/1.1\r\n");
         let (head, body) = (Vec::new(), Vec::new());
-        Self { method: method.into(), line, host: "hub.example".into(), head, body }
+        Self {
+            method: method.into(),
+            line,
+            host: "hub.example".into(),
+            head,
+            body,
+        }
     }
 
     /// To the same server by another name.
@@ -67,7 +73,12 @@ impl Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {:?}", self.line, String::from_utf8_lossy(&self.head))
+        write!(
+            f,
+            "{:?} {:?}",
+            self.line,
+            String::from_utf8_lossy(&self.head)
+        )
     }
 }
 
@@ -89,10 +100,17 @@ impl Head {
         let status = parts.next().and_then(|status| status.parse().ok());
         let status = status.unwrap_or_else(|| panic!("no status line: {status_line:?}"));
         let headers = lines
-            .map(|line| line.split_once(':').unwrap_or_else(|| panic!("no header: {line:?}")))
+            .map(|line| {
+                line.split_once(':')
+                    .unwrap_or_else(|| panic!("no header: {line:?}"))
+            })
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        Self { version, status, headers }
+        Self {
+            version,
+            status,
+            headers,
+        }
     }
 
     /// The only value of a header.
@@ -107,7 +125,9 @@ impl Head {
     pub(crate) fn meaning(&self) -> Vec<(&str, &str)> {
         let framing = ["content-length", "date", "transfer-encoding"];
         let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
-        let mut headers: Vec<_> = headers.filter(|(name, _)| !framing.contains(name)).collect();
+        let mut headers: Vec<_> = headers
+            .filter(|(name, _)| !framing.contains(name))
+            .collect();
         headers.sort_unstable();
         headers
     }
@@ -136,7 +156,12 @@ impl Response {
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} with {:?}", self.head, String::from_utf8_lossy(&self.body))
+        write!(
+            f,
+            "{:?} with {:?}",
+            self.head,
+            String::from_utf8_lossy(&self.body)
+        )
     }
 }
 
@@ -155,11 +180,16 @@ impl Connection {
         socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
         socket.set_write_timeout(Some(PATIENCE)).expect("not zero");
         socket.set_nodelay(true).expect("a connection");
-        Self { socket, received: Vec::new(), taken: 0 }
+        Self {
+            socket,
+            received: Vec::new(),
+            taken: 0,
+        }
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.try_send(bytes).expect("the server takes what it is sent");
+        self.try_send(bytes)
+            .expect("the server takes what it is sent");
     }
 
     /// Sends what the server may not want to read.
@@ -169,7 +199,9 @@ impl Connection {
 
     /// How long to wait for a server that does not read.
     pub(crate) fn set_write_timeout(&self, timeout: Duration) {
-        self.socket.set_write_timeout(Some(timeout)).expect("not zero");
+        self.socket
+            .set_write_timeout(Some(timeout))
+            .expect("not zero");
     }
 
     /// Says that nothing more will be sent.
@@ -208,12 +240,18 @@ impl Connection {
     /// The next head; `None` where the connection ends before its first byte.
     pub(crate) fn head(&mut self) -> Option<Head> {
         let end = loop {
-            let end = self.unread().windows(4).position(|bytes| bytes == b"\r\n\r\n");
+            let end = self
+                .unread()
+                .windows(4)
+                .position(|bytes| bytes == b"\r\n\r\n");
             match end {
                 Some(end) => break end,
                 None if self.receive() => {}
                 None if self.unread().is_empty() => return None,
-                None => panic!("a head breaks off: {:?}", String::from_utf8_lossy(self.unread())),
+                None => panic!(
+                    "a head breaks off: {:?}",
+                    String::from_utf8_lossy(self.unread())
+                ),
             }
         };
         let text = self.take_exactly(end + 4);
@@ -244,7 +282,10 @@ impl Connection {
         while self.unread().len() < len {
             let unread = self.unread();
             let start = String::from_utf8_lossy(&unread[..unread.len().min(200)]).into_owned();
-            assert!(self.receive(), "{len} bytes, but the connection ends with {start:?}");
+            assert!(
+                self.receive(),
+                "{len} bytes, but the connection ends with {start:?}"
+            );
         }
         let bytes = self.unread()[..len].to_vec();
         self.taken += len;
@@ -297,7 +338,10 @@ enum Framing {
 
 impl Framing {
     fn of(head: &Head, method: &str) -> Self {
-        let length = || head.header("content-length").map(|len| len.parse().expect("a length"));
+        let length = || {
+            head.header("content-length")
+                .map(|len| len.parse().expect("a length"))
+        };
         match head.status {
             100..200 | 204 | 304 => Self::Length(0),
             _ if method == "HEAD" => Self::Length(0),

@@ -22,16 +22,26 @@ fn a_connection_is_used_again_after_refusals(start: Start) {
         (404, Request::get("/api/saacms/v1/posts")),
         (204, Request::post(PUBLISH, changed("1", "v1", "1"))),
         (405, Request::new("DELETE", &path("1"))),
-        (405, Request::new("PUT", PUBLISH).header("Content-Length", "0")),
+        (
+            405,
+            Request::new("PUT", PUBLISH).header("Content-Length", "0"),
+        ),
         (406, Request::get(&path("1")).header("Accept", "text/html")),
         (400, Request::get("/api/saacms/v1/a%2Fb/1/subscribe")),
         (400, Request::post(PUBLISH, "nope")),
-        (403, Request::post(PUBLISH, "{}").header("Origin", "https://evil.example")),
+        (
+            403,
+            Request::post(PUBLISH, "{}").header("Origin", "https://evil.example"),
+        ),
         (200, Request::new("HEAD", &path("1"))),
         (204, Request::new("OPTIONS", &path("1"))),
         (204, Request::post(PUBLISH, changed("1", "v2", "1"))),
     ] {
-        assert_eq!(connection.exchange(&request).status(), status, "{request:?}");
+        assert_eq!(
+            connection.exchange(&request).status(),
+            status,
+            "{request:?}"
+        );
     }
     let request = Request::get(&path("1")).header("Last-Event-ID", "v1");
     Stream::over(connection, &request).expect([KEEPALIVE, &frame("v2", "1")].concat());
@@ -47,14 +57,20 @@ fn pipelined_requests_are_answered_in_order(start: Start) {
         ("POST", Request::post(PUBLISH, changed("1", "v2", "1")), 204),
     ];
     let mut connection = world.connect();
-    let bytes: Vec<_> = requests.iter().flat_map(|(_, request, _)| request.bytes()).collect();
+    let bytes: Vec<_> = requests
+        .iter()
+        .flat_map(|(_, request, _)| request.bytes())
+        .collect();
     let subscribe = Request::get(&path("1")).header("Last-Event-ID", "v1");
     connection.send([bytes, subscribe.bytes()].concat());
     for (method, request, status) in requests {
         assert_eq!(connection.response(method).status(), status, "{request:?}");
     }
     assert_eq!(connection.head().map(|head| head.status), Some(200));
-    assert_eq!(connection.chunk(), Some([KEEPALIVE, &frame("v2", "1")].concat().into_bytes()));
+    assert_eq!(
+        connection.chunk(),
+        Some([KEEPALIVE, &frame("v2", "1")].concat().into_bytes())
+    );
 }
 
 fn a_publish_of_http_1_0_is_answered(start: Start) {
@@ -62,10 +78,15 @@ fn a_publish_of_http_1_0_is_answered(start: Start) {
     let mut stream = world.subscribe("1");
     let event = changed("1", "v1", "1");
     let mut connection = world.connect();
-    connection
-        .send(format!("POST {PUBLISH} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{event}", event.len()));
+    connection.send(format!(
+        "POST {PUBLISH} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{event}",
+        event.len()
+    ));
     assert_eq!(connection.response("POST").status(), 204);
-    assert!(connection.ends(), "nobody asked for the connection to be kept");
+    assert!(
+        connection.ends(),
+        "nobody asked for the connection to be kept"
+    );
     stream.expect(frame("v1", "1"));
 }
 
@@ -74,7 +95,10 @@ fn a_stream_of_http_1_0_has_no_connection_header_and_no_chunks(start: Start) {
     world.publish("1", "v1");
     let replayed = world.publish("1", "v2");
     let mut connection = world.connect();
-    connection.send(format!("GET {} HTTP/1.0\r\nLast-Event-ID: v1\r\n\r\n", path("1")));
+    connection.send(format!(
+        "GET {} HTTP/1.0\r\nLast-Event-ID: v1\r\n\r\n",
+        path("1")
+    ));
     let head = connection.head().expect("an answer");
     assert_eq!(head.status, 200);
     assert_eq!(
@@ -85,7 +109,13 @@ fn a_stream_of_http_1_0_has_no_connection_header_and_no_chunks(start: Start) {
             ("x-accel-buffering", "no"),
         ]
     );
-    assert_eq!((head.header("transfer-encoding"), head.header("content-length")), (None, None));
+    assert_eq!(
+        (
+            head.header("transfer-encoding"),
+            head.header("content-length")
+        ),
+        (None, None)
+    );
     let mut expect = |text: &str| {
         let come = connection.take_exactly(text.len());
         assert_eq!(String::from_utf8_lossy(&come), text);
@@ -145,7 +175,9 @@ fn a_body_that_breaks_off_publishes_nothing(start: Start) {
     }
     // The length says less than there is: the rest is no event, and no request.
     let mut connection = world.connect();
-    let mut bytes = Request::new("POST", PUBLISH).header("Content-Length", "5").bytes();
+    let mut bytes = Request::new("POST", PUBLISH)
+        .header("Content-Length", "5")
+        .bytes();
     bytes.extend_from_slice(changed("1", "v1", "1").as_bytes());
     connection.send(bytes);
     assert_eq!(connection.response("POST").status(), 400);

@@ -20,20 +20,29 @@ scenarios![
 /// The time to come back, in milliseconds, and then the end of the stream.
 fn expect_retry(stream: &mut Stream) -> u64 {
     let block = stream.block();
-    let millis = block.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix("\n\n"));
+    let millis = block
+        .strip_prefix("retry: ")
+        .and_then(|rest| rest.strip_suffix("\n\n"));
     let millis = millis.and_then(|millis| millis.parse().ok());
     stream.expect_end();
     millis.unwrap_or_else(|| panic!("a time to come back, not {block:?}"))
 }
 
 fn each_stream_is_told_when_to_come_back_and_ends(start: Start) {
-    let config = HubConfig { drain_retry: Duration::from_millis(500), ..quiet() };
+    let config = HubConfig {
+        drain_retry: Duration::from_millis(500),
+        ..quiet()
+    };
     let world = World::configured(start, config);
-    let mut streams: Vec<_> =
-        (0..20).map(|number| world.subscribe(&(number % 3).to_string())).collect();
+    let mut streams: Vec<_> = (0..20)
+        .map(|number| world.subscribe(&(number % 3).to_string()))
+        .collect();
     world.drain();
     let mut times: Vec<_> = streams.iter_mut().map(expect_retry).collect();
-    assert!(times.iter().all(|millis| (500..=2_000).contains(millis)), "{times:?}");
+    assert!(
+        times.iter().all(|millis| (500..=2_000).contains(millis)),
+        "{times:?}"
+    );
     times.sort_unstable();
     times.dedup();
     assert!(times.len() > 10, "not all come back at once: {times:?}");
@@ -41,7 +50,13 @@ fn each_stream_is_told_when_to_come_back_and_ends(start: Start) {
 }
 
 fn a_stream_gets_what_it_has_not_had_before_it_ends(start: Start) {
-    let world = World::configured(start, HubConfig { max_lag_bytes: 1 << 30, ..quiet() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_lag_bytes: 1 << 30,
+            ..quiet()
+        },
+    );
     let mut streams = [world.subscribe("1"), world.subscribe("1")];
     let record = format!("\"{}\"", "x".repeat(256 << 10));
     for number in 0..60 {
@@ -62,7 +77,10 @@ fn a_drained_server_takes_no_new_streams(start: Start) {
     let world = World::start(start);
     let mut stream = world.subscribe("1");
     let mut before = world.connect();
-    assert_eq!(before.exchange(&Request::post(PUBLISH, "nope")).status(), 400);
+    assert_eq!(
+        before.exchange(&Request::post(PUBLISH, "nope")).status(),
+        400
+    );
     world.drain();
     let request = Request::get(&path("1")).header("Last-Event-ID", "v1");
     for answer in [world.ask(&request), before.exchange(&request)] {

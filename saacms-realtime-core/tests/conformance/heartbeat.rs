@@ -20,7 +20,13 @@ scenarios![
 const ROUNDING: Duration = Duration::from_millis(1);
 
 fn world(start: Start, millis: u64) -> World {
-    World::configured(start, HubConfig { heartbeat: Duration::from_millis(millis), ..quiet() })
+    World::configured(
+        start,
+        HubConfig {
+            heartbeat: Duration::from_millis(millis),
+            ..quiet()
+        },
+    )
 }
 
 fn a_silent_stream_gets_a_comment_each_heartbeat(start: Start) {
@@ -30,7 +36,11 @@ fn a_silent_stream_gets_a_comment_each_heartbeat(start: Start) {
     for count in 1..=5 {
         stream.expect(KEEPALIVE);
         let earliest = (Duration::from_millis(20) - ROUNDING) * count;
-        assert!(started.elapsed() >= earliest, "{count} after {:?}", started.elapsed());
+        assert!(
+            started.elapsed() >= earliest,
+            "{count} after {:?}",
+            started.elapsed()
+        );
     }
 }
 
@@ -44,7 +54,11 @@ fn a_write_postpones_the_heartbeat(start: Start) {
         let published = Instant::now();
         stream.expect(world.publish("1", etag));
         stream.expect(KEEPALIVE);
-        assert!(published.elapsed() >= HEARTBEAT - ROUNDING, "after {:?}", published.elapsed());
+        assert!(
+            published.elapsed() >= HEARTBEAT - ROUNDING,
+            "after {:?}",
+            published.elapsed()
+        );
     }
 }
 

@@ -34,7 +34,13 @@ fn expect_place_of(gone: Stream, world: &World, id: &str) {
 }
 
 fn one_subscriber_too_many_is_asked_to_come_again(start: Start) {
-    let world = World::configured(start, HubConfig { max_subscribers: 3, ..quiet() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_subscribers: 3,
+            ..quiet()
+        },
+    );
     let mut streams = ["1", "1", "2"].map(|id| world.subscribe(id));
     let (kind, detail) = ("too-many-subscribers", "3 subscribers");
     expect_refusal(&world, &Request::get(&path("1")), 503, kind, detail);
@@ -42,22 +48,42 @@ fn one_subscriber_too_many_is_asked_to_come_again(start: Start) {
     assert_eq!((world.stats().subscribers, world.stats().topics), (3, 2));
     // Publishing and the others go on.
     let live = world.publish("1", "v1");
-    streams[..2].iter_mut().for_each(|stream| stream.expect(&live));
+    streams[..2]
+        .iter_mut()
+        .for_each(|stream| stream.expect(&live));
     let [first, ..] = streams;
     expect_place_of(first, &world, "3");
 }
 
 fn one_subscriber_too_many_of_a_record_is_asked_to_come_again(start: Start) {
-    let world = World::configured(start, HubConfig { max_subscribers_per_topic: 2, ..quiet() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_subscribers_per_topic: 2,
+            ..quiet()
+        },
+    );
     let [first, _second] = [world.subscribe("1"), world.subscribe("1")];
     let kind = "too-many-subscribers-of-topic";
-    expect_refusal(&world, &Request::get(&path("1")), 429, kind, "2 subscribers");
+    expect_refusal(
+        &world,
+        &Request::get(&path("1")),
+        429,
+        kind,
+        "2 subscribers",
+    );
     world.subscribe("2");
     expect_place_of(first, &world, "1");
 }
 
 fn one_record_too_many_is_asked_to_come_again(start: Start) {
-    let world = World::configured(start, HubConfig { max_topics: 2, ..quiet() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_topics: 2,
+            ..quiet()
+        },
+    );
     let [first, mut second] = [world.subscribe("1"), world.subscribe("2")];
     let (kind, detail) = ("too-many-topics", "2 records");
     expect_refusal(&world, &Request::get(&path("3")), 503, kind, detail);
@@ -70,7 +96,10 @@ fn one_record_too_many_is_asked_to_come_again(start: Start) {
     let request = Request::post(PUBLISH, body).header("Content-Type", "application/x-ndjson");
     let answer = world.ask(&request);
     let results: Vec<_> = answer.text().lines().collect();
-    assert_eq!((results.len(), results[0], results[2]), (3, r#"{"status":204}"#, results[0]));
+    assert_eq!(
+        (results.len(), results[0], results[2]),
+        (3, r#"{"status":204}"#, results[0])
+    );
     assert!(results[1].contains(r#""status":503"#), "{}", results[1]);
     second.expect([frame("v1", "1"), frame("v2", "1")].concat());
 
@@ -80,7 +109,13 @@ fn one_record_too_many_is_asked_to_come_again(start: Start) {
 }
 
 fn records_that_nobody_watches_make_room_for_others(start: Start) {
-    let world = World::configured(start, HubConfig { max_topics: 8, ..quiet() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_topics: 8,
+            ..quiet()
+        },
+    );
     let mut stream = world.subscribe("watched");
     let first = world.publish("watched", "v1");
     for number in 0..100 {
@@ -94,11 +129,14 @@ fn records_that_nobody_watches_make_room_for_others(start: Start) {
 
 fn a_client_that_leaves_is_forgotten(start: Start) {
     let world = World::start(start);
-    let streams: Vec<_> =
-        (0..20).map(|number| world.subscribe(&(number % 4).to_string())).collect();
+    let streams: Vec<_> = (0..20)
+        .map(|number| world.subscribe(&(number % 4).to_string()))
+        .collect();
     assert_eq!((world.stats().subscribers, world.stats().topics), (20, 4));
     drop(streams);
-    world.wait_until("all are forgotten", |stats| (stats.subscribers, stats.topics) == (0, 0));
+    world.wait_until("all are forgotten", |stats| {
+        (stats.subscribers, stats.topics) == (0, 0)
+    });
     assert_eq!(world.stats().history_bytes, 0);
 }
 
@@ -127,7 +165,13 @@ fn a_client_that_ends_its_connection_abruptly_is_forgotten(start: Start) {
 }
 
 fn a_refused_client_is_not_counted(start: Start) {
-    let world = World::configured(start, HubConfig { max_subscribers_per_topic: 1, ..quiet() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_subscribers_per_topic: 1,
+            ..quiet()
+        },
+    );
     let _watching = world.subscribe("1");
     for _ in 0..10 {
         assert_eq!(world.ask(&Request::get(&path("1"))).status(), 429);

@@ -62,7 +62,12 @@ impl Running {
         drain: impl Fn() + 'static,
         server: impl Any,
     ) -> Self {
-        Self { address, hub, drain: Box::new(drain), _server: Box::new(server) }
+        Self {
+            address,
+            hub,
+            drain: Box::new(drain),
+            _server: Box::new(server),
+        }
     }
 }
 
@@ -105,10 +110,16 @@ pub(crate) fn run(adapter: &str, start: Start) {
 pub(crate) fn run_without(adapter: &str, start: Start, without: &[(&str, &str)]) {
     let all: Vec<_> = LISTS.iter().copied().flatten().collect();
     for (name, _) in without {
-        assert!(all.iter().any(|(known, _)| known == name), "there is no scenario {name}");
+        assert!(
+            all.iter().any(|(known, _)| known == name),
+            "there is no scenario {name}"
+        );
     }
     let is_left_out = |name: &str| without.iter().any(|(left_out, _)| *left_out == name);
-    let scenarios: Vec<_> = all.into_iter().filter(|(name, _)| !is_left_out(name)).collect();
+    let scenarios: Vec<_> = all
+        .into_iter()
+        .filter(|(name, _)| !is_left_out(name))
+        .collect();
     let mut failures = Vec::new();
     for (name, scenario) in &scenarios {
         let sentence = name.replace('_', " ");
@@ -120,24 +131,33 @@ pub(crate) fn run_without(adapter: &str, start: Start, without: &[(&str, &str)])
             }
         }
     }
-    report(&format!("conformance: {adapter}: {} scenarios", scenarios.len()), &failures);
+    report(
+        &format!("conformance: {adapter}: {} scenarios", scenarios.len()),
+        &failures,
+    );
 }
 
 /// Runs the cases of `http.json`, and fails where one did, after the last.
 pub(crate) fn run_vectors(adapter: &str, start: Start) {
     let (count, failures) = vectors::run(start);
-    report(&format!("vectors: http.json: {adapter}: {count} cases"), &failures);
+    report(
+        &format!("vectors: http.json: {adapter}: {count} cases"),
+        &failures,
+    );
 }
 
 fn report(what: &str, failures: &[String]) {
     // Not `eprintln!`, which the test harness keeps to itself.
     let line = format!("{what}, {} failed\n", failures.len());
-    std::io::stderr().write_all(line.as_bytes()).expect("standard error is open");
+    std::io::stderr()
+        .write_all(line.as_bytes())
+        .expect("standard error is open");
     assert!(failures.is_empty(), "{line}\n{}", failures.join("\n\n"));
 }
 
 /// What a panic said.
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text")
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a text")
 }

@@ -28,7 +28,13 @@ const BASE: &str = "/api/saacms/v1";
 
 pub(super) fn check(start: Start, case: &Value, quirks: &Value) {
     // The cases know nothing of quiet resume.
-    let world = World::configured(start, HubConfig { quiet_resume: false, ..quiet() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            quiet_resume: false,
+            ..quiet()
+        },
+    );
     let history = set_up(&world, case);
     let request = translated(case);
     match contract_of(case) {
@@ -40,7 +46,9 @@ pub(super) fn check(start: Start, case: &Value, quirks: &Value) {
             }
             let mut stream = world.open(&request);
             expect_stream_headers(&stream);
-            expected.iter().for_each(|block| expect_block(&mut stream, block));
+            expected
+                .iter()
+                .for_each(|block| expect_block(&mut stream, block));
             // That was all: what is published now comes directly.
             world.publish_event(&marker(case));
             stream.expect("event: changed\nid: marker\ndata: 1\n\n");
@@ -53,9 +61,15 @@ pub(super) fn check(start: Start, case: &Value, quirks: &Value) {
             // What lies around the API is not the API's to refuse.
             let is_problem = answer.header("content-type") == Some("application/problem+json");
             assert!(is_problem == (status >= 400) || status == 404, "{answer:?}");
-            assert!(status != 405 || answer.header("allow").is_some(), "{answer:?}");
+            assert!(
+                status != 405 || answer.header("allow").is_some(),
+                "{answer:?}"
+            );
             let is_publish = status == 204 && text(&case["request"], "method") == "POST";
-            assert_eq!(world.stats().published, before.published + u64::from(is_publish));
+            assert_eq!(
+                world.stats().published,
+                before.published + u64::from(is_publish)
+            );
             assert_eq!(world.stats().subscribers, 0);
         }
     }
@@ -84,11 +98,18 @@ fn set_up(world: &World, case: &Value) -> Vec<String> {
 /// Section 3: what a stream begins with after these frames.
 fn beginning(history: &[String], last_event_id: Option<&[u8]>) -> Vec<String> {
     let mut blocks = vec![KEEPALIVE.to_owned()];
-    let Some(id) = last_event_id.map(<[u8]>::trim_ascii) else { return blocks };
-    match history.iter().position(|frame| id_of(frame).as_bytes() == id) {
+    let Some(id) = last_event_id.map(<[u8]>::trim_ascii) else {
+        return blocks;
+    };
+    match history
+        .iter()
+        .position(|frame| id_of(frame).as_bytes() == id)
+    {
         Some(oldest_copy) => blocks.extend_from_slice(&history[oldest_copy + 1..]),
         None => {
-            let newest = history.last().map_or("2023-11-14T22:13:20.000Z", |frame| id_of(frame));
+            let newest = history
+                .last()
+                .map_or("2023-11-14T22:13:20.000Z", |frame| id_of(frame));
             blocks.push(resync(newest, "buffer-miss"));
         }
     }
@@ -178,14 +199,20 @@ fn contract_of(case: &Value) -> Expected {
 
 fn id_of_query(target: &str) -> Option<Vec<u8>> {
     let (_, query) = target.split_once('?')?;
-    let id = query.split('&').find_map(|pair| pair.strip_prefix("lastEventId="))?;
+    let id = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("lastEventId="))?;
     Some(percent_decoded(id))
 }
 
 fn takes_stream(request: &Value) -> bool {
-    let Some(accept) = header(request, "accept") else { return true };
+    let Some(accept) = header(request, "accept") else {
+        return true;
+    };
     accept.split(',').any(|range| {
-        let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
+        let mut parts = range
+            .split(';')
+            .map(|part| part.trim().to_ascii_lowercase());
         let matches = parts
             .next()
             .is_some_and(|range| matches!(&*range, "text/event-stream" | "text/*" | "*/*"));
@@ -195,16 +222,22 @@ fn takes_stream(request: &Value) -> bool {
 
 fn header<'a>(request: &'a Value, name: &str) -> Option<&'a str> {
     let headers = request["headers"].as_object().expect("an object");
-    let (_, value) = headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?;
+    let (_, value) = headers
+        .iter()
+        .find(|(header, _)| header.eq_ignore_ascii_case(name))?;
     value.as_str()
 }
 
 /// Slug and ID of the record that the object is.
 fn record(case: &Value) -> (String, String) {
-    let first: Option<Value> =
-        case["setup"][0].as_str().and_then(|event| serde_json::from_str(event).ok());
+    let first: Option<Value> = case["setup"][0]
+        .as_str()
+        .and_then(|event| serde_json::from_str(event).ok());
     let member = |name: &str| Some(first.as_ref()?[name].as_str()?.to_owned());
-    (member("slug").unwrap_or("posts".to_owned()), member("id").unwrap_or("p1".to_owned()))
+    (
+        member("slug").unwrap_or("posts".to_owned()),
+        member("id").unwrap_or("p1".to_owned()),
+    )
 }
 
 fn record_path(case: &Value) -> String {
@@ -242,9 +275,14 @@ fn expect_block(stream: &mut Stream, expected: &str) {
 fn without_times(text: &str) -> String {
     let is_time = |line: &str| {
         let id = line.strip_prefix("id: ").unwrap_or_default();
-        let shape: String = id.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        let shape: String = id
+            .chars()
+            .map(|c| if c.is_ascii_digit() { '0' } else { c })
+            .collect();
         shape == "0000-00-00T00:00:00.000Z"
     };
-    let lines = text.split('\n').map(|line| if is_time(line) { "id: <time>" } else { line });
+    let lines = text
+        .split('\n')
+        .map(|line| if is_time(line) { "id: <time>" } else { line });
     lines.collect::<Vec<_>>().join("\n")
 }

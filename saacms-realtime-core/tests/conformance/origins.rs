@@ -24,7 +24,10 @@ fn world(start: Start, origins: &[&str]) -> World {
 
 /// `Access-Control-Allow-Origin` and `Vary` of an answer.
 fn told(answer: &Response) -> (Option<&str>, Option<&str>) {
-    (answer.header("access-control-allow-origin"), answer.header("vary"))
+    (
+        answer.header("access-control-allow-origin"),
+        answer.header("vary"),
+    )
 }
 
 fn preflight(world: &World, target: &str, origin: &str, method: &str) -> Response {
@@ -48,18 +51,25 @@ fn without_listed_origins_nobody_is_let_in(start: Start) {
 fn a_listed_origin_is_let_in_by_name(start: Start) {
     let world = world(start, &["https://b.example:8443", PAGE]);
     let mut stream = world.open(&Request::get(&path("1")).header("Origin", PAGE));
-    assert_eq!(stream.head.header("access-control-allow-origin"), Some(PAGE));
+    assert_eq!(
+        stream.head.header("access-control-allow-origin"),
+        Some(PAGE)
+    );
     assert_eq!(stream.head.header("vary"), Some("Origin"));
     stream.expect(KEEPALIVE);
 
     let request = Request::post(PUBLISH, changed("1", "v1", "1")).header("Origin", PAGE);
     let answer = world.ask(&request);
-    assert_eq!((answer.status(), told(&answer)), (204, (Some(PAGE), Some("Origin"))));
+    assert_eq!(
+        (answer.status(), told(&answer)),
+        (204, (Some(PAGE), Some("Origin")))
+    );
     stream.expect(frame("v1", "1"));
 
-    for (target, method, allowed) in
-        [(&*path("1"), "GET", "GET, HEAD, OPTIONS"), (PUBLISH, "POST", "POST, OPTIONS")]
-    {
+    for (target, method, allowed) in [
+        (&*path("1"), "GET", "GET, HEAD, OPTIONS"),
+        (PUBLISH, "POST", "POST, OPTIONS"),
+    ] {
         let answer = preflight(&world, target, PAGE, method);
         assert_eq!(
             answer.head.meaning(),
@@ -80,10 +90,19 @@ fn a_listed_origin_is_let_in_by_name(start: Start) {
 
 fn an_unlisted_origin_is_not_let_in_and_caches_know(start: Start) {
     let world = world(start, &[PAGE]);
-    for origin in ["https://evil.example", "https://a.example.evil", "http://a.example", "null", ""]
-    {
+    for origin in [
+        "https://evil.example",
+        "https://a.example.evil",
+        "http://a.example",
+        "null",
+        "",
+    ] {
         let head = world.ask(&Request::new("HEAD", &path("1")).header("Origin", origin));
-        assert_eq!((head.status(), told(&head)), (200, (None, Some("Origin"))), "{origin}");
+        assert_eq!(
+            (head.status(), told(&head)),
+            (200, (None, Some("Origin"))),
+            "{origin}"
+        );
         let answer = preflight(&world, &path("1"), origin, "GET");
         assert_eq!(
             answer.head.meaning(),
@@ -92,7 +111,11 @@ fn an_unlisted_origin_is_not_let_in_and_caches_know(start: Start) {
         );
     }
     let no_page = world.ask(&Request::new("HEAD", &path("1")));
-    assert_eq!(told(&no_page), (None, Some("Origin")), "what is cached may be for a page");
+    assert_eq!(
+        told(&no_page),
+        (None, Some("Origin")),
+        "what is cached may be for a page"
+    );
 }
 
 fn any_origin_is_let_in_where_any_is_listed(start: Start) {
@@ -105,7 +128,10 @@ fn any_origin_is_let_in_where_any_is_listed(start: Start) {
         let request = Request::post(PUBLISH, changed("1", "v1", "1")).header("Origin", origin);
         assert_eq!(world.ask(&request).status(), 204);
     }
-    assert_eq!(told(&world.ask(&Request::new("HEAD", &path("1")))), (None, None));
+    assert_eq!(
+        told(&world.ask(&Request::new("HEAD", &path("1")))),
+        (None, None)
+    );
 }
 
 fn a_refusal_can_be_read_by_a_page_that_is_let_in(start: Start) {
@@ -118,7 +144,10 @@ fn a_refusal_can_be_read_by_a_page_that_is_let_in(start: Start) {
         (405, Request::new("DELETE", &path("1"))),
         (406, Request::get(&path("1")).header("Accept", "text/html")),
         (400, Request::post(PUBLISH, "nope")),
-        (413, Request::new("POST", PUBLISH).header("Content-Length", "9999999")),
+        (
+            413,
+            Request::new("POST", PUBLISH).header("Content-Length", "9999999"),
+        ),
     ];
     for (status, request) in requests {
         let answer = world.ask(&request.header("Origin", PAGE));
@@ -136,11 +165,22 @@ fn a_page_of_another_origin_does_not_publish_unasked(start: Start) {
     let status = |world: &World, origin: &str| {
         let answer = world.ask(&request.clone().header("Origin", origin));
         if answer.status() == 403 {
-            expect_problem(&answer, 403, "foreign-origin", "an origin that the hub lists");
+            expect_problem(
+                &answer,
+                403,
+                "foreign-origin",
+                "an origin that the hub lists",
+            );
         }
         answer.status()
     };
-    for origin in ["https://evil.example", "null", "", "http://hub.example:80", "hub.example"] {
+    for origin in [
+        "https://evil.example",
+        "null",
+        "",
+        "http://hub.example:80",
+        "hub.example",
+    ] {
         assert_eq!(status(&open, origin), 403, "{origin}");
         assert_eq!(status(&listed, origin), 403, "{origin}");
     }
@@ -149,10 +189,18 @@ fn a_page_of_another_origin_does_not_publish_unasked(start: Start) {
     // host as the hub, too.
     let at = |world: &World, host: &str| {
         let origin = format!("http://{host}");
-        world.ask(&request.clone().host(host).header("Origin", &origin)).status()
+        world
+            .ask(&request.clone().host(host).header("Origin", &origin))
+            .status()
     };
-    assert_eq!((at(&open, "127.0.0.1:8787"), at(&listed, "localhost:8787")), (204, 204));
-    assert_eq!((at(&open, "hub.example"), at(&listed, "hub.example")), (403, 403));
+    assert_eq!(
+        (at(&open, "127.0.0.1:8787"), at(&listed, "localhost:8787")),
+        (204, 204)
+    );
+    assert_eq!(
+        (at(&open, "hub.example"), at(&listed, "hub.example")),
+        (403, 403)
+    );
 
     let token = Token::new("0123456789abcdef").expect("a token");
     let guarded = World::with_api(start, Api::default().with_publish_token(token));

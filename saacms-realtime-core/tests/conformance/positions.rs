@@ -18,7 +18,10 @@ scenarios![
 ];
 
 fn positions() -> HubConfig {
-    HubConfig { event_ids: EventIds::Position, ..quiet() }
+    HubConfig {
+        event_ids: EventIds::Position,
+        ..quiet()
+    }
 }
 
 /// A stream of `posts/1` whose client names no ID, and the position in its greeting.
@@ -27,7 +30,11 @@ fn subscribe(world: &World) -> (Stream, String) {
     stream.expect(KEEPALIVE);
     let block = stream.block();
     let position = id_of(&block).to_owned();
-    assert_eq!(block, format!("id: {position}\n\n"), "an ID and nothing to dispatch");
+    assert_eq!(
+        block,
+        format!("id: {position}\n\n"),
+        "an ID and nothing to dispatch"
+    );
     (stream, position)
 }
 
@@ -35,7 +42,10 @@ fn subscribe(world: &World) -> (Stream, String) {
 /// no preflight.
 fn parts(position: &str) -> (&str, u64) {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._~-".contains(c);
-    assert!(position.len() <= 128 && position.chars().all(plain), "{position:?}");
+    assert!(
+        position.len() <= 128 && position.chars().all(plain),
+        "{position:?}"
+    );
     let (epoch, sequence) = position.split_once('.').expect("two parts");
     (epoch, sequence.parse().expect("a number"))
 }
@@ -63,7 +73,9 @@ fn events_are_called_by_their_position_whatever_their_etag(start: Start) {
     world.publish_event(r#"{"type":"deleted","slug":"posts","id":"1"}"#);
     stream.expect(format!("event: changed\nid: {epoch}.1\ndata: 1\n\n"));
     stream.expect(format!("event: snapshot\nid: {epoch}.2\ndata: 2\n\n"));
-    stream.expect(format!("event: deleted\nid: {epoch}.3\ndata: {{\"id\":\"1\"}}\n\n"));
+    stream.expect(format!(
+        "event: deleted\nid: {epoch}.3\ndata: {{\"id\":\"1\"}}\n\n"
+    ));
     let answer = world.ask(&Request::post(PUBLISH, changed("1", "a\nb", "1")));
     assert_eq!(answer.status(), 400, "a bad ETag is refused, needed or not");
 }
@@ -79,12 +91,20 @@ fn a_client_that_saw_nothing_yet_resumes_from_its_greeting(start: Start) {
 }
 
 fn every_position_is_answered_with_exactly_what_came_after_it(start: Start) {
-    let world = World::configured(start, HubConfig { max_events: 5, ..positions() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_events: 5,
+            ..positions()
+        },
+    );
     let (mut stream, position) = subscribe(&world);
     let epoch = parts(&position).0;
     // Equal ETags and equal records: only the positions differ.
     (1..=9).for_each(|_| world.publish_event(&changed("1", "same", "1")));
-    let frames: Vec<_> = (1..=9).map(|number| frame(&format!("{epoch}.{number}"), "1")).collect();
+    let frames: Vec<_> = (1..=9)
+        .map(|number| frame(&format!("{epoch}.{number}"), "1"))
+        .collect();
     stream.expect(frames.concat());
     for sequence in 0..=9_usize {
         let mut resumed = world.resume("1", format!("{epoch}.{sequence}"));
@@ -94,7 +114,9 @@ fn every_position_is_answered_with_exactly_what_came_after_it(start: Start) {
         }
     }
     let by_query = format!("{}?lastEventId={epoch}.8", path("1"));
-    world.open(&Request::get(&by_query)).expect([KEEPALIVE, &frames[8]].concat());
+    world
+        .open(&Request::get(&by_query))
+        .expect([KEEPALIVE, &frames[8]].concat());
 }
 
 fn a_position_of_another_server_is_answered_with_restarted(start: Start) {
@@ -106,7 +128,10 @@ fn a_position_of_another_server_is_answered_with_restarted(start: Start) {
     let block = stream.block();
     let new = id_of(&block).to_owned();
     assert_eq!(block, resync(&new, "restarted"));
-    assert!(parts(&new).0 != parts(&old).0 && parts(&new).1 == 0, "{old} and {new}");
+    assert!(
+        parts(&new).0 != parts(&old).0 && parts(&new).1 == 0,
+        "{old} and {new}"
+    );
     world.publish_event(&changed("1", "v1", "1"));
     let live = frame(&format!("{}.1", parts(&new).0), "1");
     stream.expect(&live);
@@ -114,7 +139,13 @@ fn a_position_of_another_server_is_answered_with_restarted(start: Start) {
 }
 
 fn a_position_of_a_forgotten_history_is_answered_with_restarted(start: Start) {
-    let world = World::configured(start, HubConfig { max_topics: 1, ..positions() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_topics: 1,
+            ..positions()
+        },
+    );
     let (stream, _) = subscribe(&world);
     world.publish_event(&changed("1", "v1", "1"));
     world.publish_event(&changed("1", "v2", "1"));
@@ -126,7 +157,11 @@ fn a_position_of_a_forgotten_history_is_answered_with_restarted(start: Start) {
     let mut resumed = world.resume("1", &old);
     let block = resumed.block();
     assert_eq!(block, resync(id_of(&block), "restarted"));
-    assert_ne!(parts(id_of(&block)).0, parts(&old).0, "another life, another epoch");
+    assert_ne!(
+        parts(id_of(&block)).0,
+        parts(&old).0,
+        "another life, another epoch"
+    );
 }
 
 fn what_is_no_position_of_this_history_is_a_miss(start: Start) {
@@ -136,7 +171,18 @@ fn what_is_no_position_of_this_history_is_a_miss(start: Start) {
     let epoch = parts(&position).0;
     let future = format!("{epoch}.2");
     let far = format!("{epoch}.{}", u64::MAX);
-    for id in ["", "v1", "1", ".", &future, &far, &format!("{epoch}.-1"), &format!("{epoch}.x")] {
-        world.resume("1", id).expect(resync(&format!("{epoch}.1"), "buffer-miss"));
+    for id in [
+        "",
+        "v1",
+        "1",
+        ".",
+        &future,
+        &far,
+        &format!("{epoch}.-1"),
+        &format!("{epoch}.x"),
+    ] {
+        world
+            .resume("1", id)
+            .expect(resync(&format!("{epoch}.1"), "buffer-miss"));
     }
 }

@@ -49,7 +49,12 @@ fn the_content_type_of_one_event_does_not_matter(start: Start) {
     }
     // Two lines are not one event.
     let two = [changed("1", "v", "1"), changed("1", "v", "1")].join("\n");
-    expect_problem(&world.ask(&Request::post(PUBLISH, two)), 400, "invalid-event", "trailing");
+    expect_problem(
+        &world.ask(&Request::post(PUBLISH, two)),
+        400,
+        "invalid-event",
+        "trailing",
+    );
 }
 
 fn a_body_in_chunks_is_one_body(start: Start) {
@@ -70,7 +75,10 @@ fn ndjson_is_answered_line_by_line_in_order(start: Start) {
     let world = World::start(start);
     let mut stream = world.subscribe("1");
     let etags: Vec<_> = (0..200).map(|number| format!("v{number}")).collect();
-    let lines: Vec<_> = etags.iter().map(|etag| changed("1", etag, "{ \"x\" : 1 }")).collect();
+    let lines: Vec<_> = etags
+        .iter()
+        .map(|etag| changed("1", etag, "{ \"x\" : 1 }"))
+        .collect();
     for body in [lines.join("\n"), lines.join("\r\n") + "\r\n"] {
         let request = Request::post(PUBLISH, body);
         let answer =
@@ -101,14 +109,25 @@ fn a_bad_line_fails_alone(start: Start) {
     assert_eq!(answer.status(), 200);
     let results: Vec<_> = answer.text().lines().collect();
     let ok = r#"{"status":204}"#;
-    assert_eq!((results.len(), results[0], results[4]), (5, ok, ok), "{results:?}");
+    assert_eq!(
+        (results.len(), results[0], results[4]),
+        (5, ok, ok),
+        "{results:?}"
+    );
     for (result, detail) in
-        results[1..4].iter().zip(["not a JSON object", "`record` is missing", "not UTF-8"])
+        results[1..4]
+            .iter()
+            .zip(["not a JSON object", "`record` is missing", "not UTF-8"])
     {
         let problem: serde_json::Value = serde_json::from_str(result).expect("a document");
         assert_eq!(problem["type"], "urn:saacms-realtime:invalid-event");
         assert_eq!(problem["status"], 400);
-        assert!(problem["detail"].as_str().is_some_and(|text| text.contains(detail)), "{result}");
+        assert!(
+            problem["detail"]
+                .as_str()
+                .is_some_and(|text| text.contains(detail)),
+            "{result}"
+        );
     }
     stream.expect([frame("v1", "1"), frame("v2", "1")].concat());
     assert_eq!(world.stats().published, 2);
@@ -130,9 +149,17 @@ fn event_of(len: usize) -> String {
 
 fn a_body_of_exactly_the_limit_is_taken(start: Start) {
     let world = World::start(start);
-    assert_eq!(world.ask(&Request::post(PUBLISH, event_of(1 << 20))).status(), 204);
+    assert_eq!(
+        world
+            .ask(&Request::post(PUBLISH, event_of(1 << 20)))
+            .status(),
+        204
+    );
     let small = World::with_api(start, Api::default().with_max_body_bytes(1_000));
-    assert_eq!(small.ask(&Request::post(PUBLISH, event_of(1_000))).status(), 204);
+    assert_eq!(
+        small.ask(&Request::post(PUBLISH, event_of(1_000))).status(),
+        204
+    );
     let chunked = Request::new("POST", PUBLISH).header("Transfer-Encoding", "chunked");
     let mut connection = small.connect();
     connection.send(chunked.bytes());
@@ -145,7 +172,11 @@ fn a_body_over_the_limit_is_refused_before_it_is_read(start: Start) {
     let world = World::start(start);
     for len in ["1048577", "99999999999999"] {
         let mut connection = world.connect();
-        connection.send(Request::new("POST", PUBLISH).header("Content-Length", len).bytes());
+        connection.send(
+            Request::new("POST", PUBLISH)
+                .header("Content-Length", len)
+                .bytes(),
+        );
         let detail = "more than 1048576 bytes";
         expect_problem(&connection.response("POST"), 413, "body-too-large", detail);
     }
@@ -172,7 +203,9 @@ fn what_follows_a_refused_body_is_never_taken_for_a_request(start: Start) {
     let world = World::with_api(start, Api::default().with_max_body_bytes(100));
     let hidden = Request::post(PUBLISH, changed("1", "v", "1")).bytes();
     let mut connection = world.connect();
-    let mut request = Request::new("POST", PUBLISH).header("Content-Length", "4096").bytes();
+    let mut request = Request::new("POST", PUBLISH)
+        .header("Content-Length", "4096")
+        .bytes();
     request.extend_from_slice(&hidden);
     connection.send(&request);
     assert_eq!(connection.response("POST").status(), 413);

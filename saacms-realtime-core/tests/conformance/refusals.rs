@@ -61,7 +61,10 @@ fn what_is_no_event_is_refused(start: Start) {
         format!("[{event}]"),
         format!("\u{feff}{event}"),
     ];
-    expect_refusals(start, wrong.chain(spoilt.into_iter().map(|body| (body, NOT_AN_EVENT))));
+    expect_refusals(
+        start,
+        wrong.chain(spoilt.into_iter().map(|body| (body, NOT_AN_EVENT))),
+    );
 }
 
 fn a_missing_or_ill_typed_member_is_named(start: Start) {
@@ -72,24 +75,51 @@ fn a_missing_or_ill_typed_member_is_named(start: Start) {
             (r#"{}"#, "`slug` is missing"),
             (r#"{"slug":"posts","type":"deleted"}"#, "`id` is missing"),
             (r#"{"slug":"posts","id":"1"}"#, "`type` is missing"),
-            (r#"{"type":"changed","slug":"posts","id":"1"}"#, "`record` is missing"),
-            (r#"{"type":"snapshot","slug":"posts","id":"1","etag":"v"}"#, "`record` is missing"),
+            (
+                r#"{"type":"changed","slug":"posts","id":"1"}"#,
+                "`record` is missing",
+            ),
+            (
+                r#"{"type":"snapshot","slug":"posts","id":"1","etag":"v"}"#,
+                "`record` is missing",
+            ),
             (
                 r#"{"type":"changed","slug":5,"id":"1","record":1}"#,
                 "`slug` must be a string, found 5",
             ),
-            (r#"{"type":"changed","slug":null,"id":"1","record":1}"#, "`slug` must be a string"),
-            (r#"{"type":"changed","slug":"posts","id":1,"record":1}"#, "`id` must be a string"),
-            (r#"{"type":"changed","slug":"posts","id":["1"],"record":1}"#, "`id` must be a string"),
+            (
+                r#"{"type":"changed","slug":null,"id":"1","record":1}"#,
+                "`slug` must be a string",
+            ),
+            (
+                r#"{"type":"changed","slug":"posts","id":1,"record":1}"#,
+                "`id` must be a string",
+            ),
+            (
+                r#"{"type":"changed","slug":"posts","id":["1"],"record":1}"#,
+                "`id` must be a string",
+            ),
             (
                 r#"{"type":["changed"],"slug":"posts","id":"1","record":1}"#,
                 "`type` must be a string",
             ),
-            (r#"{"type":"updated","slug":"posts","id":"1","record":1}"#, allowed),
+            (
+                r#"{"type":"updated","slug":"posts","id":"1","record":1}"#,
+                allowed,
+            ),
             (r#"{"type":"","slug":"posts","id":"1","record":1}"#, allowed),
-            (r#"{"type":"Changed","slug":"posts","id":"1","record":1}"#, allowed),
-            (r#"{"type":"saacms-resync","slug":"posts","id":"1","record":1}"#, allowed),
-            (r#"{"type":"changed\nid: x","slug":"posts","id":"1","record":1}"#, allowed),
+            (
+                r#"{"type":"Changed","slug":"posts","id":"1","record":1}"#,
+                allowed,
+            ),
+            (
+                r#"{"type":"saacms-resync","slug":"posts","id":"1","record":1}"#,
+                allowed,
+            ),
+            (
+                r#"{"type":"changed\nid: x","slug":"posts","id":"1","record":1}"#,
+                allowed,
+            ),
             (
                 r#"{"type":"changed","slug":"posts","id":"1","record":1,"etag":5}"#,
                 "`etag` must be a string, found 5",
@@ -117,13 +147,31 @@ fn a_key_that_cannot_be_is_refused(start: Start) {
             (event("posts", ""), "`id` must not be empty"),
             (event("a:b", "1"), "`slug` must not contain `:` or `/`"),
             (event("a\\/b", "1"), "`slug` must not contain `:` or `/`"),
-            (event("a\\u0000", "1"), "`slug` must not contain control characters"),
-            (event("posts", "1\\n"), "`id` must not contain control characters"),
-            (event("posts", "\u{7f}"), "`id` must not contain control characters"),
-            (event("posts", "\\u0085"), "`id` must not contain control characters"),
+            (
+                event("a\\u0000", "1"),
+                "`slug` must not contain control characters",
+            ),
+            (
+                event("posts", "1\\n"),
+                "`id` must not contain control characters",
+            ),
+            (
+                event("posts", "\u{7f}"),
+                "`id` must not contain control characters",
+            ),
+            (
+                event("posts", "\\u0085"),
+                "`id` must not contain control characters",
+            ),
             (event("posts", "\\ud800"), "`id` has a lone surrogate"),
-            (event(&long_slug, "1"), "`slug` has 129 bytes; at most 128 are allowed"),
-            (event("posts", &long_id), "`id` has 514 bytes; at most 512 are allowed"),
+            (
+                event(&long_slug, "1"),
+                "`slug` has 129 bytes; at most 128 are allowed",
+            ),
+            (
+                event("posts", &long_id),
+                "`id` has 514 bytes; at most 512 are allowed",
+            ),
         ],
     );
 }
@@ -131,7 +179,10 @@ fn a_key_that_cannot_be_is_refused(start: Start) {
 fn an_etag_that_no_client_could_send_back_is_refused(start: Start) {
     let long = "v".repeat(513);
     let etags = [
-        ("a\n\nevent: changed\nid: evil\ndata: {}", "`etag` must not contain CR, LF or NUL"),
+        (
+            "a\n\nevent: changed\nid: evil\ndata: {}",
+            "`etag` must not contain CR, LF or NUL",
+        ),
         ("a\rdata: x", "`etag` must not contain CR, LF or NUL"),
         ("\0", "`etag` must not contain CR, LF or NUL"),
         (" v", "`etag` must not begin or end with a space or a tab"),
@@ -141,13 +192,20 @@ fn an_etag_that_no_client_could_send_back_is_refused(start: Start) {
     let lone =
         r#"{"type":"changed","slug":"posts","id":"1","record":1,"etag":"\udc00"}"#.to_owned();
     let refusals = etags.map(|(etag, detail)| (changed("1", etag, "1"), detail));
-    expect_refusals(start, refusals.into_iter().chain([(lone, "`etag` has a lone surrogate")]));
+    expect_refusals(
+        start,
+        refusals
+            .into_iter()
+            .chain([(lone, "`etag` has a lone surrogate")]),
+    );
 
     let world = World::start(start);
     world.publish("1", "v0");
     let frame = world.publish("1", &long[..512]);
     world.resume("1", "v0").expect(frame);
-    world.resume("1", &long[..512]).expect(world.publish("1", "v1"));
+    world
+        .resume("1", &long[..512])
+        .expect(world.publish("1", "v1"));
 }
 
 fn a_body_that_is_not_utf_8_is_refused(start: Start) {
@@ -156,19 +214,39 @@ fn a_body_that_is_not_utf_8_is_refused(start: Start) {
         let at = text.find('?').expect("a place");
         [&text.as_bytes()[..at], bytes, &text.as_bytes()[at + 1..]].concat()
     };
-    let wrong: [&[u8]; 6] =
-        [b"\xff", b"\x80", b"\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80"];
-    expect_refusals(start, wrong.map(|bytes| (event(bytes), "not UTF-8: byte 52 is wrong")));
+    let wrong: [&[u8]; 6] = [
+        b"\xff",
+        b"\x80",
+        b"\xc3",
+        b"\xc0\xaf",
+        b"\xed\xa0\x80",
+        b"\xf5\x80\x80\x80",
+    ];
+    expect_refusals(
+        start,
+        wrong.map(|bytes| (event(bytes), "not UTF-8: byte 52 is wrong")),
+    );
     // UTF-16, with and without a byte order mark.
     let utf_16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let marked = [b"\xff\xfe", &utf_16[..]].concat();
-    expect_refusals(start, [(utf_16, "not a JSON object"), (marked, "not UTF-8: byte 0 is wrong")]);
+    expect_refusals(
+        start,
+        [
+            (utf_16, "not a JSON object"),
+            (marked, "not UTF-8: byte 0 is wrong"),
+        ],
+    );
 }
 
 fn nesting_up_to_128_is_taken_and_deeper_is_refused(start: Start) {
     let arrays = |depth: usize| changed("1", "v", &("[".repeat(depth) + &"]".repeat(depth)));
-    let objects =
-        |depth: usize| changed("1", "v", &("{\"a\":".repeat(depth) + "1" + &"}".repeat(depth)));
+    let objects = |depth: usize| {
+        changed(
+            "1",
+            "v",
+            &("{\"a\":".repeat(depth) + "1" + &"}".repeat(depth)),
+        )
+    };
     let ignored = |depth: usize| {
         let deep = "[".repeat(depth) + &"]".repeat(depth);
         format!(r#"{{"type":"deleted","slug":"posts","id":"1","other":{deep}}}"#)

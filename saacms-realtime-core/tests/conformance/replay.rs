@@ -41,7 +41,16 @@ fn an_unknown_id_is_answered_with_one_resync(start: Start) {
     let world = World::start(start);
     world.publish("1", "v1");
     world.publish("1", "v2");
-    for id in ["v0", "V1", "v", "v11", "2024-01-01T00:00:00.000Z", "0.1", "é", "*"] {
+    for id in [
+        "v0",
+        "V1",
+        "v",
+        "v11",
+        "2024-01-01T00:00:00.000Z",
+        "0.1",
+        "é",
+        "*",
+    ] {
         let mut stream = world.resume("1", id);
         stream.expect(resync("v2", "buffer-miss"));
         let live = world.publish("1", "v2");
@@ -82,7 +91,9 @@ fn ids_are_compared_as_bytes(start: Start) {
     let mut last = world.resume("1", "日本 \u{1f600}");
     let fourth = world.publish("1", "x");
     last.expect(&fourth);
-    world.resume("1", "é").expect([second, third, fourth].concat());
+    world
+        .resume("1", "é")
+        .expect([second, third, fourth].concat());
 }
 
 fn blanks_around_an_id_do_not_count(start: Start) {
@@ -115,9 +126,12 @@ fn two_ids_are_no_id(start: Start) {
     let world = World::start(start);
     world.publish("1", "v1");
     world.publish("1", "v2");
-    let request =
-        Request::get(&path("1")).header("Last-Event-ID", "v1").header("Last-Event-ID", "v1");
-    world.open(&request).expect([KEEPALIVE, &resync("v2", "buffer-miss")].concat());
+    let request = Request::get(&path("1"))
+        .header("Last-Event-ID", "v1")
+        .header("Last-Event-ID", "v1");
+    world
+        .open(&request)
+        .expect([KEEPALIVE, &resync("v2", "buffer-miss")].concat());
     // Joined as HTTP joins them, they are the ID that says so.
     world.publish("1", "v1, v1");
     let fourth = world.publish("1", "v4");
@@ -166,7 +180,14 @@ fn what_waits_leaves_in_one_chunk(start: Start) {
 
 /// A history of two events behind one that was evicted.
 fn world_after_three_events(start: Start, quiet_resume: bool) -> (World, [String; 3]) {
-    let world = World::configured(start, HubConfig { max_events: 2, quiet_resume, ..quiet() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_events: 2,
+            quiet_resume,
+            ..quiet()
+        },
+    );
     let frames = ["v1", "v2", "v3"].map(|etag| world.publish("1", etag));
     (world, frames)
 }
@@ -176,7 +197,9 @@ fn quiet_resume_knows_the_id_that_was_evicted_last(start: Start) {
     world.resume("1", "v1").expect(frames[1..].concat());
     let fourth = world.publish("1", "v4");
     world.resume("1", "v1").expect(resync("v4", "buffer-miss"));
-    world.resume("1", "v2").expect([&*frames[2], &*fourth].concat());
+    world
+        .resume("1", "v2")
+        .expect([&*frames[2], &*fourth].concat());
 }
 
 fn without_quiet_resume_an_evicted_id_is_unknown(start: Start) {
@@ -186,7 +209,13 @@ fn without_quiet_resume_an_evicted_id_is_unknown(start: Start) {
 }
 
 fn live_only_with_quiet_resume_knows_the_newest_id(start: Start) {
-    let world = World::configured(start, HubConfig { max_events: 0, ..quiet() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_events: 0,
+            ..quiet()
+        },
+    );
     world.publish("1", "v1");
     world.publish("1", "v2");
     let mut quiet = world.resume("1", "v2");
@@ -198,7 +227,11 @@ fn live_only_with_quiet_resume_knows_the_newest_id(start: Start) {
 }
 
 fn live_only_without_quiet_resume_resyncs_whoever_comes_back(start: Start) {
-    let config = HubConfig { max_events: 0, quiet_resume: false, ..quiet() };
+    let config = HubConfig {
+        max_events: 0,
+        quiet_resume: false,
+        ..quiet()
+    };
     let world = World::configured(start, config);
     world.publish("1", "v1");
     let mut stream = world.resume("1", "v1");
@@ -213,9 +246,17 @@ fn live_only_without_quiet_resume_resyncs_whoever_comes_back(start: Start) {
 }
 
 fn a_connected_reader_gets_what_no_reconnect_would(start: Start) {
-    let world = World::configured(start, HubConfig { max_events: 0, ..quiet() });
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_events: 0,
+            ..quiet()
+        },
+    );
     let mut stream = world.subscribe("1");
-    let frames: String = (0..100).map(|number| world.publish("1", &format!("v{number}"))).collect();
+    let frames: String = (0..100)
+        .map(|number| world.publish("1", &format!("v{number}")))
+        .collect();
     stream.expect(frames);
     assert_eq!(world.stats().resyncs, 0);
 }

@@ -28,8 +28,17 @@ impl Stream {
         connection.send(request.bytes());
         let head = connection.head().expect("an answer");
         assert_eq!(head.status, 200, "a stream, not {head:?}");
-        assert_eq!(head.header("transfer-encoding"), Some("chunked"), "{head:?}");
-        Self { head, connection, text: Vec::new(), taken: 0 }
+        assert_eq!(
+            head.header("transfer-encoding"),
+            Some("chunked"),
+            "{head:?}"
+        );
+        Self {
+            head,
+            connection,
+            text: Vec::new(),
+            taken: 0,
+        }
     }
 
     /// The next bytes must be exactly these.
@@ -38,7 +47,10 @@ impl Stream {
         let expected = expected.as_ref();
         if !self.begins_with(expected) {
             let come = excerpt(&self.unread()[..self.unread().len().min(expected.len())]);
-            panic!("the stream says\n  {come}\ninstead of\n  {}", excerpt(expected));
+            panic!(
+                "the stream says\n  {come}\ninstead of\n  {}",
+                excerpt(expected)
+            );
         }
         self.taken += expected.len();
     }
@@ -68,14 +80,20 @@ impl Stream {
                 return String::from_utf8(block).expect("a stream in UTF-8");
             }
             let come = excerpt(self.unread());
-            assert!(self.receive(), "the stream ends where a block was due, with {come}");
+            assert!(
+                self.receive(),
+                "the stream ends where a block was due, with {come}"
+            );
         }
     }
 
     /// The next chunk of the body, as it was written.
     #[track_caller]
     pub(crate) fn chunk(&mut self) -> String {
-        assert!(self.unread().is_empty(), "asked for before anything of it was read");
+        assert!(
+            self.unread().is_empty(),
+            "asked for before anything of it was read"
+        );
         let chunk = self.connection.chunk().expect("a chunk");
         String::from_utf8(chunk).expect("a stream in UTF-8")
     }

@@ -24,7 +24,11 @@ fn a_stream_begins_with_a_keepalive_and_goes_on_live(start: Start) {
     world.publish("1", "before");
     let mut stream = world.open(&Request::get(&path("1")));
     stream.expect(KEEPALIVE);
-    for (event_type, etag) in [("snapshot", "v1"), ("changed", "W/\"v 2\""), ("changed", "\"\"")] {
+    for (event_type, etag) in [
+        ("snapshot", "v1"),
+        ("changed", "W/\"v 2\""),
+        ("changed", "\"\""),
+    ] {
         let etag_json = serde_json::to_string(etag).expect("a string");
         world.publish_event(&format!(
             r#"{{"type":"{event_type}","slug":"posts","id":"1","record":null,"etag":{etag_json}}}"#
@@ -37,10 +41,19 @@ fn the_record_goes_out_as_it_was_written_less_the_whitespace_between_tokens(star
     let world = World::start(start);
     let mut stream = world.subscribe("1");
     for (record, data) in [
-        (r#"{"b":1.0,"a":-0,"a":"é\u00e9\/"}"#, r#"{"b":1.0,"a":-0,"a":"é\u00e9\/"}"#),
-        ("\r\n\t[ 1E5 , 9007199254740993 ]\n", "[1E5,9007199254740993]"),
+        (
+            r#"{"b":1.0,"a":-0,"a":"é\u00e9\/"}"#,
+            r#"{"b":1.0,"a":-0,"a":"é\u00e9\/"}"#,
+        ),
+        (
+            "\r\n\t[ 1E5 , 9007199254740993 ]\n",
+            "[1E5,9007199254740993]",
+        ),
         ("{ \"a b\" : \" c \\n d \" }", "{\"a b\":\" c \\n d \"}"),
-        ("\"\u{2028}\u{85}\u{a0}\u{7f}𝄞\"", "\"\u{2028}\u{85}\u{a0}\u{7f}𝄞\""),
+        (
+            "\"\u{2028}\u{85}\u{a0}\u{7f}𝄞\"",
+            "\"\u{2028}\u{85}\u{a0}\u{7f}𝄞\"",
+        ),
         ("1e400", "1e400"),
         (r#""\ud800""#, r#""\ud800""#),
     ] {
@@ -59,10 +72,15 @@ fn a_deleted_record_is_told_with_its_id_alone(start: Start) {
     let id = serde_json::to_string(id).expect("a string");
     // An ETag and a record of something that is gone mean nothing, whatever they are.
     for rest in ["", r#","record":{"title":"x"},"etag":"v9""#, r#","etag":5"#] {
-        world.publish_event(&format!(r#"{{"type":"deleted","slug":"posts","id":{id}{rest}}}"#));
+        world.publish_event(&format!(
+            r#"{{"type":"deleted","slug":"posts","id":{id}{rest}}}"#
+        ));
         let block = stream.block();
         expect_time(id_of(&block));
-        let expected = format!("event: deleted\nid: {}\ndata: {{\"id\":{id}}}\n\n", id_of(&block));
+        let expected = format!(
+            "event: deleted\nid: {}\ndata: {{\"id\":{id}}}\n\n",
+            id_of(&block)
+        );
         assert_eq!(block, expected);
     }
 }
@@ -82,7 +100,10 @@ fn an_event_without_an_etag_is_called_by_its_time(start: Start) {
         assert_eq!(block, frame(id, "1"));
         expect_time(id);
         let (before, after) = (before.to_string(), after.to_string());
-        assert!(*before <= *id && *id <= *after, "{before} <= {id} <= {after}");
+        assert!(
+            *before <= *id && *id <= *after,
+            "{before} <= {id} <= {after}"
+        );
     }
 }
 
@@ -99,12 +120,19 @@ fn no_two_events_are_called_by_the_same_time(start: Start) {
 
 fn an_event_reaches_the_subscribers_of_its_record_and_no_others(start: Start) {
     let world = World::start(start);
-    let keys = [("posts", "1"), ("posts", "2"), ("pages", "1"), ("posts", "1:2"), ("Posts", "1")];
+    let keys = [
+        ("posts", "1"),
+        ("posts", "2"),
+        ("pages", "1"),
+        ("posts", "1:2"),
+        ("Posts", "1"),
+    ];
     let mut streams: Vec<_> = keys
         .iter()
         .map(|(slug, id)| {
-            let mut stream =
-                world.open(&Request::get(&format!("/api/saacms/v1/{slug}/{id}/subscribe")));
+            let mut stream = world.open(&Request::get(&format!(
+                "/api/saacms/v1/{slug}/{id}/subscribe"
+            )));
             stream.expect(KEEPALIVE);
             stream
         })
@@ -125,7 +153,9 @@ fn an_event_reaches_the_subscribers_of_its_record_and_no_others(start: Start) {
 fn all_subscribers_get_the_same_bytes(start: Start) {
     let world = World::start(start);
     let mut streams: Vec<_> = (0..20).map(|_| world.subscribe("1")).collect();
-    let frames: Vec<_> = (0..20).map(|number| world.publish("1", &format!("v{number}"))).collect();
+    let frames: Vec<_> = (0..20)
+        .map(|number| world.publish("1", &format!("v{number}")))
+        .collect();
     for stream in &mut streams {
         stream.expect(frames.concat());
     }
@@ -152,7 +182,10 @@ fn a_source_that_lost_data_has_everybody_refetch(start: Start) {
     let mut other = world.subscribe("2");
     let first = world.publish("1", "v1");
     streams.iter_mut().for_each(|stream| stream.expect(&first));
-    world.running.hub.source_lost(&ResourceKey::new("posts", "1").expect("a key"));
+    world
+        .running
+        .hub
+        .source_lost(&ResourceKey::new("posts", "1").expect("a key"));
     // Its history is gone, so the ID is a time.
     let told = streams.each_mut().map(|stream| stream.block());
     for block in &told {
@@ -166,12 +199,17 @@ fn a_source_that_lost_data_has_everybody_refetch(start: Start) {
 }
 
 fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
     Timestamp::from_millis(i64::try_from(since.as_millis()).expect("a few centuries"))
 }
 
 /// `YYYY-MM-DDTHH:MM:SS.sssZ`.
 pub(super) fn expect_time(id: &str) {
-    let shape: String = id.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let shape: String = id
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
     assert_eq!(shape, "0000-00-00T00:00:00.000Z", "{id:?} is a time");
 }

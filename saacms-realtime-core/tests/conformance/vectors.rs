@@ -22,11 +22,18 @@ use super::{Start, message, object};
 pub(super) fn run(start: Start) -> (usize, Vec<String>) {
     let (vectors, quirks) = (read("http.json"), read("quirks.json"));
     assert_eq!(vectors["format"], "saacms-realtime/http@1");
-    let cases = vectors["cases"].as_array().filter(|cases| !cases.is_empty());
+    let cases = vectors["cases"]
+        .as_array()
+        .filter(|cases| !cases.is_empty());
     let cases = cases.unwrap_or_else(|| panic!("http.json has no case"));
     let failures = cases.iter().filter_map(|case| {
         let failed = catch_unwind(AssertUnwindSafe(|| check(start, case, &quirks))).err()?;
-        Some(format!("{} {}: {}", case["id"], case["name"], message(&*failed)))
+        Some(format!(
+            "{} {}: {}",
+            case["id"],
+            case["name"],
+            message(&*failed)
+        ))
     });
     (cases.len(), failures.collect())
 }
@@ -46,7 +53,11 @@ fn directory() -> PathBuf {
         None => workspace.join("saacms-realtime-core/tests/vectors"),
         Some(given) => {
             let from_workspace = workspace.join(&given);
-            if from_workspace.is_dir() { from_workspace } else { PathBuf::from(given) }
+            if from_workspace.is_dir() {
+                from_workspace
+            } else {
+                PathBuf::from(given)
+            }
         }
     }
 }
@@ -72,7 +83,11 @@ fn check_route(start: Start, case: &Value) {
     let world = World::start(start);
     let key = match &expected {
         Routed::Refused(status) => {
-            assert_eq!(world.ask(&Request::get(target)).status(), *status, "{target}");
+            assert_eq!(
+                world.ask(&Request::get(target)).status(),
+                *status,
+                "{target}"
+            );
             assert_eq!(world.stats().topics, 0, "{target} registered somebody");
             return;
         }
@@ -125,5 +140,7 @@ pub(super) fn percent_decoded(text: &str) -> Vec<u8> {
 }
 
 pub(super) fn text<'a>(value: &'a Value, member: &str) -> &'a str {
-    value[member].as_str().unwrap_or_else(|| panic!("`{member}` is no text in {value}"))
+    value[member]
+        .as_str()
+        .unwrap_or_else(|| panic!("`{member}` is no text in {value}"))
 }

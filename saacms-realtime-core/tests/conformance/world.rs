@@ -28,11 +28,15 @@ impl World {
     }
 
     pub(super) fn configured(start: Start, config: HubConfig) -> Self {
-        Self { running: start(config, Api::default()) }
+        Self {
+            running: start(config, Api::default()),
+        }
     }
 
     pub(super) fn with_api(start: Start, api: Api) -> Self {
-        Self { running: start(quiet(), api) }
+        Self {
+            running: start(quiet(), api),
+        }
     }
 
     pub(super) fn connect(&self) -> Connection {
@@ -95,7 +99,10 @@ impl World {
 
 /// The default without heartbeats: a slow machine adds no bytes.
 pub(super) fn quiet() -> HubConfig {
-    HubConfig { heartbeat: Duration::ZERO, ..HubConfig::default() }
+    HubConfig {
+        heartbeat: Duration::ZERO,
+        ..HubConfig::default()
+    }
 }
 
 /// Where `posts/{id}` is subscribed to.
@@ -129,15 +136,30 @@ pub(super) fn id_of(block: &str) -> &str {
 #[track_caller]
 pub(super) fn expect_problem(answer: &Response, status: u16, kind: &str, detail: &str) {
     assert_eq!(answer.status(), status, "{detail}: {answer:?}");
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{detail}");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json"),
+        "{detail}"
+    );
     let problem: serde_json::Value =
         serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
     let members = problem.as_object().expect("an object");
-    assert_eq!(members.len(), 4, "type, title, status and detail: {problem}");
-    assert_eq!(problem["type"], format!("urn:saacms-realtime:{kind}"), "{detail}");
+    assert_eq!(
+        members.len(),
+        4,
+        "type, title, status and detail: {problem}"
+    );
+    assert_eq!(
+        problem["type"],
+        format!("urn:saacms-realtime:{kind}"),
+        "{detail}"
+    );
     assert_eq!(problem["status"], status, "{detail}");
     let title = problem["title"].as_str().expect("a text");
-    assert!(!title.is_empty() && !title.contains(detail), "a title is the same for all: {title}");
+    assert!(
+        !title.is_empty() && !title.contains(detail),
+        "a title is the same for all: {title}"
+    );
     let said = problem["detail"].as_str().expect("a text");
     assert!(said.contains(detail), "the detail {said:?} says {detail:?}");
 }

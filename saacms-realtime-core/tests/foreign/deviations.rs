@@ -31,7 +31,9 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
         applies: |stream| {
             let mut forgotten = false;
             stream.blocks().any(|block| {
-                let id = block.iter().any(|(name, value)| name == "id" && !value.contains('\0'));
+                let id = block
+                    .iter()
+                    .any(|(name, value)| name == "id" && !value.contains('\0'));
                 let data = block.iter().any(|(name, _)| name == "data");
                 forgotten = if id { !data } else { forgotten };
                 forgotten && data
@@ -43,7 +45,10 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
         parser: Foreign::EventSourceParser,
         what: "takes a CR at the end of a piece for a line end only when another line ends",
         applies: |stream| {
-            let line_end = stream.bytes.iter().rposition(|byte| matches!(byte, b'\r' | b'\n'));
+            let line_end = stream
+                .bytes
+                .iter()
+                .rposition(|byte| matches!(byte, b'\r' | b'\n'));
             line_end.is_some_and(|at| {
                 stream.piece_ends().any(|end| end == at + 1) && ends_an_event(stream, at)
             })
@@ -71,7 +76,12 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
     Deviation {
         parser: Foreign::HttpxSse,
         what: "yields blocks without data as events, too; they look like those with empty data",
-        applies: |stream| stream.messages.iter().any(|message| message.data.is_empty()),
+        applies: |stream| {
+            stream
+                .messages
+                .iter()
+                .any(|message| message.data.is_empty())
+        },
         sample: &[b"data\n\n"],
     },
     Deviation {

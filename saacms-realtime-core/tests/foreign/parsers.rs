@@ -60,7 +60,10 @@ impl Foreign {
 fn eventsource_stream(stream: &Stream) -> Result<Vec<Message>, String> {
     let read = || {
         let events = EventStream::new(stream::iter(stream.pieces().map(Ok::<_, Infallible>)));
-        events.collect::<Vec<_>>().now_or_never().expect("all pieces are there")
+        events
+            .collect::<Vec<_>>()
+            .now_or_never()
+            .expect("all pieces are there")
     };
     let events = panic::catch_unwind(read).map_err(|_| "panicked".to_owned())?;
     let message = |event: eventsource_stream::Event| Message {
@@ -68,22 +71,35 @@ fn eventsource_stream(stream: &Stream) -> Result<Vec<Message>, String> {
         data: event.data,
         last_event_id: event.id,
     };
-    events.into_iter().map(|event| event.map(message).map_err(|error| error.to_string())).collect()
+    events
+        .into_iter()
+        .map(|event| event.map(message).map_err(|error| error.to_string()))
+        .collect()
 }
 
 fn sse_stream(stream: &Stream) -> Result<Vec<Message>, String> {
     let blocks = SseByteStream::new(stream::iter(stream.pieces().map(Ok::<_, Infallible>)));
-    let blocks = blocks.collect::<Vec<_>>().now_or_never().expect("all pieces are there");
+    let blocks = blocks
+        .collect::<Vec<_>>()
+        .now_or_never()
+        .expect("all pieces are there");
     let mut last_event_id = String::new();
     let mut messages = Vec::new();
     for block in blocks {
         // It yields what stands in a block; the ID that stays and the default type are the caller's.
-        let Sse { event, data, id, .. } = block.map_err(|error| error.to_string())?;
+        let Sse {
+            event, data, id, ..
+        } = block.map_err(|error| error.to_string())?;
         last_event_id = id.unwrap_or(last_event_id);
-        let event_type =
-            event.filter(|event| !event.is_empty()).unwrap_or_else(|| "message".to_owned());
+        let event_type = event
+            .filter(|event| !event.is_empty())
+            .unwrap_or_else(|| "message".to_owned());
         if let Some(data) = data {
-            messages.push(Message { event_type, data, last_event_id: last_event_id.clone() });
+            messages.push(Message {
+                event_type,
+                data,
+                last_event_id: last_event_id.clone(),
+            });
         }
     }
     Ok(messages)
@@ -104,7 +120,10 @@ fn ask(
         .stdout(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| {
-            panic!("{} does not start ({error}); `./ci.sh setup` installs it", interpreter[0])
+            panic!(
+                "{} does not start ({error}); `./ci.sh setup` installs it",
+                interpreter[0]
+            )
         });
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let answers: Vec<_> = thread::scope(|scope| {
@@ -113,7 +132,11 @@ fn ask(
             for (id, stream) in streams.iter().enumerate() {
                 let chunks: Vec<_> = stream.pieces().map(hex).collect();
                 // A program that has ended takes no more; its exit status says why.
-                let _ = writeln!(stdin, r#"{{"id":{id},"chunks":["{}"]}}"#, chunks.join(r#"",""#));
+                let _ = writeln!(
+                    stdin,
+                    r#"{{"id":{id},"chunks":["{}"]}}"#,
+                    chunks.join(r#"",""#)
+                );
             }
         });
         let lines = BufReader::new(stdout.expect("piped")).lines();
@@ -126,7 +149,10 @@ fn ask(
         answers.len(),
         streams.len()
     );
-    let in_order = answers.iter().map(|(id, _)| *id).eq(0..streams.len() as u64);
+    let in_order = answers
+        .iter()
+        .map(|(id, _)| *id)
+        .eq(0..streams.len() as u64);
     assert!(in_order, "{driver} answers in another order");
     answers.into_iter().map(|(_, answer)| answer).collect()
 }
@@ -139,12 +165,18 @@ fn answer(line: &str) -> (u64, Result<Vec<Message>, String>) {
     };
     let messages = messages.into_iter().map(|message| {
         let text = |member: &str| message[member].as_str().expect("a string").to_owned();
-        Message { event_type: text("type"), data: text("data"), last_event_id: text("lastEventId") }
+        Message {
+            event_type: text("type"),
+            data: text("data"),
+            last_event_id: text("lastEventId"),
+        }
     });
     (id, Ok(messages.collect()))
 }
 
 fn hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect()
+    digits
+        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+        .collect()
 }

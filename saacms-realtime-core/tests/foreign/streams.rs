@@ -32,12 +32,18 @@ impl Stream {
         });
         let cuts = ends.take(pieces.len() - 1).collect();
         let bytes = pieces.concat();
-        Self { messages: decoded(iter::once(&*bytes)), bytes, cuts }
+        Self {
+            messages: decoded(iter::once(&*bytes)),
+            bytes,
+            cuts,
+        }
     }
 
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let starts = iter::once(0).chain(self.cuts.iter().copied());
-        starts.zip(self.piece_ends()).map(|(start, end)| &self.bytes[start..end])
+        starts
+            .zip(self.piece_ends())
+            .map(|(start, end)| &self.bytes[start..end])
     }
 
     pub(crate) fn piece_ends(&self) -> impl Iterator<Item = usize> {
@@ -65,7 +71,8 @@ impl Stream {
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the stream in these pieces:")?;
-        self.pieces().try_for_each(|piece| write!(f, "\n    b\"{}\"", piece.escape_ascii()))
+        self.pieces()
+            .try_for_each(|piece| write!(f, "\n    b\"{}\"", piece.escape_ascii()))
     }
 }
 
@@ -75,10 +82,12 @@ pub(crate) fn decoded<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Message
     let mut messages = Vec::new();
     for piece in pieces {
         decoder.feed(piece).expect("no event is that long");
-        messages.extend(iter::from_fn(|| decoder.next()).filter_map(|decoded| match decoded {
-            Decoded::Message(message) => Some(message),
-            Decoded::Comment(_) | Decoded::Retry(_) => None,
-        }));
+        messages.extend(
+            iter::from_fn(|| decoder.next()).filter_map(|decoded| match decoded {
+                Decoded::Message(message) => Some(message),
+                Decoded::Comment(_) | Decoded::Retry(_) => None,
+            }),
+        );
     }
     messages
 }
@@ -86,7 +95,9 @@ pub(crate) fn decoded<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Message
 /// The frame of every golden case, with the messages that the case names.
 pub(crate) fn golden_frames(random: &mut Random) -> Vec<Stream> {
     let file = json(include_str!("../vectors/frames.json"));
-    let cases = ["cases", "bytes"].into_iter().flat_map(|list| array(&file[list]));
+    let cases = ["cases", "bytes"]
+        .into_iter()
+        .flat_map(|list| array(&file[list]));
     let streams = cases.flat_map(|case| {
         let messages = array(&case["messages"]).iter().map(|message| Message {
             event_type: text(&message["type"]).to_owned(),
@@ -103,7 +114,9 @@ pub(crate) fn golden_streams(random: &mut Random) -> Vec<Stream> {
     let file = json(include_str!("../vectors/replay.json"));
     let cases = array(&file["cases"]).iter();
     let by_subscriber = cases.map(|case| case["bytes"].as_object().expect("an object"));
-    let bytes: BTreeSet<_> = by_subscriber.flat_map(|bytes| bytes.values().map(text)).collect();
+    let bytes: BTreeSet<_> = by_subscriber
+        .flat_map(|bytes| bytes.values().map(text))
+        .collect();
     let streams = bytes.into_iter().flat_map(|bytes| {
         whole_and_cut(random, bytes.into(), decoded(iter::once(bytes.as_bytes())))
     });
@@ -204,7 +217,8 @@ impl Written {
                 for _ in 0..random.below(40) {
                     self.bytes.extend([":", &line(random), "\n"]);
                 }
-                self.bytes.push_str(random.of(&[":\n:\n", ":\n\n\n", sse::KEEPALIVE]));
+                self.bytes
+                    .push_str(random.of(&[":\n:\n", ":\n\n\n", sse::KEEPALIVE]));
             }
         }
     }
@@ -212,7 +226,11 @@ impl Written {
     /// What a new subscriber gets when an event is published.
     fn write_record(&mut self, random: &mut Random) {
         let (event_type, record) = (random.of(&EventType::ALL), record(random, 3));
-        let etag = if random.one_in(3) { String::new() } else { event_id(random).as_str().into() };
+        let etag = if random.one_in(3) {
+            String::new()
+        } else {
+            event_id(random).as_str().into()
+        };
         let body = format!(
             r#"{{"type":"{event_type}","slug":"s","id":"i","record":{record},"etag":{}}}"#,
             json_string(&etag)
@@ -225,11 +243,14 @@ impl Written {
             None => now.wall.to_string(),
         };
         let hub = Hub::new(HubConfig::default(), 0).expect("the default is valid");
-        let mut subscription = hub.subscribe(event.key(), None, now).expect("the first one");
+        let mut subscription = hub
+            .subscribe(event.key(), None, now)
+            .expect("the first one");
         hub.publish(event, now).expect("the first topic");
         let cx = Context::from_waker(Waker::noop());
         while let Output::Frames(frames) = subscription.poll(&cx, now) {
-            self.bytes.push_str(core::str::from_utf8(&frames).expect("frames of UTF-8"));
+            self.bytes
+                .push_str(core::str::from_utf8(&frames).expect("frames of UTF-8"));
         }
         self.expect(event_type.as_str(), &data);
     }
@@ -239,13 +260,20 @@ impl Written {
         let (event_type, id) = (random.of(&EventType::ALL), event_id(random));
         sse::write_event(&mut self.bytes, event_type, &id, lines).expect(NEVER_FULL);
         self.last_event_id = id.as_str().to_owned();
-        self.expect(event_type.as_str(), &lines.replace("\r\n", "\n").replace('\r', "\n"));
+        self.expect(
+            event_type.as_str(),
+            &lines.replace("\r\n", "\n").replace('\r', "\n"),
+        );
     }
 
     fn expect(&mut self, event_type: &str, data: &str) {
         let (event_type, data) = (event_type.to_owned(), data.to_owned());
         let last_event_id = self.last_event_id.clone();
-        self.messages.push(Message { event_type, data, last_event_id });
+        self.messages.push(Message {
+            event_type,
+            data,
+            last_event_id,
+        });
     }
 }
 
@@ -253,7 +281,9 @@ fn record(random: &mut Random, depth: usize) -> String {
     let blank = random.of(&["", "", " ", "\n", "\r\n", "\t"]);
     let members = 1 + random.below(3);
     match random.below(if depth == 0 { 3 } else { 5 }) {
-        0 => random.of(&["null", "-0", "1.50", "1e400", "true"]).to_owned(),
+        0 => random
+            .of(&["null", "-0", "1.50", "1e400", "true"])
+            .to_owned(),
         1 | 2 => json_string(&hostile_text(random)),
         3 => {
             let items: Vec<_> = (0..members).map(|_| record(random, depth - 1)).collect();
@@ -261,13 +291,20 @@ fn record(random: &mut Random, depth: usize) -> String {
         }
         _ => {
             let name = json_string(&hostile_text(random));
-            format!("{{{blank}{name}{blank}:{blank}{}{blank}}}", record(random, depth - 1))
+            format!(
+                "{{{blank}{name}{blank}:{blank}{}{blank}}}",
+                record(random, depth - 1)
+            )
         }
     }
 }
 
 fn event_id(random: &mut Random) -> EventId<Box<str>> {
-    let text = if random.one_in(20) { "é".repeat(256) } else { line(random) };
+    let text = if random.one_in(20) {
+        "é".repeat(256)
+    } else {
+        line(random)
+    };
     EventId::new(text.trim_matches([' ', '\t']).into())
         .unwrap_or_else(|_| EventId::new("W/\"5f1\"".into()).expect("valid"))
 }
@@ -298,13 +335,26 @@ fn whole_and_cut(random: &mut Random, bytes: Vec<u8>, messages: Vec<Message>) ->
     let mut cuts: Vec<_> = if bytes.len() < 100 && random.one_in(4) {
         (1..bytes.len()).collect()
     } else {
-        (0..=random.below(8)).map(|_| random.below(bytes.len().max(1))).collect()
+        (0..=random.below(8))
+            .map(|_| random.below(bytes.len().max(1)))
+            .collect()
     };
     cuts.sort_unstable();
     cuts.dedup();
     cuts.retain(|&cut| cut > 0);
-    let whole = Stream { bytes: bytes.clone(), cuts: Vec::new(), messages: messages.clone() };
-    [whole, Stream { bytes, cuts, messages }]
+    let whole = Stream {
+        bytes: bytes.clone(),
+        cuts: Vec::new(),
+        messages: messages.clone(),
+    };
+    [
+        whole,
+        Stream {
+            bytes,
+            cuts,
+            messages,
+        },
+    ]
 }
 
 /// SplitMix64.

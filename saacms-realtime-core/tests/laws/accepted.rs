@@ -25,7 +25,11 @@ fn what_was_accepted_is_there_for_the_next_one_who_asks() {
 fn what_was_accepted_is_there_before_any_reader_is_woken() {
     let (hub, key, clock) = (hub(quiet_config()), key("1"), Clock::new());
     publish(&hub, &key, [0], clock.now());
-    let asks = Arc::new(Asks { hub: hub.clone(), clock, answer: Mutex::default() });
+    let asks = Arc::new(Asks {
+        hub: hub.clone(),
+        clock,
+        answer: Mutex::default(),
+    });
     let mut client = Client::connect(&hub, &key, None, clock.now());
     let waker = Waker::from(Arc::clone(&asks));
     client.read_with(&Context::from_waker(&waker), clock.now());
@@ -64,7 +68,10 @@ fn a_reader_is_woken_once_until_it_polls_again() {
 
 #[test]
 fn what_was_refused_left_nothing_behind() {
-    let config = HubConfig { max_topics: 1, ..quiet_config() };
+    let config = HubConfig {
+        max_topics: 1,
+        ..quiet_config()
+    };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     let _busy = Client::connect(&hub, &key, None, clock.now());
     let before = hub.stats();

@@ -8,7 +8,10 @@ use crate::support::{Client, Clock, changed, hub, key, publish, quiet_config};
 
 #[test]
 fn an_idle_topic_makes_room_for_a_new_one_the_oldest_first() {
-    let config = HubConfig { max_topics: 8, ..quiet_config() };
+    let config = HubConfig {
+        max_topics: 8,
+        ..quiet_config()
+    };
     let (hub, mut clock) = (hub(config), Clock::new());
     let _busy = Client::connect(&hub, &key("0"), None, clock.now());
     for id in 0..8 {
@@ -28,14 +31,20 @@ fn an_idle_topic_makes_room_for_a_new_one_the_oldest_first() {
 
 #[test]
 fn where_all_topics_are_busy_a_new_one_is_refused_until_one_is_left() {
-    let config = HubConfig { max_topics: 3, ..quiet_config() };
+    let config = HubConfig {
+        max_topics: 3,
+        ..quiet_config()
+    };
     let (hub, mut clock) = (hub(config), Clock::new());
     let mut readers: Vec<_> = ["1", "2", "3"]
         .into_iter()
         .map(|id| Client::connect(&hub, &key(id), None, clock.now()))
         .collect();
     let refused = Err(Refusal::TooManyTopics { limit: 3 });
-    assert_eq!(hub.publish(changed(&key("4"), 1, None), clock.now()), refused);
+    assert_eq!(
+        hub.publish(changed(&key("4"), 1, None), clock.now()),
+        refused
+    );
     assert_eq!(subscribe(&hub, "4", &clock), refused);
     assert_eq!(subscribe(&hub, "3", &clock), Ok(()), "one that is there");
     assert_eq!((hub.stats().topics, hub.stats().subscribers), (3, 3));
@@ -48,7 +57,10 @@ fn where_all_topics_are_busy_a_new_one_is_refused_until_one_is_left() {
 
 #[test]
 fn subscribers_are_refused_over_the_limit_and_taken_again_below_it() {
-    let config = HubConfig { max_subscribers: 3, ..quiet_config() };
+    let config = HubConfig {
+        max_subscribers: 3,
+        ..quiet_config()
+    };
     let (hub, clock) = (hub(config), Clock::new());
     let mut readers: Vec<_> = ["1", "1", "2"]
         .into_iter()
@@ -58,17 +70,25 @@ fn subscribers_are_refused_over_the_limit_and_taken_again_below_it() {
         let refused = Err(Refusal::TooManySubscribers { limit: 3 });
         assert_eq!(subscribe(&hub, "3", &clock), refused);
     }
-    assert_eq!((hub.stats().topics, hub.stats().subscribers), (2, 3), "no topic was made");
+    assert_eq!(
+        (hub.stats().topics, hub.stats().subscribers),
+        (2, 3),
+        "no topic was made"
+    );
     readers.pop();
     assert_eq!(subscribe(&hub, "3", &clock), Ok(()));
 }
 
 #[test]
 fn subscribers_of_one_record_are_refused_over_its_limit() {
-    let config = HubConfig { max_subscribers_per_topic: 2, ..quiet_config() };
+    let config = HubConfig {
+        max_subscribers_per_topic: 2,
+        ..quiet_config()
+    };
     let (hub, clock) = (hub(config), Clock::new());
-    let mut readers: Vec<_> =
-        (0..2).map(|_| Client::connect(&hub, &key("1"), None, clock.now())).collect();
+    let mut readers: Vec<_> = (0..2)
+        .map(|_| Client::connect(&hub, &key("1"), None, clock.now()))
+        .collect();
     for _ in 0..10 {
         let refused = Err(Refusal::TooManySubscribersOfTopic { limit: 2 });
         assert_eq!(subscribe(&hub, "1", &clock), refused);
@@ -86,7 +106,10 @@ fn a_subscription_knows_how_many_read_its_record() {
     let (first, other) = (subscribe("1"), subscribe("2"));
     assert_eq!(first.subscribers_of_topic(), 1);
     let more = [subscribe("1"), subscribe("1")];
-    assert_eq!((first.subscribers_of_topic(), other.subscribers_of_topic()), (3, 1));
+    assert_eq!(
+        (first.subscribers_of_topic(), other.subscribers_of_topic()),
+        (3, 1)
+    );
     drop(more);
     assert_eq!(first.subscribers_of_topic(), 1);
 }
@@ -95,24 +118,91 @@ fn a_subscription_knows_how_many_read_its_record() {
 fn a_setting_out_of_its_range_is_refused_and_named() {
     let default = HubConfig::default();
     let nonsense = [
-        ("max_events", HubConfig { max_events: 1_000_001, ..default }),
-        ("max_age", HubConfig { max_age: Duration::MAX, ..default }),
-        ("max_lag", HubConfig { max_lag: 0, ..default }),
-        ("max_lag_bytes", HubConfig { max_lag_bytes: 0, ..default }),
-        ("max_topics", HubConfig { max_topics: 0, ..default }),
-        ("max_subscribers", HubConfig { max_subscribers: 0, ..default }),
-        ("max_subscribers_per_topic", HubConfig { max_subscribers_per_topic: 0, ..default }),
-        ("max_history_bytes", HubConfig { max_history_bytes: usize::MAX, ..default }),
-        ("heartbeat", HubConfig { heartbeat: Duration::from_millis(9), ..default }),
-        ("drain_retry", HubConfig { drain_retry: Duration::ZERO, ..default }),
+        (
+            "max_events",
+            HubConfig {
+                max_events: 1_000_001,
+                ..default
+            },
+        ),
+        (
+            "max_age",
+            HubConfig {
+                max_age: Duration::MAX,
+                ..default
+            },
+        ),
+        (
+            "max_lag",
+            HubConfig {
+                max_lag: 0,
+                ..default
+            },
+        ),
+        (
+            "max_lag_bytes",
+            HubConfig {
+                max_lag_bytes: 0,
+                ..default
+            },
+        ),
+        (
+            "max_topics",
+            HubConfig {
+                max_topics: 0,
+                ..default
+            },
+        ),
+        (
+            "max_subscribers",
+            HubConfig {
+                max_subscribers: 0,
+                ..default
+            },
+        ),
+        (
+            "max_subscribers_per_topic",
+            HubConfig {
+                max_subscribers_per_topic: 0,
+                ..default
+            },
+        ),
+        (
+            "max_history_bytes",
+            HubConfig {
+                max_history_bytes: usize::MAX,
+                ..default
+            },
+        ),
+        (
+            "heartbeat",
+            HubConfig {
+                heartbeat: Duration::from_millis(9),
+                ..default
+            },
+        ),
+        (
+            "drain_retry",
+            HubConfig {
+                drain_retry: Duration::ZERO,
+                ..default
+            },
+        ),
     ];
     for (setting, config) in nonsense {
         let error = Hub::new(config, 0).expect_err(setting);
         assert_eq!(error.setting, setting);
-        assert!(error.to_string().starts_with(&format!("{setting} is ")), "{error}");
+        assert!(
+            error.to_string().starts_with(&format!("{setting} is ")),
+            "{error}"
+        );
     }
-    let odd_but_sensible =
-        HubConfig { max_events: 0, max_age: Duration::ZERO, heartbeat: Duration::ZERO, ..default };
+    let odd_but_sensible = HubConfig {
+        max_events: 0,
+        max_age: Duration::ZERO,
+        heartbeat: Duration::ZERO,
+        ..default
+    };
     assert!(Hub::new(odd_but_sensible, 0).is_ok());
 }
 
@@ -121,22 +211,48 @@ fn a_setting_may_have_the_first_and_the_last_value_of_its_range_and_none_beyond(
     const DAY: u64 = 86_400_000;
     type Set = fn(&mut HubConfig, u64);
     let settings: [(&str, u64, u64, &str, Set); 10] = [
-        ("max_events", 0, 1_000_000, "events", |config, to| config.max_events = to as usize),
-        ("max_age", 0, 365 * DAY, "ms", |config, to| config.max_age = Duration::from_millis(to)),
-        ("max_lag", 1, 1_000_000, "events", |config, to| config.max_lag = to as usize),
+        ("max_events", 0, 1_000_000, "events", |config, to| {
+            config.max_events = to as usize
+        }),
+        ("max_age", 0, 365 * DAY, "ms", |config, to| {
+            config.max_age = Duration::from_millis(to)
+        }),
+        ("max_lag", 1, 1_000_000, "events", |config, to| {
+            config.max_lag = to as usize
+        }),
         ("max_lag_bytes", 1 << 10, 1 << 40, "bytes", |config, to| {
             config.max_lag_bytes = to as usize
         }),
-        ("max_topics", 1, 100_000_000, "topics", |config, to| config.max_topics = to as usize),
-        ("max_subscribers", 1, 100_000_000, "subscribers", |config, to| {
-            config.max_subscribers = to as usize;
+        ("max_topics", 1, 100_000_000, "topics", |config, to| {
+            config.max_topics = to as usize
         }),
-        ("max_subscribers_per_topic", 1, 100_000_000, "subscribers", |config, to| {
-            config.max_subscribers_per_topic = to as usize;
-        }),
-        ("max_history_bytes", 1 << 16, 1 << 44, "bytes", |config, to| {
-            config.max_history_bytes = to as usize;
-        }),
+        (
+            "max_subscribers",
+            1,
+            100_000_000,
+            "subscribers",
+            |config, to| {
+                config.max_subscribers = to as usize;
+            },
+        ),
+        (
+            "max_subscribers_per_topic",
+            1,
+            100_000_000,
+            "subscribers",
+            |config, to| {
+                config.max_subscribers_per_topic = to as usize;
+            },
+        ),
+        (
+            "max_history_bytes",
+            1 << 16,
+            1 << 44,
+            "bytes",
+            |config, to| {
+                config.max_history_bytes = to as usize;
+            },
+        ),
         ("heartbeat", 10, 24 * DAY, "ms", |config, to| {
             config.heartbeat = Duration::from_millis(to)
         }),
@@ -150,15 +266,25 @@ fn a_setting_may_have_the_first_and_the_last_value_of_its_range_and_none_beyond(
             set(&mut config, value);
             config.check()
         };
-        assert_eq!((checked(first), checked(last)), (Ok(()), Ok(())), "{setting}");
+        assert_eq!(
+            (checked(first), checked(last)),
+            (Ok(()), Ok(())),
+            "{setting}"
+        );
         // Below a range that begins with 0 there is nothing.
         for beyond in first.checked_sub(1).into_iter().chain([last + 1]) {
             let error = checked(beyond).expect_err(setting);
-            assert_eq!((error.setting, error.value, error.unit), (setting, beyond, unit));
+            assert_eq!(
+                (error.setting, error.value, error.unit),
+                (setting, beyond, unit)
+            );
             assert_eq!(error.allowed, first..=last, "{setting}");
         }
     }
-    let off = HubConfig { heartbeat: Duration::ZERO, ..HubConfig::default() };
+    let off = HubConfig {
+        heartbeat: Duration::ZERO,
+        ..HubConfig::default()
+    };
     assert_eq!(off.check(), Ok(()), "0 stands for off");
 }
 

@@ -22,7 +22,11 @@ fn a_poll_looks_at_one_item_at_most_however_many_there_are() {
             let _greeting = reader.poll(&ring, Instant::ZERO);
             touched.set(0);
             assert_eq!(reader.poll(&ring, Instant::ZERO), step);
-            assert!(touched.get() <= 1, "{} of {len} for {step:?}", touched.get());
+            assert!(
+                touched.get() <= 1,
+                "{} of {len} for {step:?}",
+                touched.get()
+            );
         }
     }
 }
@@ -45,14 +49,27 @@ fn the_replay_window_is_found_in_logarithmic_time() {
     let touched = Cell::new(0);
     let ring = ring(&touched, 10_000);
     touched.set(0);
-    assert_eq!(ring.replay_start(Instant::from_millis(u64::MAX)), ring.next());
+    assert_eq!(
+        ring.replay_start(Instant::from_millis(u64::MAX)),
+        ring.next()
+    );
     assert!(touched.get() <= 15, "{} of 10,000", touched.get());
 }
 
 /// A full ring that holds the numbers from 1 to `len`.
 fn ring(touched: &Cell<usize>, len: usize) -> Ring<usize, Watched<'_>> {
-    let retention = Retention { max_events: len, max_lag: len, ..Retention::default() };
-    let mut ring = Ring::new(Watched { entries: VecDeque::new(), touched }, retention);
+    let retention = Retention {
+        max_events: len,
+        max_lag: len,
+        ..Retention::default()
+    };
+    let mut ring = Ring::new(
+        Watched {
+            entries: VecDeque::new(),
+            touched,
+        },
+        retention,
+    );
     for item in 1..=len {
         ring.push(item, 1, Instant::ZERO, drop);
     }

@@ -27,12 +27,22 @@ fn what_waits_is_delivered_then_a_reconnection_time_then_the_end() {
     publish(&hub, &key, [2], clock.now());
     hub.drain();
     let said = up_to_date.read(clock.now());
-    assert_eq!((said[0].as_str(), said[2].as_str(), said.len()), ("2", "end", 3));
+    assert_eq!(
+        (said[0].as_str(), said[2].as_str(), said.len()),
+        ("2", "end", 3)
+    );
     let said = never_read.read(clock.now());
     assert_eq!(said[..3], ["keepalive", "1", "2"]);
-    assert!(said[3].starts_with("retry ") && said[4..] == ["end"], "{said:?}");
+    assert!(
+        said[3].starts_with("retry ") && said[4..] == ["end"],
+        "{said:?}"
+    );
     publish(&hub, &key, [3], clock.now());
-    assert_eq!(never_read.read(clock.now()), ["end"], "and nothing behind it");
+    assert_eq!(
+        never_read.read(clock.now()),
+        ["end"],
+        "and nothing behind it"
+    );
 }
 
 #[test]
@@ -40,16 +50,27 @@ fn a_reader_with_much_to_read_gets_all_of_it() {
     let (hub, key, clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (mut reader, _) = Client::join(&hub, &key, None, clock.now());
     for _ in 0..20 {
-        hub.publish(padded(&key, 30_000, None), clock.now()).expect("published");
+        hub.publish(padded(&key, 30_000, None), clock.now())
+            .expect("published");
     }
     hub.drain();
     let said = reader.read(clock.now());
-    assert_eq!((said.len(), said[20].starts_with("retry "), said[21].as_str()), (22, true, "end"));
+    assert_eq!(
+        (
+            said.len(),
+            said[20].starts_with("retry "),
+            said[21].as_str()
+        ),
+        (22, true, "end")
+    );
 }
 
 #[test]
 fn reconnection_times_differ_and_are_one_to_four_times_the_configured_one() {
-    let config = HubConfig { drain_retry: Duration::from_secs(2), ..quiet_config() };
+    let config = HubConfig {
+        drain_retry: Duration::from_secs(2),
+        ..quiet_config()
+    };
     let (hub, clock) = (hub(config), Clock::new());
     let mut readers: Vec<_> = (0..200)
         .map(|id| Client::join(&hub, &key(&(id % 7).to_string()), None, clock.now()).0)
@@ -58,8 +79,11 @@ fn reconnection_times_differ_and_are_one_to_four_times_the_configured_one() {
     let mut told = HashSet::new();
     for reader in &mut readers {
         let said = reader.read(clock.now());
-        let millis: u64 =
-            said[0].strip_prefix("retry ").expect("a time").parse().expect("a number");
+        let millis: u64 = said[0]
+            .strip_prefix("retry ")
+            .expect("a time")
+            .parse()
+            .expect("a number");
         assert!((2_000..=8_000).contains(&millis), "{millis}");
         told.insert(millis);
     }
@@ -69,13 +93,19 @@ fn reconnection_times_differ_and_are_one_to_four_times_the_configured_one() {
 
 #[test]
 fn of_reconnection_times_each_one_that_is_allowed_is_told_and_no_other() {
-    let config = HubConfig { drain_retry: Duration::from_millis(1), ..quiet_config() };
+    let config = HubConfig {
+        drain_retry: Duration::from_millis(1),
+        ..quiet_config()
+    };
     let (hub, clock) = (hub(config), Clock::new());
-    let mut readers: Vec<_> =
-        (0..100).map(|_| Client::join(&hub, &key("1"), None, clock.now()).0).collect();
+    let mut readers: Vec<_> = (0..100)
+        .map(|_| Client::join(&hub, &key("1"), None, clock.now()).0)
+        .collect();
     hub.drain();
-    let told: HashSet<_> =
-        readers.iter_mut().map(|reader| reader.read(clock.now())[0].clone()).collect();
+    let told: HashSet<_> = readers
+        .iter_mut()
+        .map(|reader| reader.read(clock.now())[0].clone())
+        .collect();
     let allowed = ["retry 1", "retry 2", "retry 3", "retry 4"].map(str::to_owned);
     assert_eq!(told, HashSet::from(allowed));
 }
@@ -123,9 +153,14 @@ fn as_a_stream_a_subscription_ends() {
 
 #[test]
 fn as_a_stream_a_subscription_has_no_heartbeats() {
-    let config = HubConfig { heartbeat: Duration::from_secs(30), ..quiet_config() };
+    let config = HubConfig {
+        heartbeat: Duration::from_secs(30),
+        ..quiet_config()
+    };
     let (hub, mut clock) = (hub(config), Clock::new());
-    let mut stream = hub.subscribe(&key("1"), None, clock.now()).expect("subscribed");
+    let mut stream = hub
+        .subscribe(&key("1"), None, clock.now())
+        .expect("subscribed");
     let mut next = || Pin::new(&mut stream).poll_next(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(next(), Poll::Ready(Some(frames)) if frames == ":keepalive\n\n"));
     publish(&hub, &key("2"), [1], clock.advance(60_000));
@@ -137,25 +172,34 @@ fn a_waker_may_call_the_hub_whatever_woke_it() {
     let (done, when_done) = mpsc::channel();
     let test = std::thread::spawn(move || {
         let (hub, clock) = (hub(quiet_config()), Clock::new());
-        let waker =
-            Waker::from(Arc::new(CallsTheHub { hub: hub.clone(), clock, read: Mutex::default() }));
+        let waker = Waker::from(Arc::new(CallsTheHub {
+            hub: hub.clone(),
+            clock,
+            read: Mutex::default(),
+        }));
         let cx = Context::from_waker(&waker);
         assert_eq!(hub.poll_sweep(&cx, clock.now()), None);
         done.send("polled").expect("somebody listens");
         let mut client = Client::connect(&hub, &key("1"), None, clock.now());
-        done.send("subscribed, which woke the sweeper").expect("somebody listens");
+        done.send("subscribed, which woke the sweeper")
+            .expect("somebody listens");
         client.read_with(&cx, clock.now());
         publish(&hub, &key("1"), [1], clock.now());
         client.read_with(&cx, clock.now());
         hub.source_lost(&key("1"));
         client.read_with(&cx, clock.now());
-        done.send("published and lost, which woke the reader").expect("somebody listens");
+        done.send("published and lost, which woke the reader")
+            .expect("somebody listens");
         hub.drain();
-        done.send("drained, which woke the reader").expect("somebody listens");
+        done.send("drained, which woke the reader")
+            .expect("somebody listens");
     });
     for _ in 0..4 {
         let reached = when_done.recv_timeout(Duration::from_secs(20));
-        assert!(reached.is_ok(), "a waker was called under a lock that it needs");
+        assert!(
+            reached.is_ok(),
+            "a waker was called under a lock that it needs"
+        );
     }
     test.join().expect("no panic");
 }
@@ -172,8 +216,12 @@ impl Wake for CallsTheHub {
         let now = self.clock.now();
         let cx = Context::from_waker(Waker::noop());
         let _ = self.hub.poll_sweep(&cx, now);
-        self.hub.publish(changed(&key("1"), 2, None), now).expect("published");
-        self.hub.publish(Event::deleted(key("2")), now).expect("published");
+        self.hub
+            .publish(changed(&key("1"), 2, None), now)
+            .expect("published");
+        self.hub
+            .publish(Event::deleted(key("2")), now)
+            .expect("published");
         if let Ok(mut subscription) = self.hub.subscribe(&key("1"), None, now) {
             let output = subscription.poll(&cx, now);
             self.read.lock().expect("no panic").push(output);

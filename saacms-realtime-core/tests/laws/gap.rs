@@ -10,8 +10,14 @@ use crate::support::{Chance, Client, Clock, changed, hub, key, padded, publish, 
 #[test]
 fn a_reconnect_gets_what_it_missed_in_both_kinds_of_id() {
     for event_ids in [EventIds::Etag, EventIds::Position] {
-        let (hub, key, clock) =
-            (hub(HubConfig { event_ids, ..quiet_config() }), key("1"), Clock::new());
+        let (hub, key, clock) = (
+            hub(HubConfig {
+                event_ids,
+                ..quiet_config()
+            }),
+            key("1"),
+            Clock::new(),
+        );
         let (mut client, _) = Client::join(&hub, &key, None, clock.now());
         publish(&hub, &key, 1..=2, clock.now());
         assert_eq!(client.read(clock.now()), ["1", "2"]);
@@ -26,7 +32,11 @@ fn a_reconnect_gets_what_it_missed_in_both_kinds_of_id() {
 #[test]
 fn a_client_that_was_away_for_too_many_events_is_resynced_once() {
     for event_ids in [EventIds::Etag, EventIds::Position] {
-        let config = HubConfig { event_ids, max_events: 3, ..quiet_config() };
+        let config = HubConfig {
+            event_ids,
+            max_events: 3,
+            ..quiet_config()
+        };
         let (hub, key, clock) = (hub(config), key("1"), Clock::new());
         publish(&hub, &key, 1..=1, clock.now());
         let mut client = Client::connect(&hub, &key, Some("v1"), clock.now());
@@ -44,7 +54,10 @@ fn a_client_that_was_away_for_too_many_events_is_resynced_once() {
 
 #[test]
 fn a_client_that_was_away_for_too_long_is_resynced_where_it_missed_something() {
-    let config = HubConfig { max_age: Duration::from_secs(1), ..quiet_config() };
+    let config = HubConfig {
+        max_age: Duration::from_secs(1),
+        ..quiet_config()
+    };
     let (hub, key, mut clock) = (hub(config), key("1"), Clock::new());
     publish(&hub, &key, 1..=2, clock.now());
     let (_, said) = Client::join(&hub, &key, Some("v1"), clock.advance(1_000));
@@ -55,11 +68,19 @@ fn a_client_that_was_away_for_too_long_is_resynced_where_it_missed_something() {
 
 #[test]
 fn a_reader_that_falls_behind_is_resynced_once_and_goes_on_live() {
-    let config = HubConfig { max_events: 2, max_lag: 4, ..quiet_config() };
+    let config = HubConfig {
+        max_events: 2,
+        max_lag: 4,
+        ..quiet_config()
+    };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     let (mut slow, _) = Client::join(&hub, &key, None, clock.now());
     publish(&hub, &key, 1..=4, clock.now());
-    assert_eq!(slow.read(clock.now()), ["1", "2", "3", "4"], "just in reach");
+    assert_eq!(
+        slow.read(clock.now()),
+        ["1", "2", "3", "4"],
+        "just in reach"
+    );
     publish(&hub, &key, 5..=20, clock.now());
     assert_eq!(slow.read(clock.now()), ["resync lagged"]);
     assert_eq!(slow.last_event_id(), "v20");
@@ -70,15 +91,21 @@ fn a_reader_that_falls_behind_is_resynced_once_and_goes_on_live() {
 
 #[test]
 fn a_reader_that_falls_behind_by_bytes_is_resynced() {
-    let config = HubConfig { max_events: 2, max_lag_bytes: 4_096, ..quiet_config() };
+    let config = HubConfig {
+        max_events: 2,
+        max_lag_bytes: 4_096,
+        ..quiet_config()
+    };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     let (mut slow, _) = Client::join(&hub, &key, None, clock.now());
     for _ in 0..3 {
-        hub.publish(padded(&key, 1_000, None), clock.now()).expect("published");
+        hub.publish(padded(&key, 1_000, None), clock.now())
+            .expect("published");
     }
     assert_eq!(slow.read(clock.now()).len(), 3);
     for _ in 0..6 {
-        hub.publish(padded(&key, 1_000, None), clock.now()).expect("published");
+        hub.publish(padded(&key, 1_000, None), clock.now())
+            .expect("published");
     }
     assert_eq!(slow.read(clock.now()), ["resync lagged"]);
 }
@@ -101,10 +128,14 @@ fn a_lost_source_resyncs_who_is_connected_and_who_comes_back() {
 
 #[test]
 fn a_client_of_a_process_that_is_gone_is_resynced() {
-    for (event_ids, reason) in
-        [(EventIds::Etag, "resync buffer-miss"), (EventIds::Position, "resync restarted")]
-    {
-        let config = HubConfig { event_ids, ..quiet_config() };
+    for (event_ids, reason) in [
+        (EventIds::Etag, "resync buffer-miss"),
+        (EventIds::Position, "resync restarted"),
+    ] {
+        let config = HubConfig {
+            event_ids,
+            ..quiet_config()
+        };
         let (key, clock) = (key("1"), Clock::new());
         let before = hub(config);
         let (mut client, _) = Client::join(&before, &key, None, clock.now());
@@ -123,12 +154,14 @@ fn a_client_of_a_process_that_is_gone_is_resynced() {
 fn a_wall_clock_that_jumps_neither_repeats_an_id_nor_loses_an_event() {
     let (hub, key, mut clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (mut client, _) = Client::join(&hub, &key, None, clock.now());
-    hub.publish(changed(&key, 0, None), clock.now()).expect("published");
+    hub.publish(changed(&key, 0, None), clock.now())
+        .expect("published");
     client.read(clock.now());
     let mut chance = Chance::new(1);
     for number in 1..=200 {
         clock.jump(chance.below(20_000) as i64 - 10_000);
-        hub.publish(changed(&key, number, None), clock.now()).expect("published");
+        hub.publish(changed(&key, number, None), clock.now())
+            .expect("published");
         if chance.percent(50) {
             let (back, said) = client.reconnect(&hub, clock.now());
             client = back;
@@ -142,28 +175,41 @@ fn a_wall_clock_that_jumps_neither_repeats_an_id_nor_loses_an_event() {
 
 #[test]
 fn a_time_of_a_ring_that_is_gone_is_not_given_to_another_event() {
-    let config = HubConfig { max_topics: 1, ..quiet_config() };
+    let config = HubConfig {
+        max_topics: 1,
+        ..quiet_config()
+    };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     let (mut client, _) = Client::join(&hub, &key, None, clock.now());
-    hub.publish(changed(&key, 1, None), clock.now()).expect("published");
+    hub.publish(changed(&key, 1, None), clock.now())
+        .expect("published");
     client.read(clock.now());
     let id = client.last_event_id().to_owned();
     drop(client);
     // Another record needs the only place, and all of it happens within a millisecond.
     publish(&hub, &crate::support::key("2"), 1..=1, clock.now());
-    hub.publish(changed(&key, 2, None), clock.now()).expect("published");
+    hub.publish(changed(&key, 2, None), clock.now())
+        .expect("published");
     let (_, said) = Client::join(&hub, &key, Some(&id), clock.now());
-    assert_eq!(said, ["keepalive", "resync buffer-miss"], "it never got event 2");
+    assert_eq!(
+        said,
+        ["keepalive", "resync buffer-miss"],
+        "it never got event 2"
+    );
 }
 
 #[test]
 fn a_history_that_was_freed_early_is_no_silent_gap() {
-    let config = HubConfig { max_history_bytes: 65_536, ..quiet_config() };
+    let config = HubConfig {
+        max_history_bytes: 65_536,
+        ..quiet_config()
+    };
     let (hub, key, mut clock) = (hub(config), key("1"), Clock::new());
     let (mut slow, _) = Client::join(&hub, &key, None, clock.now());
     publish(&hub, &key, 1..=3, clock.now());
     for _ in 0..20 {
-        hub.publish(padded(&key, 4_000, None), clock.advance(1)).expect("published");
+        hub.publish(padded(&key, 4_000, None), clock.advance(1))
+            .expect("published");
     }
     publish(&hub, &key, 4..=4, clock.now());
     assert_eq!(slow.read(clock.now()), ["resync lagged"]);

@@ -33,7 +33,11 @@ fn a_hub_without_topics_needs_no_timer_until_the_first_one_comes() {
         let next = hub.poll_sweep(&cx, clock.now()).expect("a topic is there");
         assert!(next > clock.now().instant);
         drop(reader);
-        assert_eq!(hub.poll_sweep(&cx, clock.advance(3 * HOUR)), None, "all are gone");
+        assert_eq!(
+            hub.poll_sweep(&cx, clock.advance(3 * HOUR)),
+            None,
+            "all are gone"
+        );
         publish(&hub, &key, [1], clock.now());
         assert_eq!(counter.count(), 2, "the first one again");
     }
@@ -48,7 +52,11 @@ fn an_idle_topic_lingers_as_long_as_its_history_and_no_longer() {
     let (_, said) = Client::join(&hub, &key, Some("v1"), clock.now());
     assert_eq!(said, ["keepalive", "2"]);
     sweep(&hub, clock.advance(HOUR));
-    assert_eq!((hub.stats().topics, hub.stats().history_bytes), (1, 0), "read a moment ago");
+    assert_eq!(
+        (hub.stats().topics, hub.stats().history_bytes),
+        (1, 0),
+        "read a moment ago"
+    );
     let (_, said) = Client::join(&hub, &key, Some("v2"), clock.now());
     assert_eq!(said, ["keepalive"], "its newest ID is remembered");
     sweep(&hub, clock.advance(HOUR + 1));
@@ -86,7 +94,10 @@ fn a_reader_leaves_at_the_latest_moment_that_anybody_told() {
 
 #[test]
 fn a_short_max_age_forgets_no_topic_within_a_minute() {
-    let config = HubConfig { max_age: Duration::ZERO, ..quiet_config() };
+    let config = HubConfig {
+        max_age: Duration::ZERO,
+        ..quiet_config()
+    };
     let (hub, key, mut clock) = (hub(config), key("1"), Clock::new());
     publish(&hub, &key, 1..=2, clock.now());
     sweep(&hub, clock.advance(60_000));
@@ -137,10 +148,14 @@ fn whoever_leaves_a_blank_topic_leaves_nothing() {
 
 #[test]
 fn a_topic_that_gave_an_id_to_somebody_is_remembered_after_they_leave() {
-    for (event_ids, last_event_id) in
-        [(EventIds::Etag, Some("unknown")), (EventIds::Position, None)]
-    {
-        let config = HubConfig { event_ids, ..quiet_config() };
+    for (event_ids, last_event_id) in [
+        (EventIds::Etag, Some("unknown")),
+        (EventIds::Position, None),
+    ] {
+        let config = HubConfig {
+            event_ids,
+            ..quiet_config()
+        };
         let (hub, mut clock) = (hub(config), Clock::new());
         drop(Client::join(&hub, &key("1"), last_event_id, clock.now()));
         assert_eq!(hub.stats().topics, 1, "{event_ids:?}");
@@ -152,8 +167,14 @@ fn a_topic_that_gave_an_id_to_somebody_is_remembered_after_they_leave() {
 #[test]
 fn an_idle_reader_wakes_exactly_at_its_heartbeat_or_never() {
     let heartbeat = Duration::from_secs(30);
-    let (live, key, mut clock) =
-        (hub(HubConfig { heartbeat, ..quiet_config() }), key("1"), Clock::new());
+    let (live, key, mut clock) = (
+        hub(HubConfig {
+            heartbeat,
+            ..quiet_config()
+        }),
+        key("1"),
+        Clock::new(),
+    );
     let (mut reader, _) = Client::join(&live, &key, None, clock.now());
     for _ in 0..3 {
         let wake_at = reader.wake_at.expect("a heartbeat");
@@ -180,7 +201,11 @@ fn a_reader_that_left_is_woken_no_more() {
     gone.read_with(&Context::from_waker(&waker), clock.now());
     drop(gone);
     drop(waker);
-    assert_eq!(std::sync::Arc::strong_count(&counter), 1, "its waker is not kept");
+    assert_eq!(
+        std::sync::Arc::strong_count(&counter),
+        1,
+        "its waker is not kept"
+    );
     publish(&hub, &key, [1], clock.now());
     assert_eq!(counter.count(), 0);
 }

@@ -35,7 +35,9 @@ const HOSTILE: [&str; 22] = [
 ];
 
 fn hostile_text(chance: &mut Chance) -> String {
-    (0..chance.below(5)).map(|_| *chance.pick(&HOSTILE)).collect()
+    (0..chance.below(5))
+        .map(|_| *chance.pick(&HOSTILE))
+        .collect()
 }
 
 fn json_string(text: &str) -> String {
@@ -57,7 +59,11 @@ fn an_event_that_is_accepted_is_exactly_one_message_with_the_publishers_data() {
         let mut texts = ["posts".to_owned(), number.to_string(), "v1".to_owned()];
         texts[number % 3] += &hostile_text(&mut chance);
         let [slug, id, etag] = texts;
-        let etag = if number % 9 == 2 { hostile_text(&mut chance) } else { etag };
+        let etag = if number % 9 == 2 {
+            hostile_text(&mut chance)
+        } else {
+            etag
+        };
         let blank = *chance.pick(&["", " ", "\n", "\r\n\t", "\r"]);
         let record = json_string(&hostile_text(&mut chance));
         let body = format!(
@@ -73,13 +79,22 @@ fn an_event_that_is_accepted_is_exactly_one_message_with_the_publishers_data() {
             continue;
         };
         assert!(valid, "accepted: {body}");
-        assert!(!slug.contains([':', '/']) && !etag.contains(['\r', '\n', '\0']), "{body}");
-        assert!(!slug.chars().chain(id.chars()).any(char::is_control), "{body}");
+        assert!(
+            !slug.contains([':', '/']) && !etag.contains(['\r', '\n', '\0']),
+            "{body}"
+        );
+        assert!(
+            !slug.chars().chain(id.chars()).any(char::is_control),
+            "{body}"
+        );
         accepted += 1;
         let key = key.expect("checked");
         let mut reader = Client::connect(&hub, &key, None, clock.now());
         hub.publish(event, clock.now()).expect("published");
-        assert_eq!(reader.read(clock.now()), ["keepalive".to_owned(), format!("[{record}]")]);
+        assert_eq!(
+            reader.read(clock.now()),
+            ["keepalive".to_owned(), format!("[{record}]")]
+        );
         if !etag.is_empty() {
             assert_eq!(reader.last_event_id(), etag);
         }
@@ -109,14 +124,24 @@ fn no_bytes_make_the_reader_of_events_panic() {
             }
         }
         if let Ok(event) = Event::from_json(&bytes) {
-            assert!(!event.data().iter().any(|byte| matches!(byte, b'\r' | b'\n')), "{bytes:?}");
+            assert!(
+                !event
+                    .data()
+                    .iter()
+                    .any(|byte| matches!(byte, b'\r' | b'\n')),
+                "{bytes:?}"
+            );
         }
     }
 }
 
 #[test]
 fn deep_nesting_is_refused_however_it_is_built() {
-    for deep in ["[".repeat(1 << 20), "{\"a\":".repeat(1 << 18), "[{\"a\":".repeat(1 << 17)] {
+    for deep in [
+        "[".repeat(1 << 20),
+        "{\"a\":".repeat(1 << 18),
+        "[{\"a\":".repeat(1 << 17),
+    ] {
         let body = format!(r#"{{"type":"changed","slug":"s","id":"i","record":{deep}"#);
         assert!(Event::from_json(body.as_bytes()).is_err());
         assert!(Event::from_json(deep.as_bytes()).is_err());
@@ -132,19 +157,31 @@ fn nesting_is_taken_up_to_its_limit_and_refused_one_deeper() {
     };
     assert!(nested(Event::MAX_NESTING - 1).is_ok());
     let refused = nested(Event::MAX_NESTING).expect_err("the event itself is one level");
-    assert_eq!(refused, EventError::TooDeep { depth: Event::MAX_NESTING + 1 });
+    assert_eq!(
+        refused,
+        EventError::TooDeep {
+            depth: Event::MAX_NESTING + 1
+        }
+    );
     let [open, close] = ["[", "]"].map(|bracket| bracket.repeat(Event::MAX_NESTING));
     let ignored = format!(r#"{{"type":"deleted","slug":"s","id":"i","more":{open}{close}}}"#);
-    assert_eq!(Event::from_json(ignored.as_bytes()).expect_err("nor where it is ignored"), refused);
+    assert_eq!(
+        Event::from_json(ignored.as_bytes()).expect_err("nor where it is ignored"),
+        refused
+    );
 }
 
 #[test]
 fn no_last_event_id_makes_a_subscribe_panic_or_lie() {
     for event_ids in [EventIds::Etag, EventIds::Position] {
-        let config = HubConfig { event_ids, ..quiet_config() };
+        let config = HubConfig {
+            event_ids,
+            ..quiet_config()
+        };
         let (hub, clock, mut chance) = (hub(config), Clock::new(), Chance::new(7));
         let key = key("1");
-        hub.publish(Event::deleted(key.clone()), clock.now()).expect("published");
+        hub.publish(Event::deleted(key.clone()), clock.now())
+            .expect("published");
         for _ in 0..5_000 {
             let id: Vec<u8> = (0..chance.below(40))
                 .map(|_| match chance.below(3) {
@@ -153,8 +190,9 @@ fn no_last_event_id_makes_a_subscribe_panic_or_lie() {
                     _ => *chance.pick(b"feed.0123"),
                 })
                 .collect();
-            let mut subscription =
-                hub.subscribe(&key, Some(&id), clock.now()).expect("within the limits");
+            let mut subscription = hub
+                .subscribe(&key, Some(&id), clock.now())
+                .expect("within the limits");
             let cx = core::task::Context::from_waker(core::task::Waker::noop());
             let saacms_realtime_core::hub::Output::Frames(bytes) =
                 subscription.poll(&cx, clock.now())

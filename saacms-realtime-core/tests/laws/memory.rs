@@ -11,7 +11,10 @@ use crate::support::{Chance, Client, Clock, hub, key, padded, publish, quiet_con
 const LIMIT: usize = 65_536;
 
 fn small_hub() -> Hub {
-    hub(HubConfig { max_history_bytes: LIMIT, ..quiet_config() })
+    hub(HubConfig {
+        max_history_bytes: LIMIT,
+        ..quiet_config()
+    })
 }
 
 /// Whether the event `v` of this record is still known.
@@ -23,10 +26,15 @@ fn is_known(hub: &Hub, id: &str, clock: &Clock) -> bool {
 fn history_within_its_limit_is_left_alone() {
     let (hub, mut clock) = (small_hub(), Clock::new());
     for id in ["a", "b", "c"] {
-        hub.publish(padded(&key(id), 20_000, Some("v")), clock.advance(1)).expect("published");
+        hub.publish(padded(&key(id), 20_000, Some("v")), clock.advance(1))
+            .expect("published");
     }
     assert!((60_000..LIMIT).contains(&hub.stats().history_bytes));
-    assert!(["a", "b", "c"].into_iter().all(|id| is_known(&hub, id, &clock)));
+    assert!(
+        ["a", "b", "c"]
+            .into_iter()
+            .all(|id| is_known(&hub, id, &clock))
+    );
 }
 
 #[test]
@@ -34,13 +42,17 @@ fn the_topic_that_was_idle_longest_goes_first_and_a_busy_one_stays() {
     let (hub, mut clock) = (small_hub(), Clock::new());
     let _busy = Client::connect(&hub, &key("busy"), None, clock.now());
     for id in ["busy", "b", "a", "c"] {
-        hub.publish(padded(&key(id), 15_000, Some("v")), clock.advance(1)).expect("published");
+        hub.publish(padded(&key(id), 15_000, Some("v")), clock.advance(1))
+            .expect("published");
     }
     // `b` was published to before `a`, but somebody read it until just now.
     drop(Client::connect(&hub, &key("b"), None, clock.advance(1)));
-    hub.publish(padded(&key("d"), 10_000, Some("v")), clock.advance(1)).expect("published");
-    let known: String =
-        ["busy", "a", "b", "c", "d"].into_iter().filter(|id| is_known(&hub, id, &clock)).collect();
+    hub.publish(padded(&key("d"), 10_000, Some("v")), clock.advance(1))
+        .expect("published");
+    let known: String = ["busy", "a", "b", "c", "d"]
+        .into_iter()
+        .filter(|id| is_known(&hub, id, &clock))
+        .collect();
     assert_eq!(known, "busybcd", "one was enough: {:?}", hub.stats());
 }
 
@@ -49,7 +61,8 @@ fn an_eighth_of_the_limit_is_made_free_and_no_more() {
     const TARGET: usize = LIMIT - LIMIT / 8;
     let (hub, mut clock) = (small_hub(), Clock::new());
     // What an event costs beside its text.
-    hub.publish(padded(&key("old"), 0, Some("v")), clock.now()).expect("published");
+    hub.publish(padded(&key("old"), 0, Some("v")), clock.now())
+        .expect("published");
     let empty = hub.stats().history_bytes;
     let mut publish = |id, bytes| {
         hub.publish(padded(&key(id), bytes - empty, Some("v")), clock.advance(1))
@@ -65,24 +78,31 @@ fn an_eighth_of_the_limit_is_made_free_and_no_more() {
 #[test]
 fn whatever_goes_over_the_limit_an_eighth_of_it_is_free_afterwards() {
     let (hub, mut clock) = (small_hub(), Clock::new());
-    hub.publish(padded(&key("0"), 0, Some("v")), clock.now()).expect("published");
+    hub.publish(padded(&key("0"), 0, Some("v")), clock.now())
+        .expect("published");
     let empty = hub.stats().history_bytes;
-    hub.publish(padded(&key("0"), 1_000 - 2 * empty, Some("v")), clock.now()).expect("published");
+    hub.publish(padded(&key("0"), 1_000 - 2 * empty, Some("v")), clock.now())
+        .expect("published");
     for id in 1..66 {
         let event = padded(&key(&id.to_string()), 1_000 - empty, Some("v"));
         hub.publish(event, clock.advance(1)).expect("published");
     }
-    assert_eq!((hub.stats().topics, hub.stats().history_bytes), (57, 57_000));
+    assert_eq!(
+        (hub.stats().topics, hub.stats().history_bytes),
+        (57, 57_000)
+    );
 }
 
 #[test]
 fn histories_are_halved_again_where_once_is_not_enough() {
     let (hub, clock, key) = (small_hub(), Clock::new(), key("1"));
     let _busy = Client::connect(&hub, &key, None, clock.now());
-    hub.publish(padded(&key, 0, Some("v")), clock.now()).expect("published");
+    hub.publish(padded(&key, 0, Some("v")), clock.now())
+        .expect("published");
     let empty = hub.stats().history_bytes;
     for bytes in [&[1_000; 60][..], &[56_500]].concat() {
-        hub.publish(padded(&key, bytes - empty, Some("v")), clock.now()).expect("published");
+        hub.publish(padded(&key, bytes - empty, Some("v")), clock.now())
+            .expect("published");
     }
     // Half of it is the large event and one small one: more than may stay.
     assert_eq!(hub.stats().history_bytes, 0);
@@ -95,7 +115,8 @@ fn where_all_are_busy_the_older_half_of_a_history_goes() {
     let _busy = Client::connect(&hub, &key, None, clock.now());
     for number in 1..=22 {
         let etag = format!("v{number}");
-        hub.publish(padded(&key, 3_000, Some(&etag)), clock.advance(1)).expect("published");
+        hub.publish(padded(&key, 3_000, Some(&etag)), clock.advance(1))
+            .expect("published");
     }
     let answer = |id: &str| Client::join(&hub, &key, Some(id), clock.now()).1;
     assert!(hub.stats().history_bytes <= LIMIT, "{:?}", hub.stats());
@@ -107,9 +128,14 @@ fn where_all_are_busy_the_older_half_of_a_history_goes() {
 fn an_event_that_is_larger_than_the_limit_leaves_no_more_than_the_limit() {
     let (hub, clock, key) = (small_hub(), Clock::new(), key("1"));
     let (mut reader, _) = Client::join(&hub, &key, None, clock.now());
-    hub.publish(padded(&key, 2 * LIMIT, Some("v1")), clock.now()).expect("published");
+    hub.publish(padded(&key, 2 * LIMIT, Some("v1")), clock.now())
+        .expect("published");
     assert_eq!(hub.stats().history_bytes, 0);
-    assert_eq!(reader.read(clock.now()), ["resync lagged"], "and nobody misses it silently");
+    assert_eq!(
+        reader.read(clock.now()),
+        ["resync lagged"],
+        "and nobody misses it silently"
+    );
     publish(&hub, &key, [2], clock.now());
     assert_eq!(reader.read(clock.now()), ["2"]);
 }
@@ -121,7 +147,8 @@ fn no_sequence_of_publishes_brings_the_history_over_its_limit() {
     let mut readers = Vec::new();
     for _ in 0..3_000 {
         let event = padded(chance.pick(&keys), chance.below(9_000) as usize, None);
-        hub.publish(event, clock.advance(chance.below(50))).expect("published");
+        hub.publish(event, clock.advance(chance.below(50)))
+            .expect("published");
         assert!(hub.stats().history_bytes <= LIMIT, "{:?}", hub.stats());
         match chance.below(10) {
             0 => readers.push(Client::connect(&hub, chance.pick(&keys), None, clock.now())),
@@ -139,10 +166,15 @@ fn no_sequence_of_publishes_brings_the_history_over_its_limit() {
 
 #[test]
 fn a_ring_holds_little_more_than_its_lag_in_bytes() {
-    let config = HubConfig { max_events: 2, max_lag_bytes: 10_000, ..quiet_config() };
+    let config = HubConfig {
+        max_events: 2,
+        max_lag_bytes: 10_000,
+        ..quiet_config()
+    };
     let (hub, clock, key) = (hub(config), Clock::new(), key("1"));
     for _ in 0..500 {
-        hub.publish(padded(&key, 1_000, None), clock.now()).expect("published");
+        hub.publish(padded(&key, 1_000, None), clock.now())
+            .expect("published");
         assert!(hub.stats().history_bytes <= 10_000, "{:?}", hub.stats());
     }
 }
@@ -151,13 +183,20 @@ fn a_ring_holds_little_more_than_its_lag_in_bytes() {
 fn a_reader_that_never_reads_costs_no_history() {
     let (with_readers, without, clock) = (hub(quiet_config()), hub(quiet_config()), Clock::new());
     let key = key("1");
-    let asleep: Vec<_> =
-        (0..500).map(|_| Client::connect(&with_readers, &key, None, clock.now())).collect();
+    let asleep: Vec<_> = (0..500)
+        .map(|_| Client::connect(&with_readers, &key, None, clock.now()))
+        .collect();
     for hub in [&with_readers, &without] {
         publish(hub, &key, 0..5_000, clock.now());
     }
-    assert_eq!(with_readers.stats().history_bytes, without.stats().history_bytes);
-    assert!(without.stats().history_bytes < 1_024 * 500, "1,024 events are held");
+    assert_eq!(
+        with_readers.stats().history_bytes,
+        without.stats().history_bytes
+    );
+    assert!(
+        without.stats().history_bytes < 1_024 * 500,
+        "1,024 events are held"
+    );
     for mut reader in asleep {
         assert_eq!(reader.read(clock.now()), ["keepalive", "resync lagged"]);
     }
@@ -166,8 +205,9 @@ fn a_reader_that_never_reads_costs_no_history() {
 #[test]
 fn frames_that_are_joined_for_many_readers_are_counted_and_freed() {
     let (hub, mut clock, key) = (hub(quiet_config()), Clock::new(), key("1"));
-    let mut readers: Vec<_> =
-        (0..3).map(|_| Client::join(&hub, &key, None, clock.now()).0).collect();
+    let mut readers: Vec<_> = (0..3)
+        .map(|_| Client::join(&hub, &key, None, clock.now()).0)
+        .collect();
     publish(&hub, &key, 1..=10, clock.now());
     let history = hub.stats().history_bytes;
     for reader in &mut readers {
@@ -175,7 +215,11 @@ fn frames_that_are_joined_for_many_readers_are_counted_and_freed() {
     }
     let joined = hub.stats().history_bytes - history;
     let frame = "event: changed\nid: v1\ndata: 1\n\n".len();
-    assert_eq!(joined, 10 * frame + 2, "once for all three; `10` has two digits more");
+    assert_eq!(
+        joined,
+        10 * frame + 2,
+        "once for all three; `10` has two digits more"
+    );
     sweep(&hub, clock.advance(10_000));
     assert_eq!(hub.stats().history_bytes, history);
     publish(&hub, &key, 11..=12, clock.now());
@@ -192,12 +236,22 @@ fn a_frame_keeps_no_more_memory_than_it_is_counted_with() {
     let _greeting = next_frames(&mut reader, &clock);
     let blanks = " ".repeat(1 << 20);
     let body = format!(r#"{{"type":"changed","slug":"posts","id":"1","record":[{blanks}1]}}"#);
-    hub.publish(Event::from_json(body.as_bytes()).expect("valid"), clock.now()).expect("published");
+    hub.publish(
+        Event::from_json(body.as_bytes()).expect("valid"),
+        clock.now(),
+    )
+    .expect("published");
     let counted = hub.stats().history_bytes;
     let frame = next_frames(&mut reader, &clock);
     drop((reader, hub));
-    let memory = frame.try_into_mut().expect("nobody else holds it").capacity();
-    assert!(counted < 1_000 && memory <= 2 * counted, "{memory} bytes for {counted}");
+    let memory = frame
+        .try_into_mut()
+        .expect("nobody else holds it")
+        .capacity();
+    assert!(
+        counted < 1_000 && memory <= 2 * counted,
+        "{memory} bytes for {counted}"
+    );
 }
 
 fn next_frames(reader: &mut saacms_realtime_core::hub::Subscription, clock: &Clock) -> Bytes {

@@ -14,7 +14,11 @@ const BOTH: [EventIds; 2] = [EventIds::Etag, EventIds::Position];
 fn the_newest_id_is_known_after_its_frame_has_expired() {
     for event_ids in BOTH {
         let max_age = Duration::from_secs(100);
-        let config = HubConfig { event_ids, max_age, ..quiet_config() };
+        let config = HubConfig {
+            event_ids,
+            max_age,
+            ..quiet_config()
+        };
         let (hub, key, mut clock) = (hub(config), key("1"), Clock::new());
         let (mut client, _) = Client::join(&hub, &key, None, clock.now());
         publish(&hub, &key, 1..=2, clock.now());
@@ -30,7 +34,12 @@ fn the_newest_id_is_known_after_its_frame_has_expired() {
 #[test]
 fn a_client_that_had_the_event_evicted_last_gets_all_the_others() {
     for event_ids in BOTH {
-        let config = HubConfig { event_ids, max_events: 3, max_lag: 3, ..quiet_config() };
+        let config = HubConfig {
+            event_ids,
+            max_events: 3,
+            max_lag: 3,
+            ..quiet_config()
+        };
         let (hub, key, clock) = (hub(config), key("1"), Clock::new());
         let (mut client, _) = Client::join(&hub, &key, None, clock.now());
         publish(&hub, &key, 1..=1, clock.now());
@@ -63,10 +72,17 @@ fn one_resync_is_enough_on_a_record_that_nothing_was_published_of() {
 
 #[test]
 fn a_client_that_has_seen_no_event_resumes_from_its_greeting() {
-    let config = HubConfig { event_ids: EventIds::Position, ..quiet_config() };
+    let config = HubConfig {
+        event_ids: EventIds::Position,
+        ..quiet_config()
+    };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     let (client, said) = Client::join(&hub, &key, None, clock.now());
-    assert_eq!(said, ["keepalive"], "a block with an ID alone dispatches nothing");
+    assert_eq!(
+        said,
+        ["keepalive"],
+        "a block with an ID alone dispatches nothing"
+    );
     assert_eq!(client.last_event_id(), "feed.0");
     let (client, said) = client.reconnect(&hub, clock.now());
     assert_eq!(said, ["keepalive"]);
@@ -77,7 +93,10 @@ fn a_client_that_has_seen_no_event_resumes_from_its_greeting() {
 
 #[test]
 fn the_greeting_is_the_place_of_the_join_and_not_of_the_first_poll() {
-    let config = HubConfig { event_ids: EventIds::Position, ..quiet_config() };
+    let config = HubConfig {
+        event_ids: EventIds::Position,
+        ..quiet_config()
+    };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     let mut subscription = hub.subscribe(&key, None, clock.now()).expect("subscribed");
     publish(&hub, &key, 1..=1, clock.now());
@@ -90,20 +109,31 @@ fn the_greeting_is_the_place_of_the_join_and_not_of_the_first_poll() {
 #[test]
 fn a_reader_within_its_lag_is_never_resynced_however_short_the_replay_is() {
     let max_age = Duration::from_secs(1);
-    let config = HubConfig { max_events: 0, max_lag: 10, max_age, ..quiet_config() };
+    let config = HubConfig {
+        max_events: 0,
+        max_lag: 10,
+        max_age,
+        ..quiet_config()
+    };
     let (hub, key, mut clock) = (hub(config), key("1"), Clock::new());
     let (mut client, _) = Client::join(&hub, &key, None, clock.now());
     for first in (1..=50).step_by(10) {
         publish(&hub, &key, first..first + 10, clock.now());
         sweep(&hub, clock.advance(59_000));
-        let numbers: Vec<_> = (first..first + 10).map(|number| number.to_string()).collect();
+        let numbers: Vec<_> = (first..first + 10)
+            .map(|number| number.to_string())
+            .collect();
         assert_eq!(client.read(clock.now()), numbers);
     }
 }
 
 #[test]
 fn quiet_resume_off_gives_the_answers_of_the_plugin() {
-    let config = HubConfig { quiet_resume: false, max_events: 2, ..quiet_config() };
+    let config = HubConfig {
+        quiet_resume: false,
+        max_events: 2,
+        ..quiet_config()
+    };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     publish(&hub, &key, 1..=3, clock.now());
     let (_, said) = Client::join(&hub, &key, Some("v1"), clock.now());

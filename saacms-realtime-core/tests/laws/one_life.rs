@@ -9,7 +9,10 @@ const DAY: u64 = 86_400_000;
 
 #[test]
 fn a_position_of_a_ring_that_expired_is_answered_with_restarted() {
-    let config = HubConfig { event_ids: EventIds::Position, ..quiet_config() };
+    let config = HubConfig {
+        event_ids: EventIds::Position,
+        ..quiet_config()
+    };
     let (hub, key, mut clock) = (hub(config), key("1"), Clock::new());
     let (mut client, _) = Client::join(&hub, &key, None, clock.now());
     publish(&hub, &key, 1..=3, clock.now());
@@ -28,7 +31,11 @@ fn a_position_of_a_ring_that_expired_is_answered_with_restarted() {
 
 #[test]
 fn a_position_of_a_ring_that_made_room_is_answered_with_restarted() {
-    let config = HubConfig { event_ids: EventIds::Position, max_topics: 1, ..quiet_config() };
+    let config = HubConfig {
+        event_ids: EventIds::Position,
+        max_topics: 1,
+        ..quiet_config()
+    };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     publish(&hub, &key, 1..=3, clock.now());
     publish(&hub, &crate::support::key("2"), 1..=1, clock.now());
@@ -39,7 +46,10 @@ fn a_position_of_a_ring_that_made_room_is_answered_with_restarted() {
 
 #[test]
 fn no_two_records_share_an_epoch() {
-    let config = HubConfig { event_ids: EventIds::Position, ..quiet_config() };
+    let config = HubConfig {
+        event_ids: EventIds::Position,
+        ..quiet_config()
+    };
     let (hub, clock) = (hub(config), Clock::new());
     publish(&hub, &key("1"), 1..=3, clock.now());
     publish(&hub, &key("2"), 1..=3, clock.now());
@@ -49,7 +59,10 @@ fn no_two_records_share_an_epoch() {
 
 #[test]
 fn an_etag_of_a_ring_that_is_gone_is_unknown() {
-    let config = HubConfig { max_topics: 1, ..quiet_config() };
+    let config = HubConfig {
+        max_topics: 1,
+        ..quiet_config()
+    };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     publish(&hub, &key, 1..=3, clock.now());
     publish(&hub, &crate::support::key("2"), 1..=1, clock.now());

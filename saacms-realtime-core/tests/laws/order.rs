@@ -27,7 +27,10 @@ fn live_and_replayed_readers_see_the_same_order() {
 #[test]
 fn no_two_events_share_a_given_id_whatever_the_clock_says() {
     for event_ids in [EventIds::Etag, EventIds::Position] {
-        let config = HubConfig { event_ids, ..quiet_config() };
+        let config = HubConfig {
+            event_ids,
+            ..quiet_config()
+        };
         let (hub, key, mut clock) = (hub(config), key("1"), Clock::new());
         let (mut client, _) = Client::join(&hub, &key, None, clock.now());
         let (mut ids, mut chance) = (HashSet::new(), Chance::new(4));
@@ -39,7 +42,10 @@ fn no_two_events_share_a_given_id_whatever_the_clock_says() {
             };
             hub.publish(event, clock.now()).expect("published");
             assert_eq!(client.read(clock.now()).len(), 1);
-            assert!(ids.insert(client.last_event_id().to_owned()), "{event_ids:?}: given twice");
+            assert!(
+                ids.insert(client.last_event_id().to_owned()),
+                "{event_ids:?}: given twice"
+            );
         }
     }
 }
@@ -50,7 +56,8 @@ fn the_id_of_a_resync_that_no_event_lent_is_given_to_no_event() {
     let (client, said) = Client::join(&hub, &key, Some("unknown"), clock.now());
     assert_eq!(said, ["keepalive", "resync buffer-miss"]);
     let mut reader = Client::connect(&hub, &key, None, clock.now());
-    hub.publish(changed(&key, 1, None), clock.now()).expect("published");
+    hub.publish(changed(&key, 1, None), clock.now())
+        .expect("published");
     reader.read(clock.now());
     assert_ne!(reader.last_event_id(), client.last_event_id());
 }

@@ -26,7 +26,9 @@ fn every_client_has_a_contiguous_run_or_one_resync_between() {
 }
 
 fn seeds() -> Range<u64> {
-    let Ok(text) = std::env::var("SAACMS_SEEDS") else { return 0..5_000 };
+    let Ok(text) = std::env::var("SAACMS_SEEDS") else {
+        return 0..5_000;
+    };
     let number = |text: &str| text.parse().expect("SAACMS_SEEDS is a number or a range");
     match text.split_once("..") {
         Some((start, end)) => number(start)..number(end),

@@ -64,7 +64,12 @@ impl Reference {
     pub(crate) const UNKNOWN: [&str; 4] = ["zz", "", "0.0", "feed.999"];
 
     pub(crate) fn new(config: HubConfig) -> Self {
-        Self { config, published: Vec::new(), now: Instant::ZERO, life: 0 }
+        Self {
+            config,
+            published: Vec::new(),
+            now: Instant::ZERO,
+            life: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -82,7 +87,12 @@ impl Reference {
             Some(Named::True(memory)) => (memory.place, !self.can_replay(memory)),
             Some(Named::Invented(id)) => (0, Self::UNKNOWN.contains(&id.as_str())),
         };
-        Reader { place, named, resync_is_due, life: self.life }
+        Reader {
+            place,
+            named,
+            resync_is_due,
+            life: self.life,
+        }
     }
 
     /// Whether nothing that a client with this memory missed is gone.
@@ -90,7 +100,9 @@ impl Reference {
         let missed = &self.published[memory.place..];
         memory.life == self.life
             && missed.len() <= self.config.max_events
-            && missed.first().is_none_or(|event| self.is_within(event, self.config.max_age))
+            && missed
+                .first()
+                .is_none_or(|event| self.is_within(event, self.config.max_age))
     }
 
     fn is_within(&self, event: &Published, age: Duration) -> bool {
@@ -121,7 +133,12 @@ impl Reference {
             reader.place,
             self.len()
         );
-        *reader = Reader { place: self.len(), named: None, resync_is_due: false, life: self.life };
+        *reader = Reader {
+            place: self.len(),
+            named: None,
+            resync_is_due: false,
+            life: self.life,
+        };
     }
 
     fn may_resync(&self, reader: &Reader) -> bool {
@@ -129,7 +146,9 @@ impl Reference {
         let held = self.config.max_lag.max(self.config.max_events);
         let lag_age = self.config.max_age.max(Duration::from_secs(60));
         let lagged = missed.len() > held
-            || missed.first().is_some_and(|event| !self.is_within(event, lag_age));
+            || missed
+                .first()
+                .is_some_and(|event| !self.is_within(event, lag_age));
         let may_be_unknown = match &reader.named {
             None => false,
             Some(Named::Invented(_)) => true,
@@ -145,7 +164,10 @@ impl Reference {
 
     /// Whether a client that names it is answered from further back than it was.
     fn is_repeated(&self, id: &str) -> bool {
-        (1..=self.len()).filter(|number| self.has_etag(*number, id)).count() > 1
+        (1..=self.len())
+            .filter(|number| self.has_etag(*number, id))
+            .count()
+            > 1
     }
 
     /// Nothing waits for this reader any more, so it must know all. Answers what it remembers, its
@@ -161,9 +183,16 @@ impl Reference {
             place == len || stands_for_the_newest,
             "it knows {place} of {len}, and was told nothing"
         );
-        assert_eq!(reader.life, self.life, "its source was lost, and it was told nothing");
+        assert_eq!(
+            reader.life, self.life,
+            "its source was lost, and it was told nothing"
+        );
         reader.place = len;
         let is_remembered = is_honest && !id.is_empty();
-        is_remembered.then(|| Memory { id: id.to_owned(), place: len, life: self.life })
+        is_remembered.then(|| Memory {
+            id: id.to_owned(),
+            place: len,
+            life: self.life,
+        })
     }
 }

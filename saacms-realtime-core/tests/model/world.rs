@@ -91,7 +91,11 @@ impl World {
 
     fn publish(&mut self) {
         let now = self.tell_now();
-        let count = if self.chance.percent(10) { 25 } else { self.chance.below(4) + 1 };
+        let count = if self.chance.percent(10) {
+            25
+        } else {
+            self.chance.below(4) + 1
+        };
         for _ in 0..count {
             let number = self.reference.len() + 1;
             let etag = match self.chance.below(3) {
@@ -99,7 +103,11 @@ impl World {
                 1 => Some(format!("v{number}")),
                 _ => Some(format!("again{}", self.chance.below(3))),
             };
-            if self.hub.publish(changed(&self.key, number, etag.as_deref()), now).is_ok() {
+            if self
+                .hub
+                .publish(changed(&self.key, number, etag.as_deref()), now)
+                .is_ok()
+            {
                 self.reference.published(etag);
                 self.is_used();
             }
@@ -113,7 +121,10 @@ impl World {
         }
         let now = self.tell_now();
         if self.hub.publish(changed(&key("2"), 0, None), now).is_ok() {
-            assert!(self.connected.is_empty(), "a record that somebody reads was forgotten");
+            assert!(
+                self.connected.is_empty(),
+                "a record that somebody reads was forgotten"
+            );
             self.last_use = now.instant;
             self.is_forgotten();
         }
@@ -173,7 +184,12 @@ impl World {
     }
 
     fn read(&mut self, index: usize) {
-        let Connected { client, reader, keep_alive_at, polled_at } = &mut self.connected[index];
+        let Connected {
+            client,
+            reader,
+            keep_alive_at,
+            polled_at,
+        } = &mut self.connected[index];
         let now = self.clock.now();
         let said = client.read(now);
         let keep_alives = said.iter().filter(|word| *word == "keepalive").count();
@@ -183,14 +199,21 @@ impl World {
         for word in said.iter().filter(|word| *word != "keepalive") {
             match word.strip_prefix("resync ") {
                 Some(reason) => self.reference.resynced(reader, reason),
-                None => self.reference.received(reader, word.parse().expect("a number")),
+                None => self
+                    .reference
+                    .received(reader, word.parse().expect("a number")),
             }
         }
-        self.memories.extend(self.reference.has_read_all(reader, client.last_event_id()));
+        self.memories
+            .extend(self.reference.has_read_all(reader, client.last_event_id()));
     }
 
     fn let_time_pass(&mut self) {
-        let due = self.connected.iter().filter_map(|connected| connected.keep_alive_at).max();
+        let due = self
+            .connected
+            .iter()
+            .filter_map(|connected| connected.keep_alive_at)
+            .max();
         let millis = match self.chance.below(4) {
             0 => 1,
             1 => *self.chance.pick(&[1_000, 1_001, 60_000, 60_001]),
@@ -202,7 +225,12 @@ impl World {
 
     fn sweep(&mut self) {
         let now = self.tell_now();
-        let linger = self.reference.config.max_age.max(Duration::from_secs(60)).as_millis();
+        let linger = self
+            .reference
+            .config
+            .max_age
+            .max(Duration::from_secs(60))
+            .as_millis();
         let idle = u128::from(now.instant.millis_since(self.last_use));
         let was_due = self.sweep_at <= now.instant;
         let was_remembered = self.is_remembered;
@@ -214,7 +242,10 @@ impl World {
         if self.connected.is_empty() && was_due && idle > linger {
             assert_eq!(self.hub.stats().topics, 0, "it was idle for {idle} ms");
         } else {
-            assert!(!was_remembered || self.is_remembered, "forgotten after {idle} ms");
+            assert!(
+                !was_remembered || self.is_remembered,
+                "forgotten after {idle} ms"
+            );
         }
         assert_eq!(next.is_none(), self.hub.stats().topics == 0);
     }

@@ -27,7 +27,10 @@ impl Clock {
     pub(crate) const START: i64 = 1_700_000_000_000;
 
     pub(crate) fn new() -> Self {
-        Self { instant: 1_000, wall: Self::START }
+        Self {
+            instant: 1_000,
+            wall: Self::START,
+        }
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -50,7 +53,10 @@ impl Clock {
 
 /// The defaults, without heartbeat.
 pub(crate) fn quiet_config() -> HubConfig {
-    HubConfig { heartbeat: Duration::ZERO, ..HubConfig::default() }
+    HubConfig {
+        heartbeat: Duration::ZERO,
+        ..HubConfig::default()
+    }
 }
 
 pub(crate) fn hub(config: HubConfig) -> Hub {
@@ -80,7 +86,8 @@ pub(crate) fn publish(
 ) {
     for number in numbers {
         let etag = format!("v{number}");
-        hub.publish(changed(key, number, Some(&etag)), now).expect("within the limits");
+        hub.publish(changed(key, number, Some(&etag)), now)
+            .expect("within the limits");
     }
 }
 
@@ -104,7 +111,11 @@ impl Client {
     ) -> Result<Self, Refusal> {
         let subscription = hub.subscribe(key, last_event_id.map(str::as_bytes), now)?;
         let known = last_event_id.unwrap_or_default().to_owned();
-        Ok(Self { subscription, decoder: Decoder::resuming(4 << 20, known), wake_at: None })
+        Ok(Self {
+            subscription,
+            decoder: Decoder::resuming(4 << 20, known),
+            wake_at: None,
+        })
     }
 
     pub(crate) fn connect(hub: &Hub, key: &ResourceKey, id: Option<&str>, now: Now) -> Self {
@@ -165,9 +176,12 @@ impl Client {
 
 fn in_words(decoded: Decoded) -> String {
     match decoded {
-        Decoded::Message(Message { event_type, data, .. }) if event_type == RESYNC => {
-            let reason =
-                data.strip_prefix("{\"reason\":\"").and_then(|rest| rest.strip_suffix("\"}"));
+        Decoded::Message(Message {
+            event_type, data, ..
+        }) if event_type == RESYNC => {
+            let reason = data
+                .strip_prefix("{\"reason\":\"")
+                .and_then(|rest| rest.strip_suffix("\"}"));
             format!("resync {}", reason.expect("a reason"))
         }
         Decoded::Message(message) if message.data.len() > 600 => {

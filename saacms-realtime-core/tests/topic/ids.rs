@@ -5,10 +5,18 @@ use crate::log::{AS_THE_PLUGIN, Log, QUIET};
 #[test]
 fn events_of_one_millisecond_do_not_share_an_id() {
     let mut log = Log::new(QUIET, 4);
-    let ids = [log.publish_untagged('a'), log.publish_untagged('b'), log.publish_untagged('c')];
+    let ids = [
+        log.publish_untagged('a'),
+        log.publish_untagged('b'),
+        log.publish_untagged('c'),
+    ];
     assert_eq!(
         ids,
-        ["2023-11-14T22:13:20.000Z", "2023-11-14T22:13:20.001Z", "2023-11-14T22:13:20.002Z"]
+        [
+            "2023-11-14T22:13:20.000Z",
+            "2023-11-14T22:13:20.001Z",
+            "2023-11-14T22:13:20.002Z"
+        ]
     );
     assert_eq!(log.answer(Some(&ids[0])), "bc");
 }
@@ -25,7 +33,11 @@ fn a_clock_that_is_set_back_repeats_no_id_and_one_set_forward_expires_nothing() 
     );
     log.wall += 1_000_000_000_000;
     log.publish_untagged('c');
-    assert_eq!(log.answer(Some(&before)), "bc", "ages are of the monotonic clock (Q27)");
+    assert_eq!(
+        log.answer(Some(&before)),
+        "bc",
+        "ages are of the monotonic clock (Q27)"
+    );
 }
 
 #[test]
@@ -40,7 +52,11 @@ fn a_resync_names_the_newest_event_ever() {
     log.publish("abc");
     assert_eq!(log.resync_id(), "c");
     log.advance(Log::MAX_AGE + 1);
-    assert_eq!(log.resync_id(), "2023-11-14T22:13:21.001Z", "none is replayed any more");
+    assert_eq!(
+        log.resync_id(),
+        "2023-11-14T22:13:21.001Z",
+        "none is replayed any more"
+    );
 }
 
 #[test]
@@ -54,14 +70,25 @@ fn the_id_of_a_resync_on_a_blank_topic_is_a_place_in_the_sequence() {
         assert!(!log.topic.is_blank(), "somebody holds an ID of it");
         assert_eq!(log.answer(Some(&marker)), "", "no second resync (Q24)");
         assert_eq!(log.resync_id(), marker, "in the same millisecond");
-        for other in [marker.clone() + "0", marker.replace('Z', ""), marker[..4].to_owned()] {
+        for other in [
+            marker.clone() + "0",
+            marker.replace('Z', ""),
+            marker[..4].to_owned(),
+        ] {
             assert_eq!(log.answer(Some(&other)), "<buffer-miss>", "{other}");
         }
         let id = log.publish_untagged('a');
-        assert_eq!(id, "2023-11-14T22:13:20.001Z", "it is not given to an event");
+        assert_eq!(
+            id, "2023-11-14T22:13:20.001Z",
+            "it is not given to an event"
+        );
         assert_eq!(log.answer(Some(&marker)), "a");
         log.publish("bcde");
-        assert_eq!(log.answer(Some(&marker)), "<buffer-miss>", "`a` left the window");
+        assert_eq!(
+            log.answer(Some(&marker)),
+            "<buffer-miss>",
+            "`a` left the window"
+        );
     }
 }
 
@@ -73,9 +100,18 @@ fn markers_are_few_and_all_name_the_same_place() {
         markers.push(log.resync_id());
         log.advance(1);
     }
-    assert!(markers[..8].is_sorted_by(|one, next| one < next), "each its own time: {markers:?}");
+    assert!(
+        markers[..8].is_sorted_by(|one, next| one < next),
+        "each its own time: {markers:?}"
+    );
     let last = markers[99].clone();
-    assert_eq!(markers[7..].iter().filter(|marker| **marker == last).count(), 93);
+    assert_eq!(
+        markers[7..]
+            .iter()
+            .filter(|marker| **marker == last)
+            .count(),
+        93
+    );
     log.publish("ab");
     for marker in markers {
         assert_eq!(log.answer(Some(&marker)), "ab");
@@ -106,5 +142,9 @@ fn a_marker_names_its_own_place_and_no_later_one() {
     assert_ne!(first, second);
     log.publish("b");
     assert_eq!(log.answer(Some(&second)), "b");
-    assert_eq!(log.answer(Some(&first)), "<buffer-miss>", "`a` is lost for it");
+    assert_eq!(
+        log.answer(Some(&first)),
+        "<buffer-miss>",
+        "`a` is lost for it"
+    );
 }

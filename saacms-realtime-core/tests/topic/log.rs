@@ -11,8 +11,12 @@ use saacms_realtime_core::time::Now;
 use saacms_realtime_core::topic::{Filed, IdPolicy, Topic};
 
 pub(crate) const QUIET: IdPolicy = IdPolicy::Etag { quiet_resume: true };
-pub(crate) const AS_THE_PLUGIN: IdPolicy = IdPolicy::Etag { quiet_resume: false };
-pub(crate) const POSITION: IdPolicy = IdPolicy::Position { epoch: Epoch::from_number(0xe) };
+pub(crate) const AS_THE_PLUGIN: IdPolicy = IdPolicy::Etag {
+    quiet_resume: false,
+};
+pub(crate) const POSITION: IdPolicy = IdPolicy::Position {
+    epoch: Epoch::from_number(0xe),
+};
 
 /// A topic whose items are letters, with both clocks.
 pub(crate) struct Log {
@@ -27,9 +31,18 @@ impl Log {
     /// A topic that replays `max_events` and holds six.
     pub(crate) fn new(policy: IdPolicy, max_events: usize) -> Self {
         let max_age = Duration::from_millis(Self::MAX_AGE);
-        let retention = Retention { max_events, max_age, max_lag: 6, ..Retention::default() };
+        let retention = Retention {
+            max_events,
+            max_age,
+            max_lag: 6,
+            ..Retention::default()
+        };
         let topic = Topic::new(VecDeque::new(), retention, policy);
-        Self { topic, instant: 0, wall: 1_700_000_000_000 }
+        Self {
+            topic,
+            instant: 0,
+            wall: 1_700_000_000_000,
+        }
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -43,7 +56,9 @@ impl Log {
 
     /// Publishes letters, each its own ETag.
     pub(crate) fn publish(&mut self, letters: &str) {
-        letters.chars().for_each(|letter| self.publish_as(&letter.to_string(), letter));
+        letters
+            .chars()
+            .for_each(|letter| self.publish_as(&letter.to_string(), letter));
     }
 
     pub(crate) fn publish_as(&mut self, etag: &str, letter: char) {
@@ -68,7 +83,9 @@ impl Log {
     }
 
     pub(crate) fn reader(&mut self, last_event_id: Option<&str>) -> Subscriber {
-        let resume = self.topic.resume(last_event_id.map(str::as_bytes), self.now().instant);
+        let resume = self
+            .topic
+            .resume(last_event_id.map(str::as_bytes), self.now().instant);
         Subscriber::new(resume, Duration::ZERO)
     }
 

@@ -29,7 +29,11 @@ fn a_known_id_is_answered_with_every_event_behind_it() {
 fn a_repeated_id_stands_for_its_oldest_copy() {
     let mut log = Log::new(QUIET, 4);
     log.publish("abac");
-    assert_eq!(log.answer(Some("a")), "bac", "too much, never too little (Q20)");
+    assert_eq!(
+        log.answer(Some("a")),
+        "bac",
+        "too much, never too little (Q20)"
+    );
 }
 
 #[test]
@@ -38,7 +42,11 @@ fn an_id_that_nobody_knows_is_answered_with_one_resync() {
         let mut log = Log::new(policy, 4);
         log.publish("abcdef");
         for unknown in ["zz", "", "a, b", "e", "e.", "e.x", "e.-1", "e.99", "ab"] {
-            let id = if policy == POSITION { unknown } else { unknown.trim_start_matches('e') };
+            let id = if policy == POSITION {
+                unknown
+            } else {
+                unknown.trim_start_matches('e')
+            };
             assert_eq!(log.answer(Some(id)), "<buffer-miss>", "{policy:?} {id:?}");
         }
     }
@@ -51,7 +59,11 @@ fn ids_are_compared_as_bytes_without_outer_blanks() {
     log.publish_as("W/\"2\"", 'b');
     assert_eq!(log.answer(Some(" \té ")), "b");
     assert_eq!(log.answer_bytes(Some(b"\xc3\xa9")), "b");
-    assert_eq!(log.answer_bytes(Some(b"\xe9")), "<buffer-miss>", "Latin-1 (Q07)");
+    assert_eq!(
+        log.answer_bytes(Some(b"\xe9")),
+        "<buffer-miss>",
+        "Latin-1 (Q07)"
+    );
     assert_eq!(log.answer(Some("w/\"2\"")), "<buffer-miss>");
 }
 
@@ -69,9 +81,17 @@ fn only_what_http_drops_is_dropped_around_an_id() {
 fn an_id_that_left_the_replay_window_is_unknown_though_the_ring_still_holds_it() {
     let mut log = Log::new(AS_THE_PLUGIN, 2);
     log.publish("abcd");
-    assert_eq!(log.topic.ring().len(), 4, "held for readers that are behind");
+    assert_eq!(
+        log.topic.ring().len(),
+        4,
+        "held for readers that are behind"
+    );
     assert_eq!(log.answer(Some("c")), "d");
-    assert_eq!(log.answer(Some("b")), "<buffer-miss>", "the neighbour (Q22)");
+    assert_eq!(
+        log.answer(Some("b")),
+        "<buffer-miss>",
+        "the neighbour (Q22)"
+    );
     log.advance(Log::MAX_AGE);
     assert_eq!(log.answer(Some("c")), "d", "exactly this old stays (Q26)");
     log.advance(1);
@@ -87,7 +107,11 @@ fn with_quiet_resume_the_id_before_the_window_is_known() {
     log.publish("efghij");
     assert_eq!(log.topic.ring().first(), 5, "the ring holds six");
     assert_eq!(log.answer(Some("h")), "ij");
-    assert_eq!(log.answer(Some("d")), "<buffer-miss>", "left the ring, but is not the neighbour");
+    assert_eq!(
+        log.answer(Some("d")),
+        "<buffer-miss>",
+        "left the ring, but is not the neighbour"
+    );
     log.advance(100 * Log::MAX_AGE);
     assert_eq!(log.answer(Some("j")), "", "the newest, gone by age");
     assert_eq!(log.topic.ring().len(), 0);

@@ -11,8 +11,12 @@ fn a_position_is_answered_exactly() {
     log.publish("aaa");
     let etag = EventId::new("etag").ok();
     assert_eq!(log.topic.next_id(etag, log.now().wall).to_string(), "e.4");
-    for (position, answer) in [("e.0", "aaa"), ("e.2", "a"), ("e.3", ""), ("e.4", "<buffer-miss>")]
-    {
+    for (position, answer) in [
+        ("e.0", "aaa"),
+        ("e.2", "a"),
+        ("e.3", ""),
+        ("e.4", "<buffer-miss>"),
+    ] {
         assert_eq!(log.answer(Some(position)), answer, "{position}");
     }
     log.publish("b");
@@ -20,7 +24,13 @@ fn a_position_is_answered_exactly() {
     assert_eq!(log.answer(Some("e.0")), "<buffer-miss>");
     assert_eq!(log.answer(Some("e.18446744073709551615")), "<buffer-miss>");
     assert_eq!(log.resync_id(), "e.4");
-    assert_eq!(log.topic.position().map(|position| position.to_string()).as_deref(), Some("e.4"));
+    assert_eq!(
+        log.topic
+            .position()
+            .map(|position| position.to_string())
+            .as_deref(),
+        Some("e.4")
+    );
 }
 
 #[test]
@@ -72,5 +82,9 @@ fn after_an_interrupt_no_id_that_had_been_evicted_is_known() {
     assert_eq!(log.topic.ring().first(), 3, "`b` left last");
     log.topic.interrupt();
     assert_eq!(log.answer(Some("b")), "<buffer-miss>");
-    assert_eq!(log.resync_id(), "2023-11-14T22:13:20.000Z", "no event is left to lend its own");
+    assert_eq!(
+        log.resync_id(),
+        "2023-11-14T22:13:20.000Z",
+        "no event is left to lend its own"
+    );
 }

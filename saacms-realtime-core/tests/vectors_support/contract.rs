@@ -25,7 +25,10 @@ pub(crate) struct Posted {
 impl Posted {
     /// The frame of this event, written by hand.
     pub(crate) fn frame(&self, id: &str) -> String {
-        format!("event: {}\nid: {id}\ndata: {}\n\n", self.event_type, self.data)
+        format!(
+            "event: {}\nid: {id}\ndata: {}\n\n",
+            self.event_type, self.data
+        )
     }
 }
 
@@ -59,7 +62,10 @@ pub(crate) enum Wrong {
 
 impl Fault {
     /// What core says, in the words of this test.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "errors of core may become more")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "errors of core may become more"
+    )]
     pub(crate) fn of(error: &EventError) -> Self {
         match error {
             EventError::NotUtf8 { .. } => Self::NotUtf8,
@@ -97,8 +103,13 @@ impl Fault {
 
 /// Reads a body as posted.
 pub(crate) fn read(body: &[u8]) -> Reading {
-    let unreadable = |fault| Reading { faults: vec![fault], event: None };
-    let Ok(text) = core::str::from_utf8(body) else { return unreadable(Fault::NotUtf8) };
+    let unreadable = |fault| Reading {
+        faults: vec![fault],
+        event: None,
+    };
+    let Ok(text) = core::str::from_utf8(body) else {
+        return unreadable(Fault::NotUtf8);
+    };
     match Document::read(text, 128) {
         Ok(document) if matches!(document.root, Json::Object(_)) => read_members(&document),
         Ok(_) | Err(Unreadable::NotJson) => unreadable(Fault::NotJson),
@@ -108,18 +119,30 @@ pub(crate) fn read(body: &[u8]) -> Reading {
 
 fn read_members(document: &Document) -> Reading {
     let mut faults = Vec::new();
-    let mut string =
-        |name| string(document, name).map_err(|wrong| faults.push(Fault::Member(name, wrong))).ok();
+    let mut string = |name| {
+        string(document, name)
+            .map_err(|wrong| faults.push(Fault::Member(name, wrong)))
+            .ok()
+    };
     let (event_type, slug, id) = (string("type"), string("slug"), string("id"));
     // A deleted record has neither an ETag nor a record: what is named as such is not looked at.
     let is_deleted = event_type.as_deref() == Some("deleted");
-    let etag_given = document.member("etag").is_some_and(|etag| !matches!(etag.value, Json::Null));
-    let etag = if is_deleted || !etag_given { Some(String::new()) } else { string("etag") };
+    let etag_given = document
+        .member("etag")
+        .is_some_and(|etag| !matches!(etag.value, Json::Null));
+    let etag = if is_deleted || !etag_given {
+        Some(String::new())
+    } else {
+        string("etag")
+    };
     let data = if is_deleted {
         // As `JSON.stringify` writes a string.
-        id.as_ref().map(|id| format!(r#"{{"id":{}}}"#, serde_json::Value::from(id.as_str())))
+        id.as_ref()
+            .map(|id| format!(r#"{{"id":{}}}"#, serde_json::Value::from(id.as_str())))
     } else {
-        document.member("record").map(|record| document.compact[record.text.clone()].to_owned())
+        document
+            .member("record")
+            .map(|record| document.compact[record.text.clone()].to_owned())
     };
     if data.is_none() && !is_deleted {
         faults.push(Fault::Member("record", Wrong::Missing));

@@ -15,20 +15,37 @@ use super::{Checked, Notes, count, ensure, note, number, quirks_of, same, text};
 const REFUSED_QUIRKS: [&str; 8] = ["Q02", "Q03", "Q04", "Q08", "Q09", "Q10", "Q11", "Q58"];
 
 pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
-    same("frame_bytes", text(case, "frame").len(), count(case, "frame_bytes"))?;
+    same(
+        "frame_bytes",
+        text(case, "frame").len(),
+        count(case, "frame_bytes"),
+    )?;
     let reading = read(text(case, "event").as_bytes());
     let class = text(case, "class");
     if !reading.faults.is_empty() {
-        check_refused(text(case, "event").as_bytes(), &reading.faults, number(case, "now_ms"))?;
+        check_refused(
+            text(case, "event").as_bytes(),
+            &reading.faults,
+            number(case, "now_ms"),
+        )?;
     }
     match class {
         "core" if reading.faults.is_empty() => check_frame(case, &reading, |event, frame| {
             same("the golden frame", frame, text(case, "frame"))?;
-            same("the golden messages", vec![golden_message(case)?], messages(frame))?;
-            ensure(is_own_message(&messages(frame), event), || "not its own message".to_owned())
+            same(
+                "the golden messages",
+                vec![golden_message(case)?],
+                messages(frame),
+            )?;
+            ensure(is_own_message(&messages(frame), event), || {
+                "not its own message".to_owned()
+            })
         }),
         "core" => {
-            note(notes, "core, refused by the contract and checked through the encoder");
+            note(
+                notes,
+                "core, refused by the contract and checked through the encoder",
+            );
             let (frame, golden) = encoded(case, &reading)?;
             same("encoded frame", frame, golden)
         }
@@ -40,13 +57,18 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
             Ok(())
         }
         "js-json" => {
-            note(notes, "js-json, refused by the contract and checked through the encoder");
+            note(
+                notes,
+                "js-json, refused by the contract and checked through the encoder",
+            );
             let (frame, golden) = encoded(case, &reading)?;
             check_same_value(&messages(&frame), &messages(&golden))
         }
         "quirk" => {
             let must_be_refused = quirks_of(case).any(|quirk| REFUSED_QUIRKS.contains(&quirk));
-            ensure(!must_be_refused || !reading.faults.is_empty(), || "is not refused".to_owned())?;
+            ensure(!must_be_refused || !reading.faults.is_empty(), || {
+                "is not refused".to_owned()
+            })?;
             if !reading.faults.is_empty() {
                 note(notes, "quirk, refused");
                 return Ok(());
@@ -56,7 +78,9 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
                 let has_time = frame.contains(&format!("\nid: {}\n", time_id_of(case)));
                 let is_empty = quirks_of(case).any(|quirk| quirk == "Q05");
                 ensure(has_time || !is_empty, || "an empty etag is none".to_owned())?;
-                ensure(is_own_message(&messages(frame), event), || "not its own message".to_owned())
+                ensure(is_own_message(&messages(frame), event), || {
+                    "not its own message".to_owned()
+                })
             })
         }
         other => Err(format!("no such class: {other}")),
@@ -65,7 +89,11 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
 
 /// Not an event at all: refused, nothing filed or sent, as the plugin did.
 pub(crate) fn check_reject(case: &Value, _: &mut Notes) -> Checked {
-    same("golden buffer and frame", (count(case, "buffer"), text(case, "frame")), (0, ""))?;
+    same(
+        "golden buffer and frame",
+        (count(case, "buffer"), text(case, "frame")),
+        (0, ""),
+    )?;
     let body = text(case, "body").as_bytes();
     check_refused(body, &read(body).faults, 0)
 }
@@ -84,12 +112,17 @@ fn check_refused(body: &[u8], faults: &[Fault], now_ms: i64) -> Checked {
     let greeting = stage.apply(&subscribe("live", &any_key()));
     same("greeting", greeting.outs["live"].as_str(), KEEPALIVE)?;
     let Reaction { outs, refusals } = stage.post(body);
-    ensure(refusals.iter().any(|refusal| faults.contains(refusal)), || {
-        format!("refused for {refusals:?}, expected one of {faults:?}")
-    })?;
+    ensure(
+        refusals.iter().any(|refusal| faults.contains(refusal)),
+        || format!("refused for {refusals:?}, expected one of {faults:?}"),
+    )?;
     ensure(outs.is_empty(), || format!("refused, yet sent: {outs:?}"))?;
     let stats = stage.hub.stats();
-    same("published and filed", (stats.published, stats.history_bytes), (0, 0))
+    same(
+        "published and filed",
+        (stats.published, stats.history_bytes),
+        (0, 0),
+    )
 }
 
 /// Publishes the event in a fresh hub: its frame must be that of the contract, filed under its ID,
@@ -107,15 +140,24 @@ fn check_frame(
     let frame = outs.get("live").map_or("", String::as_str);
     let id = event.etag.clone().unwrap_or_else(|| time_id_of(case));
     same("frame", frame, &event.frame(&id))?;
-    let filed_as = if text(case, "class") == "quirk" { &id } else { text(case, "buffer_id") };
+    let filed_as = if text(case, "class") == "quirk" {
+        &id
+    } else {
+        text(case, "buffer_id")
+    };
     // HTTP drops blanks around a header, a query parameter keeps them (Q06).
     for named in [filed_as.to_owned(), format!(" {filed_as}\t")] {
-        same("replayed behind its ID", replayed(&stage.probe(&event.key, &named)), Some(0))?;
+        same(
+            "replayed behind its ID",
+            replayed(&stage.probe(&event.key, &named)),
+            Some(0),
+        )?;
     }
     let resync = stage.probe(&event.key, &format!("{filed_as}?"));
-    ensure(resync.contains(&format!("event: saacms-resync\nid: {filed_as}\n")), || {
-        format!("not filed as {filed_as:?}: {resync:?}")
-    })?;
+    ensure(
+        resync.contains(&format!("event: saacms-resync\nid: {filed_as}\n")),
+        || format!("not filed as {filed_as:?}: {resync:?}"),
+    )?;
     check(event, frame)
 }
 
@@ -132,28 +174,47 @@ fn encoded(case: &Value, reading: &Reading) -> Checked<(String, String)> {
         .filter(|_| reading.faults.iter().all(by_key_or_etag))
         .ok_or_else(|| format!("refused for {:?}", reading.faults))?;
     let id = event.etag.clone().unwrap_or_else(|| time_id_of(case));
-    let id_sent = if etag_faults(&id).is_empty() { id.as_str() } else { "stand-in" };
+    let id_sent = if etag_faults(&id).is_empty() {
+        id.as_str()
+    } else {
+        "stand-in"
+    };
     let event_type = EventType::parse(&event.event_type).expect("no unknown type");
     let event_id = EventId::new(id_sent).map_err(|error| error.to_string())?;
     let mut frame = String::new();
     write_event(&mut frame, event_type, &event_id, &event.data).expect("a String is never full");
-    ensure(is_own_message(&messages(&frame), event), || "not its own message".to_owned())?;
+    ensure(is_own_message(&messages(&frame), event), || {
+        "not its own message".to_owned()
+    })?;
     let id_line = |id: &str| format!("\nid: {id}\n");
-    Ok((frame, text(case, "frame").replacen(&id_line(&id), &id_line(id_sent), 1)))
+    Ok((
+        frame,
+        text(case, "frame").replacen(&id_line(&id), &id_line(id_sent), 1),
+    ))
 }
 
 /// One message each, of the same type and ID, and with data that is the same value as far as
 /// JavaScript can tell.
 fn check_same_value(actual: &[Message], golden: &[Message]) -> Checked {
-    let ([actual], [golden]) = (actual, golden) else { return Err("not one message".to_owned()) };
+    let ([actual], [golden]) = (actual, golden) else {
+        return Err("not one message".to_owned());
+    };
     same("type", &actual.event_type, &golden.event_type)?;
-    same("last event ID", &actual.last_event_id, &golden.last_event_id)?;
+    same(
+        "last event ID",
+        &actual.last_event_id,
+        &golden.last_event_id,
+    )?;
     let read = |message: &Message| {
         let document = Document::read(&message.data, 128);
         document.map_err(|wrong| format!("{wrong:?}: {}", message.data))
     };
-    let is_same = read(actual)?.root.is_same_in_javascript(&read(golden)?.root);
-    ensure(is_same, || format!("{} is not {}", actual.data, golden.data))
+    let is_same = read(actual)?
+        .root
+        .is_same_in_javascript(&read(golden)?.root);
+    ensure(is_same, || {
+        format!("{} is not {}", actual.data, golden.data)
+    })
 }
 
 /// Whether a client gets exactly one message, with the event's own type and data.
@@ -168,7 +229,10 @@ fn messages(frame: &str) -> Vec<Message> {
         Decoded::Message(message) => Some(message),
         Decoded::Comment(_) | Decoded::Retry(_) => None,
     };
-    decode(&format!("{KEEPALIVE}{frame}")).into_iter().filter_map(message).collect()
+    decode(&format!("{KEEPALIVE}{frame}"))
+        .into_iter()
+        .filter_map(message)
+        .collect()
 }
 
 fn golden_message(case: &Value) -> Checked<Message> {
@@ -187,7 +251,11 @@ fn time_id_of(case: &Value) -> String {
 }
 
 fn subscribe(name: &str, key: &Key) -> Step {
-    Step::Subscribe { name: name.to_owned(), key: key.clone(), last_event_id: None }
+    Step::Subscribe {
+        name: name.to_owned(),
+        key: key.clone(),
+        last_event_id: None,
+    }
 }
 
 fn any_key() -> Key {

@@ -37,13 +37,20 @@ pub(crate) enum Unreadable {
 impl Document {
     /// Reads `text`; gives up where it is nested more than `max_depth` deep.
     pub(crate) fn read(text: &str, max_depth: usize) -> Result<Self, Unreadable> {
-        let mut reader = Reader { rest: text, compact: String::new(), room: max_depth };
+        let mut reader = Reader {
+            rest: text,
+            compact: String::new(),
+            room: max_depth,
+        };
         let root = reader.value()?;
         reader.skip_blanks();
         if !reader.rest.is_empty() {
             return Err(Unreadable::NotJson);
         }
-        Ok(Self { root, compact: reader.compact })
+        Ok(Self {
+            root,
+            compact: reader.compact,
+        })
     }
 
     /// The member of the root with this name.
@@ -125,7 +132,13 @@ impl Reader<'_> {
             self.expect(':')?;
             let start = self.compact.len();
             let value = self.value()?;
-            members.insert(name, Member { value, text: start..self.compact.len() });
+            members.insert(
+                name,
+                Member {
+                    value,
+                    text: start..self.compact.len(),
+                },
+            );
             if self.take_if('}') {
                 return Ok(Json::Object(members));
             }
@@ -192,13 +205,21 @@ impl Reader<'_> {
         let is_part = |c: char| c.is_ascii_digit() || "+-.eE".contains(c);
         let len = self.rest.find(|c| !is_part(c)).unwrap_or(self.rest.len());
         let text = &self.rest[..len];
-        let number = text.parse().ok().filter(|_| is_number(text)).ok_or(Unreadable::NotJson)?;
+        let number = text
+            .parse()
+            .ok()
+            .filter(|_| is_number(text))
+            .ok_or(Unreadable::NotJson)?;
         self.take(len);
         Ok(Json::Number(number))
     }
 
     fn expect(&mut self, c: char) -> Result<(), Unreadable> {
-        if self.take_if(c) { Ok(()) } else { Err(Unreadable::NotJson) }
+        if self.take_if(c) {
+            Ok(())
+        } else {
+            Err(Unreadable::NotJson)
+        }
     }
 
     fn take_if(&mut self, c: char) -> bool {
@@ -226,9 +247,10 @@ impl Reader<'_> {
 fn is_number(text: &str) -> bool {
     let text = text.strip_prefix('-').unwrap_or(text);
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => {
-            (mantissa, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)))
-        }
+        Some((mantissa, exponent)) => (
+            mantissa,
+            Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)),
+        ),
         None => (text, None),
     };
     let (whole, fraction) = match mantissa.split_once('.') {

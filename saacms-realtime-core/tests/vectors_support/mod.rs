@@ -57,7 +57,11 @@ fn directory() -> PathBuf {
         None => package.join("tests/vectors"),
         Some(given) => {
             let from_workspace = package.join("..").join(&given);
-            if from_workspace.is_dir() { from_workspace } else { PathBuf::from(given) }
+            if from_workspace.is_dir() {
+                from_workspace
+            } else {
+                PathBuf::from(given)
+            }
         }
     }
 }
@@ -73,7 +77,12 @@ pub(crate) struct Tally<'a> {
 impl<'a> Tally<'a> {
     pub(crate) fn new(file: &'a File) -> Self {
         let (counts, notes, failures) = (BTreeMap::new(), Notes::new(), Vec::new());
-        Self { file, counts, notes, failures }
+        Self {
+            file,
+            counts,
+            notes,
+            failures,
+        }
     }
 
     /// Runs `check` on every case of a list; all run, also after a failure.
@@ -89,23 +98,39 @@ impl<'a> Tally<'a> {
                 Ok(Err(wrong)) => wrong,
                 Err(_) => "panicked, see above".to_owned(),
             };
-            self.failures.push(format!("{} {}: {wrong}", case["id"], case["name"]));
+            self.failures
+                .push(format!("{} {}: {wrong}", case["id"], case["name"]));
         }
     }
 
     /// Prints how many cases ran, and fails where one was wrong.
     pub(crate) fn finish(self) {
         let mut report = String::from("\n");
-        let counts = self.counts.iter().map(|(class, count)| (class.as_str(), count));
+        let counts = self
+            .counts
+            .iter()
+            .map(|(class, count)| (class.as_str(), count));
         let notes = self.notes.iter().map(|(note, count)| (*note, count));
         for (what, count) in counts.chain(notes) {
             report += &format!("vectors: {} {what}: {count}\n", self.file.name);
         }
         // Not `eprint!`, which the test harness keeps to itself.
-        std::io::stderr().write_all(report.as_bytes()).expect("standard error is open");
+        std::io::stderr()
+            .write_all(report.as_bytes())
+            .expect("standard error is open");
         let failed = self.failures.len();
-        let first = self.failures.iter().take(10).cloned().collect::<Vec<_>>().join("\n\n");
-        assert!(failed == 0, "{}: {failed} cases failed, the first:\n{first}", self.file.name);
+        let first = self
+            .failures
+            .iter()
+            .take(10)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n\n");
+        assert!(
+            failed == 0,
+            "{}: {failed} cases failed, the first:\n{first}",
+            self.file.name
+        );
     }
 }
 
@@ -126,12 +151,16 @@ pub(crate) fn same<T: PartialEq + Debug>(what: &str, actual: T, expected: T) -> 
 
 /// The text member `name`, which every case of this kind has.
 pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name].as_str().unwrap_or_else(|| panic!("`{name}` is no string in {value}"))
+    value[name]
+        .as_str()
+        .unwrap_or_else(|| panic!("`{name}` is no string in {value}"))
 }
 
 /// The whole number `name`, which every case of this kind has.
 pub(crate) fn number(value: &Value, name: &str) -> i64 {
-    value[name].as_i64().unwrap_or_else(|| panic!("`{name}` is no whole number in {value}"))
+    value[name]
+        .as_i64()
+        .unwrap_or_else(|| panic!("`{name}` is no whole number in {value}"))
 }
 
 /// The whole number `name`, which is never negative.
@@ -141,5 +170,9 @@ pub(crate) fn count(value: &Value, name: &str) -> usize {
 
 /// The quirks that a case touches.
 pub(crate) fn quirks_of(case: &Value) -> impl Iterator<Item = &str> {
-    case["quirks"].as_array().into_iter().flatten().filter_map(Value::as_str)
+    case["quirks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
 }

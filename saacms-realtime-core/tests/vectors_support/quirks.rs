@@ -20,9 +20,18 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
         let differs = check_bytes(case, quiet_resume).map_err(mode)?;
         check_witnessed(case, quiet_resume).map_err(mode)?;
         if !quiet_resume {
-            note(notes, if differs { "quirk, other bytes" } else { "quirk, the plugin's bytes" });
+            note(
+                notes,
+                if differs {
+                    "quirk, other bytes"
+                } else {
+                    "quirk, the plugin's bytes"
+                },
+            );
             let may_differ = quirks_of(case).any(may_differ);
-            ensure(may_differ || !differs, || "other bytes, for no quirk".to_owned())?;
+            ensure(may_differ || !differs, || {
+                "other bytes, for no quirk".to_owned()
+            })?;
         }
     }
     check_shown(case)
@@ -50,7 +59,11 @@ fn may_differ(quirk: &str) -> bool {
 fn check_shown(case: &Value) -> Checked {
     let run = Run::new(case, false);
     let steps = run.steps(case);
-    let posted = || steps.iter().filter_map(|(step, _)| Some(read(step.body()?.as_bytes())));
+    let posted = || {
+        steps
+            .iter()
+            .filter_map(|(step, _)| Some(read(step.body()?.as_bytes())))
+    };
     let named = || steps.iter().filter_map(|(step, _)| step.last_event_id());
     let refused =
         |fault: fn(&Fault) -> bool| posted().any(|posted| posted.faults.iter().any(fault));
@@ -63,7 +76,9 @@ fn check_shown(case: &Value) -> Checked {
             }
             "Q07" => {
                 let etags = posted().filter_map(|posted| posted.event?.etag);
-                etags.chain(named().map(str::to_owned)).any(|id| !id.is_ascii())
+                etags
+                    .chain(named().map(str::to_owned))
+                    .any(|id| !id.is_ascii())
             }
             "Q08" => refused(|f| *f == Fault::Member("etag", Wrong::NotAString)),
             "Q09" => refused(|f| matches!(f, Fault::UnknownType | Fault::Member("type", _))),
@@ -80,9 +95,17 @@ fn check_witnessed(case: &Value, quiet_resume: bool) -> Checked {
     const WITNESS: &str = "the witness";
     let mut run = Run::new(case, quiet_resume);
     let config = hub_config(&case["config"], quiet_resume);
-    let mut seen = Seen { sent: Vec::new(), resyncs: Vec::new(), quiet_resume };
+    let mut seen = Seen {
+        sent: Vec::new(),
+        resyncs: Vec::new(),
+        quiet_resume,
+    };
     let (name, key) = (WITNESS.to_owned(), run.key.clone());
-    run.step(&Step::Subscribe { name, key, last_event_id: None })?;
+    run.step(&Step::Subscribe {
+        name,
+        key,
+        last_event_id: None,
+    })?;
     for (step, _) in run.steps(case) {
         let mut outs = run.step(&step)?;
         let witnessed = outs.remove(WITNESS).unwrap_or_default();
@@ -134,7 +157,11 @@ impl Seen {
             let is_new = self.times().all(|time| *time != id);
             ensure(is_new, || format!("the time {id} was handed out twice"))?;
         }
-        self.sent.push(Sent { id, has_etag: etag.is_some(), at });
+        self.sent.push(Sent {
+            id,
+            has_etag: etag.is_some(),
+            at,
+        });
         Ok(())
     }
 
@@ -142,7 +169,12 @@ impl Seen {
     /// alone (Q27).
     fn window(&self, max_events: usize, max_age: Duration, now: u64) -> usize {
         let is_fresh = |sent: &&Sent| u128::from(now - sent.at) <= max_age.as_millis();
-        self.sent.iter().rev().take(max_events).take_while(is_fresh).count()
+        self.sent
+            .iter()
+            .rev()
+            .take(max_events)
+            .take_while(is_fresh)
+            .count()
     }
 
     /// Who names an event that is buffered, in whatever script (Q07), or the place of a resync
@@ -155,9 +187,12 @@ impl Seen {
             let oldest = len - in_window;
             let copy = self.sent[oldest..].iter().position(|sent| sent.id == id);
             let is_neighbour = self.quiet_resume && oldest > 0 && self.sent[oldest - 1].id == id;
-            copy.map(|copy| in_window - copy - 1).or(is_neighbour.then_some(in_window))
+            copy.map(|copy| in_window - copy - 1)
+                .or(is_neighbour.then_some(in_window))
         };
-        let missed = by_place.or_else(by_event).filter(|missed| *missed <= in_window);
+        let missed = by_place
+            .or_else(by_event)
+            .filter(|missed| *missed <= in_window);
         same("replayed, by the witness", replayed(out), missed)
     }
 
@@ -174,7 +209,11 @@ impl Seen {
 
     /// All times that were handed out.
     fn times(&self) -> impl Iterator<Item = &String> {
-        let of_events = self.sent.iter().filter(|sent| !sent.has_etag).map(|sent| &sent.id);
+        let of_events = self
+            .sent
+            .iter()
+            .filter(|sent| !sent.has_etag)
+            .map(|sent| &sent.id);
         of_events.chain(self.resyncs.iter().map(|(id, _)| id))
     }
 }

@@ -44,8 +44,16 @@ impl Reference {
             heartbeat: config.heartbeat.as_millis() as u64,
             quiet_resume: config.quiet_resume,
         };
-        let now = Clocks { monotonic: START, wall: start_ms };
-        Self { rules, topics: BTreeMap::new(), readers: BTreeMap::new(), now }
+        let now = Clocks {
+            monotonic: START,
+            wall: start_ms,
+        };
+        Self {
+            rules,
+            topics: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            now,
+        }
     }
 
     pub(crate) fn apply(&mut self, step: &Step) -> Reaction {
@@ -54,7 +62,11 @@ impl Reference {
                 reading if !reading.faults.is_empty() => return Reaction::refused(reading.faults),
                 reading => self.publish(&reading.event.expect("an event without faults")),
             },
-            Step::Subscribe { name, key, last_event_id } => {
+            Step::Subscribe {
+                name,
+                key,
+                last_event_id,
+            } => {
                 let faults = key_faults(key);
                 if !faults.is_empty() {
                     return Reaction::refused(faults);
@@ -72,7 +84,10 @@ impl Reference {
                 Outs::new()
             }
         };
-        Reaction { outs, refusals: Vec::new() }
+        Reaction {
+            outs,
+            refusals: Vec::new(),
+        }
     }
 
     pub(crate) fn subscribers(&self) -> usize {
@@ -86,7 +101,11 @@ impl Reference {
     /// IDs of all events of a record, evicted or not.
     pub(crate) fn ids(&self, key: &Key) -> Vec<&str> {
         let topic = self.topics.get(key);
-        topic.into_iter().flat_map(|topic| &topic.past).map(|event| event.id.as_str()).collect()
+        topic
+            .into_iter()
+            .flat_map(|topic| &topic.past)
+            .map(|event| event.id.as_str())
+            .collect()
     }
 
     /// ID of the event of a record that was evicted last.
@@ -106,7 +125,9 @@ impl Reference {
 
     /// Whether this time is the ID of an event for which the plugin gave an earlier one.
     pub(crate) fn has_moved(&self, key: &Key, id: &str) -> bool {
-        self.topics.get(key).is_some_and(|topic| topic.moved_times.contains_key(id))
+        self.topics
+            .get(key)
+            .is_some_and(|topic| topic.moved_times.contains_key(id))
     }
 
     /// Whether what was sent is this, but for the times of events: the plugin gives the same one to
@@ -124,14 +145,23 @@ impl Reference {
                 && lines.all(|(actual, golden)| same_line(topic, actual, golden))
         };
         actual.keys().eq(golden.keys())
-            && actual.iter().all(|(name, out)| same_out(name, out, &golden[name]))
+            && actual
+                .iter()
+                .all(|(name, out)| same_out(name, out, &golden[name]))
     }
 
     fn publish(&mut self, event: &Posted) -> Outs {
         let topic = self.topics.entry(event.key.clone()).or_default();
-        let id = event.etag.clone().unwrap_or_else(|| topic.unused_time(self.now.wall));
+        let id = event
+            .etag
+            .clone()
+            .unwrap_or_else(|| topic.unused_time(self.now.wall));
         let frame = event.frame(&id);
-        topic.past.push(Past { id, frame: frame.clone(), at: self.now.monotonic });
+        topic.past.push(Past {
+            id,
+            frame: frame.clone(),
+            at: self.now.monotonic,
+        });
         let mut outs = Outs::new();
         for (name, reader) in &mut self.readers {
             if reader.key == event.key {
@@ -144,9 +174,13 @@ impl Reference {
 
     fn subscribe(&mut self, name: &str, key: &Key, last_event_id: Option<&str>) -> Outs {
         let topic = self.topics.entry(key.clone()).or_default();
-        let answer = last_event_id
-            .map_or_else(String::new, |id| topic.answer(without_blanks(id), &self.rules, self.now));
-        let reader = Reader { key: key.clone(), written_at: self.now.monotonic };
+        let answer = last_event_id.map_or_else(String::new, |id| {
+            topic.answer(without_blanks(id), &self.rules, self.now)
+        });
+        let reader = Reader {
+            key: key.clone(),
+            written_at: self.now.monotonic,
+        };
         self.readers.insert(name.to_owned(), reader);
         Outs::from([(name.to_owned(), format!("{KEEPALIVE}{answer}"))])
     }
@@ -172,7 +206,10 @@ impl Reference {
 pub(crate) fn key_faults((slug, id): &Key) -> Vec<Fault> {
     let mut faults = key_part_faults("slug", slug, 128);
     faults.extend(key_part_faults("id", id, 512));
-    faults.extend(slug.contains([':', '/']).then_some(Fault::Member("slug", Wrong::Separator)));
+    faults.extend(
+        slug.contains([':', '/'])
+            .then_some(Fault::Member("slug", Wrong::Separator)),
+    );
     faults
 }
 
@@ -201,16 +238,23 @@ impl Topic {
     /// Where the replay window begins.
     fn window(&self, rules: &Rules, now: Clocks) -> usize {
         let fresh = |event: &&Past| now.monotonic - event.at <= rules.max_age;
-        let fresh = self.past.iter().rev().take(rules.max_events).take_while(fresh).count();
+        let fresh = self
+            .past
+            .iter()
+            .rev()
+            .take(rules.max_events)
+            .take_while(fresh)
+            .count();
         self.past.len() - fresh
     }
 
     fn answer(&mut self, id: &str, rules: &Rules, now: Clocks) -> String {
         let window = self.window(rules, now);
         match self.first_unseen(id, window, rules.quiet_resume) {
-            Some(from) if from >= window => {
-                self.past[from..].iter().map(|event| event.frame.as_str()).collect()
-            }
+            Some(from) if from >= window => self.past[from..]
+                .iter()
+                .map(|event| event.frame.as_str())
+                .collect(),
             Some(_) | None => {
                 let id = self.resync_id(window, rules.quiet_resume, now.wall);
                 format!("event: saacms-resync\nid: {id}\ndata: {{\"reason\":\"buffer-miss\"}}\n\n")
@@ -225,7 +269,9 @@ impl Topic {
         if let Some(oldest_copy) = self.past[window..].iter().position(|event| event.id == id) {
             return Some(window + oldest_copy + 1);
         }
-        let evicted_last = window.checked_sub(1).map(|last| self.past[last].id.as_str());
+        let evicted_last = window
+            .checked_sub(1)
+            .map(|last| self.past[last].id.as_str());
         (quiet_resume && evicted_last == Some(id)).then_some(window)
     }
 
@@ -240,7 +286,10 @@ impl Topic {
         let id = time_id(wall);
         if self.latest_time.is_none_or(|latest| latest < wall) {
             self.latest_time = Some(wall);
-            self.marks.push(Mark { id: id.clone(), place: self.past.len() });
+            self.marks.push(Mark {
+                id: id.clone(),
+                place: self.past.len(),
+            });
         }
         id
     }

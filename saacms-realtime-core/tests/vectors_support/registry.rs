@@ -21,21 +21,29 @@ use super::{Checked, Notes, count, ensure, note, number, same, text};
 
 pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
     let (class, target) = (text(case, "class"), text(case, "target"));
-    ensure(["core", "timing", "quirk"].contains(&class), || format!("no such class: {class}"))?;
+    ensure(["core", "timing", "quirk"].contains(&class), || {
+        format!("no such class: {class}")
+    })?;
     let known = ["target do", "target isolate", "target binding"];
     match known.into_iter().find(|known| known.ends_with(target)) {
         Some(target) => note(notes, target),
         None => return Err(format!("no such target: {target}")),
     }
     let steps = case["steps"].as_array().expect("steps");
-    let steps: Vec<_> = steps.iter().map(|step| (Step::read(step, None), step)).collect();
+    let steps: Vec<_> = steps
+        .iter()
+        .map(|step| (Step::read(step, None), step))
+        .collect();
     let mut run = Run::new(case, false);
     let (mut left, mut stopped) = (false, false);
     for (step, golden) in &steps {
         if !left && run.leaves_golden(step, golden) {
             // Of two records with one joined name the plugin makes one (Q57): the contract refuses
             // one of them, and who reads the other gets less than from the plugin.
-            note(notes, "by the reference alone after a step that leaves the plugin");
+            note(
+                notes,
+                "by the reference alone after a step that leaves the plugin",
+            );
             left = true;
         }
         let actual = run.step(step)?;
@@ -53,7 +61,11 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
 fn check_apart(run: &Run, step: &Step, actual: &Outs) -> Checked {
     let published = published(step);
     for name in actual.keys().filter(|_| step.body().is_some()) {
-        same("record of the reader", run.stage.key_of(name), published.clone())?;
+        same(
+            "record of the reader",
+            run.stage.key_of(name),
+            published.clone(),
+        )?;
     }
     Ok(())
 }
@@ -61,7 +73,10 @@ fn check_apart(run: &Run, step: &Step, actual: &Outs) -> Checked {
 /// The record that a step publishes for.
 fn published(step: &Step) -> Option<Key> {
     let reading = read(step.body()?.as_bytes());
-    reading.event.filter(|_| reading.faults.is_empty()).map(|event| event.key)
+    reading
+        .event
+        .filter(|_| reading.faults.is_empty())
+        .map(|event| event.key)
 }
 
 /// The golden list, with the heartbeats of the contract for the plugin's (see `retimed`), and the
@@ -69,44 +84,79 @@ fn published(step: &Step) -> Option<Key> {
 fn check_received(run: &Run, target: &str, step: &Step, golden: &Value, actual: &Outs) -> Checked {
     let golden = golden["received"].as_object().expect("lists of strings");
     let list = |list: &Value| -> Vec<_> {
-        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(item).collect()
+        list.as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(item)
+            .collect()
     };
-    let golden: BTreeMap<_, _> =
-        golden.iter().map(|(name, items)| (name.clone(), list(items))).collect();
-    let actual: BTreeMap<_, _> =
-        actual.iter().map(|(name, out)| (name.clone(), received(out))).collect();
+    let golden: BTreeMap<_, _> = golden
+        .iter()
+        .map(|(name, items)| (name.clone(), list(items)))
+        .collect();
+    let actual: BTreeMap<_, _> = actual
+        .iter()
+        .map(|(name, out)| (name.clone(), received(out)))
+        .collect();
     if matches!(step, Step::Advance(_)) {
         let mut all = actual.values().chain(golden.values()).flatten();
-        return ensure(all.all(|item| item == "keepalive\n"), || "not only heartbeats".to_owned());
+        return ensure(all.all(|item| item == "keepalive\n"), || {
+            "not only heartbeats".to_owned()
+        });
     }
     if step.last_event_id().is_some() && target != "do" {
         let first = |lists: &BTreeMap<String, Vec<String>>| -> Vec<_> {
-            lists.iter().map(|(name, list)| (name.clone(), list.first().cloned())).collect()
+            lists
+                .iter()
+                .map(|(name, list)| (name.clone(), list.first().cloned()))
+                .collect()
         };
         return same("greeting", first(&actual), first(&golden));
     }
     let lines = |lists: &BTreeMap<String, Vec<String>>| -> Outs {
-        lists.iter().map(|(name, list)| (name.clone(), list.concat())).collect()
+        lists
+            .iter()
+            .map(|(name, list)| (name.clone(), list.concat()))
+            .collect()
     };
-    ensure(run.reference.is_golden(&lines(&actual), &lines(&golden)), || {
-        format!("received\n     actual: {actual:?}\n   expected: {golden:?}")
-    })
+    ensure(
+        run.reference.is_golden(&lines(&actual), &lines(&golden)),
+        || format!("received\n     actual: {actual:?}\n   expected: {golden:?}"),
+    )
 }
 
 /// Counts and heartbeats of all records.
 fn check_state(run: &Run, target: &str, stopped: bool, step: &Step, golden: &Value) -> Checked {
     let state = &golden["state"];
     let keys = state["keys"].as_array().expect("keys");
-    same("now_ms", run.stage.now.wall.as_millis(), number(state, "now_ms"))?;
+    same(
+        "now_ms",
+        run.stage.now.wall.as_millis(),
+        number(state, "now_ms"),
+    )?;
     let subscribers: usize = keys.iter().map(|key| count(key, "subscribers")).sum();
-    same("subscribers", run.stage.hub.stats().subscribers, subscribers)?;
+    same(
+        "subscribers",
+        run.stage.hub.stats().subscribers,
+        subscribers,
+    )?;
     let topics = run.stage.hub.stats().topics;
-    ensure(topics <= keys.len(), || format!("{topics} topics for {} keys", keys.len()))?;
+    ensure(topics <= keys.len(), || {
+        format!("{topics} topics for {} keys", keys.len())
+    })?;
     let published = published(step);
     let mut on = BTreeSet::new();
     for golden_key in keys {
-        let key = (text(golden_key, "slug").to_owned(), text(golden_key, "id").to_owned());
-        same("subscribers of a key", run.stage.readers_of(&key), count(golden_key, "subscribers"))?;
+        let key = (
+            text(golden_key, "slug").to_owned(),
+            text(golden_key, "id").to_owned(),
+        );
+        same(
+            "subscribers of a key",
+            run.stage.readers_of(&key),
+            count(golden_key, "subscribers"),
+        )?;
         if run.stage.heartbeat_is_on(Some(&key)) {
             on.insert(key.clone());
         }
@@ -118,7 +168,12 @@ fn check_state(run: &Run, target: &str, stopped: bool, step: &Step, golden: &Val
         }
         // The plugin's count is exact only for the record that was just written to.
         if golden_key["buffer"].is_u64() && published.as_ref() == Some(&key) {
-            check_buffer(&run.stage, &run.reference, &key, count(golden_key, "buffer"))?;
+            check_buffer(
+                &run.stage,
+                &run.reference,
+                &key,
+                count(golden_key, "buffer"),
+            )?;
         }
     }
     if target == "do" && !stopped {
@@ -134,7 +189,10 @@ fn received(stream: &str) -> Vec<String> {
         Decoded::Comment(comment) => comment,
         Decoded::Retry(millis) => format!("retry {millis}"),
     };
-    decode(stream).into_iter().map(|decoded| item(&said(decoded))).collect()
+    decode(stream)
+        .into_iter()
+        .map(|decoded| item(&said(decoded)))
+        .collect()
 }
 
 /// An item of `received`, `<type> <id>` or a comment, as lines that show its ID.

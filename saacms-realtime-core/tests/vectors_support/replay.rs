@@ -30,7 +30,9 @@ fn check_slow(case: &Value) -> Checked {
     slow(&mut case["config"]["max_age_ms"]);
     slow(&mut case["config"]["heartbeat_ms"]);
     let steps = case["steps"].as_array_mut().into_iter().flatten();
-    steps.filter(|step| step["op"] == "advance").for_each(|step| slow(&mut step["ms"]));
+    steps
+        .filter(|step| step["op"] == "advance")
+        .for_each(|step| slow(&mut step["ms"]));
     check_reference(&case, false)?;
     check_reference(&case, true)
 }
@@ -65,7 +67,10 @@ fn check_golden(case: &Value, notes: &mut Notes) -> Checked {
         match check_golden_step(&run, &step, golden, &actual) {
             Ok(out) => append(&mut whole, out),
             Err(_) if left => {
-                note(notes, "core, by the reference alone after a step that leaves the plugin");
+                note(
+                    notes,
+                    "core, by the reference alone after a step that leaves the plugin",
+                );
                 return check_reference(case, false);
             }
             Err(wrong) => return Err(wrong),
@@ -74,9 +79,15 @@ fn check_golden(case: &Value, notes: &mut Notes) -> Checked {
     // What the steps said, once more as a client has it: whole streams.
     let without_ticks = |outs: &Outs| -> Outs {
         let stream = |bytes: &String| format!("{KEEPALIVE}{}", bytes.replace(KEEPALIVE, ""));
-        outs.iter().map(|(name, bytes)| (name.clone(), stream(bytes))).collect()
+        outs.iter()
+            .map(|(name, bytes)| (name.clone(), stream(bytes)))
+            .collect()
     };
-    same("bytes", without_ticks(&whole), without_ticks(&outs(&case["bytes"])))
+    same(
+        "bytes",
+        without_ticks(&whole),
+        without_ticks(&outs(&case["bytes"])),
+    )
 }
 
 /// Checks a step against the golden one; answers the bytes that the two agree on.
@@ -86,9 +97,21 @@ fn check_golden_step(run: &Run, step: &Step, golden: &Value, actual: &Outs) -> C
         format!("out\n     actual: {actual:?}\n   expected: {expected:?}")
     })?;
     let state = &golden["state"];
-    same("now_ms", run.stage.now.wall.as_millis(), number(state, "now_ms"))?;
-    same("subscribers", run.stage.hub.stats().subscribers, count(state, "subscribers"))?;
-    same("heartbeat", run.stage.heartbeat_is_on(None), state["heartbeat"] == true)?;
+    same(
+        "now_ms",
+        run.stage.now.wall.as_millis(),
+        number(state, "now_ms"),
+    )?;
+    same(
+        "subscribers",
+        run.stage.hub.stats().subscribers,
+        count(state, "subscribers"),
+    )?;
+    same(
+        "heartbeat",
+        run.stage.heartbeat_is_on(None),
+        state["heartbeat"] == true,
+    )?;
     if step.last_event_id().is_some() || step.body().is_some() {
         check_buffer(&run.stage, &run.reference, &run.key, count(state, "buffer"))?;
     }
@@ -98,7 +121,9 @@ fn check_golden_step(run: &Run, step: &Step, golden: &Value, actual: &Outs) -> C
 /// The bytes of the reference in every step.
 pub(crate) fn check_reference(case: &Value, quiet_resume: bool) -> Checked {
     let mut run = Run::new(case, quiet_resume);
-    run.steps(case).iter().try_for_each(|(step, _)| run.step(step).map(drop))
+    run.steps(case)
+        .iter()
+        .try_for_each(|(step, _)| run.step(step).map(drop))
 }
 
 /// With quiet resume: other bytes than the plugin's only where a client that missed nothing is
@@ -113,7 +138,10 @@ fn check_quiet(case: &Value, notes: &mut Notes) -> Checked {
             && golden_resyncs.iter().any(|resync| resync == id)
             && !run.reference.has_given(&run.key, id)
         {
-            note(notes, "quiet resume: by the reference alone after an ID only the plugin gave");
+            note(
+                notes,
+                "quiet resume: by the reference alone after an ID only the plugin gave",
+            );
             return check_reference(case, true);
         }
         // Asked before the step, as the answer must not depend on what it does.
@@ -127,7 +155,11 @@ fn check_quiet(case: &Value, notes: &mut Notes) -> Checked {
             continue;
         }
         let window = count(&golden["state"], "buffer");
-        let newest = run.reference.ids(&run.key).last().map(|id| (*id).to_owned());
+        let newest = run
+            .reference
+            .ids(&run.key)
+            .last()
+            .map(|id| (*id).to_owned());
         match spared(&step, &actual, &expected, window, evicted_last, newest) {
             Ok(what) => note(notes, what),
             Err(_) if left => return check_reference(case, true),
@@ -146,14 +178,28 @@ fn spared(
     evicted_last: Option<String>,
     newest: Option<String>,
 ) -> Checked<&'static str> {
-    let Step::Subscribe { name, last_event_id, .. } = step else {
-        return Err(format!("only a subscribe may differ: {actual:?} for {expected:?}"));
+    let Step::Subscribe {
+        name,
+        last_event_id,
+        ..
+    } = step
+    else {
+        return Err(format!(
+            "only a subscribe may differ: {actual:?} for {expected:?}"
+        ));
     };
     ensure(resync_id(&expected[name]).is_some(), || {
-        format!("{:?} instead of {:?}, which is no resync", actual[name], expected[name])
+        format!(
+            "{:?} instead of {:?}, which is no resync",
+            actual[name], expected[name]
+        )
     })?;
     if let Some(id) = resync_id(&actual[name]) {
-        same("buffer, and the newest ID ever", (window, Some(id)), (0, newest))?;
+        same(
+            "buffer, and the newest ID ever",
+            (window, Some(id)),
+            (0, newest),
+        )?;
         return Ok("quiet resume: resyncs with the newest ID ever");
     }
     same("spared a resync", last_event_id, &evicted_last)?;
@@ -181,7 +227,10 @@ impl Run {
 
     pub(crate) fn steps<'a>(&self, case: &'a Value) -> Vec<(Step, &'a Value)> {
         let steps = case["steps"].as_array().expect("steps");
-        steps.iter().map(|step| (Step::read(step, Some(&self.key)), step)).collect()
+        steps
+            .iter()
+            .map(|step| (Step::read(step, Some(&self.key)), step))
+            .collect()
     }
 
     /// Whether the plugin's answers may be wrong from this step on, by a quirk that the case need
@@ -194,7 +243,9 @@ impl Run {
             Step::Publish(body) => {
                 golden["error"].is_null() && !read(body.as_bytes()).faults.is_empty()
             }
-            Step::Subscribe { key, last_event_id, .. } => {
+            Step::Subscribe {
+                key, last_event_id, ..
+            } => {
                 let has_moved = |id: &String| self.reference.has_moved(key, id);
                 !key_faults(key).is_empty() || last_event_id.as_ref().is_some_and(has_moved)
             }
@@ -206,15 +257,36 @@ impl Run {
     pub(crate) fn step(&mut self, step: &Step) -> Checked<Outs> {
         let actual = self.stage.apply(step);
         let expected = self.reference.apply(step);
-        same("refused", !actual.refusals.is_empty(), !expected.refusals.is_empty())?;
-        ensure(actual.refusals.iter().all(|fault| expected.refusals.contains(fault)), || {
-            format!("refused for {:?}, not for one of {:?}", actual.refusals, expected.refusals)
-        })?;
+        same(
+            "refused",
+            !actual.refusals.is_empty(),
+            !expected.refusals.is_empty(),
+        )?;
+        ensure(
+            actual
+                .refusals
+                .iter()
+                .all(|fault| expected.refusals.contains(fault)),
+            || {
+                format!(
+                    "refused for {:?}, not for one of {:?}",
+                    actual.refusals, expected.refusals
+                )
+            },
+        )?;
         same("out, by the reference", &actual.outs, &expected.outs)?;
         let stats = self.stage.hub.stats();
-        same("subscribers, by the reference", stats.subscribers, self.reference.subscribers())?;
+        same(
+            "subscribers, by the reference",
+            stats.subscribers,
+            self.reference.subscribers(),
+        )?;
         let heartbeat = self.stage.heartbeat_is_on(None);
-        same("heartbeat, by the reference", heartbeat, self.reference.heartbeat_is_on())?;
+        same(
+            "heartbeat, by the reference",
+            heartbeat,
+            self.reference.heartbeat_is_on(),
+        )?;
         Ok(actual.outs)
     }
 }
@@ -223,7 +295,10 @@ impl Run {
 fn key_of(case: &Value) -> Key {
     let steps = case["steps"].as_array().into_iter().flatten();
     let events = steps.filter_map(|step| read(step["event"].as_str()?.as_bytes()).event);
-    events.map(|event| event.key).next().unwrap_or_else(|| ("posts".to_owned(), "p1".to_owned()))
+    events
+        .map(|event| event.key)
+        .next()
+        .unwrap_or_else(|| ("posts".to_owned(), "p1".to_owned()))
 }
 
 /// The golden bytes of a step, with the heartbeats of the contract (section 4) for the plugin's.
@@ -232,10 +307,17 @@ fn key_of(case: &Value) -> Key {
 /// elsewhere: but only while time goes on, when nothing else comes. `actual`, which the reference
 /// agreed to, stands in for them.
 pub(crate) fn retimed(step: &Step, golden: &Outs, actual: &Outs) -> Checked<Outs> {
-    let is_ticks = |outs: &Outs| outs.values().all(|out| out.replace(KEEPALIVE, "").is_empty());
+    let is_ticks = |outs: &Outs| {
+        outs.values()
+            .all(|out| out.replace(KEEPALIVE, "").is_empty())
+    };
     if matches!(step, Step::Advance(_)) {
-        ensure(is_ticks(golden), || format!("not only heartbeats: {golden:?}"))?;
-        ensure(is_ticks(actual), || format!("not only heartbeats: {actual:?}"))?;
+        ensure(is_ticks(golden), || {
+            format!("not only heartbeats: {golden:?}")
+        })?;
+        ensure(is_ticks(actual), || {
+            format!("not only heartbeats: {actual:?}")
+        })?;
         return Ok(actual.clone());
     }
     Ok(golden.clone())
@@ -248,17 +330,27 @@ pub(crate) fn retimed(step: &Step, golden: &Outs, actual: &Outs) -> Checked<Outs
 /// change what comes; the answers of the case itself must show it.
 pub(crate) fn check_buffer(stage: &Stage, reference: &Reference, key: &Key, len: usize) -> Checked {
     let ids = reference.ids(key);
-    ensure(len <= ids.len(), || format!("{len} buffered of {} published", ids.len()))?;
+    ensure(len <= ids.len(), || {
+        format!("{len} buffered of {} published", ids.len())
+    })?;
     if len == 0 {
         return Ok(());
     }
     let (gone, buffered) = ids.split_at(ids.len() - len);
     let from_oldest = replayed(&stage.probe(key, buffered[0]));
-    same("buffer: replayed behind the oldest", from_oldest, Some(len - 1))?;
+    same(
+        "buffer: replayed behind the oldest",
+        from_oldest,
+        Some(len - 1),
+    )?;
     match gone.last() {
         Some(evicted_last) if !buffered.contains(evicted_last) => {
             let from_gone = replayed(&stage.probe(key, evicted_last));
-            same("buffer: replayed behind the one evicted last", from_gone, None)
+            same(
+                "buffer: replayed behind the one evicted last",
+                from_gone,
+                None,
+            )
         }
         Some(_) | None => Ok(()),
     }
@@ -272,7 +364,9 @@ pub(crate) fn resync_id(stream: &str) -> Option<String> {
 
 pub(crate) fn outs(value: &Value) -> Outs {
     let outs = value.as_object().expect("an object of subscribers");
-    outs.iter().map(|(name, _)| (name.clone(), text(value, name).to_owned())).collect()
+    outs.iter()
+        .map(|(name, _)| (name.clone(), text(value, name).to_owned()))
+        .collect()
 }
 
 fn append(whole: &mut Outs, outs: Outs) {

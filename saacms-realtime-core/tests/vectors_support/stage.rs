@@ -30,7 +30,12 @@ impl Stage {
     pub(crate) fn new(config: HubConfig, start_ms: i64) -> Self {
         let hub = Hub::new(config, 42).unwrap_or_else(|error| panic!("{error}"));
         let now = Now::from_millis(START, start_ms);
-        Self { hub, now, readers: BTreeMap::new(), sweep_at: None }
+        Self {
+            hub,
+            now,
+            readers: BTreeMap::new(),
+            sweep_at: None,
+        }
     }
 
     /// Sweeps when the hub asks for it, so that nothing but memory may depend on it.
@@ -43,12 +48,14 @@ impl Stage {
         let mut outs = Outs::new();
         match step {
             Step::Publish(body) => return self.post(body.as_bytes()),
-            Step::Subscribe { name, key, last_event_id } => {
-                match self.open(key, last_event_id.as_deref()) {
-                    Ok(reader) => drop(self.readers.insert(name.clone(), reader)),
-                    Err(fault) => return Reaction::refused(vec![fault]),
-                }
-            }
+            Step::Subscribe {
+                name,
+                key,
+                last_event_id,
+            } => match self.open(key, last_event_id.as_deref()) {
+                Ok(reader) => drop(self.readers.insert(name.clone(), reader)),
+                Err(fault) => return Reaction::refused(vec![fault]),
+            },
             Step::Abandon(key) => drop(self.open(key, None)),
             Step::Cancel(name) => drop(self.readers.remove(name)),
             Step::Advance(millis) => self.advance(*millis, &mut outs),
@@ -59,7 +66,10 @@ impl Stage {
             Step::Stop => {}
         }
         self.poll_readers(&mut outs);
-        Reaction { outs, refusals: Vec::new() }
+        Reaction {
+            outs,
+            refusals: Vec::new(),
+        }
     }
 
     /// Publishes a body as it comes in.
@@ -78,7 +88,9 @@ impl Stage {
 
     /// What a client with this last event ID would get, who leaves at once.
     pub(crate) fn probe(&self, key: &Key, last_event_id: &str) -> String {
-        let mut reader = self.open(key, Some(last_event_id)).expect("a key that is in use");
+        let mut reader = self
+            .open(key, Some(last_event_id))
+            .expect("a key that is in use");
         reader.read(self.now)
     }
 
@@ -89,7 +101,10 @@ impl Stage {
     }
 
     pub(crate) fn readers_of(&self, key: &Key) -> usize {
-        self.readers.values().filter(|reader| reader.key() == *key).count()
+        self.readers
+            .values()
+            .filter(|reader| reader.key() == *key)
+            .count()
     }
 
     /// The record that a subscriber reads.
@@ -100,10 +115,16 @@ impl Stage {
     fn open(&self, (slug, id): &Key, last_event_id: Option<&str>) -> Result<Reader, Fault> {
         let key = ResourceKey::new(slug, id).map_err(Fault::of_key)?;
         let last_event_id = last_event_id.map(str::as_bytes);
-        let subscription =
-            self.hub.subscribe(&key, last_event_id, self.now).expect("few subscribers");
+        let subscription = self
+            .hub
+            .subscribe(&key, last_event_id, self.now)
+            .expect("few subscribers");
         let alarm = Arc::new(Alarm(AtomicBool::new(true)));
-        Ok(Reader { subscription, alarm, wake_at: None })
+        Ok(Reader {
+            subscription,
+            alarm,
+            wake_at: None,
+        })
     }
 
     /// Lets both clocks go on, from one deadline to the next.
@@ -125,9 +146,14 @@ impl Stage {
         let passed = instant - self.now.instant.as_millis();
         self.now = Now::from_millis(instant, self.now.wall.as_millis() + passed as i64);
         if self.sweep_at.is_some_and(|due| due <= self.now.instant) {
-            let next = self.hub.poll_sweep(&Context::from_waker(Waker::noop()), self.now);
+            let next = self
+                .hub
+                .poll_sweep(&Context::from_waker(Waker::noop()), self.now);
             // Without a topic it would rather be woken; asking again later does as well.
-            let later = self.now.instant.saturating_add(core::time::Duration::from_secs(1));
+            let later = self
+                .now
+                .instant
+                .saturating_add(core::time::Duration::from_secs(1));
             self.sweep_at = next.or(Some(later));
         }
     }
@@ -170,7 +196,10 @@ impl Reader {
                 Output::End => panic!("nobody drains this hub"),
             }
         };
-        assert!(self.wake_at.is_none_or(|due| due > now.instant), "idle, yet due");
+        assert!(
+            self.wake_at.is_none_or(|due| due > now.instant),
+            "idle, yet due"
+        );
         String::from_utf8(bytes).expect("frames are UTF-8")
     }
 }

@@ -58,7 +58,11 @@ impl Step {
 
     /// The body that is posted.
     pub(crate) fn body(&self) -> Option<&str> {
-        if let Self::Publish(body) = self { Some(body) } else { None }
+        if let Self::Publish(body) = self {
+            Some(body)
+        } else {
+            None
+        }
     }
 
     /// The ID that a new subscriber names.
@@ -82,7 +86,10 @@ pub(crate) struct Reaction {
 
 impl Reaction {
     pub(crate) fn refused(refusals: Vec<Fault>) -> Self {
-        Self { refusals, ..Self::default() }
+        Self {
+            refusals,
+            ..Self::default()
+        }
     }
 }
 
@@ -100,7 +107,9 @@ pub(crate) fn hub_config(config: &Value, quiet_resume: bool) -> HubConfig {
     if let Err(error) = hub_config.check()
         && error.setting == "heartbeat"
     {
-        let allowed = error.value.clamp(*error.allowed.start(), *error.allowed.end());
+        let allowed = error
+            .value
+            .clamp(*error.allowed.start(), *error.allowed.end());
         hub_config.heartbeat = core::time::Duration::from_millis(allowed);
     }
     hub_config
@@ -109,6 +118,8 @@ pub(crate) fn hub_config(config: &Value, quiet_resume: bool) -> HubConfig {
 /// What a client makes of whole frames.
 pub(crate) fn decode(stream: &str) -> Vec<Decoded> {
     let mut decoder = Decoder::new(stream.len());
-    decoder.feed(stream.as_bytes()).expect("no event is longer than the whole stream");
+    decoder
+        .feed(stream.as_bytes())
+        .expect("no event is longer than the whole stream");
     core::iter::from_fn(|| decoder.next()).collect()
 }

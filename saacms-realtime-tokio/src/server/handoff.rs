@@ -41,17 +41,28 @@ impl Handoff {
         let mut shared = self.shared();
         let number = shared.number + 1;
         let subscription = Some(subscription);
-        let former =
-            replace(&mut *shared, Shared { number, progress: Progress::Waiting, subscription });
+        let former = replace(
+            &mut *shared,
+            Shared {
+                number,
+                progress: Progress::Waiting,
+                subscription,
+            },
+        );
         drop(shared);
         drop(former);
-        Left { handoff: self.clone(), number }
+        Left {
+            handoff: self.clone(),
+            number,
+        }
     }
 
     /// What was left, once the head of its response was sent.
     pub(super) fn take_if_sent(&self) -> Option<Subscription> {
         let mut shared = self.shared();
-        (shared.progress == Progress::Sent).then(|| shared.subscription.take()).flatten()
+        (shared.progress == Progress::Sent)
+            .then(|| shared.subscription.take())
+            .flatten()
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {

@@ -29,7 +29,10 @@ struct Mail {
 
 impl Inbox {
     pub(super) fn new(poll: &Poll) -> io::Result<Self> {
-        Ok(Self { mail: Mutex::default(), bell: Waker::new(poll.registry(), BELL)? })
+        Ok(Self {
+            mail: Mutex::default(),
+            bell: Waker::new(poll.registry(), BELL)?,
+        })
     }
 
     /// A stream comes in. Where the lane has ended, it is dropped.

@@ -38,7 +38,14 @@ pub(super) struct Thread {
 impl Thread {
     pub(super) fn new(poll: Poll, inbox: Arc<Inbox>, clock: Clock, heartbeat: Duration) -> Self {
         let lane = Lane::new(heartbeat, Waker::from(Arc::clone(&inbox)));
-        Self { poll, inbox, clock, lane, writer: Writer::new(), outgoing: Vec::new() }
+        Self {
+            poll,
+            inbox,
+            clock,
+            lane,
+            writer: Writer::new(),
+            outgoing: Vec::new(),
+        }
     }
 
     /// Serves until the inbox is closed; whoever is still there then is cut off.
@@ -52,11 +59,16 @@ impl Thread {
             for event in events.iter().filter(|event| event.token() != BELL) {
                 self.hear(event);
             }
-            let Some(arrivals) = self.inbox.empty() else { return Ok(()) };
-            arrivals.into_iter().for_each(|arrival| self.take_in(arrival));
+            let Some(arrivals) = self.inbox.empty() else {
+                return Ok(());
+            };
+            arrivals
+                .into_iter()
+                .for_each(|arrival| self.take_in(arrival));
             // Turns that come up meanwhile are behind the sockets.
             for _ in 0..self.lane.hear(self.clock.now()) {
-                self.lane.turn(self.writer.batch(), self.clock.now(), &mut self.outgoing);
+                self.lane
+                    .turn(self.writer.batch(), self.clock.now(), &mut self.outgoing);
                 self.writer.write(&mut self.lane, &mut self.outgoing)?;
             }
             if self.lane.is_empty() {
@@ -71,12 +83,18 @@ impl Thread {
         let due = self.lane.wake_at()?;
         let millis = due.millis_since(self.clock.now().instant);
         // A millisecond more, as what is left of this one is not counted.
-        Some(Duration::from_millis(if millis == 0 { 0 } else { millis + 1 }))
+        Some(Duration::from_millis(if millis == 0 {
+            0
+        } else {
+            millis + 1
+        }))
     }
 
     fn hear(&mut self, event: &Event) {
         let Token(index) = event.token();
-        let Some(stream) = self.lane.get_mut(index) else { return };
+        let Some(stream) = self.lane.get_mut(index) else {
+            return;
+        };
         if event.is_read_closed() || event.is_error() {
             self.lane.remove(index);
         } else if event.is_writable() && stream.is_blocked() {
@@ -89,7 +107,11 @@ impl Thread {
     }
 
     fn take_in(&mut self, arrival: Arrival) {
-        let Arrival { socket, subscription, permit } = arrival;
+        let Arrival {
+            socket,
+            subscription,
+            permit,
+        } = arrival;
         let index = self.lane.insert(subscription, Stream::new(socket, permit));
         let stream = self.lane.get_mut(index);
         if let Some(Err(error)) = stream.map(|stream| stream.watch(&self.poll, Token(index))) {

@@ -69,7 +69,10 @@ impl Connections {
     pub fn new(realtime: &Realtime) -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let lanes = Arc::new(Lanes::start(realtime, cores)?);
-        Ok(Self { lanes, stopping: Arc::new(watch::Sender::new(false)) })
+        Ok(Self {
+            lanes,
+            stopping: Arc::new(watch::Sender::new(false)),
+        })
     }
 
     /// Answers the requests of one connection; `permit` is given back when it ends, its stream
@@ -132,7 +135,10 @@ impl Connections {
             }
             service.call(request)
         });
-        let io = TokioIo::new(Socket { stream, handoff: handoff.clone() });
+        let io = TokioIo::new(Socket {
+            stream,
+            handoff: handoff.clone(),
+        });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
@@ -194,7 +200,9 @@ async fn until_left<C: Future<Output = hyper::Result<()>> + Unpin>(
         Poll::Ready(done) => Poll::Ready(done.map(|()| None)),
         Poll::Pending => handoff
             .take_if_sent()
-            .map_or(Poll::Pending, |subscription| Poll::Ready(Ok(Some(subscription)))),
+            .map_or(Poll::Pending, |subscription| {
+                Poll::Ready(Ok(Some(subscription)))
+            }),
     })
     .await
 }
@@ -215,12 +223,20 @@ impl Lanes {
     fn start(realtime: &Realtime, count: usize) -> io::Result<Self> {
         let (heartbeat, clock) = (realtime.hub().config().heartbeat, realtime.clock());
         let (hasher, broken) = (RandomState::new(), watch::Sender::new(false));
-        let mut lanes = Self { inboxes: Vec::new(), threads: Vec::new(), hasher, broken };
+        let mut lanes = Self {
+            inboxes: Vec::new(),
+            threads: Vec::new(),
+            hasher,
+            broken,
+        };
         for number in 0..count {
             let poll = mio::Poll::new()?;
             let inbox = Arc::new(Inbox::new(&poll)?);
             lanes.inboxes.push(Arc::clone(&inbox));
-            let alarm = Alarm { broken: lanes.broken.clone(), inbox: Arc::clone(&inbox) };
+            let alarm = Alarm {
+                broken: lanes.broken.clone(),
+                inbox: Arc::clone(&inbox),
+            };
             let thread = thread::Builder::new().name(format!("lane-{number}"));
             lanes.threads.push(thread.spawn(move || {
                 let _alarm = alarm;
@@ -246,9 +262,15 @@ impl Lanes {
         let home = self.hasher.hash_one(subscription.key()) as usize;
         let first = home.wrapping_add(subscription.subscribers_of_topic() / MANY);
         let lanes = self.inboxes.iter().cycle().skip(first % self.inboxes.len());
-        let lane = lanes.take(self.inboxes.len()).find(|inbox| !inbox.is_closed());
+        let lane = lanes
+            .take(self.inboxes.len())
+            .find(|inbox| !inbox.is_closed());
         let lane = lane.ok_or_else(|| io::Error::other("the lanes have ended"))?;
-        lane.send(Arrival { socket, subscription, permit });
+        lane.send(Arrival {
+            socket,
+            subscription,
+            permit,
+        });
         Ok(())
     }
 }

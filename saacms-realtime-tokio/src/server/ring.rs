@@ -36,15 +36,21 @@ impl Ring {
     ///
     /// The kernel has no io_uring, does not allow it, or has one that is too old.
     pub(super) fn new() -> io::Result<Self> {
-        let mut proactor =
-            Proactor::builder().capacity(BATCH as u32).driver_type(DriverType::IoUring).build()?;
+        let mut proactor = Proactor::builder()
+            .capacity(BATCH as u32)
+            .driver_type(DriverType::IoUring)
+            .build()?;
         try_out(&mut proactor)?;
-        Ok(Self { proactor, sends: Vec::new() })
+        Ok(Self {
+            proactor,
+            sends: Vec::new(),
+        })
     }
 
     /// Adds a send to `socket`; at most [`BATCH`], and one to each socket.
     pub(super) fn push(&mut self, member: usize, socket: &Rc<TcpStream>, chunk: Bytes) {
-        self.sends.push((member, push(&mut self.proactor, socket, chunk)));
+        self.sends
+            .push((member, push(&mut self.proactor, socket, chunk)));
     }
 
     /// Makes the sends and tells what came of each, as a write would have.
@@ -73,7 +79,11 @@ impl fmt::Debug for Ring {
 fn push<S: AsFd + 'static>(proactor: &mut Proactor, socket: &Rc<S>, chunk: Bytes) -> Entry<S> {
     // What a full socket does not take is not waited for, whatever the kernel makes of O_NONBLOCK.
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    proactor.push(Send::new(Rc::clone(socket), chunk, flags.bits().cast_signed()))
+    proactor.push(Send::new(
+        Rc::clone(socket),
+        chunk,
+        flags.bits().cast_signed(),
+    ))
 }
 
 fn finish<S>(

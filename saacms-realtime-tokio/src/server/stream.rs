@@ -34,13 +34,19 @@ pub(super) enum Progress {
 impl Stream {
     pub(super) fn new(socket: TcpStream, permit: OwnedSemaphorePermit) -> Self {
         let (unsent, is_ending) = Default::default();
-        Self { socket: Rc::new(socket), unsent, is_ending, _permit: permit }
+        Self {
+            socket: Rc::new(socket),
+            unsent,
+            is_ending,
+            _permit: permit,
+        }
     }
 
     /// Has `poll` tell when the socket has room, or is closed.
     pub(super) fn watch(&mut self, poll: &Poll, token: Token) -> io::Result<()> {
         let socket = Rc::get_mut(&mut self.socket).ok_or(io::ErrorKind::ResourceBusy)?;
-        poll.registry().register(socket, token, Interest::READABLE | Interest::WRITABLE)
+        poll.registry()
+            .register(socket, token, Interest::READABLE | Interest::WRITABLE)
     }
 
     /// Whether the socket has not yet taken what it was given.
@@ -92,7 +98,11 @@ impl Stream {
         }
         // Not the shared bytes of which it was a part.
         self.unsent = Bytes::new();
-        if self.is_ending { self.part() } else { Progress::Done }
+        if self.is_ending {
+            self.part()
+        } else {
+            Progress::Done
+        }
     }
 
     /// Ends the stream, and the connection behind it.

@@ -25,7 +25,10 @@ impl Writer {
         match Ring::new() {
             Ok(ring) => {
                 tracing::debug!("streams are written to through io_uring");
-                Self { ring: Some(ring), chunks: Chunks::default() }
+                Self {
+                    ring: Some(ring),
+                    chunks: Chunks::default(),
+                }
             }
             Err(reason) => {
                 tracing::debug!(%reason, "streams are written to one by one, without io_uring");
@@ -35,12 +38,19 @@ impl Writer {
     }
 
     fn one_by_one() -> Self {
-        Self { ring: None, chunks: Chunks::default() }
+        Self {
+            ring: None,
+            chunks: Chunks::default(),
+        }
     }
 
     /// How many streams are worth gathering.
     pub(super) fn batch(&self) -> usize {
-        if self.ring.is_some() { BATCH } else { ONE_BY_ONE }
+        if self.ring.is_some() {
+            BATCH
+        } else {
+            ONE_BY_ONE
+        }
     }
 
     /// Gives each stream its piece; nothing may be waiting for any of them, none may be named
@@ -57,7 +67,9 @@ impl Writer {
         let Self { ring, chunks } = self;
         let mut ring = ring.as_mut().filter(|_| outgoing.len() >= FEW);
         for (index, frames) in outgoing.drain(..) {
-            let Some(stream) = lane.get_mut(index) else { continue };
+            let Some(stream) = lane.get_mut(index) else {
+                continue;
+            };
             let progress = match (frames, &mut ring) {
                 (Some(frames), Some(ring)) => {
                     ring.push(index, stream.socket(), chunks.chunk_of(frames).clone());
@@ -133,7 +145,10 @@ mod tests {
             let socket = mio::net::TcpStream::from_std(socket);
             let subscription = realtime.subscription(&key, None).unwrap();
             let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
-            assert_eq!(lane.insert(subscription, Stream::new(socket, permit)), place);
+            assert_eq!(
+                lane.insert(subscription, Stream::new(socket, permit)),
+                place
+            );
         }
         let frames = Bytes::from(vec![b'x'; 300]);
         let mut outgoing: Vec<_> = (0..STREAMS)
@@ -141,7 +156,9 @@ mod tests {
             .collect();
         writer.write(&mut lane, &mut outgoing).unwrap();
         assert!(outgoing.is_empty());
-        let came = (0..STREAMS).map(|stream| Some(lane.get_mut(stream)?.is_blocked())).collect();
+        let came = (0..STREAMS)
+            .map(|stream| Some(lane.get_mut(stream)?.is_blocked()))
+            .collect();
         // Every share of a socket was given back, so this closes it.
         drop(lane);
         let read = |mut client: net::TcpStream| {

@@ -14,8 +14,14 @@ fn a_body_without_an_end_is_refused_and_not_kept() {
             connection.send(request.bytes());
             let chunk = ["10000\r\n", &"x".repeat(0x1_0000), "\r\n"].concat();
             // 64 MiB, unless it is stopped.
-            let sent = (0..1_024).take_while(|_| connection.try_send(&chunk).is_ok()).count();
-            assert_eq!(connection.response("POST").status(), 413, "after {sent} chunks");
+            let sent = (0..1_024)
+                .take_while(|_| connection.try_send(&chunk).is_ok())
+                .count();
+            assert_eq!(
+                connection.response("POST").status(),
+                413,
+                "after {sent} chunks"
+            );
         }
     });
     assert_eq!(attacked.figure("published"), published);
@@ -44,8 +50,17 @@ fn a_length_that_is_a_lie_is_refused() {
         (400, with(chunked, &body)),
         (400, with(chunked, &format!("FFFFFFFFFFFFFFFFF\r\n{body}"))),
         (400, with(chunked, &format!("-1\r\n{body}"))),
-        (400, with(chunked, &format!("{:x}\r\n{body}x\r\n0\r\n\r\n", body.len()))),
-        (400, with(chunked, &format!("1;{}\r\n", "x".repeat(100_000)))),
+        (
+            400,
+            with(
+                chunked,
+                &format!("{:x}\r\n{body}x\r\n0\r\n\r\n", body.len()),
+            ),
+        ),
+        (
+            400,
+            with(chunked, &format!("1;{}\r\n", "x".repeat(100_000))),
+        ),
         (400, with("X: no length at all", &body)),
     ];
     let broken_off = [
@@ -60,7 +75,10 @@ fn a_length_that_is_a_lie_is_refused() {
         }
         for request in &broken_off {
             let status = status_of(server, request.as_bytes());
-            assert!(matches!(status, None | Some(400)), "{request:?}: {status:?}");
+            assert!(
+                matches!(status, None | Some(400)),
+                "{request:?}: {status:?}"
+            );
         }
     });
     assert_eq!(attacked.figure("published"), published);
@@ -93,7 +111,11 @@ fn nested_and_unfinished_json_is_refused() {
         for body in &bodies {
             let answer = connection.exchange(&Request::post(PUBLISH, body));
             assert_eq!(answer.status(), 400, "{:?}…: {answer:?}", &body[..20]);
-            assert!(answer.body.len() < 1_000, "a refusal is short: {} bytes", answer.body.len());
+            assert!(
+                answer.body.len() < 1_000,
+                "a refusal is short: {} bytes",
+                answer.body.len()
+            );
         }
     });
     assert_eq!(attacked.figure("published"), published);
@@ -128,7 +150,10 @@ fn an_event_with_any_byte_spoilt_is_taken_or_refused_and_never_half_taken() {
         }
         taken
     });
-    assert!((1..5_000).contains(&taken), "{taken} of the spoilt events were taken");
+    assert!(
+        (1..5_000).contains(&taken),
+        "{taken} of the spoilt events were taken"
+    );
     assert_eq!(attacked.figure("published"), published + taken);
     attacked.expect_memory_below(16 * MIB);
 }
@@ -153,14 +178,22 @@ fn frames_of_spoilt_events_are_whole_frames() {
                 let block = stream.block();
                 let lines: Vec<_> = block.split('\n').collect();
                 assert_eq!(lines.len(), 5, "{block:?}");
-                assert!(lines[2].starts_with("data: ") && !block.contains('\r'), "{block:?}");
+                assert!(
+                    lines[2].starts_with("data: ") && !block.contains('\r'),
+                    "{block:?}"
+                );
             }
         }
-        assert_eq!(publish(server, event("attack", "1", "\"end\"").as_bytes()), 204);
+        assert_eq!(
+            publish(server, event("attack", "1", "\"end\"").as_bytes()),
+            204
+        );
         stream.expect("event: changed\nid: v\ndata: \"end\"\n\n");
     });
 }
 
 fn publish(server: &Server, body: &[u8]) -> u16 {
-    Connection::open(server.address).exchange(&Request::post(PUBLISH, body)).status()
+    Connection::open(server.address)
+        .exchange(&Request::post(PUBLISH, body))
+        .status()
 }

@@ -12,8 +12,9 @@ use crate::{Attacked, MIB, PUBLISH, event};
 
 /// Publishes to `count` records, a thousand at a time.
 fn publish_to_distinct_keys(connection: &mut Connection, count: usize) {
-    let lines: Vec<_> =
-        (0..count).map(|number| event("attack", &number.to_string(), "1") + "\n").collect();
+    let lines: Vec<_> = (0..count)
+        .map(|number| event("attack", &number.to_string(), "1") + "\n")
+        .collect();
     for lines in lines.chunks(1_000) {
         let request = Request::post(PUBLISH, lines.concat());
         let answer = connection.exchange(&request.header("Content-Type", "application/x-ndjson"));
@@ -44,7 +45,11 @@ fn thousands_of_keys_find_room_for_few() {
                 _ => panic!("{head:?}"),
             }
         }
-        assert_eq!((streams.len(), refused), (99, 201), "one record is the healthy one's");
+        assert_eq!(
+            (streams.len(), refused),
+            (99, 201),
+            "one record is the healthy one's"
+        );
     });
     assert!(attacked.figure("topics") <= 100);
     attacked.expect_memory_below(16 * MIB);
@@ -76,7 +81,9 @@ fn a_flood_of_connections_beyond_the_limit_shuts_nobody_out_who_is_in() {
                     let mut stream = TcpStream::connect_timeout(&server.address, PATIENCE)
                         .expect("a place in the queue");
                     if number % 2 == 0 {
-                        stream.write_all(b"GET / HTTP/1.1\r\n").expect("room in a socket");
+                        stream
+                            .write_all(b"GET / HTTP/1.1\r\n")
+                            .expect("room in a socket");
                     }
                     stream
                 })
@@ -111,7 +118,11 @@ fn thousands_of_connections_that_come_and_go_leave_nothing() {
     });
     let started = Instant::now();
     while attacked.figure("subscribers") > 0 || attacked.figure("topics") > 1 {
-        assert!(started.elapsed() < PATIENCE, "{} are left", attacked.figure("subscribers"));
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{} are left",
+            attacked.figure("subscribers")
+        );
     }
     attacked.expect_memory_below(16 * MIB);
 }
@@ -125,10 +136,15 @@ fn answers_that_nobody_reads_are_not_piled_up() {
     attacked.during(|server| {
         let write_until_it_is_not_read = |requests: &[u8]| {
             let mut socket = TcpStream::connect(server.address).expect("a connection");
-            socket.set_write_timeout(Some(Duration::from_millis(500))).expect("not zero");
+            socket
+                .set_write_timeout(Some(Duration::from_millis(500)))
+                .expect("not zero");
             // A million requests, more than sockets take by themselves.
             let is_read_to_the_end = (0..1_000).all(|_| socket.write_all(requests).is_ok());
-            assert!(!is_read_to_the_end, "the server keeps answers that nobody reads");
+            assert!(
+                !is_read_to_the_end,
+                "the server keeps answers that nobody reads"
+            );
             socket
         };
         thread::scope(|scope| {
@@ -138,7 +154,9 @@ fn answers_that_nobody_reads_are_not_piled_up() {
                 .take(CONNECTIONS)
                 .map(|requests| scope.spawn(|| write_until_it_is_not_read(requests)))
                 .collect();
-            let stalled = writing.into_iter().map(|writing| writing.join().expect("it stalled"));
+            let stalled = writing
+                .into_iter()
+                .map(|writing| writing.join().expect("it stalled"));
             // All are kept until the last one stalls.
             assert_eq!(stalled.collect::<Vec<_>>().len(), CONNECTIONS);
         });

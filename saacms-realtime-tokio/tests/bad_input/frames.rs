@@ -22,7 +22,9 @@ const END_HEADERS: u8 = 4;
 const GET_ROOT: &[u8] = b"\x82\x84\x86\x41\x01a";
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
+    let len = u32::try_from(payload.len())
+        .expect("a short payload")
+        .to_be_bytes();
     [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
@@ -55,7 +57,11 @@ fn a_preface_that_breaks_off_anywhere_ends_its_connection() {
             connection.rest();
         }
         // Who says that nothing more comes is not waited for.
-        assert!(started.elapsed() < Duration::from_secs(8), "after {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(8),
+            "after {:?}",
+            started.elapsed()
+        );
     });
     attacked.expect_memory_below(16 * MIB);
 }
@@ -108,13 +114,35 @@ fn streams_that_are_opened_and_reset_are_not_kept() {
 fn a_flood_of_frames_is_not_kept() {
     let mut attacked = Attacked::start(&[]);
     let endless_head = frame(HEADERS, END_STREAM, 1, GET_ROOT);
-    let header = b"\x00\x01x\x7f\x80\x1f".iter().copied().chain([b'y'; 4_000]).collect::<Vec<_>>();
+    let header = b"\x00\x01x\x7f\x80\x1f"
+        .iter()
+        .copied()
+        .chain([b'y'; 4_000])
+        .collect::<Vec<_>>();
     let floods = [
         [hello(), frame(PING, 0, 0, &[0; 8]).repeat(100_000)].concat(),
-        [hello(), frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).repeat(100_000)].concat(),
-        [hello(), endless_head.clone(), frame(CONTINUATION, 0, 1, &[]).repeat(100_000)].concat(),
-        [hello(), endless_head, frame(CONTINUATION, 0, 1, &header).repeat(4_000)].concat(),
-        [hello(), frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(100_000)].concat(),
+        [
+            hello(),
+            frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).repeat(100_000),
+        ]
+        .concat(),
+        [
+            hello(),
+            endless_head.clone(),
+            frame(CONTINUATION, 0, 1, &[]).repeat(100_000),
+        ]
+        .concat(),
+        [
+            hello(),
+            endless_head,
+            frame(CONTINUATION, 0, 1, &header).repeat(4_000),
+        ]
+        .concat(),
+        [
+            hello(),
+            frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(100_000),
+        ]
+        .concat(),
         [hello(), frame(0xee, 0, 0, &[0; 64]).repeat(100_000)].concat(),
     ];
     attacked.during(|server| {
@@ -135,7 +163,12 @@ fn streams_whose_window_stays_shut_cost_little_and_hold_nobody_up() {
     let path_len = u8::try_from(path.len()).expect("a short path");
     let get = [b"\x82\x86\x41\x01a\x04", &[path_len][..], path].concat();
     for stream in 0..STREAMS {
-        bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, 2 * stream + 1, &get));
+        bytes.extend(frame(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            2 * stream + 1,
+            &get,
+        ));
     }
     let mut connection = Connection::open(attacked.server.address);
     connection.send(&bytes);
@@ -147,7 +180,10 @@ fn streams_whose_window_stays_shut_cost_little_and_hold_nobody_up() {
     attacked.during(|server| {
         let mut publisher = Connection::open(server.address);
         for _ in 0..200 {
-            assert_eq!(publisher.exchange(&Request::post(PUBLISH, &large)).status(), 204);
+            assert_eq!(
+                publisher.exchange(&Request::post(PUBLISH, &large)).status(),
+                204
+            );
         }
     });
     attacked.expect_memory_below(24 * MIB);

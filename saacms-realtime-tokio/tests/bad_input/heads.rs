@@ -11,17 +11,31 @@ fn a_request_that_breaks_off_anywhere_does_nothing() {
     let (_, published) = attacked.during(|server| {
         for len in 0..publish.len() {
             let status = status_of(server, &publish[..len]);
-            assert!(matches!(status, None | Some(400)), "{len} bytes: {status:?}");
+            assert!(
+                matches!(status, None | Some(400)),
+                "{len} bytes: {status:?}"
+            );
             // And without even saying that nothing more comes.
             Connection::open(server.address).send(&publish[..len]);
         }
         for len in 0..subscribe.len() {
             let status = status_of(server, &subscribe[..len]);
-            assert!(matches!(status, None | Some(400)), "{len} bytes: {status:?}");
+            assert!(
+                matches!(status, None | Some(400)),
+                "{len} bytes: {status:?}"
+            );
         }
     });
-    assert_eq!(attacked.figure("published"), published, "half an event was published");
-    assert_eq!(attacked.figure("topics"), 1, "half a subscription was taken");
+    assert_eq!(
+        attacked.figure("published"),
+        published,
+        "half an event was published"
+    );
+    assert_eq!(
+        attacked.figure("topics"),
+        1,
+        "half a subscription was taken"
+    );
     attacked.expect_memory_below(16 * MIB);
 }
 
@@ -30,17 +44,34 @@ fn a_head_that_is_too_large_is_refused() {
     let mut attacked = Attacked::start(&[]);
     let heads = [
         format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(200_000)),
-        format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(200_000)),
-        format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(5_000)),
+        format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+            "a".repeat(200_000)
+        ),
+        format!(
+            "GET / HTTP/1.1\r\nHost: x\r\n{}\r\n",
+            "X: y\r\n".repeat(5_000)
+        ),
         format!("{} / HTTP/1.1\r\nHost: x\r\n\r\n", "G".repeat(200_000)),
-        format!("GET / HTTP/1.1\r\nHost: x\r\n{}: y\r\n\r\n", "X".repeat(200_000)),
+        format!(
+            "GET / HTTP/1.1\r\nHost: x\r\n{}: y\r\n\r\n",
+            "X".repeat(200_000)
+        ),
         // Its end never comes.
-        format!("GET / HTTP/1.1\r\n{}", "X-Header: some value\r\n".repeat(500_000)),
+        format!(
+            "GET / HTTP/1.1\r\n{}",
+            "X-Header: some value\r\n".repeat(500_000)
+        ),
         "x".repeat(10 * MIB),
     ];
     attacked.during(|server| {
         for head in &heads {
-            assert_eq!(refusal_of(server, head.as_bytes()), 431, "{:?}…", &head[..20]);
+            assert_eq!(
+                refusal_of(server, head.as_bytes()),
+                431,
+                "{:?}…",
+                &head[..20]
+            );
         }
     });
     attacked.expect_memory_below(16 * MIB);
@@ -123,8 +154,14 @@ fn whatever_a_path_is_made_of_it_is_answered() {
             let parts = (0..numbers.below(12)).map(|_| PARTS[numbers.below(PARTS.len())]);
             let target = format!("/api/saacms/v1/{}", parts.collect::<String>());
             let method = ["GET", "HEAD", "POST", "OPTIONS"][numbers.below(4)];
-            connection.send(Request::new(method, &target).header("Content-Length", "0").bytes());
-            let head = connection.head().unwrap_or_else(|| panic!("{method} {target}: no answer"));
+            connection.send(
+                Request::new(method, &target)
+                    .header("Content-Length", "0")
+                    .bytes(),
+            );
+            let head = connection
+                .head()
+                .unwrap_or_else(|| panic!("{method} {target}: no answer"));
             let is_clear = matches!(head.status, 200 | 204 | 400 | 404 | 405);
             assert!(is_clear, "{method} {target}: {head:?}");
             let is_stream = head.header("content-type") == Some("text/event-stream");
@@ -148,12 +185,22 @@ fn whatever_is_named_as_last_event_id_is_an_answer_away_from_a_resync() {
     let mut numbers = Numbers(0x1D);
     let mut ids: Vec<Vec<u8>> = (0..300)
         .map(|_| {
-            let byte = |byte| if matches!(byte, 0x20..=0x7e | 0x80..) { byte } else { b'0' };
+            let byte = |byte| {
+                if matches!(byte, 0x20..=0x7e | 0x80..) {
+                    byte
+                } else {
+                    b'0'
+                }
+            };
             let len = numbers.below(60);
             (0..len).map(|_| byte(numbers.below(256) as u8)).collect()
         })
         .collect();
-    ids.extend([b".".to_vec(), b"ffffffffffffffffffff.1".to_vec(), vec![b'9'; 60_000]]);
+    ids.extend([
+        b".".to_vec(),
+        b"ffffffffffffffffffff.1".to_vec(),
+        vec![b'9'; 60_000],
+    ]);
     let target = "/api/saacms/v1/attack/1/subscribe";
     attacked.during(|server| {
         for id in &ids {

@@ -98,9 +98,16 @@ impl Drop for SetOnDrop<'_> {
 fn publish_until(mut connection: Connection, is_over: &AtomicBool) -> u64 {
     for number in 1.. {
         let last = is_over.load(Ordering::Relaxed);
-        let record = if last { "\"end\"".to_owned() } else { number.to_string() };
+        let record = if last {
+            "\"end\"".to_owned()
+        } else {
+            number.to_string()
+        };
         let event = event("healthy", "1", &record);
-        assert_eq!(connection.exchange(&Request::post(PUBLISH, event)).status(), 204);
+        assert_eq!(
+            connection.exchange(&Request::post(PUBLISH, event)).status(),
+            204
+        );
         if last {
             return number;
         }
@@ -147,7 +154,9 @@ fn status_of(server: &Server, bytes: &[u8]) -> Option<u16> {
     let mut connection = Connection::open(server.address);
     connection.send(bytes);
     connection.finish_sending();
-    let status = connection.try_response("POST").map(|answer| answer.status());
+    let status = connection
+        .try_response("POST")
+        .map(|answer| answer.status());
     if status.is_some() {
         // Where it goes on to read it must end by itself, as we have said that nothing more comes.
         connection.rest();

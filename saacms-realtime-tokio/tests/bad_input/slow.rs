@@ -39,14 +39,26 @@ fn a_head_that_does_not_come_is_not_waited_for() {
         }
         for (number, mut connection) in connections.into_iter().enumerate() {
             let answer = connection.try_response("GET").map(|answer| answer.status());
-            assert!(matches!(answer, None | Some(400 | 408)), "number {number}: {answer:?}");
+            assert!(
+                matches!(answer, None | Some(400 | 408)),
+                "number {number}: {answer:?}"
+            );
             assert!(connection.ends());
             let waited = started.elapsed();
-            assert!(waited > HEAD_TIMEOUT - Duration::from_secs(1), "{number} after {waited:?}");
-            assert!(waited < HEAD_TIMEOUT * 2, "{number} is still there after {waited:?}");
+            assert!(
+                waited > HEAD_TIMEOUT - Duration::from_secs(1),
+                "{number} after {waited:?}"
+            );
+            assert!(
+                waited < HEAD_TIMEOUT * 2,
+                "{number} is still there after {waited:?}"
+            );
         }
     });
-    assert!(published > 100, "only {published} events were published meanwhile");
+    assert!(
+        published > 100,
+        "only {published} events were published meanwhile"
+    );
     attacked.expect_memory_below(16 * MIB);
 }
 
@@ -60,7 +72,10 @@ fn connections_beyond_the_limit_wait_until_silent_ones_are_cut() {
         let answer = last.exchange(&Request::post(PUBLISH, event("attack", "1", "1")));
         assert_eq!(answer.status(), 204);
         let waited = started.elapsed();
-        assert!(waited > HEAD_TIMEOUT - Duration::from_secs(1), "there was room after {waited:?}");
+        assert!(
+            waited > HEAD_TIMEOUT - Duration::from_secs(1),
+            "there was room after {waited:?}"
+        );
         drop(silent);
     });
     attacked.expect_memory_below(16 * MIB);
@@ -70,12 +85,18 @@ fn connections_beyond_the_limit_wait_until_silent_ones_are_cut() {
 fn bodies_that_do_not_come_hold_nobody_up() {
     let mut attacked = Attacked::start(&[]);
     let whole = Request::post(PUBLISH, event("attack", "1", "1")).bytes();
-    let large = Request::new("POST", PUBLISH).header("Content-Length", MIB.to_string()).bytes();
+    let large = Request::new("POST", PUBLISH)
+        .header("Content-Length", MIB.to_string())
+        .bytes();
     let (connections, published) = attacked.during(|server| {
         (0..300)
             .map(|number| {
                 let mut connection = Connection::open(server.address);
-                connection.send(if number % 2 == 0 { &whole[..whole.len() - 1] } else { &large });
+                connection.send(if number % 2 == 0 {
+                    &whole[..whole.len() - 1]
+                } else {
+                    &large
+                });
                 if number % 30 == 1 {
                     connection.send(vec![b' '; MIB - 1]);
                 }

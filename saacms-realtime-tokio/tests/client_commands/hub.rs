@@ -36,19 +36,30 @@ impl Request {
         let mut reader = BufReader::new(stream);
         let mut line = || {
             let mut line = Vec::new();
-            reader.read_until(b'\n', &mut line).ok().filter(|len| *len > 0)?;
+            reader
+                .read_until(b'\n', &mut line)
+                .ok()
+                .filter(|len| *len > 0)?;
             Some(line.trim_ascii_end().to_vec())
         };
         let request_line = String::from_utf8(line()?).expect("ASCII");
         let mut headers = Vec::new();
         loop {
             let line = line()?;
-            let Some(colon) = line.iter().position(|byte| *byte == b':') else { break };
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+                break;
+            };
             let name = String::from_utf8_lossy(&line[..colon]).to_lowercase();
             headers.push((name, line[colon + 1..].trim_ascii().to_vec()));
         }
-        let mut request = Self { line: request_line, headers, body: Vec::new() };
-        let len = request.header("content-length").map_or(0, |len| len.parse().expect("a number"));
+        let mut request = Self {
+            line: request_line,
+            headers,
+            body: Vec::new(),
+        };
+        let len = request
+            .header("content-length")
+            .map_or(0, |len| len.parse().expect("a number"));
         if request.header("expect").is_some() {
             let mut stream = stream;
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
@@ -81,8 +92,14 @@ impl Connection {
     /// Answers and ends the connection.
     pub(crate) fn answer(mut self, status: u16, headers: &str, body: impl AsRef<[u8]>) {
         let len = body.as_ref().len();
-        let len = if status == 204 { String::new() } else { format!("Content-Length: {len}\r\n") };
-        self.write(format!("HTTP/1.1 {status} \r\nConnection: close\r\n{len}{headers}\r\n"));
+        let len = if status == 204 {
+            String::new()
+        } else {
+            format!("Content-Length: {len}\r\n")
+        };
+        self.write(format!(
+            "HTTP/1.1 {status} \r\nConnection: close\r\n{len}{headers}\r\n"
+        ));
         self.write(body);
     }
 
@@ -126,10 +143,16 @@ impl Hub {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (sender, answer, count) = (sender.clone(), answer.clone(), count.clone());
                 thread::spawn(move || {
-                    let Some(request) = Request::read(&stream) else { return };
+                    let Some(request) = Request::read(&stream) else {
+                        return;
+                    };
                     let number = count.fetch_add(1, Ordering::SeqCst);
                     let _ = sender.send(request.clone());
-                    answer(Connection { number, request, stream });
+                    answer(Connection {
+                        number,
+                        request,
+                        stream,
+                    });
                 });
             }
         });

@@ -27,7 +27,10 @@ pub(crate) fn command(hub: &Hub, args: &[&str]) -> Command {
         }
     }
     command.args(args).env("SAACMS_REALTIME_URL", hub.url());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -83,7 +86,11 @@ impl Running {
             thread::sleep(Duration::from_millis(5));
         };
         let text = |pipe: JoinHandle<String>| pipe.join().expect("a reader");
-        let outcome = Outcome { code: status.code(), stdout: text(stdout), stderr: text(stderr) };
+        let outcome = Outcome {
+            code: status.code(),
+            stdout: text(stdout),
+            stderr: text(stderr),
+        };
         assert!(!late, "did not end by itself: {outcome:?}");
         outcome
     }

@@ -32,8 +32,14 @@ fn a_reconnect_names_the_last_event_and_waits_as_the_hub_asked() {
     let outcome = run(&hub, &["tail", "posts/a/b ?%20", "--count", "2"]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let lines: Vec<_> = outcome.stdout.lines().collect();
-    assert!(lines[0].ends_with(r#"Z posts/a/b ?%20 changed  é 1 {"n":1.0}"#), "{lines:?}");
-    assert!(lines[1].ends_with(r#"deleted  v2 (after reconnect) {"id":"1"}"#), "{lines:?}");
+    assert!(
+        lines[0].ends_with(r#"Z posts/a/b ?%20 changed  é 1 {"n":1.0}"#),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].ends_with(r#"deleted  v2 (after reconnect) {"id":"1"}"#),
+        "{lines:?}"
+    );
     let key = "posts/a/b ?%20";
     let told: Vec<_> = outcome.stderr.lines().collect();
     assert_eq!(
@@ -46,7 +52,10 @@ fn a_reconnect_names_the_last_event_and_waits_as_the_hub_asked() {
     );
 
     let (first, second) = (hub.request(), hub.request());
-    assert_eq!(first.line, "GET /base/posts/a%2Fb%20%3F%2520/subscribe HTTP/1.1");
+    assert_eq!(
+        first.line,
+        "GET /base/posts/a%2Fb%20%3F%2520/subscribe HTTP/1.1"
+    );
     assert_eq!(first.header("accept").as_deref(), Some("text/event-stream"));
     assert_eq!(first.header("last-event-id"), None);
     assert_eq!(second.line, first.line);
@@ -63,7 +72,10 @@ fn a_stream_cut_in_a_chunk_is_taken_up_again() {
         let chunk = |text: String| format!("{:x}\r\n{text}\r\n", text.len());
         match connection.number {
             0 => {
-                connection.write(chunk(format!("retry: 60\n\n{}", frame("changed", "v1", "1"))));
+                connection.write(chunk(format!(
+                    "retry: 60\n\n{}",
+                    frame("changed", "v1", "1")
+                )));
                 connection.write("ff\r\nevent: changed\nid: v2\ndata: 2");
             }
             _ => {
@@ -94,10 +106,24 @@ fn a_resync_says_to_refetch_and_ends_the_replay() {
         "event: saacms-resync\nid: v9\ndata: {\"reason\":\"buffer-miss\"}\n\n",
         "event: changed\nid: v10\ndata: 1\n\n",
     ));
-    let outcome = run(&hub, &["tail", "posts/1", "--last-event-id", "v1", "--count", "2", "-q"]);
+    let outcome = run(
+        &hub,
+        &[
+            "tail",
+            "posts/1",
+            "--last-event-id",
+            "v1",
+            "--count",
+            "2",
+            "-q",
+        ],
+    );
     assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""));
     let lines: Vec<_> = outcome.stdout.lines().collect();
-    assert!(lines[0].contains("resync (buffer-miss): refetch this record"), "{lines:?}");
+    assert!(
+        lines[0].contains("resync (buffer-miss): refetch this record"),
+        "{lines:?}"
+    );
     assert!(lines[1].ends_with("changed  v10 1"), "{lines:?}");
     assert_eq!(hub.request().header("last-event-id").as_deref(), Some("v1"));
 }
@@ -112,7 +138,15 @@ fn what_comes_after_a_silence_is_no_replay() {
         connection.write(frame("changed", "v3", "3"));
         connection.hold();
     });
-    let args = ["tail", "posts/1", "--last-event-id", "v1", "--count", "2", "-q"];
+    let args = [
+        "tail",
+        "posts/1",
+        "--last-event-id",
+        "v1",
+        "--count",
+        "2",
+        "-q",
+    ];
     let outcome = run(&hub, &args);
     let lines: Vec<_> = outcome.stdout.lines().collect();
     assert!(lines[0].ends_with("v2 (after connect) 2"), "{lines:?}");
@@ -145,7 +179,9 @@ fn json_is_one_object_a_line_with_the_data_as_it_came() {
             let rest = line.strip_prefix(r#"{"at":""#).expect("a time");
             let (at, rest) = rest.split_at(24);
             assert_eq!((&at[10..11], &at[23..]), ("T", "Z"));
-            rest.strip_prefix(&format!(r#"",{key},"#)).expect("a key").to_owned()
+            rest.strip_prefix(&format!(r#"",{key},"#))
+                .expect("a key")
+                .to_owned()
         })
         .collect();
     let lost = r#"{"reason":"connection lost: the hub ended it","retry_ms":60}"#;
@@ -174,15 +210,27 @@ fn json_is_one_object_a_line_with_the_data_as_it_came() {
 fn several_records_are_followed_at_once() {
     let hub = Hub::start(|mut connection| {
         connection.begin_stream();
-        let id = if connection.request.line.contains("/posts/1/") { "one" } else { "two" };
+        let id = if connection.request.line.contains("/posts/1/") {
+            "one"
+        } else {
+            "two"
+        };
         connection.write(frame("changed", id, "1"));
         connection.hold();
     });
-    let args = ["tail", "posts/1", "posts/10", "posts/1", "--count", "2", "-q"];
+    let args = [
+        "tail", "posts/1", "posts/10", "posts/1", "--count", "2", "-q",
+    ];
     let outcome = run(&hub, &args);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    assert!(outcome.stdout.contains("posts/1  changed  one 1\n"), "{outcome:?}");
-    assert!(outcome.stdout.contains("posts/10 changed  two 1\n"), "{outcome:?}");
+    assert!(
+        outcome.stdout.contains("posts/1  changed  one 1\n"),
+        "{outcome:?}"
+    );
+    assert!(
+        outcome.stdout.contains("posts/10 changed  two 1\n"),
+        "{outcome:?}"
+    );
     assert_eq!(hub.rest().len(), 2);
 }
 
@@ -196,7 +244,12 @@ fn a_refusal_is_final_and_a_204_is_the_end() {
     let tail = || run(&hub, &["tail", "posts/1"]);
     let refused = tail();
     assert_eq!((refused.code, &*refused.stdout), (Some(1), ""));
-    assert!(refused.stderr.contains("answered 404 Not Found: no such place"), "{refused:?}");
+    assert!(
+        refused
+            .stderr
+            .contains("answered 404 Not Found: no such place"),
+        "{refused:?}"
+    );
     let page = tail();
     assert_eq!(page.code, Some(1));
     assert!(page.stderr.contains("is no event stream"), "{page:?}");
@@ -225,8 +278,17 @@ fn a_busy_hub_is_tried_again_with_the_same_last_event_id() {
     });
     let outcome = run(&hub, &["tail", "posts/1", "--count", "2"]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    assert!(outcome.stderr.contains("503 Service Unavailable: draining, reconnecting in "));
-    assert!(outcome.stderr.contains("is the hub running?, reconnecting in "), "{outcome:?}");
+    assert!(
+        outcome
+            .stderr
+            .contains("503 Service Unavailable: draining, reconnecting in ")
+    );
+    assert!(
+        outcome
+            .stderr
+            .contains("is the hub running?, reconnecting in "),
+        "{outcome:?}"
+    );
     let requests = hub.rest();
     assert_eq!(requests.len(), 5);
     for request in &requests[1..] {
@@ -261,10 +323,15 @@ fn a_connection_on_which_nothing_comes_is_given_up() {
         }
         connection.hold();
     });
-    let outcome = run(&hub, &["tail", "posts/1", "--count", "1", "--timeout", "300ms"]);
+    let outcome = run(
+        &hub,
+        &["tail", "posts/1", "--count", "1", "--timeout", "300ms"],
+    );
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(
-        outcome.stderr.contains("nothing came for 300 ms, reconnecting in 60 ms"),
+        outcome
+            .stderr
+            .contains("nothing came for 300 ms, reconnecting in 60 ms"),
         "{outcome:?}"
     );
     hub.request();
@@ -283,7 +350,10 @@ fn a_closed_pipe_is_a_quiet_end() {
         // pipe open for a moment.
         connection.write_for_ever(frame("changed", "v2", "2"));
     });
-    for args in [&["tail", "posts/1", "-q"][..], &["tail", "posts/1", "-q", "--json"]] {
+    for args in [
+        &["tail", "posts/1", "-q"][..],
+        &["tail", "posts/1", "-q", "--json"],
+    ] {
         let mut running = Running::start(&mut command(&hub, args));
         let (stdout, line) = running.first_line();
         assert!(!line.is_empty());
@@ -304,20 +374,38 @@ fn an_event_over_the_limit_is_an_error_after_the_events_before_it() {
     });
     let outcome = run(&hub, &["tail", "posts/1", "--max-event-bytes", "1000"]);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
-    assert!(outcome.stderr.contains("more than 1000 bytes; --max-event-bytes"), "{outcome:?}");
+    assert!(
+        outcome
+            .stderr
+            .contains("more than 1000 bytes; --max-event-bytes"),
+        "{outcome:?}"
+    );
     assert!(outcome.stdout.ends_with("changed  v1 1\n"), "{outcome:?}");
 }
 
 #[test]
 fn an_event_id_that_no_header_can_carry_goes_into_the_query() {
     let hub = stream("event: changed\nid: v2\ndata: 2\n\n");
-    let args = ["tail", "posts/1", "--last-event-id", "a\u{1}&b", "--count", "1"];
+    let args = [
+        "tail",
+        "posts/1",
+        "--last-event-id",
+        "a\u{1}&b",
+        "--count",
+        "1",
+    ];
     let outcome = run(&hub, &args);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let request = hub.request();
-    assert_eq!(request.line, "GET /base/posts/1/subscribe?lastEventId=a%01%26b HTTP/1.1");
+    assert_eq!(
+        request.line,
+        "GET /base/posts/1/subscribe?lastEventId=a%01%26b HTTP/1.1"
+    );
     assert_eq!(request.header("last-event-id"), None);
-    assert!(outcome.stdout.ends_with("v2 (after connect) 2\n"), "{outcome:?}");
+    assert!(
+        outcome.stdout.ends_with("v2 (after connect) 2\n"),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -326,10 +414,16 @@ fn colours_are_for_terminals_unless_asked_for_and_data_has_none() {
     let args = ["tail", "posts/1", "--count", "1"];
     let outcome = run(&hub, &args);
     assert!(!outcome.stdout.contains('\u{1b}'), "{outcome:?}");
-    assert!(outcome.stdout.ends_with("v1 \u{fffd}[31m{\"a\":[1]}\n"), "{outcome:?}");
+    assert!(
+        outcome.stdout.ends_with("v1 \u{fffd}[31m{\"a\":[1]}\n"),
+        "{outcome:?}"
+    );
     let outcome = run(&hub, &[&args[..], &["--color", "always"]].concat());
     assert!(outcome.stdout.contains("\u{1b}[34mchanged"), "{outcome:?}");
-    assert!(outcome.stdout.ends_with(" \u{fffd}[31m{\"a\":[1]}\n"), "{outcome:?}");
+    assert!(
+        outcome.stdout.ends_with(" \u{fffd}[31m{\"a\":[1]}\n"),
+        "{outcome:?}"
+    );
 }
 
 #[test]

@@ -62,7 +62,9 @@ impl History {
                     }
                 }
                 (Seen::Event(number), None) => {
-                    return Some(format!("{index}: event {number} before the record was fetched"));
+                    return Some(format!(
+                        "{index}: event {number} before the record was fetched"
+                    ));
                 }
                 (Seen::Fetched(_), _) => {}
             }
@@ -84,14 +86,28 @@ impl History {
 fn the_oracle_finds_what_is_missing_doubled_or_out_of_order() {
     use Seen::{Event, Fetched};
     let history = History::default();
-    (1..=9).filter(|number| *number != 5).for_each(|number| history.published(number));
+    (1..=9)
+        .filter(|number| *number != 5)
+        .for_each(|number| history.published(number));
     let is_right = |seen: &[Seen]| history.fault(seen).is_none();
-    assert!(is_right(&[Fetched(2), Event(3), Event(4), Event(6)]), "5 was never published");
-    assert!(is_right(&[Fetched(3), Event(2), Event(3), Event(4)]), "it was fetched meanwhile");
-    assert!(is_right(&[Fetched(1), Event(2), Fetched(7), Event(8)]), "it was told");
+    assert!(
+        is_right(&[Fetched(2), Event(3), Event(4), Event(6)]),
+        "5 was never published"
+    );
+    assert!(
+        is_right(&[Fetched(3), Event(2), Event(3), Event(4)]),
+        "it was fetched meanwhile"
+    );
+    assert!(
+        is_right(&[Fetched(1), Event(2), Fetched(7), Event(8)]),
+        "it was told"
+    );
     assert!(!is_right(&[Fetched(1), Event(3)]), "2 is missing");
     assert!(!is_right(&[Fetched(1), Event(2), Event(2)]), "twice");
     assert!(!is_right(&[Fetched(1), Event(3), Event(2)]), "out of order");
-    assert!(!is_right(&[Fetched(1), Event(2), Fetched(3), Event(9)]), "4 is missing");
+    assert!(
+        !is_right(&[Fetched(1), Event(2), Fetched(3), Event(9)]),
+        "4 is missing"
+    );
     assert!(!is_right(&[Event(1)]), "of what?");
 }

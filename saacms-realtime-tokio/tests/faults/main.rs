@@ -33,8 +33,13 @@ fn a_server_that_is_killed_under_load_and_started_again_leaves_no_gap() {
             thread::sleep(Duration::from_millis(50));
             world.start_again();
         }
-        let Counts { events, resyncs, .. } = world.end("killed and started again");
-        assert!(events > 0 && resyncs > 0, "what the server forgot was not asked for");
+        let Counts {
+            events, resyncs, ..
+        } = world.end("killed and started again");
+        assert!(
+            events > 0 && resyncs > 0,
+            "what the server forgot was not asked for"
+        );
     }
 }
 
@@ -70,7 +75,11 @@ fn connections_that_are_cut_at_any_byte_are_resumed() {
         let flags = ["--event-ids", event_ids, "--max-events", "10000"];
         let mut world = World::through(Proxy::start, &flags);
         world.go_on(Duration::from_secs(2));
-        let Counts { reconnects, resyncs, .. } = world.end("cut at any byte");
+        let Counts {
+            reconnects,
+            resyncs,
+            ..
+        } = world.end("cut at any byte");
         assert!(reconnects > 100, "{reconnects} reconnects: nothing was cut");
         assert_eq!(resyncs, 0, "who was away for a moment is replayed");
     }
@@ -92,7 +101,11 @@ fn a_publisher_that_dies_half_way_publishes_nothing_and_disturbs_nobody() {
         world.publish_half();
     }
     world.go_on(Duration::from_millis(500));
-    let Counts { resyncs, reconnects, .. } = world.end("publishers that died half-way");
+    let Counts {
+        resyncs,
+        reconnects,
+        ..
+    } = world.end("publishers that died half-way");
     assert_eq!((resyncs, reconnects), (0, 0), "somebody was disturbed");
 }
 
@@ -132,8 +145,16 @@ fn a_wall_clock_that_is_set_back_and_forth_leaves_no_gap() {
             set(offset);
             world.go_on(Duration::from_millis(200));
         }
-        assert_ne!(world.date(), today, "the server did not see its clock set on by a day");
-        let Counts { resyncs, reconnects, .. } = world.end("a wall clock set back and forth");
+        assert_ne!(
+            world.date(),
+            today,
+            "the server did not see its clock set on by a day"
+        );
+        let Counts {
+            resyncs,
+            reconnects,
+            ..
+        } = world.end("a wall clock set back and forth");
         assert_eq!((resyncs, reconnects), (0, 0));
     }
 }

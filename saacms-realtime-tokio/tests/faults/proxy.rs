@@ -31,7 +31,9 @@ impl Proxy {
 
 /// Passes bytes on until the connection is to be cut. Where it goes wrong, it is cut, too.
 fn pass(mut client: TcpStream, target: SocketAddr, mut chance: Chance) {
-    let Ok(mut server) = TcpStream::connect(target) else { return };
+    let Ok(mut server) = TcpStream::connect(target) else {
+        return;
+    };
     let (Ok(mut requests), Ok(mut upstream)) = (client.try_clone(), server.try_clone()) else {
         return;
     };
@@ -44,7 +46,9 @@ fn pass(mut client: TcpStream, target: SocketAddr, mut chance: Chance) {
     let mut buffer = [0; 4 << 10];
     while left > 0 {
         let len = left.min(1 + chance.below(buffer.len() as u64) as usize);
-        let Ok(read @ 1..) = server.read(&mut buffer[..len]) else { break };
+        let Ok(read @ 1..) = server.read(&mut buffer[..len]) else {
+            break;
+        };
         if client.write_all(&buffer[..read]).is_err() {
             break;
         }

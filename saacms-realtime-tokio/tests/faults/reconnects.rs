@@ -25,7 +25,10 @@ const GIVEN_BACK_AFTER: Duration = Duration::from_secs(60);
 pub(crate) fn run(wanted: usize) {
     let limit = rlimit::increase_nofile_limit(u64::MAX).expect("a limit of open files");
     let clients = wanted.min(limit.saturating_sub(OTHER_FILES) as usize);
-    assert!(clients >= 500, "{limit} open files are too few: `ulimit -n` raises that");
+    assert!(
+        clients >= 500,
+        "{limit} open files are too few: `ulimit -n` raises that"
+    );
     let mut server = Server::start(&["--heartbeat", "0"]);
     let mut number = 1;
     publish(server.address, &mut number, 1);
@@ -48,7 +51,10 @@ pub(crate) fn run(wanted: usize) {
         before >> 10,
         after >> 10
     );
-    assert!(after <= allowed, "{before} bytes before, {after} when all are gone");
+    assert!(
+        after <= allowed,
+        "{before} bytes before, {after} when all are gone"
+    );
 }
 
 /// Clients come, go, miss events, come back at once, and go. Answers how long they took to have
@@ -88,7 +94,10 @@ fn publish(address: SocketAddr, number: &mut u64, count: u64) {
     let mut stream = wire::connect(address).expect("it listens");
     for _ in 0..count {
         let request = wire::publish_request(0, *number, Some(*number), 10);
-        assert_eq!(wire::exchange(&mut stream, &request).expect("an answer"), 204);
+        assert_eq!(
+            wire::exchange(&mut stream, &request).expect("an answer"),
+            204
+        );
         *number += 1;
     }
 }
@@ -97,8 +106,9 @@ fn publish(address: SocketAddr, number: &mut u64, count: u64) {
 fn come(address: SocketAddr, clients: usize, last: Option<u64>) -> Vec<TcpStream> {
     let id = last.map_or_else(String::new, |last| format!("v{last}"));
     let request = wire::subscribe_request(0, &id);
-    let mut streams: Vec<_> =
-        (0..clients).map(|_| wire::connect(address).expect("the server takes it")).collect();
+    let mut streams: Vec<_> = (0..clients)
+        .map(|_| wire::connect(address).expect("the server takes it"))
+        .collect();
     for stream in &mut streams {
         stream.write_all(request.as_bytes()).expect("it reads");
     }
@@ -106,16 +116,24 @@ fn come(address: SocketAddr, clients: usize, last: Option<u64>) -> Vec<TcpStream
 }
 
 fn expect_events(stream: &mut TcpStream, numbers: core::ops::Range<u64>) {
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("a socket");
     let last = format!("id: v{}\n", numbers.end - 1);
     let (mut text, mut buffer) = (Vec::new(), [0; 16 << 10]);
-    while !text.windows(last.len()).any(|window| window == last.as_bytes()) {
+    while !text
+        .windows(last.len())
+        .any(|window| window == last.as_bytes())
+    {
         let len = stream.read(&mut buffer).expect("what was missed");
         assert!(len > 0, "the stream ended");
         text.extend_from_slice(&buffer[..len]);
     }
     let text = String::from_utf8(text).expect("UTF-8");
-    let ids: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("id: v")).collect();
+    let ids: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("id: v"))
+        .collect();
     let expected: Vec<_> = numbers.map(|number| number.to_string()).collect();
     assert_eq!(ids, expected);
 }
@@ -123,7 +141,10 @@ fn expect_events(stream: &mut TcpStream, numbers: core::ops::Range<u64>) {
 fn wait_for_subscribers(address: SocketAddr, count: usize) {
     let started = Instant::now();
     while figure(address, "subscribers") != count as u64 {
-        assert!(started.elapsed() < Duration::from_secs(60), "subscribers do not come to {count}");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "subscribers do not come to {count}"
+        );
         thread::sleep(Duration::from_millis(10));
     }
 }

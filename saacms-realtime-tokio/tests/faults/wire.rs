@@ -45,7 +45,10 @@ pub(crate) fn publish_request(id: usize, number: u64, etag: Option<u64>, pad: us
 pub(crate) fn exchange(stream: &mut TcpStream, request: &str) -> io::Result<u16> {
     stream.write_all(request.as_bytes())?;
     let head = head(stream)?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
     status.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 

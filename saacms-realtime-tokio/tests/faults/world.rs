@@ -91,8 +91,11 @@ impl World {
         flags: &[&str],
         between: fn(SocketAddr) -> SocketAddr,
     ) -> Self {
-        let flags: Vec<_> =
-            ["--heartbeat", "200ms"].iter().chain(flags).map(|flag| (*flag).to_owned()).collect();
+        let flags: Vec<_> = ["--heartbeat", "200ms"]
+            .iter()
+            .chain(flags)
+            .map(|flag| (*flag).to_owned())
+            .collect();
         let server = Server::start_at("127.0.0.1:0", before, &borrowed(&flags));
         let address = server.address;
         // The files that its runtime opens with the first connection are its own.
@@ -119,7 +122,15 @@ impl World {
             })
             .collect();
         let files_before = server.files();
-        Self { server, address, flags, files_before, shared, clients, publishers }
+        Self {
+            server,
+            address,
+            flags,
+            files_before,
+            shared,
+            clients,
+            publishers,
+        }
     }
 
     /// Lets the load go on.
@@ -156,31 +167,45 @@ impl World {
     pub(crate) fn publish_half(&self) {
         let mut stream = wire::connect(self.address).expect("the server listens");
         let request = wire::publish_request(0, u64::MAX, None, 100);
-        stream.write_all(&request.as_bytes()[..request.len() - 50]).expect("it reads");
+        stream
+            .write_all(&request.as_bytes()[..request.len() - 50])
+            .expect("it reads");
     }
 
     /// The day, as the server's wall clock has it.
     pub(crate) fn date(&self) -> String {
         let mut stream = wire::connect(self.address).expect("it listens");
         stream.write_all(HEALTH.as_bytes()).expect("it reads");
-        let head = wire::head(&mut stream).expect("an answer").to_ascii_lowercase();
+        let head = wire::head(&mut stream)
+            .expect("an answer")
+            .to_ascii_lowercase();
         let date = head.split("\r\ndate: ").nth(1).expect("a date");
         date[.."tue, 24 nov 2026".len()].to_owned()
     }
 
     /// Connections that ask for nothing. What does not fit waits.
     pub(crate) fn idle_connections(&self, count: usize) -> Vec<TcpStream> {
-        (0..count).filter_map(|_| wire::connect(self.address).ok()).collect()
+        (0..count)
+            .filter_map(|_| wire::connect(self.address).ok())
+            .collect()
     }
 
     /// Lets everybody catch up, judges what they saw, and sees that nothing is left behind.
     pub(crate) fn end(mut self, what: &str) -> Counts {
         self.shared.phase.store(QUIET, SeqCst);
-        self.publishers.into_iter().for_each(|publisher| publisher.join().expect("no panic"));
-        self.shared.over_at.set(Instant::now()).expect("the first time");
+        self.publishers
+            .into_iter()
+            .for_each(|publisher| publisher.join().expect("no panic"));
+        self.shared
+            .over_at
+            .set(Instant::now())
+            .expect("the first time");
         self.shared.phase.store(OVER, SeqCst);
-        let reports: Vec<Report> =
-            self.clients.into_iter().map(|client| client.join().expect("no panic")).collect();
+        let reports: Vec<Report> = self
+            .clients
+            .into_iter()
+            .map(|client| client.join().expect("no panic"))
+            .collect();
 
         let mut reasons = BTreeMap::new();
         let (mut connects, mut faults) = (0, Vec::new());
@@ -194,7 +219,10 @@ impl World {
                 fault.map(|fault| format!("client {client} of {}: {fault}", report.record)),
             );
             if report.is_behind {
-                faults.push(format!("client {client} of {} never caught up", report.record));
+                faults.push(format!(
+                    "client {client} of {} never caught up",
+                    report.record
+                ));
             }
         }
         let counts = Counts {

@@ -28,11 +28,16 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(server: &Server) -> Self {
-        let socket = TcpStream::connect(server.address).await.expect("a connection");
+        let socket = TcpStream::connect(server.address)
+            .await
+            .expect("a connection");
         let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(socket));
         let (requests, connection) = handshake.await.expect("HTTP/2");
         tokio::spawn(connection);
-        Self { requests, origin: format!("http://{}", server.address) }
+        Self {
+            requests,
+            origin: format!("http://{}", server.address),
+        }
     }
 
     pub(crate) async fn send(
@@ -43,13 +48,22 @@ impl Client {
         body: &str,
     ) -> Response<Incoming> {
         let uri = self.origin.clone() + target;
-        let mut request = Request::builder().method(method).uri(uri).version(Version::HTTP_2);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .version(Version::HTTP_2);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
-        let answer = self.requests.clone().send_request(request.body(body).expect("a request"));
-        timeout(PATIENCE, answer).await.expect("in time").expect("an answer")
+        let answer = self
+            .requests
+            .clone()
+            .send_request(request.body(body).expect("a request"));
+        timeout(PATIENCE, answer)
+            .await
+            .expect("in time")
+            .expect("an answer")
     }
 
     /// A stream of `posts/{id}`, greeted.
@@ -57,15 +71,28 @@ impl Client {
         let target = format!("/api/saacms/v1/posts/{id}/subscribe");
         self.open(
             &target,
-            &last_event_id.map(|id| ("last-event-id", id)).into_iter().collect::<Vec<_>>(),
+            &last_event_id
+                .map(|id| ("last-event-id", id))
+                .into_iter()
+                .collect::<Vec<_>>(),
         )
         .await
     }
 
     pub(crate) async fn open(&self, target: &str, headers: &[(&str, &str)]) -> Stream {
-        let (head, body) = self.send(Method::GET, target, headers, "").await.into_parts();
-        assert_eq!((head.status, head.version), (StatusCode::OK, Version::HTTP_2));
-        let mut stream = Stream { headers: head.headers, body, unread: Vec::new() };
+        let (head, body) = self
+            .send(Method::GET, target, headers, "")
+            .await
+            .into_parts();
+        assert_eq!(
+            (head.status, head.version),
+            (StatusCode::OK, Version::HTTP_2)
+        );
+        let mut stream = Stream {
+            headers: head.headers,
+            body,
+            unread: Vec::new(),
+        };
         stream.expect(KEEPALIVE).await;
         stream
     }
@@ -78,7 +105,10 @@ impl Client {
         );
         let answer = self.send(Method::POST, PUBLISH, &[], &event).await;
         assert_eq!(answer.status(), StatusCode::NO_CONTENT);
-        format!("event: changed\nid: {etag}\ndata: {}\n\n", record.replace(' ', ""))
+        format!(
+            "event: changed\nid: {etag}\ndata: {}\n\n",
+            record.replace(' ', "")
+        )
     }
 
     pub(crate) async fn subscribers(&self) -> usize {
@@ -94,7 +124,9 @@ impl Client {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        timeout(PATIENCE, waiting).await.expect("some subscribers are never forgotten");
+        timeout(PATIENCE, waiting)
+            .await
+            .expect("some subscribers are never forgotten");
     }
 }
 
@@ -110,7 +142,10 @@ impl Stream {
     pub(crate) async fn expect(&mut self, expected: &str) {
         if !self.begins_with(expected).await {
             let start = &self.unread[..self.unread.len().min(200)];
-            panic!("the stream says {:?}, not {expected:.200?}", String::from_utf8_lossy(start));
+            panic!(
+                "the stream says {:?}, not {expected:.200?}",
+                String::from_utf8_lossy(start)
+            );
         }
         self.unread.drain(..expected.len());
     }
@@ -135,7 +170,10 @@ impl Stream {
     async fn receive(&mut self) -> bool {
         let frame = timeout(PATIENCE, self.body.frame()).await.expect("in time");
         let Some(frame) = frame else { return false };
-        let data = frame.expect("a stream ends whole").into_data().expect("no trailers");
+        let data = frame
+            .expect("a stream ends whole")
+            .into_data()
+            .expect("no trailers");
         self.unread.extend_from_slice(&data);
         true
     }

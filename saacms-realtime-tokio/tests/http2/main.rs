@@ -26,10 +26,16 @@ async fn a_stream_has_the_same_bytes_and_no_connection_header() {
         ]
     );
     for etag in ["v1", "W/\"é\""] {
-        stream.expect(&client.publish("1", etag, "{ \"a\" : 1 }").await).await;
+        stream
+            .expect(&client.publish("1", etag, "{ \"a\" : 1 }").await)
+            .await;
     }
-    let answer =
-        client.send(Method::POST, PUBLISH, &[], r#"{"type":"deleted","slug":"posts","id":"1"}"#);
+    let answer = client.send(
+        Method::POST,
+        PUBLISH,
+        &[],
+        r#"{"type":"deleted","slug":"posts","id":"1"}"#,
+    );
     assert_eq!(answer.await.status(), StatusCode::NO_CONTENT);
     stream.expect("event: deleted\nid: ").await;
 }
@@ -42,10 +48,16 @@ async fn a_client_that_comes_back_gets_replay_or_resync() {
     for etag in ["v1", "v2", "v3", "v4"] {
         frames.push(client.publish("1", etag, "1").await);
     }
-    client.subscribe("1", Some("v3")).await.expect(&frames[3]).await;
+    client
+        .subscribe("1", Some("v3"))
+        .await
+        .expect(&frames[3])
+        .await;
     let resync = "event: saacms-resync\nid: v4\ndata: {\"reason\":\"buffer-miss\"}\n\n";
     client.subscribe("1", Some("v1")).await.expect(resync).await;
-    let mut by_query = client.open("/api/saacms/v1/posts/1/subscribe?lastEventId=v3", &[]).await;
+    let mut by_query = client
+        .open("/api/saacms/v1/posts/1/subscribe?lastEventId=v3", &[])
+        .await;
     by_query.expect(&frames[3]).await;
 }
 
@@ -53,8 +65,13 @@ async fn a_client_that_comes_back_gets_replay_or_resync() {
 async fn a_large_event_arrives_whole() {
     let server = Server::start(&[]);
     let client = Client::connect(&server).await;
-    let mut streams = [client.subscribe("1", None).await, client.subscribe("1", None).await];
-    let frame = client.publish("1", "v1", &format!("\"{}\"", "é".repeat(450_000))).await;
+    let mut streams = [
+        client.subscribe("1", None).await,
+        client.subscribe("1", None).await,
+    ];
+    let frame = client
+        .publish("1", "v1", &format!("\"{}\"", "é".repeat(450_000)))
+        .await;
     for stream in &mut streams {
         stream.expect(&frame).await;
     }
@@ -69,21 +86,54 @@ async fn refusals_are_those_of_http_1() {
     let large = "x".repeat((1 << 20) + 1);
     for (status, method, target, headers, body) in [
         (404, Method::GET, "/api/saacms/v1/posts", vec![], ""),
-        (400, Method::GET, "/api/saacms/v1/a:b/1/subscribe", vec![], ""),
-        (405, Method::DELETE, "/api/saacms/v1/posts/1/subscribe", vec![], ""),
-        (406, Method::GET, "/api/saacms/v1/posts/1/subscribe", vec![("accept", "text/html")], ""),
+        (
+            400,
+            Method::GET,
+            "/api/saacms/v1/a:b/1/subscribe",
+            vec![],
+            "",
+        ),
+        (
+            405,
+            Method::DELETE,
+            "/api/saacms/v1/posts/1/subscribe",
+            vec![],
+            "",
+        ),
+        (
+            406,
+            Method::GET,
+            "/api/saacms/v1/posts/1/subscribe",
+            vec![("accept", "text/html")],
+            "",
+        ),
         (400, Method::POST, PUBLISH, vec![], "nope"),
         (413, Method::POST, PUBLISH, vec![], &*large),
-        (403, Method::POST, PUBLISH, vec![("origin", "https://evil.example")], event),
+        (
+            403,
+            Method::POST,
+            PUBLISH,
+            vec![("origin", "https://evil.example")],
+            event,
+        ),
         // The authority of HTTP/2 is the host of HTTP/1.1.
         (204, Method::POST, PUBLISH, vec![("origin", &*own)], event),
         (204, Method::OPTIONS, PUBLISH, vec![], ""),
-        (200, Method::HEAD, "/api/saacms/v1/posts/1/subscribe", vec![], ""),
+        (
+            200,
+            Method::HEAD,
+            "/api/saacms/v1/posts/1/subscribe",
+            vec![],
+            "",
+        ),
     ] {
         let answer = client.send(method, target, &headers, body).await;
         assert_eq!(answer.status().as_u16(), status, "{target} {headers:?}");
         assert_eq!(answer.version(), Version::HTTP_2);
-        let content_type = answer.headers().get("content-type").map(|value| value.as_bytes());
+        let content_type = answer
+            .headers()
+            .get("content-type")
+            .map(|value| value.as_bytes());
         let is_problem = content_type == Some(b"application/problem+json");
         assert_eq!(is_problem, status >= 400, "{target} {headers:?}");
         if is_problem {
@@ -107,7 +157,11 @@ async fn many_streams_share_one_connection() {
     assert_eq!(client.subscribers().await, STREAMS);
     let mut frames = Vec::new();
     for id in 0..5 {
-        frames.push(client.publish(&id.to_string(), &format!("v{id}"), &id.to_string()).await);
+        frames.push(
+            client
+                .publish(&id.to_string(), &format!("v{id}"), &id.to_string())
+                .await,
+        );
     }
     for (number, stream) in streams.iter_mut().enumerate() {
         stream.expect(&frames[number % 5]).await;
@@ -138,17 +192,24 @@ async fn a_stream_that_is_not_read_holds_up_none_of_its_connection() {
     let resync = "event: saacms-resync\nid: v39\ndata: {\"reason\":\"lagged\"}\n\n";
     let mut due = frames.iter();
     while !stalled.begins_with(resync).await {
-        stalled.expect(due.next().expect("a resync before the last")).await;
+        stalled
+            .expect(due.next().expect("a resync before the last"))
+            .await;
     }
     stalled.expect(resync).await;
     assert!(due.len() > 0, "the window took everything");
-    stalled.expect(&client.publish("1", "live", "1").await).await;
+    stalled
+        .expect(&client.publish("1", "live", "1").await)
+        .await;
 }
 
 #[tokio::test]
 async fn when_the_server_is_told_to_stop_streams_end_and_so_does_it() {
     let mut server = Server::start(&[]);
-    let [first, second] = [Client::connect(&server).await, Client::connect(&server).await];
+    let [first, second] = [
+        Client::connect(&server).await,
+        Client::connect(&server).await,
+    ];
     let mut streams = Vec::new();
     for number in 0..20 {
         let client = if number % 2 == 0 { &first } else { &second };
@@ -161,7 +222,9 @@ async fn when_the_server_is_told_to_stop_streams_end_and_so_does_it() {
             stream.expect(&frame).await;
         }
         let end = stream.rest().await;
-        let millis = end.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix("\n\n"));
+        let millis = end
+            .strip_prefix("retry: ")
+            .and_then(|rest| rest.strip_suffix("\n\n"));
         let millis: u64 = millis.and_then(|millis| millis.parse().ok()).expect(&end);
         assert!((1_000..=4_000).contains(&millis), "{millis}");
     }
@@ -170,8 +233,9 @@ async fn when_the_server_is_told_to_stop_streams_end_and_so_does_it() {
 
 /// All headers but the date, sorted.
 fn meaning(headers: &HeaderMap) -> Vec<(&str, &str)> {
-    let headers =
-        headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII")));
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII")));
     let mut headers: Vec<_> = headers.filter(|(name, _)| *name != "date").collect();
     headers.sort_unstable();
     headers

@@ -35,12 +35,17 @@ impl Server {
         let mut command = Command::new("sh");
         let script = format!("{before}\nexec \"$0\" \"$@\"");
         command.args(["-ec", &script, env!("CARGO_BIN_EXE_saacms-realtime")]);
-        command.args(["serve", "--listen", listen, "--log-level", "warn"]).args(args);
+        command
+            .args(["serve", "--listen", listen, "--log-level", "warn"])
+            .args(args);
         let settings = env::vars_os().map(|(name, _)| name);
         for name in settings.filter(|name| name.to_string_lossy().starts_with("SAACMS_REALTIME_")) {
             command.env_remove(name);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary");
         let log = Arc::new(Mutex::new(String::new()));
         let (stderr, kept) = (child.stderr.take().expect("a pipe"), Arc::clone(&log));
@@ -60,7 +65,12 @@ impl Server {
             .unwrap_or_else(|| panic!("where it listens, not {line:?}"));
         // It may print more, and must not wait for anybody to read it.
         thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
-        Self { child, address, log, logging: Some(logging) }
+        Self {
+            child,
+            address,
+            log,
+            logging: Some(logging),
+        }
     }
 
     /// What it logged: warnings, errors, and any panic.
@@ -81,8 +91,14 @@ impl Server {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .expect("the status of a process that runs");
         let kib = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
-            line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number")
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .expect(name);
+            line.trim()
+                .trim_end_matches(" kB")
+                .parse::<usize>()
+                .expect("a number")
         };
         (kib("VmRSS:") << 10, kib("VmHWM:") << 10)
     }
@@ -101,8 +117,13 @@ impl Server {
     /// Sends it a signal, by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let status = Command::new("sh").args(["-c", &format!("kill -{name} \"$0\""), &id]).status();
-        assert!(status.expect("a shell").success(), "the signal was not sent");
+        let status = Command::new("sh")
+            .args(["-c", &format!("kill -{name} \"$0\""), &id])
+            .status();
+        assert!(
+            status.expect("a shell").success(),
+            "the signal was not sent"
+        );
     }
 
     /// Waits until it has ended and its log is whole.
@@ -115,7 +136,11 @@ impl Server {
                 }
                 return status;
             }
-            assert!(started.elapsed() < PATIENCE, "it does not end:\n{}", self.log());
+            assert!(
+                started.elapsed() < PATIENCE,
+                "it does not end:\n{}",
+                self.log()
+            );
             thread::sleep(Duration::from_millis(5));
         }
     }

@@ -13,7 +13,10 @@ pub(crate) async fn accept(listener: TcpListener, realtime: Realtime, room: Arc<
     let connections = Connections::new(&realtime).expect("threads");
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
-        let permit = Arc::clone(&room).acquire_owned().await.expect("is never closed");
+        let permit = Arc::clone(&room)
+            .acquire_owned()
+            .await
+            .expect("is never closed");
         let (connections, realtime) = (connections.clone(), realtime.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request| {

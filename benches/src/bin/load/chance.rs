@@ -36,6 +36,8 @@ impl Zipf {
 
     pub(crate) fn draw(&self, chance: &mut Chance) -> usize {
         let unit = chance.unit();
-        self.up_to.partition_point(|share| *share < unit).min(self.up_to.len() - 1)
+        self.up_to
+            .partition_point(|share| *share < unit)
+            .min(self.up_to.len() - 1)
     }
 }

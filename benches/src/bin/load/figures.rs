@@ -28,7 +28,11 @@ pub(crate) struct Figures {
 
 impl Figures {
     pub(crate) fn new(kind: Kind, scenario: &'static str) -> Self {
-        Self { server: kind.name(), scenario, ..Self::default() }
+        Self {
+            server: kind.name(),
+            scenario,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn is_faultless(&self) -> bool {
@@ -60,7 +64,10 @@ impl Figures {
     }
 
     pub(crate) fn more(&self, name: &str) -> f64 {
-        self.more.iter().find(|figure| figure.0 == name).map_or(f64::NAN, |figure| figure.1)
+        self.more
+            .iter()
+            .find(|figure| figure.0 == name)
+            .map_or(f64::NAN, |figure| figure.1)
     }
 
     pub(crate) fn latency_ms(&self, quantile: f64) -> f64 {
@@ -112,7 +119,15 @@ impl Figures {
     /// A few lines for people.
     pub(crate) fn to_text(&self) -> String {
         let mut out = String::new();
-        let Self { server, scenario, subscribers, keys, events, seconds, .. } = self;
+        let Self {
+            server,
+            scenario,
+            subscribers,
+            keys,
+            events,
+            seconds,
+            ..
+        } = self;
         let _ = writeln!(
             out,
             "{server}: {scenario}, {subscribers} subscribers of {keys} keys, {events} events in \
@@ -139,7 +154,10 @@ impl Figures {
         }
         if self.subscribers > 0 {
             let each = self.connect_seconds * 1e6 / *subscribers as f64;
-            line("connecting", format!("{:.2} s, {each:.0} us each", self.connect_seconds));
+            line(
+                "connecting",
+                format!("{:.2} s, {each:.0} us each", self.connect_seconds),
+            );
             line(
                 "server memory per stream",
                 format!(

@@ -18,7 +18,11 @@ pub(crate) struct Gate {
 impl Default for Gate {
     fn default() -> Self {
         let (received, soonest) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Self { received, soonest, waiters: Mutex::default() }
+        Self {
+            received,
+            soonest,
+            waiters: Mutex::default(),
+        }
     }
 }
 
@@ -55,7 +59,9 @@ impl Gate {
             self.soonest.fetch_min(wanted, SeqCst);
         }
         while self.received() < wanted {
-            let Some(left) = until.checked_duration_since(Instant::now()) else { return false };
+            let Some(left) = until.checked_duration_since(Instant::now()) else {
+                return false;
+            };
             // What was received before the waiter was seen wakes nobody.
             thread::park_timeout(left.min(Duration::from_millis(20)));
         }

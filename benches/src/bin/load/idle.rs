@@ -17,7 +17,9 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
     let key_count = options.keys.unwrap_or(100).min(options.subscribers) as u32;
-    let keys: Vec<u32> = (0..options.subscribers as u32).map(|number| number % key_count).collect();
+    let keys: Vec<u32> = (0..options.subscribers as u32)
+        .map(|number| number % key_count)
+        .collect();
     let kernel_before = kernel_bytes();
     let mut setup = Setup::new(kind, options, &keys, 0, options.heartbeat())?;
     let count = keys.len() as f64;
@@ -25,7 +27,10 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
     let settled = setup.server.usage();
 
     let (began, beats) = (Instant::now(), setup.readers.tally().keep_alives);
-    let bar = progress((options.hold * 10.0) as usize, &format!("{}: idle", kind.name()));
+    let bar = progress(
+        (options.hold * 10.0) as usize,
+        &format!("{}: idle", kind.name()),
+    );
     while began.elapsed().as_secs_f64() < options.hold {
         thread::sleep(Duration::from_millis(100).min(Duration::from_secs_f64(options.hold)));
         bar.inc(1);
@@ -39,7 +44,12 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
     setup.readers.begin_anew();
 
     let (began, usage) = (Instant::now(), setup.server.usage());
-    setup.publish(Pace::Window(1), options.frame_bytes, Until::Events(EVENTS), vec![|| 0])?;
+    setup.publish(
+        Pace::Window(1),
+        options.frame_bytes,
+        Until::Events(EVENTS),
+        vec![|| 0],
+    )?;
     let (seconds, end) = (began.elapsed().as_secs_f64(), setup.server.usage());
     let measured = setup.readers.tally();
     let mut more = vec![
@@ -64,8 +74,17 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
         more,
         ..Figures::new(kind, "idle")
     };
-    let Tally { faults, resyncs, .. } = setup.finish()?;
-    Ok(Figures { tally: Tally { faults, resyncs, ..measured }, ..figures })
+    let Tally {
+        faults, resyncs, ..
+    } = setup.finish()?;
+    Ok(Figures {
+        tally: Tally {
+            faults,
+            resyncs,
+            ..measured
+        },
+        ..figures
+    })
 }
 
 /// Tells the server to stop: each stream must get a reconnection time and its end.
@@ -83,6 +102,10 @@ fn drain(setup: &mut Setup) -> Result<Vec<(&'static str, f64, &'static str)>, St
     Ok(vec![
         ("drained in", ended, "s"),
         ("streams with a retry", tally.retries as f64, "at the end"),
-        ("server stopped well", f64::from(u8::from(has_stopped == Some(true))), "(1 = yes)"),
+        (
+            "server stopped well",
+            f64::from(u8::from(has_stopped == Some(true))),
+            "(1 = yes)",
+        ),
     ])
 }

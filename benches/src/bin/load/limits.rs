@@ -41,7 +41,10 @@ pub(crate) fn make_room(subscribers: usize) -> Result<(), String> {
 
 fn file_counts() -> Option<[u64; 3]> {
     let text = fs::read_to_string("/proc/sys/fs/file-nr").ok()?;
-    let counts: Vec<u64> = text.split_whitespace().filter_map(|it| it.parse().ok()).collect();
+    let counts: Vec<u64> = text
+        .split_whitespace()
+        .filter_map(|it| it.parse().ok())
+        .collect();
     let [used, free, most]: [u64; 3] = counts.try_into().ok()?;
     Some([free, used, most])
 }

@@ -73,12 +73,17 @@ fn all(options: &Options, run: impl Fn(Kind) -> Result<Figures, String>) -> Resu
     }
     if let Some(file) = &options.plot {
         let title = format!("{}, {} subscribers", runs[0].scenario, runs[0].subscribers);
-        let lines: Vec<_> =
-            runs.iter().map(|run| (run.server.to_owned(), &run.tally.latency)).collect();
+        let lines: Vec<_> = runs
+            .iter()
+            .map(|run| (run.server.to_owned(), &run.tally.latency))
+            .collect();
         write(file, &plot::svg(&title, &lines))?;
     }
     // What a peer loses is no fault of ours.
-    Ok(runs.iter().filter(|run| run.server == Kind::Ours.name()).all(Figures::is_faultless))
+    Ok(runs
+        .iter()
+        .filter(|run| run.server == Kind::Ours.name())
+        .all(Figures::is_faultless))
 }
 
 /// Medians, and how many times as much the others take.
@@ -89,7 +94,11 @@ fn compared(runs: &[Figures], kinds: &[Kind]) -> String {
     );
     for kind in kinds {
         let of = |figure: fn(&Figures) -> f64| {
-            median(runs.iter().filter(|run| run.server == kind.name()).map(figure))
+            median(
+                runs.iter()
+                    .filter(|run| run.server == kind.name())
+                    .map(figure),
+            )
         };
         out += &format!(
             "{:<8} {:>14.2} {:>14.0} {:>12.2} {:>12.2} {:>14.0}\n",
@@ -105,7 +114,10 @@ fn compared(runs: &[Figures], kinds: &[Kind]) -> String {
         out += &format!("{name:<32}");
         for kind in kinds {
             let runs = runs.iter().filter(|run| run.server == kind.name());
-            let value = median(runs.map(|run| run.more(name)).filter(|value| value.is_finite()));
+            let value = median(
+                runs.map(|run| run.more(name))
+                    .filter(|value| value.is_finite()),
+            );
             out += &format!(" {} {value:.2}", kind.name());
         }
         out += &format!(" {unit}\n");

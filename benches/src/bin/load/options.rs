@@ -156,7 +156,10 @@ pub(crate) struct ResultsOptions {
 
 impl Options {
     pub(crate) fn programs(&self) -> Programs {
-        Programs { ours: self.server.clone(), arguments: self.server_arg.clone() }
+        Programs {
+            ours: self.server.clone(),
+            arguments: self.server_arg.clone(),
+        }
     }
 
     pub(crate) fn pace(&self) -> Pace {

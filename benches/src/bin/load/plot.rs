@@ -12,7 +12,9 @@ const LEFT: f64 = 70.0;
 const BOTTOM: f64 = 50.0;
 const TOP: f64 = 40.0;
 const RIGHT: f64 = 90.0;
-const COLOURS: [&str; 6] = ["#0b6e4f", "#c1440e", "#2f5d9b", "#8a5a9e", "#a08020", "#555555"];
+const COLOURS: [&str; 6] = [
+    "#0b6e4f", "#c1440e", "#2f5d9b", "#8a5a9e", "#a08020", "#555555",
+];
 /// Shares of deliveries that are slower.
 const SLOWEST: [(f64, &str); 6] = [
     (1.0, "all"),
@@ -25,7 +27,10 @@ const SLOWEST: [(f64, &str); 6] = [
 
 /// One line for each name.
 pub(crate) fn svg(title: &str, lines: &[(String, &Histogram<u64>)]) -> String {
-    let most = lines.iter().map(|line| milliseconds(line.1, 1.0)).fold(0.1, f64::max);
+    let most = lines
+        .iter()
+        .map(|line| milliseconds(line.1, 1.0))
+        .fold(0.1, f64::max);
     // Decades that all fit in.
     let (low, high) = (-2.0, most.log10().ceil().max(0.0));
     let x = |slower: f64| LEFT + -slower.log10() / 4.0 * (WIDTH - LEFT - RIGHT);

@@ -37,18 +37,34 @@ fn post(server: &Server, kind: Kind, options: &Options) -> io::Result<Figures> {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
-        poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
-        posters.push(Poster { stream, answer: Vec::new(), posted: 0, asked_at: Instant::now() });
+        poll.registry()
+            .register(&mut stream, Token(index), Interest::READABLE)?;
+        posters.push(Poster {
+            stream,
+            answer: Vec::new(),
+            posted: 0,
+            asked_at: Instant::now(),
+        });
     }
     let keys = options.keys.unwrap_or(options.subscribers);
     let began = Instant::now();
-    let mut figures = Figures { keys, ..Figures::new(kind, "publish") };
+    let mut figures = Figures {
+        keys,
+        ..Figures::new(kind, "publish")
+    };
     let ask = |index: usize, poster: &mut Poster| {
         poster.posted += 1;
         poster.asked_at = Instant::now();
         let at = began.elapsed().as_nanos() as u64;
-        let body = body(&format!("p{}", index % keys), poster.posted, at, options.frame_bytes);
-        poster.stream.write_all(request(server.address, &body).as_bytes())
+        let body = body(
+            &format!("p{}", index % keys),
+            poster.posted,
+            at,
+            options.frame_bytes,
+        );
+        poster
+            .stream
+            .write_all(request(server.address, &body).as_bytes())
     };
     for (index, poster) in posters.iter_mut().enumerate() {
         ask(index, poster)?;
@@ -93,7 +109,11 @@ fn post(server: &Server, kind: Kind, options: &Options) -> io::Result<Figures> {
     figures.more = vec![
         ("connections", options.subscribers as f64, ""),
         ("publishes", events / figures.seconds, "/s"),
-        ("server CPU per publish", figures.cpu_seconds * 1e6 / events, "us"),
+        (
+            "server CPU per publish",
+            figures.cpu_seconds * 1e6 / events,
+            "us",
+        ),
         ("answer after, p50", figures.latency_ms(0.5), "ms"),
         ("answer after, p99", figures.latency_ms(0.99), "ms"),
     ];

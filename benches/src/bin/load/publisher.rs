@@ -118,7 +118,11 @@ impl Connection {
         let stream = TcpStream::connect(host)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, host, answer: Vec::new() })
+        Ok(Self {
+            stream,
+            host,
+            answer: Vec::new(),
+        })
     }
 
     fn post(&mut self, body: &str) -> io::Result<()> {

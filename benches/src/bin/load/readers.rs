@@ -100,14 +100,29 @@ impl Readers {
                 gate: Arc::clone(&gate),
                 tally: Arc::clone(&tally),
                 started,
-                strict: Strict { decoder: Decoder::new(1 << 20), messages: 0, seen: 0 },
+                strict: Strict {
+                    decoder: Decoder::new(1 << 20),
+                    messages: 0,
+                    seen: 0,
+                },
             };
             let handle = std::thread::Builder::new()
                 .name(format!("reader-{index}"))
                 .spawn(move || reader.run())?;
-            Ok(Thread { orders, waker, tally, handle })
+            Ok(Thread {
+                orders,
+                waker,
+                tally,
+                handle,
+            })
         });
-        Ok(Self { threads: threads.collect::<io::Result<_>>()?, open, count, gate, started })
+        Ok(Self {
+            threads: threads.collect::<io::Result<_>>()?,
+            open,
+            count,
+            gate,
+            started,
+        })
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -137,7 +152,10 @@ impl Readers {
                     "{open} of {} subscribers are connected, {} failed: {}",
                     self.count,
                     faults.failed,
-                    faults.first.as_deref().unwrap_or("the server does not answer the others")
+                    faults
+                        .first
+                        .as_deref()
+                        .unwrap_or("the server does not answer the others")
                 ));
             }
             if open != last {
@@ -157,7 +175,10 @@ impl Readers {
 
     fn order(&self, order: Order) -> io::Result<()> {
         for thread in &self.threads {
-            thread.orders.send(order).map_err(|_| io::Error::other("a reader has stopped"))?;
+            thread
+                .orders
+                .send(order)
+                .map_err(|_| io::Error::other("a reader has stopped"))?;
             thread.waker.wake()?;
         }
         Ok(())
@@ -176,7 +197,10 @@ impl Readers {
         for thread in &self.threads {
             let mut tally = thread.tally.lock().unwrap_or_else(PoisonError::into_inner);
             let faults = core::mem::take(&mut tally.faults);
-            *tally = Tally { faults, ..Tally::default() };
+            *tally = Tally {
+                faults,
+                ..Tally::default()
+            };
         }
     }
 
@@ -207,7 +231,13 @@ struct Seat {
 impl Seat {
     fn new(key: u32) -> Self {
         let (stream, place) = (Stream::default(), Place::default());
-        Self { socket: None, stream, place, key, has_asked: false }
+        Self {
+            socket: None,
+            stream,
+            place,
+            key,
+            has_asked: false,
+        }
     }
 }
 
@@ -311,9 +341,15 @@ impl Reader {
         };
         let mut socket = TcpStream::from_std(socket.into());
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut socket, Token(index), interest)?;
+        self.poll
+            .registry()
+            .register(&mut socket, Token(index), interest)?;
         let seat = &mut self.seats[index];
-        *seat = Seat { socket: Some(socket), place: seat.place, ..Seat::new(seat.key) };
+        *seat = Seat {
+            socket: Some(socket),
+            place: seat.place,
+            ..Seat::new(seat.key)
+        };
         if index == 0 {
             self.strict.decoder = Decoder::new(1 << 20);
         }
@@ -349,7 +385,9 @@ impl Reader {
     /// The connection stands, or has failed.
     fn ask(&mut self, index: usize, tally: &mut Tally) {
         let seat = &mut self.seats[index];
-        let Some(socket) = &mut seat.socket else { return };
+        let Some(socket) = &mut seat.socket else {
+            return;
+        };
         if let Ok(Some(error)) | Err(error) = socket.take_error() {
             seat.socket = None;
             self.opening -= 1;
@@ -437,7 +475,8 @@ impl Reader {
             if let Some(socket) = seat.socket.take() {
                 // A reset, so that no port waits for stray packets.
                 SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
-                self.open.fetch_sub(usize::from(seat.stream.has_head()), Relaxed);
+                self.open
+                    .fetch_sub(usize::from(seat.stream.has_head()), Relaxed);
             }
         }
         Ok(())
@@ -447,7 +486,9 @@ impl Reader {
         let first =
             (self.plan.stalled_of - self.first % self.plan.stalled_of) % self.plan.stalled_of;
         for index in (first..self.seats.len()).step_by(self.plan.stalled_of) {
-            let Some(socket) = &mut self.seats[index].socket else { continue };
+            let Some(socket) = &mut self.seats[index].socket else {
+                continue;
+            };
             let registry = self.poll.registry();
             if stalled {
                 registry.deregister(socket)?;
@@ -465,9 +506,14 @@ impl Reader {
         if self.strict.messages != self.strict.seen {
             tally.faults.malformed += 1;
             let Strict { messages, seen, .. } = self.strict;
-            tally.faults.say(|| format!("the core decodes {messages} events of {seen}"));
+            tally
+                .faults
+                .say(|| format!("the core decodes {messages} events of {seen}"));
         }
-        self.seats.iter().map(|seat| (seat.key, seat.place)).collect()
+        self.seats
+            .iter()
+            .map(|seat| (seat.key, seat.place))
+            .collect()
     }
 }
 

@@ -47,13 +47,18 @@ pub(crate) fn run(options: &ResultsOptions) -> Result<bool, String> {
     rows.extend(criterion::rows(&options.criterion)?);
 
     let baseline = baseline(options)?;
-    let worse: Vec<String> = rows.iter().filter_map(|row| worse(row, &baseline)).collect();
+    let worse: Vec<String> = rows
+        .iter()
+        .filter_map(|row| worse(row, &baseline))
+        .collect();
     let faults: Vec<String> = runs.values().flatten().filter_map(faulty).collect();
     write(&options.out, &page::markdown(&rows, &runs, options))?;
     write(&options.plot, &picture(&runs))?;
     if options.save_baseline {
-        let ratios: serde_json::Map<_, _> =
-            rows.iter().map(|row| (row.key.clone(), json!(rounded(row.value)))).collect();
+        let ratios: serde_json::Map<_, _> = rows
+            .iter()
+            .map(|row| (row.key.clone(), json!(rounded(row.value))))
+            .collect();
         write(&options.baseline, &format!("{:#}\n", Value::from(ratios)))?;
     }
     for row in &rows {
@@ -67,8 +72,11 @@ pub(crate) fn run(options: &ResultsOptions) -> Result<bool, String> {
 
 /// All runs, those that are compared in turn.
 fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
-    let base =
-        Options { seconds: options.seconds, server: options.server.clone(), ..Options::default() };
+    let base = Options {
+        seconds: options.seconds,
+        server: options.server.clone(),
+        ..Options::default()
+    };
     let all = [Kind::Ours, Kind::Axum, Kind::Limit];
     let with_limit = [Kind::Ours, Kind::Limit];
     let mut run = |name, kind: Kind, figures: Result<Figures, String>| {
@@ -77,7 +85,10 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
         runs.entry((name, kind.name())).or_default().push(figures);
         Ok::<_, String>(())
     };
-    let one = Options { window: 1, ..base.clone() };
+    let one = Options {
+        window: 1,
+        ..base.clone()
+    };
     for _ in 0..options.rounds {
         for kind in all {
             run("one", kind, scenario::run(Shape::Fanout, kind, &one))?;
@@ -86,15 +97,25 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
             run("flat", kind, scenario::run(Shape::Fanout, kind, &base))?;
         }
         for kind in with_limit {
-            let storm = Options { subscribers: most(10_000), ..base.clone() };
+            let storm = Options {
+                subscribers: most(10_000),
+                ..base.clone()
+            };
             run("storm", kind, storm::run(kind, &storm))?;
         }
         for kind in all {
-            let idle = Options { subscribers: most(10_000), hold: 4.0, ..base.clone() };
+            let idle = Options {
+                subscribers: most(10_000),
+                hold: 4.0,
+                ..base.clone()
+            };
             run("idle", kind, idle::run(kind, &idle))?;
         }
         for kind in [Kind::Ours, Kind::Axum] {
-            let posts = Options { subscribers: 64, ..base.clone() };
+            let posts = Options {
+                subscribers: 64,
+                ..base.clone()
+            };
             run("publish", kind, posts::run(kind, &posts))?;
         }
     }
@@ -102,7 +123,11 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
     let events = |figures: &Figures| figures.events as f64 / figures.seconds;
     let capacity = with_limit.map(|kind| of(runs, "one", kind, events));
     let rate = Some((capacity[0].min(capacity[1]) / 2.0).floor().max(1.0));
-    let half = Options { rate, seconds: 2.0 * options.seconds, ..base };
+    let half = Options {
+        rate,
+        seconds: 2.0 * options.seconds,
+        ..base
+    };
     for _ in 0..options.rounds {
         for kind in with_limit {
             let figures = scenario::run(Shape::Fanout, kind, &half)?;
@@ -120,7 +145,12 @@ fn most(wanted: usize) -> usize {
 }
 
 fn of(runs: &Runs, name: &'static str, kind: Kind, figure: impl Fn(&Figures) -> f64) -> f64 {
-    median(runs.get(&(name, kind.name())).into_iter().flatten().map(figure))
+    median(
+        runs.get(&(name, kind.name()))
+            .into_iter()
+            .flatten()
+            .map(figure),
+    )
 }
 
 fn rows_of_servers(runs: &Runs) -> Vec<Row> {
@@ -129,18 +159,31 @@ fn rows_of_servers(runs: &Runs) -> Vec<Row> {
         let value = pair[0] / pair[1];
         let shown = format!("{value:.2} ({words})");
         let (key, figure, command) = (key.into(), figure.into(), command.into());
-        Row { key, figure, target, value, shown, command, slack: SLACK }
+        Row {
+            key,
+            figure,
+            target,
+            value,
+            shown,
+            command,
+            slack: SLACK,
+        }
     };
     let per_million = |name: &'static str, peer: Kind, key: &str, figure: &str, target| {
         let pair = [cpu(name, Kind::Ours), cpu(name, peer)];
         let words = format!("{:.2} against {:.2} s", pair[0], pair[1]);
         let window = if name == "one" { 1 } else { 64 };
-        let command = format!("load fanout --window {window} --against {} --rounds 3", peer.name());
+        let command = format!(
+            "load fanout --window {window} --against {} --rounds 3",
+            peer.name()
+        );
         ratio(key, figure, target, pair, &words, &command)
     };
     let tail = |kind| of(runs, "half", kind, |run| run.latency_ms(0.99));
     let tails = [tail(Kind::Ours), tail(Kind::Limit)];
-    let rate = of(runs, "half", Kind::Ours, |run| run.events as f64 / run.seconds);
+    let rate = of(runs, "half", Kind::Ours, |run| {
+        run.events as f64 / run.seconds
+    });
     let memory = |kind| of(runs, "idle", kind, Figures::anonymous_per_stream);
     let storm = |kind, name| of(runs, "storm", kind, |run| run.more(name));
     // Bytes a second, the other way round: less is better.
@@ -151,7 +194,15 @@ fn rows_of_servers(runs: &Runs) -> Vec<Row> {
     let streams = of(runs, "idle", Kind::Ours, |run| run.subscribers as f64);
     let size = |key: &str, figure: &str, target, value: f64, shown, command: String| {
         let (key, figure) = (key.into(), figure.into());
-        Row { key, figure, target, value, shown, command, slack: SLACK }
+        Row {
+            key,
+            figure,
+            target,
+            value,
+            shown,
+            command,
+            slack: SLACK,
+        }
     };
     vec![
         per_million(
@@ -250,7 +301,10 @@ fn worse(row: &Row, baseline: &Value) -> Option<String> {
         return (!baseline.is_null()).then(|| format!("'{}' is not in the baseline", row.key));
     };
     (!row.value.is_finite() || row.value.max(LEAST) > before.max(LEAST) * row.slack).then(|| {
-        format!("{}: {:.2} is more than {} times {before:.2}", row.key, row.value, row.slack)
+        format!(
+            "{}: {:.2} is more than {} times {before:.2}",
+            row.key, row.value, row.slack
+        )
     })
 }
 

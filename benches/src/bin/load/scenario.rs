@@ -116,8 +116,9 @@ impl Setup {
                 .into_iter()
                 .map(|next_key| scope.spawn(|| publish(&plan, until, next_key)))
                 .collect();
-            let ended =
-                publishers.into_iter().map(|it| it.join().expect("publishers do not panic"));
+            let ended = publishers
+                .into_iter()
+                .map(|it| it.join().expect("publishers do not panic"));
             ended.collect::<Result<Vec<_>, _>>()
         })?;
         let due = self.due.load(SeqCst);
@@ -131,7 +132,10 @@ impl Setup {
     /// Publishes while nobody is connected.
     pub(crate) fn publish_unseen(&self, frame_bytes: usize, events: u64) -> Result<(), String> {
         let reading = vec![0; self.reading.len()];
-        let plan = Plan { subscribers: &reading, ..self.plan(Pace::Window(1), frame_bytes) };
+        let plan = Plan {
+            subscribers: &reading,
+            ..self.plan(Pace::Window(1), frame_bytes)
+        };
         publish(&plan, Until::Events(events), || 0).map(drop)
     }
 
@@ -216,16 +220,29 @@ pub(crate) fn run(shape: Shape, kind: Kind, options: &Options) -> Result<Figures
             })
             .collect()
     };
-    let stall = |stalled| setup.readers.stall(stalled).map_err(|error| error.to_string());
+    let stall = |stalled| {
+        setup
+            .readers
+            .stall(stalled)
+            .map_err(|error| error.to_string())
+    };
     if shape == Shape::Slow {
         stall(true)?;
     }
-    setup.publish(Pace::Window(1), options.frame_bytes, Until::Events(20), next_keys())?;
+    setup.publish(
+        Pace::Window(1),
+        options.frame_bytes,
+        Until::Events(20),
+        next_keys(),
+    )?;
     setup.readers.begin_anew();
 
     let (began, usage) = (Instant::now(), setup.server.usage());
     let until = Until::Time(began + Duration::from_secs_f64(options.seconds));
-    let bar = progress((options.seconds * 10.0) as usize, &format!("{}: publishing", kind.name()));
+    let bar = progress(
+        (options.seconds * 10.0) as usize,
+        &format!("{}: publishing", kind.name()),
+    );
     let events = thread::scope(|scope| {
         let ticks = scope.spawn(|| {
             while !bar.is_finished() {
@@ -244,7 +261,11 @@ pub(crate) fn run(shape: Shape, kind: Kind, options: &Options) -> Result<Figures
     let mut more = Vec::new();
     if shape == Shape::Slow {
         let grown = end.rss_bytes as f64 - setup.connected.rss_bytes as f64;
-        more.push(("resident memory grown by", grown / f64::from(1 << 20), "MiB"));
+        more.push((
+            "resident memory grown by",
+            grown / f64::from(1 << 20),
+            "MiB",
+        ));
         stall(false)?;
         more.push(("catching up", catch_up(&setup.readers), "s"));
     }
@@ -259,8 +280,17 @@ pub(crate) fn run(shape: Shape, kind: Kind, options: &Options) -> Result<Figures
         more,
         ..Figures::new(kind, shape.name())
     };
-    let Tally { faults, resyncs, .. } = setup.finish()?;
-    Ok(Figures { tally: Tally { faults, resyncs, ..measured }, ..figures })
+    let Tally {
+        faults, resyncs, ..
+    } = setup.finish()?;
+    Ok(Figures {
+        tally: Tally {
+            faults,
+            resyncs,
+            ..measured
+        },
+        ..figures
+    })
 }
 
 /// Waits until nothing comes any more; answers how long something did.
@@ -281,5 +311,7 @@ fn catch_up(readers: &Readers) -> f64 {
 pub(crate) fn progress(len: usize, what: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:24} [{bar:40}] {percent:>3} % {elapsed}")
         .expect("the template is right");
-    ProgressBar::new(len as u64).with_style(style).with_message(what.to_owned())
+    ProgressBar::new(len as u64)
+        .with_style(style)
+        .with_message(what.to_owned())
 }

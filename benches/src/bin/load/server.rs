@@ -64,7 +64,10 @@ impl Server {
         let here = std::env::current_exe().map_err(|error| error.to_string())?;
         let folder = here.parent().unwrap_or(Path::new("."));
         let program = match kind {
-            Kind::Ours => programs.ours.clone().unwrap_or_else(|| folder.join("saacms-realtime")),
+            Kind::Ours => programs
+                .ours
+                .clone()
+                .unwrap_or_else(|| folder.join("saacms-realtime")),
             Kind::Axum => folder.join("examples/peer_axum"),
             Kind::Limit => folder.join("examples/peer_limit"),
         };
@@ -75,13 +78,21 @@ impl Server {
                     "cargo build --release -p saacms-realtime-benches --examples"
                 }
             };
-            return Err(format!("there is no {}; build it: {build}", program.display()));
+            return Err(format!(
+                "there is no {}; build it: {build}",
+                program.display()
+            ));
         }
         let mut command = Command::new(&program);
         if kind == Kind::Ours {
             let room = (subscribers + 1_000).to_string();
             command.args(["serve", "--listen", "127.0.0.1:0", "--log-level", "warn"]);
-            for limit in ["connections", "subscribers", "subscribers-per-topic", "topics"] {
+            for limit in [
+                "connections",
+                "subscribers",
+                "subscribers-per-topic",
+                "topics",
+            ] {
                 command.arg(format!("--max-{limit}={room}"));
             }
             command.arg(format!("--heartbeat={}ms", heartbeat.as_millis()));
@@ -91,20 +102,36 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).spawn().map_err(cannot)?;
         let mut line = String::new();
         if let Some(output) = child.stdout.take() {
-            BufReader::new(output).read_line(&mut line).map_err(cannot)?;
+            BufReader::new(output)
+                .read_line(&mut line)
+                .map_err(cannot)?;
         }
-        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next());
+        let address = line
+            .split("http://")
+            .nth(1)
+            .and_then(|rest| rest.split('/').next());
         let pid = Some(child.id());
         let Some(address) = address.and_then(|address| address.parse().ok()) else {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(format!("{} does not say where it listens: {line:?}", program.display()));
+            return Err(format!(
+                "{} does not say where it listens: {line:?}",
+                program.display()
+            ));
         };
-        Ok(Self { child: Some(child), pid, address })
+        Ok(Self {
+            child: Some(child),
+            pid,
+            address,
+        })
     }
 
     pub(crate) fn running(address: SocketAddr, pid: Option<u32>) -> Self {
-        Self { child: None, pid, address }
+        Self {
+            child: None,
+            pid,
+            address,
+        }
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -113,7 +140,9 @@ impl Server {
 
     /// Asks it to stop, as an operator does.
     pub(crate) fn terminate(&self) -> Result<(), String> {
-        let pid = self.pid.and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
+        let pid = self
+            .pid
+            .and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
         let pid = pid.ok_or("the process of the server is not known: --pid")?;
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)
             .map_err(|error| error.to_string())
@@ -152,7 +181,11 @@ fn usage(pid: u32) -> Option<Usage> {
     let cpu_seconds = (ticks()? + ticks()?) / TICKS;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let [rss_bytes, anonymous_bytes] = ["VmRSS:", "RssAnon:"].map(|name| kib(&status, name) << 10);
-    Some(Usage { cpu_seconds, rss_bytes, anonymous_bytes })
+    Some(Usage {
+        cpu_seconds,
+        rss_bytes,
+        anonymous_bytes,
+    })
 }
 
 /// Memory of the kernel's own, in bytes: nearly all of it is sockets once there are many.
@@ -163,5 +196,6 @@ pub(crate) fn kernel_bytes() -> u64 {
 
 fn kib(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
+        .unwrap_or(0)
 }

@@ -15,12 +15,20 @@ use crate::tally::Tally;
 const SEEN: u64 = 10;
 
 pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
-    let options = Options { opening: options.opening.or(Some(2_000)), ..options.clone() };
+    let options = Options {
+        opening: options.opening.or(Some(2_000)),
+        ..options.clone()
+    };
     let count = options.subscribers as u64;
     let keys = vec![0; options.subscribers];
     let setup = Setup::new(kind, &options, &keys, 0, Duration::from_secs(30))?;
     let publish = |events| {
-        setup.publish(Pace::Window(1), options.frame_bytes, Until::Events(events), vec![|| 0])
+        setup.publish(
+            Pace::Window(1),
+            options.frame_bytes,
+            Until::Events(events),
+            vec![|| 0],
+        )
     };
     publish(SEEN)?;
     setup.readers.cut().map_err(|error| error.to_string())?;
@@ -68,7 +76,11 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
             mib(peak as f64 - setup.connected.rss_bytes as f64),
             "MiB",
         ),
-        ("peak memory over all gone", mib(peak as f64 - usage.rss_bytes as f64), "MiB"),
+        (
+            "peak memory over all gone",
+            mib(peak as f64 - usage.rss_bytes as f64),
+            "MiB",
+        ),
     ];
     let figures = Figures {
         subscribers: keys.len(),
@@ -81,6 +93,15 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
         more,
         ..Figures::new(kind, "storm")
     };
-    let Tally { faults, resyncs, .. } = setup.finish()?;
-    Ok(Figures { tally: Tally { faults, resyncs, ..measured }, ..figures })
+    let Tally {
+        faults, resyncs, ..
+    } = setup.finish()?;
+    Ok(Figures {
+        tally: Tally {
+            faults,
+            resyncs,
+            ..measured
+        },
+        ..figures
+    })
 }

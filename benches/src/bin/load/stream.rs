@@ -85,7 +85,10 @@ impl Stream {
             };
             let is_chunked = memmem::find(&buffer[..head].to_ascii_lowercase(), b": chunked");
             self.body = match is_chunked {
-                Some(_) => Body::Chunked { part: Part::Size, left: 0 },
+                Some(_) => Body::Chunked {
+                    part: Part::Size,
+                    left: 0,
+                },
                 None => Body::Plain,
             };
             let line = memchr::memchr(b'\r', &buffer[..head]).unwrap_or(head);
@@ -182,9 +185,9 @@ fn frame(frame: &[u8]) -> Said<'_> {
 
 fn digits(text: &[u8]) -> (u64, &[u8]) {
     let len = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let number = text[..len]
-        .iter()
-        .fold(0, |number: u64, digit| number.wrapping_mul(10).wrapping_add((digit - b'0').into()));
+    let number = text[..len].iter().fold(0, |number: u64, digit| {
+        number.wrapping_mul(10).wrapping_add((digit - b'0').into())
+    });
     (number, &text[len..])
 }
 
@@ -196,7 +199,13 @@ mod tests {
     const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     const FRAMES: &str = ":keepalive\n\nevent: changed\nid: 7\ndata: {\"at\":12,\"pad\":\"x\"}\n\n\
                           event: saacms-resync\nid: 9\ndata: {}\n\nretry: 1000\n\n";
-    const SAID: [&str; 5] = ["Head", "KeepAlive", "Event { number: 7, at: 12 }", "Resync", "Retry"];
+    const SAID: [&str; 5] = [
+        "Head",
+        "KeepAlive",
+        "Event { number: 7, at: 12 }",
+        "Resync",
+        "Retry",
+    ];
 
     /// What is said when the bytes come in pieces of `size`.
     fn read(text: &str, size: usize) -> Vec<String> {
@@ -217,7 +226,11 @@ mod tests {
     #[test]
     fn a_stream_may_come_in_pieces_of_any_size() {
         for size in 1..200 {
-            assert_eq!(read(&format!("{PLAIN}{FRAMES}"), size), SAID, "pieces of {size}");
+            assert_eq!(
+                read(&format!("{PLAIN}{FRAMES}"), size),
+                SAID,
+                "pieces of {size}"
+            );
         }
     }
 
@@ -231,7 +244,11 @@ mod tests {
             }
             text += "0\r\n\r\n";
             for size in 1..50 {
-                assert_eq!(read(&text, size), SAID, "chunks of {chunk} in pieces of {size}");
+                assert_eq!(
+                    read(&text, size),
+                    SAID,
+                    "chunks of {chunk} in pieces of {size}"
+                );
             }
         }
     }

@@ -70,7 +70,8 @@ impl Tally {
         match *said {
             Said::Event { number, at } => {
                 self.deliveries += 1;
-                self.latency.saturating_record(now.saturating_sub(at) / 1_000);
+                self.latency
+                    .saturating_record(now.saturating_sub(at) / 1_000);
                 place.take(number, &mut self.faults);
             }
             Said::KeepAlive => self.keep_alives += 1,
@@ -82,7 +83,8 @@ impl Tally {
             Said::Head(_) | Said::Place => {}
             Said::Malformed(frame) => {
                 self.faults.malformed += 1;
-                self.faults.say(|| format!("no frame: {:?}", String::from_utf8_lossy(frame)));
+                self.faults
+                    .say(|| format!("no frame: {:?}", String::from_utf8_lossy(frame)));
             }
         }
     }
@@ -155,10 +157,22 @@ mod tests {
     fn faults(numbers: &[u64], last: u64) -> [u64; 3] {
         let (mut tally, mut place) = (Tally::default(), Place::default());
         for number in numbers {
-            tally.take(&mut place, &Said::Event { number: *number, at: 0 }, 0);
+            tally.take(
+                &mut place,
+                &Said::Event {
+                    number: *number,
+                    at: 0,
+                },
+                0,
+            );
         }
         place.finish(last, &mut tally.faults);
-        let Faults { lost, duplicated, reordered, .. } = tally.faults;
+        let Faults {
+            lost,
+            duplicated,
+            reordered,
+            ..
+        } = tally.faults;
         [lost, duplicated, reordered]
     }
 

@@ -36,7 +36,13 @@ struct Reading {
 
 impl Expected {
     pub(crate) fn new(record: usize, places: Vec<Place>, greeting: Option<String>) -> Self {
-        Self { record, places, greeting, keep_alive_at: Some(0), has_ended: false }
+        Self {
+            record,
+            places,
+            greeting,
+            keep_alive_at: Some(0),
+            has_ended: false,
+        }
     }
 
     pub(crate) fn frames(
@@ -94,7 +100,10 @@ impl Expected {
             return Err("a stream sleeps, where it must end".into());
         }
         if !self.places.contains(&Place::At(next)) {
-            return Err(format!("a stream at {:?} sleeps, and {next} is next", self.places));
+            return Err(format!(
+                "a stream at {:?} sleeps, and {next} is next",
+                self.places
+            ));
         }
         self.places = vec![Place::At(next)];
         let is_right = if shares_timers {
@@ -115,7 +124,11 @@ impl Expected {
     }
 
     pub(crate) fn end(&self) -> Result<(), String> {
-        if self.has_ended { Ok(()) } else { Err("a stream ended without a reason".into()) }
+        if self.has_ended {
+            Ok(())
+        } else {
+            Err("a stream ended without a reason".into())
+        }
     }
 
     fn read(
@@ -160,7 +173,9 @@ impl Expected {
                     // It may be that of an event that nobody has seen, or the current time.
                     None if allowed.marker && id == wall.to_string() => false,
                     None if known.is_some() => {
-                        reading.learned.extend(allowed.event.map(|number| (number, id.to_owned())));
+                        reading
+                            .learned
+                            .extend(allowed.event.map(|number| (number, id.to_owned())));
                         true
                     }
                     None => allowed.position.as_deref() == Some(id),
@@ -182,11 +197,15 @@ impl Expected {
                 if !is_draining {
                     return Err(format!("nothing was to be said: {rest:.200}"));
                 }
-                let digits = strip(rest, "retry: ")?.strip_suffix("\n\n").ok_or("no retry")?;
+                let digits = strip(rest, "retry: ")?
+                    .strip_suffix("\n\n")
+                    .ok_or("no retry")?;
                 let millis: u64 = digits.parse().map_err(|_| format!("retry: {digits}"))?;
                 let least = config.drain_retry.as_millis() as u64;
                 if !(least..=4 * least).contains(&millis) {
-                    return Err(format!("asked to wait {millis} ms, where {least} is configured"));
+                    return Err(format!(
+                        "asked to wait {millis} ms, where {least} is configured"
+                    ));
                 }
                 reading.said.push(Said::Retry { millis });
                 break;
@@ -216,5 +235,6 @@ fn block<'a>(text: &'a str, kind: &str) -> Result<(&'a str, &'a str), String> {
 }
 
 fn strip<'a>(text: &'a str, start: &str) -> Result<&'a str, String> {
-    text.strip_prefix(start).ok_or_else(|| format!("expected {start:.80}, found {text:.200}"))
+    text.strip_prefix(start)
+        .ok_or_else(|| format!("expected {start:.80}, found {text:.200}"))
 }

@@ -30,7 +30,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(watches: usize) -> Self {
-        let knows = Memory { id: String::new(), record: 0, is_ahead: false };
+        let knows = Memory {
+            id: String::new(),
+            record: 0,
+            is_ahead: false,
+        };
         Self {
             watches,
             knows,
@@ -50,7 +54,11 @@ impl Client {
             "deleted" => DELETED,
             _ => version(&message.data).ok_or_else(|| format!("no record: {}", message.data))?,
         };
-        self.knows = Memory { id: message.last_event_id.clone(), record, is_ahead: is_resync };
+        self.knows = Memory {
+            id: message.last_event_id.clone(),
+            record,
+            is_ahead: is_resync,
+        };
         if self.memories.len() == 8 {
             self.memories.remove(0);
         }

@@ -103,6 +103,10 @@ pub(crate) fn messages(text: &str) -> impl Iterator<Item = Message> {
         let rest = block.strip_prefix("event: ")?;
         let (event_type, rest) = rest.split_once("\nid: ")?;
         let (id, data) = rest.split_once("\ndata: ")?;
-        Some(Message { event_type: event_type.into(), data: data.into(), last_event_id: id.into() })
+        Some(Message {
+            event_type: event_type.into(),
+            data: data.into(),
+            last_event_id: id.into(),
+        })
     })
 }

@@ -53,10 +53,16 @@ impl<L: Lane> World<L> {
             self.clients[client].reconnect_at = Some(self.now + 2_000);
             return Ok(());
         };
-        let answer =
-            lane.subscribe(&self.keys[record], named.as_deref().map(str::as_bytes), self.both());
+        let answer = lane.subscribe(
+            &self.keys[record],
+            named.as_deref().map(str::as_bytes),
+            self.both(),
+        );
         let right = self.reference.subscribe(record, named.as_deref(), self.now);
-        self.log.line(self.now, format_args!("  client {client} names {named:?}: {right:?}"));
+        self.log.line(
+            self.now,
+            format_args!("  client {client} names {named:?}: {right:?}"),
+        );
         let (reader, places) = match (answer, right) {
             (Ok(reader), Ok(places)) => (reader, places),
             (Err(_), Err(_)) => {
@@ -77,8 +83,9 @@ impl<L: Lane> World<L> {
         let is_positions = self.settings.hub.event_ids == EventIds::Position;
         let greeting = (is_positions && named.is_none()).then(|| life.position(life.next() - 1));
         let knows = &self.clients[client].knows;
-        let is_repeated =
-            named.as_ref().is_some_and(|id| self.uses.get(&(record, id.trim().into())) > Some(&1));
+        let is_repeated = named
+            .as_ref()
+            .is_some_and(|id| self.uses.get(&(record, id.trim().into())) > Some(&1));
         let is_exempt = !is_positions && knows.is_ahead && is_repeated;
         let woken = Arc::<Flag>::default();
         Waker::from(Arc::clone(&woken)).wake();
@@ -123,7 +130,9 @@ impl<L: Lane> World<L> {
     ) -> Result<(), String> {
         let is_his =
             |connection: &Connection<L::Reader>| connection.client == client && connection.is_open;
-        let Some(index) = self.connections.iter().position(is_his) else { return Ok(()) };
+        let Some(index) = self.connections.iter().position(is_his) else {
+            return Ok(());
+        };
         if !loses_all {
             // What is on its way arrives first.
             while let Some((_, bytes)) = self.connections[index].pipe.pop_front() {
@@ -132,8 +141,11 @@ impl<L: Lane> World<L> {
         }
         let connection = &mut self.connections[index];
         self.counts.cuts += 1;
-        self.counts.bytes_lost +=
-            connection.pipe.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
+        self.counts.bytes_lost += connection
+            .pipe
+            .iter()
+            .map(|(_, bytes)| bytes.len() as u64)
+            .sum::<u64>();
         connection.pipe.clear();
         connection.is_open = false;
         let notices_at = server_notices_after.map(|after| self.now + after);
@@ -162,18 +174,28 @@ impl<L: Lane> World<L> {
     }
 
     pub(crate) fn count_end(&mut self, connection: &Connection<L::Reader>) {
-        self.counts.bytes_lost +=
-            connection.pipe.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
+        self.counts.bytes_lost += connection
+            .pipe
+            .iter()
+            .map(|(_, bytes)| bytes.len() as u64)
+            .sum::<u64>();
     }
 
     /// When something happens at this connection by itself.
     pub(crate) fn due(&self, connection: &Connection<L::Reader>) -> Option<u64> {
         let is_read = connection.is_open && !self.clients[connection.client].is_stalled;
-        let arrival = connection.pipe.front().map(|(at, _)| *at).filter(|_| is_read);
+        let arrival = connection
+            .pipe
+            .front()
+            .map(|(at, _)| *at)
+            .filter(|_| is_read);
         let is_polled = connection.reader.is_some() && !connection.is_blocked();
         let heartbeat = connection.wake_at.filter(|_| is_polled);
         let patience = self.gives_up_at(connection);
-        [arrival, heartbeat, patience, connection.server_notices_at].into_iter().flatten().min()
+        [arrival, heartbeat, patience, connection.server_notices_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn gives_up_at(&self, connection: &Connection<L::Reader>) -> Option<u64> {
@@ -186,7 +208,10 @@ impl<L: Lane> World<L> {
     /// Lets one connection do what it can; answers whether that was anything.
     pub(crate) fn drive(&mut self, index: usize) -> Result<bool, String> {
         let mut has_moved = false;
-        if self.connections[index].server_notices_at.is_some_and(|due| due <= self.now) {
+        if self.connections[index]
+            .server_notices_at
+            .is_some_and(|due| due <= self.now)
+        {
             self.server_leaves(index)?;
             has_moved = true;
         }
@@ -222,7 +247,10 @@ impl<L: Lane> World<L> {
                 self.disconnected(self.connections[index].client);
             }
         }
-        if self.gives_up_at(&self.connections[index]).is_some_and(|due| due <= now) {
+        if self
+            .gives_up_at(&self.connections[index])
+            .is_some_and(|due| due <= now)
+        {
             has_moved = true;
             self.counts.impatient += 1;
             self.hang_up(self.connections[index].client, None, true)?;
@@ -256,7 +284,9 @@ impl<L: Lane> World<L> {
         let (now, both) = (self.now, self.both());
         self.counts.polls += 1;
         let connection = &mut self.connections[index];
-        let Some(reader) = &mut connection.reader else { return Ok(()) };
+        let Some(reader) = &mut connection.reader else {
+            return Ok(());
+        };
         connection.woken.take();
         let waker = Waker::from(Arc::clone(&connection.woken));
         let output = L::poll(reader, &Context::from_waker(&waker), both);
@@ -267,7 +297,10 @@ impl<L: Lane> World<L> {
                 self.log.number(index as u64);
                 self.log.bytes(&bytes);
                 let text = String::from_utf8_lossy(&bytes);
-                self.log.line(now, format_args!("  to client {client}: {:?}", short(&text)));
+                self.log.line(
+                    now,
+                    format_args!("  to client {client}: {:?}", short(&text)),
+                );
                 let said = expected.frames(&mut self.reference, &bytes, both)?;
                 connection.out.extend(&bytes);
                 connection.unread.extend(messages(&text));
@@ -328,7 +361,10 @@ impl<L: Lane> World<L> {
                 page.knows.is_ahead = true;
             }
         }
-        connection.decoder.feed(bytes).map_err(|error| error.to_string())?;
+        connection
+            .decoder
+            .feed(bytes)
+            .map_err(|error| error.to_string())?;
         while let Some(decoded) = connection.decoder.next() {
             match decoded {
                 Decoded::Comment(_) => {}
@@ -343,7 +379,10 @@ impl<L: Lane> World<L> {
                 }
             }
         }
-        connection.decoder.last_event_id().clone_into(&mut page.knows.id);
+        connection
+            .decoder
+            .last_event_id()
+            .clone_into(&mut page.knows.id);
         Ok(())
     }
 
@@ -360,7 +399,9 @@ impl<L: Lane> World<L> {
             let next = self.reference.known(connection.expected.record).next();
             if connection.expected.places != [Place::At(next)] || self.reference.is_draining {
                 let client = connection.client;
-                return Err(format!("client {client} sleeps, and something waits for it"));
+                return Err(format!(
+                    "client {client} sleeps, and something waits for it"
+                ));
             }
         }
         Ok(())
@@ -369,6 +410,9 @@ impl<L: Lane> World<L> {
 
 /// The start of what was written, for a trace.
 fn short(text: &str) -> &str {
-    let end = text.char_indices().nth(300).map_or(text.len(), |(at, _)| at);
+    let end = text
+        .char_indices()
+        .nth(300)
+        .map_or(text.len(), |(at, _)| at);
     &text[..end]
 }

@@ -134,7 +134,11 @@ impl Lane for Laned {
     fn start(config: HubConfig, seed: u64) -> Self {
         let bell = Arc::<Bell>::default();
         let lane = core_hub::Lane::new(config.heartbeat, Waker::from(Arc::clone(&bell)));
-        Self { hub: Hub::start(config, seed), lane: Rc::new(RefCell::new(lane)), bell }
+        Self {
+            hub: Hub::start(config, seed),
+            lane: Rc::new(RefCell::new(lane)),
+            bell,
+        }
     }
 
     fn publish(&self, event: Event, now: Now) -> Result<(), Refusal> {
@@ -148,15 +152,24 @@ impl Lane for Laned {
         now: Now,
     ) -> Result<Member, Refusal> {
         let subscription = self.hub.subscribe(key, last_event_id, now)?;
-        let stream = Stream { came: None, waker: Waker::noop().clone() };
+        let stream = Stream {
+            came: None,
+            waker: Waker::noop().clone(),
+        };
         let index = self.lane.borrow_mut().insert(subscription, stream);
-        Ok(Member { index, lane: Rc::clone(&self.lane), bell: Arc::clone(&self.bell) })
+        Ok(Member {
+            index,
+            lane: Rc::clone(&self.lane),
+            bell: Arc::clone(&self.bell),
+        })
     }
 
     fn poll(reader: &mut Member, cx: &Context<'_>, now: Now) -> Output {
         let mut lane = reader.lane.borrow_mut();
         reader.bell.wait(cx.waker());
-        let stream = lane.get_mut(reader.index).expect("it is there until it is dropped");
+        let stream = lane
+            .get_mut(reader.index)
+            .expect("it is there until it is dropped");
         stream.waker.clone_from(cx.waker());
         if let Some(came) = stream.came.take() {
             return came;
@@ -183,12 +196,18 @@ impl Lane for Laned {
                 return own;
             }
         }
-        Output::Idle { wake_at: lane.wake_at() }
+        Output::Idle {
+            wake_at: lane.wake_at(),
+        }
     }
 
     fn has_taken(reader: &Member, all: bool) {
         let mut lane = reader.lane.borrow_mut();
-        if all { lane.unblock(reader.index) } else { lane.block(reader.index) }
+        if all {
+            lane.unblock(reader.index)
+        } else {
+            lane.block(reader.index)
+        }
     }
 
     fn poll_sweep(&self, cx: &Context<'_>, now: Now) -> Option<Instant> {

@@ -73,7 +73,9 @@ impl Life {
     }
 
     pub(crate) fn event_mut(&mut self, number: u64) -> Option<&mut Told> {
-        self.events.get_mut(number.checked_sub(1)? as usize)?.as_mut()
+        self.events
+            .get_mut(number.checked_sub(1)? as usize)?
+            .as_mut()
     }
 
     pub(crate) fn push(
@@ -86,10 +88,18 @@ impl Life {
         now: u64,
     ) {
         self.latest = self.latest.max(now);
-        let id_len = id.as_ref().map_or("2023-11-14T22:13:20.000Z".len(), String::len);
+        let id_len = id
+            .as_ref()
+            .map_or("2023-11-14T22:13:20.000Z".len(), String::len);
         let frame_len = "event: \nid: \ndata: \n\n".len() + kind.len() + id_len + data.len();
         let size = frame_len + id_len + overhead;
-        self.events.push(Some(Told { kind, id, data, at: self.latest, size }));
+        self.events.push(Some(Told {
+            kind,
+            id,
+            data,
+            at: self.latest,
+            size,
+        }));
         self.evict(config, now);
         self.idle_since = self.idle_since.max(now);
     }
@@ -144,7 +154,11 @@ impl Life {
     }
 
     pub(crate) fn reason_of_a_fall(&self, number: u64) -> ResyncReason {
-        if number < self.lost_before { ResyncReason::SourceLost } else { ResyncReason::Lagged }
+        if number < self.lost_before {
+            ResyncReason::SourceLost
+        } else {
+            ResyncReason::Lagged
+        }
     }
 
     pub(crate) fn is_blank(&self, config: &HubConfig) -> bool {
@@ -167,12 +181,20 @@ impl Life {
         now: u64,
     ) -> Vec<Place> {
         self.evict(config, now);
-        let Some(named) = last_event_id else { return vec![Place::At(self.next())] };
+        let Some(named) = last_event_id else {
+            return vec![Place::At(self.next())];
+        };
         let named = named.trim_matches([' ', '\t']);
         let window = self.window_where_held_from(self.floor, config, now);
-        let loose = self.loose.iter().filter(|(_, id)| id == named).map(|(place, _)| *place);
-        let mut places: Vec<Place> =
-            loose.filter(|place| *place >= window).map(Place::At).collect();
+        let loose = self
+            .loose
+            .iter()
+            .filter(|(_, id)| id == named)
+            .map(|(place, _)| *place);
+        let mut places: Vec<Place> = loose
+            .filter(|place| *place >= window)
+            .map(Place::At)
+            .collect();
         for first in self.floor..=self.unsure_below.max(self.floor) {
             let place = self.resume_where_held_from(first, config, named, now);
             if !places.contains(&place) {
@@ -203,7 +225,8 @@ impl Life {
             },
             EventIds::Etag => {
                 let has_id = |number: &u64| {
-                    self.event(*number).is_some_and(|event| event.id.as_deref() == Some(named))
+                    self.event(*number)
+                        .is_some_and(|event| event.id.as_deref() == Some(named))
                 };
                 if self.markers.1.iter().any(|marker| marker == named) {
                     self.markers.0
@@ -225,7 +248,10 @@ impl Life {
 
     fn window_where_held_from(&self, first: u64, config: &HubConfig, now: u64) -> u64 {
         let now = self.latest.max(now);
-        let oldest = self.next().saturating_sub(config.max_events as u64).max(first);
+        let oldest = self
+            .next()
+            .saturating_sub(config.max_events as u64)
+            .max(first);
         let is_fresh = |number: &u64| {
             self.event(*number)
                 .is_some_and(|event| now - event.at <= config.max_age.as_millis() as u64)
@@ -237,13 +263,25 @@ impl Life {
     pub(crate) fn resync_id(&self, config: &HubConfig, now: u64) -> ResyncId {
         let newest = self.next() - 1;
         if config.event_ids == EventIds::Position {
-            return ResyncId { event: None, position: Some(self.position(newest)), marker: false };
+            return ResyncId {
+                event: None,
+                position: Some(self.position(newest)),
+                marker: false,
+            };
         }
         if self.event(newest).is_none() {
-            return ResyncId { event: None, position: None, marker: true };
+            return ResyncId {
+                event: None,
+                position: None,
+                marker: true,
+            };
         }
         if config.quiet_resume {
-            return ResyncId { event: Some(newest), position: None, marker: false };
+            return ResyncId {
+                event: Some(newest),
+                position: None,
+                marker: false,
+            };
         }
         let is_replayed = self.window_where_held_from(self.floor, config, now) < self.next();
         let is_unsure = self.is_unsure(newest);
@@ -264,7 +302,11 @@ impl Life {
         if !config.quiet_resume {
             self.loose.push((self.next(), id.to_owned()));
             let is_current = id == wall.to_string();
-            return if is_current { Ok(false) } else { Err(format!("{id} is not {wall}")) };
+            return if is_current {
+                Ok(false)
+            } else {
+                Err(format!("{id} is not {wall}"))
+            };
         }
         if self.markers.0 != self.next() {
             self.markers = (self.next(), Vec::new());
@@ -274,18 +316,27 @@ impl Life {
             return Ok(false);
         }
         markers.push(id.to_owned());
-        if markers.len() > 8 { Err("a ninth time names one place".into()) } else { Ok(true) }
+        if markers.len() > 8 {
+            Err("a ninth time names one place".into())
+        } else {
+            Ok(true)
+        }
     }
 
     /// How many events have certainly left it.
     pub(crate) fn evicted(&self) -> u64 {
-        (1..self.floor).filter(|number| self.event(*number).is_some()).count() as u64
+        (1..self.floor)
+            .filter(|number| self.event(*number).is_some())
+            .count() as u64
     }
 
     /// Bytes that are certainly held.
     pub(crate) fn held_bytes(&self) -> usize {
         let first = self.floor.max(self.unsure_below);
-        (first..self.next()).filter_map(|number| self.event(number)).map(|event| event.size).sum()
+        (first..self.next())
+            .filter_map(|number| self.event(number))
+            .map(|event| event.size)
+            .sum()
     }
 }
 

@@ -9,11 +9,16 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(is_kept: bool) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, lines: is_kept.then(Vec::new) }
+        Self {
+            hash: 0xcbf2_9ce4_8422_2325,
+            lines: is_kept.then(Vec::new),
+        }
     }
 
     pub(crate) fn number(&mut self, number: u64) {
-        self.hash = (self.hash ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        self.hash = (self.hash ^ number)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
@@ -21,7 +26,10 @@ impl Log {
         for word in &mut words {
             self.number(u64::from_le_bytes(word.try_into().expect("8 bytes")));
         }
-        words.remainder().iter().for_each(|byte| self.number(u64::from(*byte)));
+        words
+            .remainder()
+            .iter()
+            .for_each(|byte| self.number(u64::from(*byte)));
         self.number(bytes.len() as u64);
     }
 

@@ -55,7 +55,9 @@ fn main() -> ExitCode {
     if let Some(seed) = arguments.seed {
         return replay(seed);
     }
-    let threads = arguments.threads.or(std::thread::available_parallelism().ok());
+    let threads = arguments
+        .threads
+        .or(std::thread::available_parallelism().ok());
     let started = Instant::now();
     let seeds = arguments.from..arguments.from + arguments.seeds;
     let tally = Tally::of(seeds, threads.map_or(1, NonZero::get));

@@ -55,7 +55,10 @@ impl Reference {
     /// Another process, which knows nothing of this one.
     pub(crate) fn begin_again(&mut self, seed: u64) {
         let given = core::mem::take(&mut self.given);
-        *self = Self { given, ..Self::new(self.config, self.lives.len(), self.overhead, seed) };
+        *self = Self {
+            given,
+            ..Self::new(self.config, self.lives.len(), self.overhead, seed)
+        };
     }
 
     pub(crate) fn topics(&self) -> usize {
@@ -63,11 +66,15 @@ impl Reference {
     }
 
     pub(crate) fn life(&mut self, record: usize) -> &mut Life {
-        self.lives[record].as_mut().expect("a record with a reader has a life")
+        self.lives[record]
+            .as_mut()
+            .expect("a record with a reader has a life")
     }
 
     pub(crate) fn known(&self, record: usize) -> &Life {
-        self.lives[record].as_ref().expect("a record with a reader has a life")
+        self.lives[record]
+            .as_ref()
+            .expect("a record with a reader has a life")
     }
 
     /// A time that is seen for the first time must not have been given before.
@@ -213,7 +220,9 @@ impl Reference {
         let gone = self.topics().saturating_sub(stats.topics);
         if gone > 0 {
             let expired = self.sweep_all(now);
-            let more = gone.checked_sub(expired).ok_or("an expired topic was kept")?;
+            let more = gone
+                .checked_sub(expired)
+                .ok_or("an expired topic was kept")?;
             if self.forget_idle(more) != more {
                 return Err("a topic that somebody reads was forgotten".into());
             }
@@ -237,7 +246,9 @@ impl Reference {
         let is_unsure = self.lives.iter().flatten().any(|life| life.is_unsure(1));
         let most = if is_unsure { limit } else { held };
         if stats.history_bytes < held || stats.history_bytes > most + joined {
-            return Err(format!("{stats:?}, where {held} bytes of history are right"));
+            return Err(format!(
+                "{stats:?}, where {held} bytes of history are right"
+            ));
         }
         Ok(())
     }

@@ -75,7 +75,11 @@ pub(crate) fn report(tally: &Tally, took: Duration) -> ExitCode {
         println!("{count:>14} {what}");
     }
     let per_second = tally.seeds as f64 / took.as_secs_f64();
-    println!("{:>14} seeds in {:.1} s, {per_second:.0} a second", tally.seeds, took.as_secs_f64());
+    println!(
+        "{:>14} seeds in {:.1} s, {per_second:.0} a second",
+        tally.seeds,
+        took.as_secs_f64()
+    );
     println!("{:>14} {:016x}", "traces", tally.hash);
     let Some(seed) = tally.failed else {
         println!("{:>14} no failure", "");

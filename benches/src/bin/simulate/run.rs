@@ -34,7 +34,12 @@ fn run_over<L: Lane>(scenario: &Scenario, is_traced: bool) -> Outcome {
     let mut world = World::<L>::new(scenario, overhead, Log::new(is_traced));
     let result = catch_unwind(AssertUnwindSafe(|| world.play(&scenario.ops)))
         .unwrap_or_else(|panic| Err(format!("panicked: {}", text_of(&*panic))));
-    Outcome { hash: world.log.hash(), counts: world.counts, trace: world.log.into_lines(), result }
+    Outcome {
+        hash: world.log.hash(),
+        counts: world.counts,
+        trace: world.log.into_lines(),
+        result,
+    }
 }
 
 /// Leaves out operations for as long as what is left fails too.
@@ -45,7 +50,9 @@ pub(crate) fn shrink(scenario: &Scenario) -> Scenario {
         let mut start = 0;
         while start < smallest.ops.len() {
             let mut smaller = smallest.clone();
-            smaller.ops.drain(start..(start + size).min(smallest.ops.len()));
+            smaller
+                .ops
+                .drain(start..(start + size).min(smallest.ops.len()));
             if run(&smaller, false).result.is_err() {
                 smallest = smaller;
             } else {
@@ -59,7 +66,9 @@ pub(crate) fn shrink(scenario: &Scenario) -> Scenario {
 
 fn text_of(panic: &(dyn core::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?").to_owned()
+    text.or(panic.downcast_ref::<&str>().copied())
+        .unwrap_or("?")
+        .to_owned()
 }
 
 impl<L: Lane> World<L> {
@@ -75,10 +84,15 @@ impl<L: Lane> World<L> {
     /// The network is whole again, everybody reads: then each client that is connected knows the
     /// record as it is, and each that was away does once it is back.
     fn come_to_rest(&mut self) -> Result<(), String> {
-        self.log.line(self.now, format_args!("the network is whole again"));
+        self.log
+            .line(self.now, format_args!("the network is whole again"));
         for client in 0..self.clients.len() {
             self.clients[client].is_stalled = false;
-            if self.connections.iter().any(|it| it.client == client && it.is_half_open) {
+            if self
+                .connections
+                .iter()
+                .any(|it| it.client == client && it.is_half_open)
+            {
                 self.hang_up(client, Some(0), true)?;
             }
         }
@@ -94,7 +108,10 @@ impl<L: Lane> World<L> {
                 // Its turn alone, so that no limit is in its way.
                 self.everybody_leaves()?;
                 self.wait(1_001)?;
-                self.run(Op::Join { client, naming: crate::scenario::Naming::True })?;
+                self.run(Op::Join {
+                    client,
+                    naming: crate::scenario::Naming::True,
+                })?;
                 self.let_bytes_arrive()?;
                 if !self.is_connected(client) {
                     return Err(format!("client {client} cannot come back"));
@@ -119,12 +136,17 @@ impl<L: Lane> World<L> {
     }
 
     fn is_connected(&self, client: usize) -> bool {
-        self.connections.iter().any(|it| it.client == client && it.is_open && it.reader.is_some())
+        self.connections
+            .iter()
+            .any(|it| it.client == client && it.is_open && it.reader.is_some())
     }
 
     fn knows_the_truth(&mut self, client: usize) -> Result<(), String> {
         let Client { watches, knows, .. } = &self.clients[client];
-        let is_exempt = self.connections.iter().any(|it| it.client == client && it.is_exempt);
+        let is_exempt = self
+            .connections
+            .iter()
+            .any(|it| it.client == client && it.is_exempt);
         if knows.record == self.truth[*watches] {
             self.counts.converged += 1;
         } else if is_exempt {

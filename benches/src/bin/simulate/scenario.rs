@@ -40,20 +40,49 @@ pub(crate) struct Settings {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    Publish { record: usize, count: u64, big: bool, chance: u64 },
-    Join { client: usize, naming: Naming },
-    Leave { client: usize },
-    Cut { client: usize, server_notices_after: u64, loses_all: bool },
-    HalfOpen { client: usize, server_notices_after: u64 },
-    Stall { client: usize },
-    Go { client: usize },
-    Wait { millis: u64 },
+    Publish {
+        record: usize,
+        count: u64,
+        big: bool,
+        chance: u64,
+    },
+    Join {
+        client: usize,
+        naming: Naming,
+    },
+    Leave {
+        client: usize,
+    },
+    Cut {
+        client: usize,
+        server_notices_after: u64,
+        loses_all: bool,
+    },
+    HalfOpen {
+        client: usize,
+        server_notices_after: u64,
+    },
+    Stall {
+        client: usize,
+    },
+    Go {
+        client: usize,
+    },
+    Wait {
+        millis: u64,
+    },
     ToDeadline,
-    SetWallClock { by: i64 },
+    SetWallClock {
+        by: i64,
+    },
     Sweep,
     PollAll,
-    SourceLost { record: usize },
-    Kill { down: u64 },
+    SourceLost {
+        record: usize,
+    },
+    Kill {
+        down: u64,
+    },
     Drain,
 }
 
@@ -75,16 +104,30 @@ pub(crate) enum Naming {
 }
 
 /// IDs that no hub of a simulation gives to anybody.
-pub(crate) const INVENTED: [&str; 8] =
-    ["zz", "", "0.0", "feed.999", "1.18446744073709551615", "9999-01-01T00:00:00.000Z", "é", "."];
+pub(crate) const INVENTED: [&str; 8] = [
+    "zz",
+    "",
+    "0.0",
+    "feed.999",
+    "1.18446744073709551615",
+    "9999-01-01T00:00:00.000Z",
+    "é",
+    ".",
+];
 
 impl Scenario {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut chance = Chance::new(seed);
         let settings = Settings::draw(&mut chance);
         let count = 10 + chance.index(50);
-        let ops = (0..count).map(|_| Op::draw(&mut chance, &settings)).collect();
-        Self { seed, settings, ops }
+        let ops = (0..count)
+            .map(|_| Op::draw(&mut chance, &settings))
+            .collect();
+        Self {
+            seed,
+            settings,
+            ops,
+        }
     }
 }
 
@@ -99,7 +142,11 @@ impl Settings {
             _ => 3_600_000,
         };
         let heartbeat = chance.pick(&[0, 5_000, 30_000, 1_200_000]);
-        let heartbeat = if max_age > 100_000 && heartbeat > 0 { 1_200_000 } else { heartbeat };
+        let heartbeat = if max_age > 100_000 && heartbeat > 0 {
+            1_200_000
+        } else {
+            heartbeat
+        };
         let records = 1 + chance.index(4);
         let hub = HubConfig {
             max_events: chance.pick(&[0, 1, 2, 3, 5, 10, 10, 30]),
@@ -120,13 +167,33 @@ impl Settings {
             hub,
             records,
             clients: (0..clients).map(|_| chance.index(records)).collect(),
-            padding: if is_tight { chance.pick(&[1_000, 4_000, 30_000]) } else { 100 },
-            segment: if is_tight { 65_536 } else { chance.pick(&[40, 300, 1_460, 65_536]) },
-            window: if is_tight { 65_536 } else { chance.pick(&[200, 2_000, 65_536]) },
+            padding: if is_tight {
+                chance.pick(&[1_000, 4_000, 30_000])
+            } else {
+                100
+            },
+            segment: if is_tight {
+                65_536
+            } else {
+                chance.pick(&[40, 300, 1_460, 65_536])
+            },
+            window: if is_tight {
+                65_536
+            } else {
+                chance.pick(&[200, 2_000, 65_536])
+            },
             delay: chance.pick(&[0, 0, 1, 40, 2_000]),
-            skew: if is_tight { 0 } else { chance.pick(&[0, 0, 0, 3]) },
+            skew: if is_tight {
+                0
+            } else {
+                chance.pick(&[0, 0, 0, 3])
+            },
             sweep_late: chance.pick(&[0, 7_000, 300_000]),
-            patience: if heartbeat == 0 { 0 } else { chance.pick(&[0, heartbeat * 3 / 2]) },
+            patience: if heartbeat == 0 {
+                0
+            } else {
+                chance.pick(&[0, heartbeat * 3 / 2])
+            },
             tagged: chance.pick(&[0, 50, 70, 100]),
         }
     }
@@ -145,15 +212,32 @@ impl Op {
                     _ => 1 + chance.below(3),
                 };
                 let big = chance.percent(30);
-                Self::Publish { record, count, big, chance: chance.next() }
+                Self::Publish {
+                    record,
+                    count,
+                    big,
+                    chance: chance.next(),
+                }
             }
-            330..520 => Self::Join { client, naming: Naming::draw(chance) },
+            330..520 => Self::Join {
+                client,
+                naming: Naming::draw(chance),
+            },
             520..560 => Self::Leave { client },
-            560..620 => Self::Cut { client, server_notices_after, loses_all: chance.percent(50) },
-            620..640 => Self::HalfOpen { client, server_notices_after: 70_000 },
+            560..620 => Self::Cut {
+                client,
+                server_notices_after,
+                loses_all: chance.percent(50),
+            },
+            620..640 => Self::HalfOpen {
+                client,
+                server_notices_after: 70_000,
+            },
             640..690 => Self::Stall { client },
             690..740 => Self::Go { client },
-            740..880 => Self::Wait { millis: Self::wait(chance, settings) },
+            740..880 => Self::Wait {
+                millis: Self::wait(chance, settings),
+            },
             880..920 => Self::ToDeadline,
             920..945 => Self::SetWallClock {
                 by: chance.pick(&[-1, -5_000, 5_000, -86_400_000, 86_400_000, -50]),
@@ -161,9 +245,15 @@ impl Op {
             945..960 => Self::Sweep,
             960..972 => Self::PollAll,
             972..977 => Self::SourceLost { record },
-            977..983 => Self::Kill { down: chance.pick(&[0, 10, 3_000]) },
+            977..983 => Self::Kill {
+                down: chance.pick(&[0, 10, 3_000]),
+            },
             983..986 => Self::Drain,
-            _ => Self::Cut { client, server_notices_after: 0, loses_all: true },
+            _ => Self::Cut {
+                client,
+                server_notices_after: 0,
+                loses_all: true,
+            },
         }
     }
 

@@ -17,7 +17,12 @@ use crate::reference::Reference;
 use crate::scenario::{Op, Scenario, Settings};
 
 /// Keys that a joined name would confuse; in the order in which a hub compares them.
-const KEYS: [(&str, &str); 4] = [("a", "b:c"), ("a", "b/c"), ("a ", "b:c"), ("posts", "é%2F1")];
+const KEYS: [(&str, &str); 4] = [
+    ("a", "b:c"),
+    ("a", "b/c"),
+    ("a ", "b:c"),
+    ("posts", "é%2F1"),
+];
 
 /// Everything that exists in one run: a hub, clients, the network between them, time.
 pub(crate) struct World<L: Lane> {
@@ -60,7 +65,11 @@ impl<L: Lane> World<L> {
         Self {
             reference: Reference::new(settings.hub, settings.records, overhead, hub_seed),
             lane: Some(L::start(settings.hub, hub_seed)),
-            clients: settings.clients.iter().map(|watches| Client::new(*watches)).collect(),
+            clients: settings
+                .clients
+                .iter()
+                .map(|watches| Client::new(*watches))
+                .collect(),
             connections: Vec::new(),
             now: 1_000,
             wall: 1_700_000_000_000,
@@ -95,7 +104,12 @@ impl<L: Lane> World<L> {
         self.log.line(self.now, format_args!("{op:?}"));
         self.log.number(self.now);
         match op {
-            Op::Publish { record, count, big, chance } => {
+            Op::Publish {
+                record,
+                count,
+                big,
+                chance,
+            } => {
                 let mut chance = Chance::new(chance);
                 for _ in 0..count {
                     self.publish(record, big, &mut chance)?;
@@ -107,10 +121,17 @@ impl<L: Lane> World<L> {
                 self.clients[client].reconnect_at = None;
                 self.hang_up(client, Some(0), true)?;
             }
-            Op::Cut { client, server_notices_after, loses_all } => {
+            Op::Cut {
+                client,
+                server_notices_after,
+                loses_all,
+            } => {
                 self.hang_up(client, Some(server_notices_after), loses_all)?;
             }
-            Op::HalfOpen { client, server_notices_after } => {
+            Op::HalfOpen {
+                client,
+                server_notices_after,
+            } => {
                 self.break_silently(client, server_notices_after);
             }
             Op::Stall { client } => self.clients[client].is_stalled = true,
@@ -150,7 +171,9 @@ impl<L: Lane> World<L> {
             }
         }
         self.settle()?;
-        self.lane.as_ref().map_or(Ok(()), |lane| self.reference.check(&lane.stats()))
+        self.lane
+            .as_ref()
+            .map_or(Ok(()), |lane| self.reference.check(&lane.stats()))
     }
 
     fn publish(&mut self, record: usize, big: bool, chance: &mut Chance) -> Result<(), String> {
@@ -171,7 +194,11 @@ impl<L: Lane> World<L> {
             self.next_version += 1;
             self.tags[record].extend(is_tagged.then_some(version));
         }
-        let padding = if big { self.settings.padding } else { chance.index(20) };
+        let padding = if big {
+            self.settings.padding
+        } else {
+            chance.index(20)
+        };
         let kind = match version {
             DELETED => "deleted",
             _ if chance.percent(20) => "snapshot",
@@ -182,7 +209,13 @@ impl<L: Lane> World<L> {
             DELETED => format!("{{\"id\":\"{id}\"}}"),
             _ => format!("{{\"v\":{version},\"x\":\"{}\"}}", "y".repeat(padding)),
         };
-        let body = body(kind, &self.keys[record], &data, etag.as_deref(), chance.percent(20));
+        let body = body(
+            kind,
+            &self.keys[record],
+            &data,
+            etag.as_deref(),
+            chance.percent(20),
+        );
         self.truth[record] = version;
         if let Some(etag) = &etag {
             *self.uses.entry((record, etag.clone())).or_default() += 1;
@@ -196,8 +229,13 @@ impl<L: Lane> World<L> {
         let before = lane.stats();
         let answer = lane.publish(event, Now::from_millis(at, self.wall));
         let after = lane.stats();
-        let right = self.reference.publish(record, kind, etag.as_deref(), &data, at);
-        self.log.line(self.now, format_args!("  {data:.40} as {etag:?}: {answer:?}"));
+        let right = self
+            .reference
+            .publish(record, kind, etag.as_deref(), &data, at);
+        self.log.line(
+            self.now,
+            format_args!("  {data:.40} as {etag:?}: {answer:?}"),
+        );
         if answer.is_ok() != right.is_ok() {
             return Err(format!("a publish was answered {answer:?}, not {right:?}"));
         }
@@ -212,13 +250,17 @@ impl<L: Lane> World<L> {
             self.reference.freed(at, &after)?;
         }
         if answer.is_ok() && after.history_bytes > limit {
-            return Err(format!("{after:?} after a publish, and {limit} bytes are the limit"));
+            return Err(format!(
+                "{after:?} after a publish, and {limit} bytes are the limit"
+            ));
         }
         self.reference.check(&after)
     }
 
     pub(crate) fn sweep(&mut self) -> Result<(), String> {
-        let Some(lane) = &self.lane else { return Ok(()) };
+        let Some(lane) = &self.lane else {
+            return Ok(());
+        };
         self.sweeper.take();
         let waker = Waker::from(Arc::clone(&self.sweeper));
         let next = lane.poll_sweep(&Context::from_waker(&waker), self.both());
@@ -265,7 +307,12 @@ impl<L: Lane> World<L> {
     }
 
     pub(crate) fn evicted(&self) -> u64 {
-        self.reference.lives.iter().flatten().map(crate::life::Life::evicted).sum()
+        self.reference
+            .lives
+            .iter()
+            .flatten()
+            .map(crate::life::Life::evicted)
+            .sum()
     }
 
     /// Time passes, and everything that falls due on the way happens at its moment.
@@ -293,9 +340,16 @@ impl<L: Lane> World<L> {
     /// The next moment at which anything happens by itself.
     fn deadline(&self) -> Option<u64> {
         let sweep_at = self.sweep_at.filter(|_| self.lane.is_some());
-        let connections = self.connections.iter().filter_map(|connection| self.due(connection));
+        let connections = self
+            .connections
+            .iter()
+            .filter_map(|connection| self.due(connection));
         let clients = self.clients.iter().filter_map(|client| client.reconnect_at);
-        connections.chain(clients).chain(sweep_at).chain(self.restart_at).min()
+        connections
+            .chain(clients)
+            .chain(sweep_at)
+            .chain(self.restart_at)
+            .min()
     }
 
     /// Lets everything happen that can happen without time.
@@ -317,7 +371,10 @@ impl<L: Lane> World<L> {
             }
             self.connections.retain(|connection| !connection.is_over());
             for client in 0..self.clients.len() {
-                if self.clients[client].reconnect_at.is_some_and(|due| due <= self.now) {
+                if self.clients[client]
+                    .reconnect_at
+                    .is_some_and(|due| due <= self.now)
+                {
                     self.connect(client)?;
                     has_moved = true;
                 }
@@ -332,9 +389,16 @@ impl<L: Lane> World<L> {
 
 /// What an event costs beside its bytes, as a hub counts it.
 pub(crate) fn overhead<L: Lane>() -> usize {
-    let lane = L::start(HubConfig { event_ids: EventIds::Etag, ..HubConfig::default() }, 0);
+    let lane = L::start(
+        HubConfig {
+            event_ids: EventIds::Etag,
+            ..HubConfig::default()
+        },
+        0,
+    );
     let key = ResourceKey::new("a", "1").expect("a valid key");
-    lane.publish(Event::deleted(key), Now::from_millis(0, 0)).expect("room for one");
+    lane.publish(Event::deleted(key), Now::from_millis(0, 0))
+        .expect("room for one");
     let frame = "event: deleted\nid: 1970-01-01T00:00:00.000Z\ndata: {\"id\":\"1\"}\n\n";
     lane.stats().history_bytes - frame.len() - "1970-01-01T00:00:00.000Z".len()
 }
@@ -358,6 +422,10 @@ fn body(kind: &str, key: &ResourceKey, data: &str, etag: Option<&str>, is_spaced
             "{{ \"record\": {data} , \"etag\":\"{tag}\",\n\"id\":\"{id}\",\"slug\":\"{slug}\",\"type\":\"{kind}\"}}\n"
         );
     }
-    let member = if etag.is_some() { format!(",\"etag\":\"{tag}\"") } else { String::new() };
+    let member = if etag.is_some() {
+        format!(",\"etag\":\"{tag}\"")
+    } else {
+        String::new()
+    };
     format!("{{\"type\":\"{kind}\",\"slug\":\"{slug}\",\"id\":\"{id}\",\"record\":{data}{member}}}")
 }

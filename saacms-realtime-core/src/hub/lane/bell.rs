@@ -17,7 +17,10 @@ pub(super) struct Bell {
 
 impl Bell {
     pub(super) fn new(waker: Waker) -> Self {
-        Self { woken: Mutex::new(Vec::new()), waker }
+        Self {
+            woken: Mutex::new(Vec::new()),
+            waker,
+        }
     }
 
     fn ring(&self, topic: usize) {

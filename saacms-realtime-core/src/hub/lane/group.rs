@@ -15,7 +15,9 @@ pub(super) struct Group {
 impl Group {
     /// The group that `subscription` is in; of a new one it is the only member.
     pub(super) fn of(subscription: &Subscription) -> Self {
-        Self { seat: Arc::clone(&subscription.seat) }
+        Self {
+            seat: Arc::clone(&subscription.seat),
+        }
     }
 
     /// Takes `subscription` in: from now on the waker of the group's rounds is called for it, and
@@ -40,7 +42,11 @@ impl Group {
         if let Some(cell) = &mut cell {
             cell.wait(seat.place, cx.waker());
         }
-        Round { seat: &self.seat, cell, now }
+        Round {
+            seat: &self.seat,
+            cell,
+            now,
+        }
     }
 }
 
@@ -55,7 +61,10 @@ pub(super) struct Round<'a> {
 impl Round<'_> {
     /// What to do next for a member, as [`Subscription::poll`] says it.
     pub(super) fn poll(&mut self, member: &mut Subscription) -> Output {
-        assert!(Arc::ptr_eq(&member.seat, self.seat), "a round is for members of its group");
+        assert!(
+            Arc::ptr_eq(&member.seat, self.seat),
+            "a round is for members of its group"
+        );
         match &mut self.cell {
             Some(cell) => member.reader.poll(cell, &self.seat.hub.shared, self.now),
             None => Output::End,

@@ -152,7 +152,14 @@ impl<S> Lane<S> {
         let topic = self.admit(&mut subscription);
         let members = &mut self.topics[topic].members;
         let (place, state, is_single) = (members.len(), State::Open, false);
-        let stream = Stream { subscription, sink, topic, place, state, is_single };
+        let stream = Stream {
+            subscription,
+            sink,
+            topic,
+            place,
+            state,
+            is_single,
+        };
         let stream = self.streams.insert(stream);
         members.push(stream);
         self.single_out(stream);
@@ -174,8 +181,13 @@ impl<S> Lane<S> {
 
     /// Ends a stream here; its subscription is dropped. `None` where there is none of this number.
     pub fn remove(&mut self, stream: usize) -> Option<S> {
-        let Stream { subscription, sink, topic: index, place, .. } =
-            self.streams.try_remove(stream)?;
+        let Stream {
+            subscription,
+            sink,
+            topic: index,
+            place,
+            ..
+        } = self.streams.try_remove(stream)?;
         let topic = &mut self.topics[index];
         topic.members.swap_remove(place);
         topic.pending = topic.pending.min(topic.members.len());
@@ -231,7 +243,9 @@ impl<S> Lane<S> {
     }
 
     fn serve(&mut self, index: usize, most: usize, now: Now, outgoing: &mut Vec<Outgoing>) {
-        let Some(topic) = self.topics.get_mut(index) else { return };
+        let Some(topic) = self.topics.get_mut(index) else {
+            return;
+        };
         if !mem::take(&mut topic.has_turn) {
             return;
         }
@@ -248,7 +262,9 @@ impl<S> Lane<S> {
         let count = most.max(1).min(self.singles.len());
         let streams = &mut self.streams;
         let is_here = |stream: &usize| {
-            streams.get_mut(*stream).is_some_and(|stream| mem::take(&mut stream.is_single))
+            streams
+                .get_mut(*stream)
+                .is_some_and(|stream| mem::take(&mut stream.is_single))
         };
         let singles: Vec<usize> = self.singles.drain(..count).filter(is_here).collect();
         if !self.singles.is_empty() {
@@ -265,7 +281,9 @@ impl<S> Lane<S> {
             let due = self.topics[index].poll(members, &mut self.streams, now, outgoing);
             self.bring_forward(index, due);
             // There may be more for those that took something.
-            outgoing[before..].iter().for_each(|(stream, _)| self.single_out(*stream));
+            outgoing[before..]
+                .iter()
+                .for_each(|(stream, _)| self.single_out(*stream));
         }
     }
 
@@ -276,7 +294,10 @@ impl<S> Lane<S> {
         known.unwrap_or_else(|| {
             let entry = self.topics.vacant_entry();
             let topic = entry.key();
-            let waker = Waker::from(Arc::new(TopicWaker { bell: Arc::clone(&self.bell), topic }));
+            let waker = Waker::from(Arc::new(TopicWaker {
+                bell: Arc::clone(&self.bell),
+                topic,
+            }));
             entry.insert(Topic::new(Group::of(subscription), waker));
             self.by_key.insert(subscription.key().clone(), topic);
             topic
@@ -284,7 +305,10 @@ impl<S> Lane<S> {
     }
 
     fn change(&mut self, stream: usize, from: State, to: State) -> bool {
-        let stream = self.streams.get_mut(stream).filter(|stream| stream.state == from);
+        let stream = self
+            .streams
+            .get_mut(stream)
+            .filter(|stream| stream.state == from);
         stream.map(|stream| stream.state = to).is_some()
     }
 
@@ -356,13 +380,20 @@ mod tests {
     #[test]
     fn a_stream_takes_little_memory() {
         // 64 bytes are what the server keeps for a socket.
-        assert!(size_of::<Stream<[u64; 8]>>() <= 192, "{}", size_of::<Stream<[u64; 8]>>());
+        assert!(
+            size_of::<Stream<[u64; 8]>>() <= 192,
+            "{}",
+            size_of::<Stream<[u64; 8]>>()
+        );
     }
 
     #[test]
     fn room_for_streams_grows_by_a_quarter_and_is_given_back_with_the_last() {
         let hub = Hub::new(HubConfig::default(), 0).expect("valid");
-        let (key, now) = (ResourceKey::new("posts", "1").expect("valid"), Now::from_millis(0, 0));
+        let (key, now) = (
+            ResourceKey::new("posts", "1").expect("valid"),
+            Now::from_millis(0, 0),
+        );
         let mut lane = Lane::new(Duration::ZERO, Waker::noop().clone());
         let rooms: Vec<usize> = (0..=144)
             .map(|_| {
@@ -370,10 +401,20 @@ mod tests {
                 lane.streams.capacity()
             })
             .collect();
-        assert_eq!((rooms[0], rooms[63], rooms[64], rooms[143]), (64, 64, 144, 144));
+        assert_eq!(
+            (rooms[0], rooms[63], rooms[64], rooms[143]),
+            (64, 64, 144, 144)
+        );
         assert_eq!(rooms[144], 144 + 144 / 4 + 64);
         assert!((0..=144).all(|stream| lane.remove(stream).is_some()));
-        let rooms = [lane.streams.capacity(), lane.topics.capacity(), lane.by_key.capacity()];
-        assert_eq!((rooms, lane.turns.capacity(), lane.singles.capacity()), ([0; 3], 0, 0));
+        let rooms = [
+            lane.streams.capacity(),
+            lane.topics.capacity(),
+            lane.by_key.capacity(),
+        ];
+        assert_eq!(
+            (rooms, lane.turns.capacity(), lane.singles.capacity()),
+            ([0; 3], 0, 0)
+        );
     }
 }

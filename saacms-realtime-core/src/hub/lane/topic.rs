@@ -31,7 +31,15 @@ pub(super) struct Topic {
 impl Topic {
     pub(super) fn new(group: Group, waker: Waker) -> Self {
         let (members, pending, is_woken, has_turn, due) = Default::default();
-        Self { group, waker, members, pending, is_woken, has_turn, due }
+        Self {
+            group,
+            waker,
+            members,
+            pending,
+            is_woken,
+            has_turn,
+            due,
+        }
     }
 
     /// Begins a pass over the members where one is over and another is wanted. Answers whether the

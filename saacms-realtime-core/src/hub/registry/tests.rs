@@ -15,27 +15,38 @@ fn changed(id: &str, len: usize) -> Event {
 
 #[test]
 fn the_longest_histories_make_room_first() {
-    let config = HubConfig { max_history_bytes: 65_536, ..HubConfig::default() };
+    let config = HubConfig {
+        max_history_bytes: 65_536,
+        ..HubConfig::default()
+    };
     let hub = Hub::new(config, 0).expect("a valid configuration");
     let readers = ["short", "long"].map(|id| hub.subscribe(&key(id), None, Now::default()));
-    hub.publish(changed("short", 100), Now::default()).expect("published");
+    hub.publish(changed("short", 100), Now::default())
+        .expect("published");
     for _ in 0..16 {
-        hub.publish(changed("long", 4_000), Now::default()).expect("published");
+        hub.publish(changed("long", 4_000), Now::default())
+            .expect("published");
     }
     let held = |id| {
         let registry = &hub.shared.registry;
         registry.with_existing(&key(id), |cell| cell.feed.topic.ring().len())
     };
     assert_eq!((readers.len(), held("short")), (2, Some(1)));
-    assert!((Some(7)..Some(16)).contains(&held("long")), "about the newer half is left");
+    assert!(
+        (Some(7)..Some(16)).contains(&held("long")),
+        "about the newer half is left"
+    );
 }
 
 #[test]
 fn a_topic_that_somebody_came_to_meanwhile_is_not_taken_for_a_blank_one() {
     let hub = Hub::new(HubConfig::default(), 0).expect("a valid configuration");
     let registry = &hub.shared.registry;
-    let reader = hub.subscribe(&key("read"), None, Now::default()).expect("room");
-    hub.publish(changed("published", 1), Now::default()).expect("published");
+    let reader = hub
+        .subscribe(&key("read"), None, Now::default())
+        .expect("room");
+    hub.publish(changed("published", 1), Now::default())
+        .expect("published");
     for id in ["read", "published"] {
         registry.remove_if_blank(&key(id));
         assert!(registry.with_existing(&key(id), |_| ()).is_some(), "{id}");
@@ -48,11 +59,18 @@ fn a_topic_that_somebody_came_to_meanwhile_is_not_taken_for_a_blank_one() {
 fn where_all_topics_are_forgotten_their_map_takes_no_memory() {
     let hub = Hub::new(HubConfig::default(), 0).expect("a valid configuration");
     let registry = &hub.shared.registry;
-    let capacity = || registry.shards.iter().map(|shard| lock(shard).capacity()).sum::<usize>();
+    let capacity = || {
+        registry
+            .shards
+            .iter()
+            .map(|shard| lock(shard).capacity())
+            .sum::<usize>()
+    };
     // An interpreter takes long over 1,000.
     let topics = if cfg!(miri) { 100 } else { 1_000 };
     for id in 0..topics {
-        hub.publish(changed(&id.to_string(), 1), Now::default()).expect("published");
+        hub.publish(changed(&id.to_string(), 1), Now::default())
+            .expect("published");
     }
     let when_full = capacity();
     registry.sweep(Instant::ZERO);
@@ -63,10 +81,14 @@ fn where_all_topics_are_forgotten_their_map_takes_no_memory() {
 
 #[test]
 fn whoever_finds_that_room_was_made_meanwhile_forgets_nothing() {
-    let config = HubConfig { max_topics: 16, ..HubConfig::default() };
+    let config = HubConfig {
+        max_topics: 16,
+        ..HubConfig::default()
+    };
     let hub = Hub::new(config, 0).expect("a valid configuration");
     for id in 0..15 {
-        hub.publish(changed(&id.to_string(), 1), Now::default()).expect("published");
+        hub.publish(changed(&id.to_string(), 1), Now::default())
+            .expect("published");
     }
     hub.shared.registry.reclaim_topics(Instant::ZERO);
     assert_eq!(hub.stats().topics, 15);
@@ -74,11 +96,15 @@ fn whoever_finds_that_room_was_made_meanwhile_forgets_nothing() {
 
 #[test]
 fn a_time_is_given_once_however_often_its_topic_is_forgotten() {
-    let config = HubConfig { max_topics: 1, ..HubConfig::default() };
+    let config = HubConfig {
+        max_topics: 1,
+        ..HubConfig::default()
+    };
     let hub = Hub::new(config, 0).expect("a valid configuration");
     let mut given = Vec::<String>::new();
     for id in ["1", "2", "1", "2"] {
-        hub.publish(changed(id, 1), Now::default()).expect("the other one is idle");
+        hub.publish(changed(id, 1), Now::default())
+            .expect("the other one is idle");
         let newest = hub.shared.registry.with_existing(&key(id), |cell| {
             let ring = cell.feed.topic.ring();
             match ring.at(ring.first()) {

@@ -15,7 +15,11 @@ fn decode(pieces: &[&[u8]]) -> Vec<Decoded> {
 fn message(event_type: &str, data: &str, last_event_id: &str) -> Decoded {
     let [event_type, data, last_event_id] =
         [event_type, data, last_event_id].map(ToOwned::to_owned);
-    Decoded::Message(Message { event_type, data, last_event_id })
+    Decoded::Message(Message {
+        event_type,
+        data,
+        last_event_id,
+    })
 }
 
 #[test]
@@ -38,7 +42,10 @@ fn the_examples_of_the_standard_read_as_it_says() {
     );
     assert_eq!(
         decode(&[b"data:test\n\ndata: test\n\n"]),
-        [message("message", "test", ""), message("message", "test", "")]
+        [
+            message("message", "test", ""),
+            message("message", "test", "")
+        ]
     );
 }
 
@@ -72,8 +79,14 @@ fn a_byte_order_mark_in_pieces_is_no_part_of_the_first_line() {
 fn data_of_one_line_is_written_to_memory_of_its_length() {
     let data = "x".repeat(100);
     let decoded = decode(&[format!("data: {data}\n\n").as_bytes()]);
-    let [Decoded::Message(message)] = &decoded[..] else { panic!("{decoded:?}") };
-    assert_eq!((&message.data, message.data.capacity()), (&data, 101), "its line end, too");
+    let [Decoded::Message(message)] = &decoded[..] else {
+        panic!("{decoded:?}")
+    };
+    assert_eq!(
+        (&message.data, message.data.capacity()),
+        (&data, 101),
+        "its line end, too"
+    );
 }
 
 #[test]
@@ -119,8 +132,15 @@ fn the_limit_is_the_same_however_the_stream_is_cut() {
             decoded.extend(core::iter::from_fn(|| decoder.next()));
             Ok::<_, EventTooLong>(())
         });
-        assert_eq!(decoded, [message("message", "12345678", "")], "pieces of {piece_len}");
-        assert!(fed.and_then(|()| decoder.feed(b":\n")).is_err(), "pieces of {piece_len}");
+        assert_eq!(
+            decoded,
+            [message("message", "12345678", "")],
+            "pieces of {piece_len}"
+        );
+        assert!(
+            fed.and_then(|()| decoder.feed(b":\n")).is_err(),
+            "pieces of {piece_len}"
+        );
     }
 }
 
@@ -134,10 +154,16 @@ fn the_limit_is_that_of_a_line_and_of_an_event_and_not_of_what_comes_in_one_piec
         let mut decoder = Decoder::new(10);
         decoder.feed(b"data:12345\n").expect("short");
         assert_eq!(decoder.next(), None);
-        decoder.feed(last.as_bytes()).expect("a line of at most 10 bytes");
+        decoder
+            .feed(last.as_bytes())
+            .expect("a line of at most 10 bytes");
         decoder.feed(b"\n\n").expect("a line of at most 10 bytes");
         let event = decoder.next();
-        assert_eq!(event, fits.then(|| message("message", "12345\n6789", "")), "{last}");
+        assert_eq!(
+            event,
+            fits.then(|| message("message", "12345\n6789", "")),
+            "{last}"
+        );
         assert_eq!(decoder.feed(b"\n").is_ok(), fits, "{last}");
     }
 }
@@ -152,5 +178,8 @@ fn whoever_feeds_without_reading_is_stopped_at_the_limit() {
         decoder.feed(piece).expect("nothing is too long yet");
         assert_eq!(decoder.next(), None);
     }
-    assert!(decoder.feed(b"d").is_err(), "two bytes are a mark only at the start");
+    assert!(
+        decoder.feed(b"d").is_err(),
+        "two bytes are a mark only at the start"
+    );
 }

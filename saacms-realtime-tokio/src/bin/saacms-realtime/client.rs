@@ -71,7 +71,9 @@ impl BaseUrl {
         let host = uri.host().unwrap_or_default();
         let address = host.trim_start_matches('[').trim_end_matches(']');
         host.eq_ignore_ascii_case("localhost")
-            || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            || address
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
     }
 }
 
@@ -83,7 +85,10 @@ impl FromStr for BaseUrl {
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
             return Err("it must begin with http:// or https://".to_owned());
         }
-        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        if uri
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+        {
             return Err("it must not contain a user name or a password".to_owned());
         }
         if text.contains(['?', '#']) {
@@ -148,7 +153,12 @@ impl Refusal {
     /// Reads what the hub says about it.
     pub(crate) fn read(response: Response<ureq::Body>) -> Self {
         let status = response.status();
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let header = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         let retry_after = header(header::RETRY_AFTER)
             .and_then(|seconds| seconds.trim().parse().ok())
             .map(Duration::from_secs);
@@ -159,7 +169,11 @@ impl Refusal {
         if reader.read_to_end(&mut body).is_ok() || !body.is_empty() {
             reason = reason.or_else(|| Problem::parse(&body).reason());
         }
-        Self { status, retry_after, reason }
+        Self {
+            status,
+            retry_after,
+            reason,
+        }
     }
 
     /// Whether the same request can succeed later.
@@ -247,7 +261,15 @@ pub(crate) fn percent_encoded(text: &str) -> String {
 /// `text` with nothing in it that moves a terminal's cursor or changes its colours.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if text.contains(char::is_control) {
-        text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+        text.chars()
+            .map(|c| {
+                if c.is_control() {
+                    char::REPLACEMENT_CHARACTER
+                } else {
+                    c
+                }
+            })
+            .collect()
     } else {
         Cow::Borrowed(text)
     }
@@ -294,20 +316,36 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_meant_is_refused() {
-        for url in
-            ["localhost:8787", "ftp://x/", "http://u:p@x/", "http://x/?a", "http://x/#a", "x"]
-        {
+        for url in [
+            "localhost:8787",
+            "ftp://x/",
+            "http://u:p@x/",
+            "http://x/?a",
+            "http://x/#a",
+            "x",
+        ] {
             assert!(url.parse::<BaseUrl>().is_err(), "{url}");
         }
-        assert!(!"https://hub.example/base".parse::<BaseUrl>().expect("a URL").is_loopback());
+        assert!(
+            !"https://hub.example/base"
+                .parse::<BaseUrl>()
+                .expect("a URL")
+                .is_loopback()
+        );
     }
 
     #[test]
     fn a_problem_is_told_by_its_detail_else_title_else_first_line() {
         let reason = |body: &str| Problem::parse(body.as_bytes()).reason();
-        assert_eq!(reason(r#"{"title":"t","detail":"d"}"#).as_deref(), Some("d"));
+        assert_eq!(
+            reason(r#"{"title":"t","detail":"d"}"#).as_deref(),
+            Some("d")
+        );
         assert_eq!(reason(r#"{"title":"t"}"#).as_deref(), Some("t"));
-        assert_eq!(reason("\n Bad Gateway \nmore").as_deref(), Some("Bad Gateway"));
+        assert_eq!(
+            reason("\n Bad Gateway \nmore").as_deref(),
+            Some("Bad Gateway")
+        );
         assert_eq!(reason(""), None);
         assert_eq!(printable("a\u{1b}[31mb\u{9b}"), "a\u{fffd}[31mb\u{fffd}");
     }
@@ -315,6 +353,9 @@ mod tests {
     #[test]
     fn waiting_times_are_short_to_read() {
         let read = |millis| seconds(Duration::from_millis(millis));
-        assert_eq!([read(50), read(3_000), read(1_540)], ["50 ms", "3 s", "1.5 s"]);
+        assert_eq!(
+            [read(50), read(3_000), read(1_540)],
+            ["50 ms", "3 s", "1.5 s"]
+        );
     }
 }

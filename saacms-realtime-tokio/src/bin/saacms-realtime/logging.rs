@@ -42,7 +42,11 @@ pub(crate) fn check_filter(text: &str) -> Result<(), String> {
     if text.trim().is_empty() {
         return Err("must not be empty; `off` logs nothing".to_owned());
     }
-    for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+    for directive in text
+        .split(',')
+        .map(str::trim)
+        .filter(|directive| !directive.is_empty())
+    {
         // A bare word that is no level would be taken for the name of a module, and a misspelt
         // `inof` would silence everything else.
         let bare = !directive.contains(['=', '[', ']', '{', '}']);
@@ -72,7 +76,14 @@ mod tests {
 
     #[test]
     fn a_misspelt_level_is_no_filter() {
-        for text in ["info", "WARN", "off", "info,hyper=warn", "info,", "info,[conn{peer}]=debug"] {
+        for text in [
+            "info",
+            "WARN",
+            "off",
+            "info,hyper=warn",
+            "info,",
+            "info,[conn{peer}]=debug",
+        ] {
             assert_eq!(check_filter(text), Ok(()), "{text}");
         }
         for text in ["", " ", "inof", "info,hyper", "hyper=loud", "\u{1b}[31m"] {

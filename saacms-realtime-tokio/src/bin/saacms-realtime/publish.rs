@@ -52,7 +52,11 @@ pub(crate) struct PublishArgs {
     slug: Option<String>,
 
     /// ID of the record
-    #[arg(value_name = "ID", required_unless_present = "ndjson", allow_negative_numbers = true)]
+    #[arg(
+        value_name = "ID",
+        required_unless_present = "ndjson",
+        allow_negative_numbers = true
+    )]
     id: Option<String>,
 
     /// The record as JSON, `@FILE` to read it from a file, `-` to read it from standard input
@@ -106,7 +110,13 @@ fn publish(args: PublishArgs) -> Result<bool, String> {
         return Err("name an event type, a collection and an ID, or --ndjson FILE".to_owned());
     };
     let record = args.record.map(read_record).transpose()?;
-    let body = event_json(event_type, &slug, &id, record.as_deref(), args.etag.as_deref())?;
+    let body = event_json(
+        event_type,
+        &slug,
+        &id,
+        record.as_deref(),
+        args.etag.as_deref(),
+    )?;
     match hub.post("application/json", body.as_bytes()) {
         Ok(_) => {
             if !hub.quiet {
@@ -131,7 +141,9 @@ fn read_record(argument: String) -> Result<String, String> {
         let mut text = String::new();
         match io::stdin().read_to_string(&mut text) {
             Ok(_) => Ok(text),
-            Err(error) => Err(format!("cannot read the record from standard input: {error}")),
+            Err(error) => Err(format!(
+                "cannot read the record from standard input: {error}"
+            )),
         }
     } else if let Some(path) = argument.strip_prefix('@') {
         fs::read_to_string(path).map_err(|error| format!("cannot read the record {path}: {error}"))
@@ -149,8 +161,11 @@ fn event_json(
     etag: Option<&str>,
 ) -> Result<String, String> {
     let string = |text: &str| serde_json::Value::from(text).to_string();
-    let mut json =
-        format!(r#"{{"type":"{event_type}","slug":{},"id":{}"#, string(slug), string(id));
+    let mut json = format!(
+        r#"{{"type":"{event_type}","slug":{},"id":{}"#,
+        string(slug),
+        string(id)
+    );
     match (event_type, record) {
         (EventType::Deleted, Some(_)) => return Err("a deleted event has no record".to_owned()),
         (EventType::Deleted, None) if etag.is_some() => {
@@ -197,7 +212,13 @@ impl Hub {
     fn new(base: BaseUrl, token: Option<String>, quiet: bool) -> Self {
         // A redirected POST arrives as a GET, or not at all.
         let agent = base.agent(Some(SILENCE), 0);
-        Self { agent, base, token, quiet, progress: ProgressBar::hidden() }
+        Self {
+            agent,
+            base,
+            token,
+            quiet,
+            progress: ProgressBar::hidden(),
+        }
     }
 
     /// Posts `body` and reads the answer, again where the hub asks to try again later.
@@ -230,8 +251,10 @@ impl Hub {
     }
 
     fn post_once(&self, content_type: &str, body: &[u8]) -> Result<Vec<u8>, PostError> {
-        let mut request =
-            self.agent.post(self.base.publish()).header(header::CONTENT_TYPE, content_type);
+        let mut request = self
+            .agent
+            .post(self.base.publish())
+            .header(header::CONTENT_TYPE, content_type);
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -258,7 +281,9 @@ impl Hub {
             PostError::Refused(refusal) => {
                 let hint = hint(refusal.status);
                 let separator = if hint.is_empty() { "" } else { "\n  " };
-                say_error(format_args!("{what}{url} answered {refusal}{separator}{hint}"));
+                say_error(format_args!(
+                    "{what}{url} answered {refusal}{separator}{hint}"
+                ));
             }
         });
     }
@@ -277,7 +302,10 @@ enum PostError {
 }
 
 fn is_busy(status: StatusCode) -> bool {
-    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
 }
 
 /// What to do about a refusal.
@@ -304,7 +332,14 @@ mod tests {
     fn a_record_is_posted_as_it_was_written() {
         let record = " {\"b\": 1.0,\n\"a\":\"\\u00e9\"} \n";
         assert_eq!(
-            event_json(EventType::Changed, "posts", "a\"b", Some(record), Some("W/\"1\"")).unwrap(),
+            event_json(
+                EventType::Changed,
+                "posts",
+                "a\"b",
+                Some(record),
+                Some("W/\"1\"")
+            )
+            .unwrap(),
             "{\"type\":\"changed\",\"slug\":\"posts\",\"id\":\"a\\\"b\",\
              \"record\":{\"b\": 1.0,\n\"a\":\"\\u00e9\"},\"etag\":\"W/\\\"1\\\"\"}"
         );

@@ -73,7 +73,11 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         tracing::debug!("stopping with answers that were not read");
     }
     tracing::info!(published = realtime.hub().stats().published, "stopped");
-    if is_broken { Err("a thread that writes streams has ended".into()) } else { Ok(()) }
+    if is_broken {
+        Err("a thread that writes streams has ended".into())
+    } else {
+        Ok(())
+    }
 }
 
 fn api(settings: &Settings) -> Result<Api, Box<dyn Error>> {
@@ -97,7 +101,9 @@ fn file_room(max_connections: usize) -> usize {
     const FILES_PER_CORE: u64 = 4;
     let cores = available_parallelism().map_or(1, |cores| cores.get() as u64);
     let others = OTHER_FILES + FILES_PER_CORE * cores;
-    let wanted = u64::try_from(max_connections).unwrap_or(u64::MAX).saturating_add(others);
+    let wanted = u64::try_from(max_connections)
+        .unwrap_or(u64::MAX)
+        .saturating_add(others);
     let limit = rlimit::increase_nofile_limit(wanted).unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot read the limit of open files");
         wanted
@@ -115,7 +121,11 @@ fn file_room(max_connections: usize) -> usize {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -134,9 +144,17 @@ async fn accept(
     room: Arc<Semaphore>,
 ) {
     loop {
-        let permit = Arc::clone(&room).acquire_owned().await.expect("is never closed");
+        let permit = Arc::clone(&room)
+            .acquire_owned()
+            .await
+            .expect("is never closed");
         let stream = next_stream(&listener).await;
-        tokio::spawn(connection(stream, Arc::clone(&site), connections.clone(), permit));
+        tokio::spawn(connection(
+            stream,
+            Arc::clone(&site),
+            connections.clone(),
+            permit,
+        ));
     }
 }
 

@@ -106,10 +106,12 @@ impl Loaded {
         let mut settings = Settings::default();
         for setting in SETTINGS {
             if let Some(Given { texts, written, .. }) = given.find(setting.key) {
-                (setting.slot)(&mut settings).read(texts).map_err(|wrong| Refusal {
-                    message: format!("{written}: {wrong}"),
-                    hint: setting.hint(),
-                })?;
+                (setting.slot)(&mut settings)
+                    .read(texts)
+                    .map_err(|wrong| Refusal {
+                        message: format!("{written}: {wrong}"),
+                        hint: setting.hint(),
+                    })?;
             }
         }
         Ok(Self { settings, given })
@@ -119,8 +121,10 @@ impl Loaded {
     pub(crate) fn to_toml(&self) -> String {
         let line = |setting: &Setting| {
             let value = setting.show(&self.settings);
-            let origin =
-                self.given.find(setting.key).map_or("default", |given| given.origin.as_str());
+            let origin = self
+                .given
+                .find(setting.key)
+                .map_or("default", |given| given.origin.as_str());
             format!("{:<42} # {origin}\n", format!("{} = {value}", setting.key))
         };
         SETTINGS.iter().map(line).collect()
@@ -132,8 +136,14 @@ impl Loaded {
     ///
     /// The first thing that is wrong, in the words that the user wrote it in.
     pub(crate) fn check(self) -> Result<Settings, Refusal> {
-        self.settings.hub.check().map_err(|error| self.out_of_range(&error))?;
-        let Self { mut settings, given } = self;
+        self.settings
+            .hub
+            .check()
+            .map_err(|error| self.out_of_range(&error))?;
+        let Self {
+            mut settings,
+            given,
+        } = self;
         if let Some(path) = &settings.publish_token_file {
             let (token, warning) = Token::read(path).map_err(|wrong| Refusal {
                 message: format!("{}: {wrong}", given.written("publish-token-file")),
@@ -159,7 +169,10 @@ impl Loaded {
     fn out_of_range(&self, error: &ConfigError) -> Refusal {
         let key = error.setting.replace('_', "-");
         let text = error.to_string();
-        let reason = text.strip_prefix(error.setting).unwrap_or(&text).trim_start();
+        let reason = text
+            .strip_prefix(error.setting)
+            .unwrap_or(&text)
+            .trim_start();
         let (low, high) = (*error.allowed.start(), *error.allowed.end());
         let hint = match error.unit {
             "bytes" => format!("that is {} to {}", show_size(low), show_size(high)),

@@ -109,15 +109,20 @@ pub(crate) fn run(args: TailArgs) -> ExitCode {
             sender.clone(),
         );
         if let Err(error) = thread::Builder::new().spawn(move || follower.run()) {
-            say_error(format_args!("cannot start a thread for each record: {error}"));
+            say_error(format_args!(
+                "cannot start a thread for each record: {error}"
+            ));
             return ExitCode::FAILURE;
         }
     }
     drop(sender);
 
     // JSON is written as it is: it has no colours, and what looks like one belongs to the data.
-    let output: &mut dyn Write =
-        if args.json { &mut io::stdout() } else { &mut anstream::stdout() };
+    let output: &mut dyn Write = if args.json {
+        &mut io::stdout()
+    } else {
+        &mut anstream::stdout()
+    };
     match print_items(items, &printer, output, args.count, args.quiet) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -161,7 +166,9 @@ fn print_items(
 }
 
 fn record(text: &str) -> Result<ResourceKey, String> {
-    let (slug, id) = text.split_once('/').ok_or("a record is named as COLLECTION/ID")?;
+    let (slug, id) = text
+        .split_once('/')
+        .ok_or("a record is named as COLLECTION/ID")?;
     ResourceKey::new(slug, id).map_err(|error| error.to_string())
 }
 

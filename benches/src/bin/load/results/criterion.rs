@@ -28,7 +28,11 @@ const RATIOS: [(&str, &str, &str); 13] = [
 pub(super) fn rows(folder: &Path) -> Result<Vec<Row>, String> {
     let group = "resume/by_id_10k";
     let nanos = |name| nanos(folder, group, name).map(median);
-    let [ours, newest, scan] = [nanos("ours")?, nanos("ours_newest")?, nanos("vec_deque_scan")?];
+    let [ours, newest, scan] = [
+        nanos("ours")?,
+        nanos("ours_newest")?,
+        nanos("vec_deque_scan")?,
+    ];
     let mut rows = vec![
         Row {
             key: group.into(),
@@ -50,7 +54,11 @@ pub(super) fn rows(folder: &Path) -> Result<Vec<Row>, String> {
             ..ratio(folder, ("frame/encode_300B", "ours", "memcpy"))?
         },
     ];
-    let new = ("frame/encode_300B", "ours_to_new_memory", "memcpy_to_new_memory");
+    let new = (
+        "frame/encode_300B",
+        "ours_to_new_memory",
+        "memcpy_to_new_memory",
+    );
     for which in [new].iter().chain(&RATIOS) {
         rows.push(ratio(folder, *which)?);
     }
@@ -62,8 +70,16 @@ pub(super) fn rows(folder: &Path) -> Result<Vec<Row>, String> {
 fn ratio(folder: &Path, which: (&str, &str, &str)) -> Result<Row, String> {
     let (group, ours, other) = which;
     let [ours_nanos, other_nanos] = [nanos(folder, group, ours)?, nanos(folder, group, other)?];
-    let ratios = || ours_nanos.iter().zip(&other_nanos).map(|(ours, other)| ours / other);
-    let [least, most] = [ratios().fold(f64::INFINITY, f64::min), ratios().fold(0.0, f64::max)];
+    let ratios = || {
+        ours_nanos
+            .iter()
+            .zip(&other_nanos)
+            .map(|(ours, other)| ours / other)
+    };
+    let [least, most] = [
+        ratios().fold(f64::INFINITY, f64::min),
+        ratios().fold(0.0, f64::max),
+    ];
     let value = median(ratios());
     let [ours_time, other_time] = [ours_nanos, other_nanos].map(|nanos| time(median(nanos)));
     Ok(Row {
@@ -107,5 +123,9 @@ fn median_in(file: &Path) -> Result<f64, String> {
 }
 
 fn time(nanos: f64) -> String {
-    if nanos < 1_000.0 { format!("{nanos:.0} ns") } else { format!("{:.1} µs", nanos / 1e3) }
+    if nanos < 1_000.0 {
+        format!("{nanos:.0} ns")
+    } else {
+        format!("{:.1} µs", nanos / 1e3)
+    }
 }

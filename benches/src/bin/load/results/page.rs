@@ -28,8 +28,16 @@ pub(super) fn markdown(rows: &[Row], runs: &Runs, options: &ResultsOptions) -> S
     for row in rows {
         if let Some((target, most)) = row.target {
             let met = if row.value <= most { "yes" } else { "**no**" };
-            let Row { figure, shown, command, .. } = row;
-            let _ = writeln!(out, "| {figure} | {target} | {shown} | {met} | `{command}` |");
+            let Row {
+                figure,
+                shown,
+                command,
+                ..
+            } = row;
+            let _ = writeln!(
+                out,
+                "| {figure} | {target} | {shown} | {met} | `{command}` |"
+            );
         }
     }
     out += "\n`load` is `cargo run --release -p saacms-realtime-benches --bin load --`. The capacity \
@@ -37,7 +45,12 @@ pub(super) fn markdown(rows: &[Row], runs: &Runs, options: &ResultsOptions) -> S
             ## Beside what one would write otherwise\n\n\
             | figure, less is better | measured | command |\n| --- | --- | --- |\n";
     for row in rows.iter().filter(|row| row.target.is_none()) {
-        let Row { figure, shown, command, .. } = row;
+        let Row {
+            figure,
+            shown,
+            command,
+            ..
+        } = row;
         let _ = writeln!(out, "| {figure} | {shown} | `{command}` |");
     }
     out += "\n## Servers\n\n![latencies](latency.svg)\n\n\
@@ -54,7 +67,11 @@ pub(super) fn markdown(rows: &[Row], runs: &Runs, options: &ResultsOptions) -> S
         };
         let faults = runs.iter().map(|run| &run.tally.faults);
         let faults = faults.fold([0; 3], |[lost, duplicated, reordered], it| {
-            [lost + it.lost, duplicated + it.duplicated, reordered + it.reordered]
+            [
+                lost + it.lost,
+                duplicated + it.duplicated,
+                reordered + it.reordered,
+            ]
         });
         let _ = writeln!(
             out,
@@ -81,7 +98,10 @@ pub(super) fn line(row: &Row) -> String {
         None => "",
     };
     let target = row.target.map_or("", |target| target.0);
-    format!("{:<72} {:<24} {verdict:<8} {}", row.figure, target, row.shown)
+    format!(
+        "{:<72} {:<24} {verdict:<8} {}",
+        row.figure, target, row.shown
+    )
 }
 
 pub(super) fn summary(figures: &Figures) -> String {
@@ -104,7 +124,10 @@ pub(super) fn summary(figures: &Figures) -> String {
 fn machine() -> String {
     let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
     let field = |text: &str, name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap_or_default();
         line.trim_start_matches([':', '\t', ' ']).trim().to_owned()
     };
     let processor = field(&read("/proc/cpuinfo"), "model name");

@@ -36,7 +36,10 @@ pub(super) fn publish(mut hub: Hub, file: &str) -> Result<bool, String> {
         let cannot_open = |error| format!("cannot open {file}: {error}");
         let input = File::open(file).map_err(cannot_open)?;
         let metadata = input.metadata().map_err(cannot_open)?;
-        (Box::new(BufReader::new(input)), metadata.is_file().then_some(metadata.len()))
+        (
+            Box::new(BufReader::new(input)),
+            metadata.is_file().then_some(metadata.len()),
+        )
     };
     let (sender, lines) = mpsc::sync_channel(READ_AHEAD);
     thread::Builder::new()
@@ -47,16 +50,30 @@ pub(super) fn publish(mut hub: Hub, file: &str) -> Result<bool, String> {
         hub.progress = progress_bar(len);
     }
     let started = Instant::now();
-    let mut publisher = Publisher { hub, published: 0, failed: 0 };
+    let mut publisher = Publisher {
+        hub,
+        published: 0,
+        failed: 0,
+    };
     let stopped = publisher.run(&lines, len.is_some());
-    let Publisher { hub, published, failed } = publisher;
+    let Publisher {
+        hub,
+        published,
+        failed,
+    } = publisher;
     hub.progress.finish_and_clear();
     let took = started.elapsed().as_secs_f64();
     if !hub.quiet {
         let events = published + failed;
         let (published, events) = (HumanCount(published), HumanCount(events));
-        let rest = if stopped { "; the rest was not sent" } else { "" };
-        hub.say(format_args!("published {published} of {events} events in {took:.1} s{rest}"));
+        let rest = if stopped {
+            "; the rest was not sent"
+        } else {
+            ""
+        };
+        hub.say(format_args!(
+            "published {published} of {events} events in {took:.1} s{rest}"
+        ));
     }
     Ok(failed == 0 && !stopped)
 }
@@ -68,15 +85,20 @@ fn progress_bar(len: Option<u64>) -> ProgressBar {
             ProgressBar::new(len),
             "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
         ),
-        None => (ProgressBar::new_spinner(), "{spinner} {human_pos} lines, {rate} a second"),
+        None => (
+            ProgressBar::new_spinner(),
+            "{spinner} {human_pos} lines, {rate} a second",
+        ),
     };
     // Draws nothing where standard error is no terminal.
     bar.set_draw_target(ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
-            // Nothing can be done about a terminal that takes no text.
-            let _ = write!(out, "{:.0}", state.per_sec());
-        }));
+        bar.set_style(
+            style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+                // Nothing can be done about a terminal that takes no text.
+                let _ = write!(out, "{:.0}", state.per_sec());
+            }),
+        );
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
@@ -160,7 +182,9 @@ impl Publisher {
                 if self.publish_batch(&batch).is_err() {
                     return true;
                 }
-                self.hub.progress.inc(if count_bytes { batch_len } else { batch.len() } as u64);
+                self.hub
+                    .progress
+                    .inc(if count_bytes { batch_len } else { batch.len() } as u64);
                 batch.clear();
                 batch_len = 0;
             }
@@ -170,8 +194,10 @@ impl Publisher {
                     batch_len += line_len;
                 }
                 Ok(Input::Blank) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(Input::TooLong { number }) => self
-                    .fail(number, format_args!("not sent: it has more than {MAX_LINE_LEN} bytes")),
+                Ok(Input::TooLong { number }) => self.fail(
+                    number,
+                    format_args!("not sent: it has more than {MAX_LINE_LEN} bytes"),
+                ),
                 Ok(Input::Failed(error)) => {
                     self.hub.progress.suspend(|| {
                         say_error(format_args!("cannot read the input any further: {error}"));
@@ -187,8 +213,14 @@ impl Publisher {
 
     /// Publishes `batch`, in parts where the hub does not take it whole.
     fn publish_batch(&mut self, batch: &[Line]) -> Result<(), Stop> {
-        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Ok(()) };
-        let body = batch.iter().map(|line| &*line.text).collect::<Vec<_>>().join(&b'\n');
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
+            return Ok(());
+        };
+        let body = batch
+            .iter()
+            .map(|line| &*line.text)
+            .collect::<Vec<_>>()
+            .join(&b'\n');
         match self.hub.post("application/x-ndjson", &body) {
             Ok(answer) => {
                 self.read_results(batch, &answer);
@@ -218,15 +250,21 @@ impl Publisher {
 
     /// Takes the answer to a batch: one result a line, in order.
     fn read_results(&mut self, batch: &[Line], answer: &[u8]) {
-        let mut results =
-            answer.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        let mut results = answer
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.trim_ascii().is_empty());
         for line in batch {
             let Some(result) = results.next() else {
-                self.fail(line.number, format_args!("the hub did not say what became of it"));
+                self.fail(
+                    line.number,
+                    format_args!("the hub did not say what became of it"),
+                );
                 continue;
             };
             let problem = Problem::parse(result);
-            let status = problem.status.and_then(|status| StatusCode::from_u16(status).ok());
+            let status = problem
+                .status
+                .and_then(|status| StatusCode::from_u16(status).ok());
             let reason = problem.reason().unwrap_or_default();
             match status {
                 Some(status) if status.is_success() => self.published += 1,
@@ -234,11 +272,17 @@ impl Publisher {
                     let hint = if is_busy(status) { hint(status) } else { "" };
                     let separator = if hint.is_empty() { "" } else { "; " };
                     let reason = printable(&reason);
-                    self.fail(line.number, format_args!("{status}: {reason}{separator}{hint}"));
+                    self.fail(
+                        line.number,
+                        format_args!("{status}: {reason}{separator}{hint}"),
+                    );
                 }
                 None => {
                     let reason = printable(&reason);
-                    self.fail(line.number, format_args!("no answer that is understood: {reason}"));
+                    self.fail(
+                        line.number,
+                        format_args!("no answer that is understood: {reason}"),
+                    );
                 }
             }
         }
@@ -246,7 +290,9 @@ impl Publisher {
 
     fn fail(&mut self, line: u64, why: fmt::Arguments<'_>) {
         self.failed += 1;
-        self.hub.progress.suspend(|| say_error(format_args!("line {line}: {why}")));
+        self.hub
+            .progress
+            .suspend(|| say_error(format_args!("line {line}: {why}")));
     }
 }
 
@@ -268,7 +314,11 @@ mod tests {
             .collect();
         assert_eq!(
             read,
-            [(2, b"{\"a\":1}\r".to_vec()), (4, b"\xff".to_vec()), (6, b"last".to_vec())]
+            [
+                (2, b"{\"a\":1}\r".to_vec()),
+                (4, b"\xff".to_vec()),
+                (6, b"last".to_vec())
+            ]
         );
     }
 
@@ -280,7 +330,10 @@ mod tests {
             read_line(&mut input)
                 .is_ok_and(|line| line.is_some_and(|line| line.len() > MAX_LINE_LEN))
         );
-        assert_eq!(read_line(&mut input).expect("memory"), Some(b"next".to_vec()));
+        assert_eq!(
+            read_line(&mut input).expect("memory"),
+            Some(b"next".to_vec())
+        );
         assert_eq!(read_line(&mut input).expect("memory"), None);
     }
 }

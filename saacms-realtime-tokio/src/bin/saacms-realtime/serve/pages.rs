@@ -31,7 +31,10 @@ impl Site {
             .route("/healthz", get(health))
             .route("/readyz", get(ready))
             .with_state(realtime.clone());
-        Self { realtime: realtime.clone(), pages }
+        Self {
+            realtime: realtime.clone(),
+            pages,
+        }
     }
 
     /// Answers a request: by a page where there is one at this path, and by the API otherwise.
@@ -68,7 +71,10 @@ async fn page(State(realtime): State<Realtime>) -> impl IntoResponse {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
-    (headers, PAGE.replace("{{base}}", realtime.api().base_path()))
+    (
+        headers,
+        PAGE.replace("{{base}}", realtime.api().base_path()),
+    )
 }
 
 /// Alive: the process answers.
@@ -79,7 +85,14 @@ async fn health(State(realtime): State<Realtime>) -> Response<Body> {
 /// Ready: new streams are taken.
 async fn ready(State(realtime): State<Realtime>) -> Response<Body> {
     let draining = realtime.hub().is_draining();
-    report(if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }, &realtime)
+    report(
+        if draining {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::OK
+        },
+        &realtime,
+    )
 }
 
 fn report(status: StatusCode, realtime: &Realtime) -> Response<Body> {
@@ -93,6 +106,9 @@ fn report(status: StatusCode, realtime: &Realtime) -> Response<Body> {
         "published": stats.published,
         "resyncs": stats.resyncs,
     });
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
     (status, headers, body.to_string()).into_response()
 }

@@ -24,7 +24,10 @@ impl Args for ServeArgs {
                                    working directory";
         let config = flag(CONFIG, "FILE")
             .help(CONFIG_HELP)
-            .long_help(format!("{CONFIG_HELP}\n[env: {}]", Setting::variable(CONFIG)))
+            .long_help(format!(
+                "{CONFIG_HELP}\n[env: {}]",
+                Setting::variable(CONFIG)
+            ))
             .help_heading(HEADING);
         let print_config = Arg::new(PRINT_CONFIG)
             .long(PRINT_CONFIG)
@@ -34,7 +37,10 @@ impl Args for ServeArgs {
                  is wrong with them, and stop",
             )
             .help_heading(HEADING);
-        command.args(SETTINGS.iter().map(flag_of)).arg(config).arg(print_config)
+        command
+            .args(SETTINGS.iter().map(flag_of))
+            .arg(config)
+            .arg(print_config)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -49,13 +55,25 @@ impl FromArgMatches for ServeArgs {
         for key in keys {
             if let Some(texts) = matches.get_many::<String>(key) {
                 let texts: Vec<String> = texts.cloned().collect();
-                let written: Vec<_> =
-                    texts.iter().map(|text| format!("--{key} {}", quoted(text))).collect();
+                let written: Vec<_> = texts
+                    .iter()
+                    .map(|text| format!("--{key} {}", quoted(text)))
+                    .collect();
                 let origin = format!("flag --{key}");
-                flags.insert(key, Given { texts, written: written.join(" "), origin });
+                flags.insert(
+                    key,
+                    Given {
+                        texts,
+                        written: written.join(" "),
+                        origin,
+                    },
+                );
             }
         }
-        Ok(Self { print_config: matches.get_flag(PRINT_CONFIG), flags })
+        Ok(Self {
+            print_config: matches.get_flag(PRINT_CONFIG),
+            flags,
+        })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -68,7 +86,11 @@ fn flag_of(setting: &'static Setting) -> Arg {
     let (help, default) = (setting.help, setting.default_text());
     let variable = Setting::variable(setting.key);
     flag(setting.key, setting.value_name)
-        .action(if setting.is_list() { ArgAction::Append } else { ArgAction::Set })
+        .action(if setting.is_list() {
+            ArgAction::Append
+        } else {
+            ArgAction::Set
+        })
         .help(format!("{help} [default: {default}]"))
         .long_help(format!("{help}\n[default: {default}] [env: {variable}]"))
         .help_heading(setting.heading)
@@ -76,5 +98,8 @@ fn flag_of(setting: &'static Setting) -> Arg {
 
 /// A flag with a value; -5 is one, to be refused for its range.
 fn flag(key: &'static str, value_name: &'static str) -> Arg {
-    Arg::new(key).long(key).value_name(value_name).allow_negative_numbers(true)
+    Arg::new(key)
+        .long(key)
+        .value_name(value_name)
+        .allow_negative_numbers(true)
 }

@@ -40,15 +40,21 @@ impl Layer {
         let mut layer = Self::default();
         for (name, value) in variables {
             let name = name.to_string_lossy();
-            let Some(rest) = name.strip_prefix(Setting::PREFIX) else { continue };
+            let Some(rest) = name.strip_prefix(Setting::PREFIX) else {
+                continue;
+            };
             let text = value.to_string_lossy();
             if VARIABLES_OF_OTHERS.contains(&rest) || is_service_link(rest, &text) {
                 continue;
             }
-            let known = keys().chain([CONFIG]).find(|key| Setting::variable(key) == name);
+            let known = keys()
+                .chain([CONFIG])
+                .find(|key| Setting::variable(key) == name);
             let Some(key) = known else {
-                let meant =
-                    nearest(&rest.to_ascii_lowercase().replace('_', "-"), keys().chain([CONFIG]));
+                let meant = nearest(
+                    &rest.to_ascii_lowercase().replace('_', "-"),
+                    keys().chain([CONFIG]),
+                );
                 return Err(Refusal {
                     message: format!("{}: there is no such variable", quoted(&name)),
                     hint: format!("the nearest is {}; {LIST_ALL}", Setting::variable(meant)),
@@ -62,7 +68,14 @@ impl Layer {
                 });
             }
             let origin = format!("environment {name}");
-            layer.insert(key, Given { texts: vec![text.into_owned()], written, origin });
+            layer.insert(
+                key,
+                Given {
+                    texts: vec![text.into_owned()],
+                    written,
+                    origin,
+                },
+            );
         }
         Ok(layer)
     }
@@ -98,7 +111,10 @@ impl Layer {
             let Some(setting) = Setting::find(name.get_ref()) else {
                 return Err(Refusal {
                     message: format!("{place}: there is no setting {}", quoted(name.get_ref())),
-                    hint: format!("the nearest is {}; {LIST_ALL}", nearest(name.get_ref(), keys())),
+                    hint: format!(
+                        "the nearest is {}; {LIST_ALL}",
+                        nearest(name.get_ref(), keys())
+                    ),
                 });
             };
             let source = text.get(value.span()).unwrap_or_default();
@@ -111,7 +127,14 @@ impl Layer {
                 message: format!("{written}: must be a text, a number or true or false"),
                 hint: setting.hint(),
             })?;
-            layer.insert(setting.key, Given { texts, written, origin: format!("file {path}") });
+            layer.insert(
+                setting.key,
+                Given {
+                    texts,
+                    written,
+                    origin: format!("file {path}"),
+                },
+            );
         }
         Ok(layer)
     }
@@ -138,7 +161,8 @@ impl Layer {
 
     /// How the user wrote the setting `key`; its name where the user did not.
     pub(super) fn written(&self, key: &str) -> String {
-        self.find(key).map_or_else(|| key.to_owned(), |given| given.written.clone())
+        self.find(key)
+            .map_or_else(|| key.to_owned(), |given| given.written.clone())
     }
 }
 
@@ -204,7 +228,10 @@ mod tests {
             ("SAACMS_REALTIME_SERVICE_PORT_HTTP", "8787"),
             ("SAACMS_REALTIME_PORT", "tcp://192.0.2.1:8787"),
             ("SAACMS_REALTIME_PORT_8787_TCP_ADDR", "192.0.2.1"),
-            ("SAACMS_REALTIME_CANARY_PORT_8787_TCP", "tcp://192.0.2.1:8787"),
+            (
+                "SAACMS_REALTIME_CANARY_PORT_8787_TCP",
+                "tcp://192.0.2.1:8787",
+            ),
             ("SAACMS_REALTIME_MAX_AGE", "1h"),
         ]);
         let layer = layer.expect("all are fine");
@@ -221,8 +248,14 @@ mod tests {
             ("SAACMS_REALTIME_", "SAACMS_REALTIME_"),
         ] {
             let refusal = environment(&[(name, "8787")]).expect_err(name).to_string();
-            assert!(refusal.starts_with(&format!("{name}: there is no such")), "{refusal}");
-            assert!(refusal.contains(&format!("nearest is {nearest}")), "{refusal}");
+            assert!(
+                refusal.starts_with(&format!("{name}: there is no such")),
+                "{refusal}"
+            );
+            assert!(
+                refusal.contains(&format!("nearest is {nearest}")),
+                "{refusal}"
+            );
         }
     }
 
@@ -253,14 +286,29 @@ mod tests {
     #[test]
     fn a_file_is_refused_where_it_is_wrong() {
         for (text, wrong) in [
-            ("max-events = 1\n\nmax-evnts = 2", "f, line 3: there is no setting max-evnts\n"),
+            (
+                "max-events = 1\n\nmax-evnts = 2",
+                "f, line 3: there is no setting max-evnts\n",
+            ),
             ("max_events = 1", "the nearest is max-events;"),
-            ("zzz = 1\nconfig = 'x'", "f, line 1: there is no setting zzz"),
+            (
+                "zzz = 1\nconfig = 'x'",
+                "f, line 1: there is no setting zzz",
+            ),
             ("config = 'other'", "f, line 1: there is no setting config"),
-            ("[hub]\nmax-events = 1", "f, line 1: there is no setting hub"),
+            (
+                "[hub]\nmax-events = 1",
+                "f, line 1: there is no setting hub",
+            ),
             ("max-events.x = 1", "f, line 1: max-events ="),
-            ("max-age = 1979-05-27", "f, line 1: max-age = 1979-05-27: must be a text"),
-            ("cors-origin = [[]]", "f, line 1: cors-origin = [[]]: must be a text"),
+            (
+                "max-age = 1979-05-27",
+                "f, line 1: max-age = 1979-05-27: must be a text",
+            ),
+            (
+                "cors-origin = [[]]",
+                "f, line 1: cors-origin = [[]]: must be a text",
+            ),
             ("max-age = 1h", "f, line 1: "),
             ("max-lag = 1\nmax-lag = 2", "f, line 2: "),
             ("\"a\\nb\" = 1", "there is no setting \"a\\nb\"\n"),
@@ -280,6 +328,10 @@ mod tests {
     }
 
     fn environment(variables: &[(&str, &str)]) -> Result<Layer, Refusal> {
-        Layer::from_environment(variables.iter().map(|(name, value)| (name.into(), value.into())))
+        Layer::from_environment(
+            variables
+                .iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        )
     }
 }

@@ -2,7 +2,9 @@
 
 /// The one of `known` that takes the fewest edits to make of `name`; empty where none is known.
 pub(super) fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> &'static str {
-    known.min_by_key(|known| edits(name, known)).unwrap_or_default()
+    known
+        .min_by_key(|known| edits(name, known))
+        .unwrap_or_default()
 }
 
 /// How many characters have to be put in, taken out or changed to make `to` of `from`.

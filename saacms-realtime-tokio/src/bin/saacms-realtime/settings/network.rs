@@ -21,7 +21,10 @@ impl Listen {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         const FORM: &str = "must be host:port, such as 127.0.0.1:8787 or [::1]:8787";
         if let Ok(address) = text.parse() {
-            return Ok(Self { text: text.to_owned(), addresses: vec![address] });
+            return Ok(Self {
+                text: text.to_owned(),
+                addresses: vec![address],
+            });
         }
         let (host, port) = text.rsplit_once(':').ok_or(FORM)?;
         if host.contains(':') && !host.contains(['[', ']']) {
@@ -33,12 +36,16 @@ impl Listen {
         }
         let port: u16 = port.parse().map_err(|_| "must end in a port, 0 to 65535")?;
         let found = (host, port).to_socket_addrs();
-        let addresses: Vec<_> =
-            found.map_err(|error| format!("the name {host} has no address: {error}"))?.collect();
+        let addresses: Vec<_> = found
+            .map_err(|error| format!("the name {host} has no address: {error}"))?
+            .collect();
         if addresses.is_empty() {
             return Err(format!("the name {host} has no address"));
         }
-        Ok(Self { text: text.to_owned(), addresses })
+        Ok(Self {
+            text: text.to_owned(),
+            addresses,
+        })
     }
 
     /// The addresses to listen on, of which there is at least one; several where a name has
@@ -50,14 +57,19 @@ impl Listen {
     /// Whether only this machine can connect.
     pub(super) fn is_loopback(&self) -> bool {
         // Canonical, because ::ffff:127.0.0.1 is the IPv4 address.
-        self.addresses.iter().all(|address| address.ip().to_canonical().is_loopback())
+        self.addresses
+            .iter()
+            .all(|address| address.ip().to_canonical().is_loopback())
     }
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
-        Self { text: address.to_string(), addresses: vec![address] }
+        Self {
+            text: address.to_string(),
+            addresses: vec![address],
+        }
     }
 }
 
@@ -105,9 +117,17 @@ mod tests {
             assert_eq!(listen.to_string(), text);
             assert!(!listen.addresses().is_empty());
         }
-        for text in
-            ["", "8787", ":8787", "127.0.0.1", "[::1]", "::1:80", "a b:1", "localhost:65536", "x:"]
-        {
+        for text in [
+            "",
+            "8787",
+            ":8787",
+            "127.0.0.1",
+            "[::1]",
+            "::1:80",
+            "a b:1",
+            "localhost:65536",
+            "x:",
+        ] {
             assert!(Listen::parse(text).is_err(), "{text:?}");
         }
     }
@@ -124,7 +144,14 @@ mod tests {
 
     #[test]
     fn origins_are_listed_with_commas_or_one_by_one() {
-        let texts = ["https://a, https://b".to_owned(), "https://A:443".to_owned(), String::new()];
-        assert_eq!(origins(&texts), Ok(vec!["https://a".to_owned(), "https://b".to_owned()]));
+        let texts = [
+            "https://a, https://b".to_owned(),
+            "https://A:443".to_owned(),
+            String::new(),
+        ];
+        assert_eq!(
+            origins(&texts),
+            Ok(vec!["https://a".to_owned(), "https://b".to_owned()])
+        );
     }
 }

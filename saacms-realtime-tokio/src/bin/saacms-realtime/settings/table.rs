@@ -116,7 +116,11 @@ impl Setting {
 
     /// The environment variable of `key`.
     pub(super) fn variable(key: &str) -> String {
-        format!("{}{}", Self::PREFIX, key.replace('-', "_").to_ascii_uppercase())
+        format!(
+            "{}{}",
+            Self::PREFIX,
+            key.replace('-', "_").to_ascii_uppercase()
+        )
     }
 
     /// Whether it takes several values.
@@ -146,7 +150,12 @@ impl Setting {
 
     /// What to tell someone whose value was refused.
     pub(super) fn hint(&self) -> String {
-        format!("{}: {} [default: {}]", self.key, self.help, self.default_text())
+        format!(
+            "{}: {} [default: {}]",
+            self.key,
+            self.help,
+            self.default_text()
+        )
     }
 }
 
@@ -197,7 +206,9 @@ impl Slot<'_> {
             Slot::Listen(place) => *place = Listen::parse(one()?)?,
             Slot::BasePath(place) => *place = network::base_path(one()?)?,
             Slot::File(place) => {
-                *place = Some(one()?).filter(|path| !path.is_empty()).map(PathBuf::from);
+                *place = Some(one()?)
+                    .filter(|path| !path.is_empty())
+                    .map(PathBuf::from);
             }
             Slot::Origins(place) => *place = network::origins(texts)?,
             Slot::LogFilter(place) => {
@@ -215,7 +226,11 @@ impl Slot<'_> {
             Slot::Count(place, _) => integer(*place),
             Slot::Size(place, _) => {
                 let text = values::show_size(*place as u64);
-                if text.parse() == Ok(*place) { integer(*place) } else { Value::String(text) }
+                if text.parse() == Ok(*place) {
+                    integer(*place)
+                } else {
+                    Value::String(text)
+                }
             }
             Slot::Time(place, _) => Value::String(values::show_time(*place)),
             Slot::Switch(place) => Value::Boolean(*place),
@@ -241,6 +256,9 @@ fn integer(number: usize) -> Value {
 }
 
 fn spelled<T: PartialEq>(value: T, words: &[(&str, T)]) -> Value {
-    let word = words.iter().find(|(_, meaning)| *meaning == value).map_or("", |(word, _)| *word);
+    let word = words
+        .iter()
+        .find(|(_, meaning)| *meaning == value)
+        .map_or("", |(word, _)| *word);
     Value::String(word.to_owned())
 }

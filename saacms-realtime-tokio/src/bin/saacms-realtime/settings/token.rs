@@ -27,7 +27,9 @@ impl Token {
             format!("the publish token in {path} can be read by every user; chmod 600 {path}")
         });
         let mut bytes = Vec::new();
-        file.take(Self::MAX_FILE_LEN).read_to_end(&mut bytes).map_err(cannot)?;
+        file.take(Self::MAX_FILE_LEN)
+            .read_to_end(&mut bytes)
+            .map_err(cannot)?;
         Ok((Self::parse(bytes)?, warning))
     }
 
@@ -88,7 +90,11 @@ mod tests {
             ("\u{fffd}".repeat(16), false),
             ("\n".to_owned(), false),
         ] {
-            assert_eq!(Token::parse(bytes.clone().into_bytes()).is_ok(), fine, "{bytes:?}");
+            assert_eq!(
+                Token::parse(bytes.clone().into_bytes()).is_ok(),
+                fine,
+                "{bytes:?}"
+            );
         }
     }
 

@@ -48,8 +48,12 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
         .find(|(name, _)| name.eq_ignore_ascii_case(unit.trim_start()))
         .filter(|_| !digits.is_empty())
         .ok_or_else(wrong)?;
-    let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(*bytes));
-    size.and_then(|size| usize::try_from(size).ok()).ok_or_else(|| "is too large".to_owned())
+    let size = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(*bytes));
+    size.and_then(|size| usize::try_from(size).ok())
+        .ok_or_else(|| "is too large".to_owned())
 }
 
 /// A time with a unit: `90s`, `1h30m`; or `0`.
@@ -66,10 +70,14 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 
 /// One of `words`.
 pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
-    words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning).ok_or_else(|| {
-        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        format!("must be {}", words.join(" or "))
-    })
+    words
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, meaning)| *meaning)
+        .ok_or_else(|| {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            format!("must be {}", words.join(" or "))
+        })
 }
 
 /// `value`, where it is `allowed`.
@@ -105,7 +113,11 @@ pub(super) fn show_time(time: Duration) -> String {
             rest %= unit;
         }
     }
-    if text.is_empty() { "0s".to_owned() } else { text }
+    if text.is_empty() {
+        "0s".to_owned()
+    } else {
+        text
+    }
 }
 
 /// `text` where it can be read on a terminal as it is; in quotes, with escapes, otherwise.
@@ -127,9 +139,17 @@ mod tests {
         assert_eq!(count("0"), Ok(0));
         assert_eq!(count("110000"), Ok(110_000));
         for text in ["", "-1", "+1", "1.5", "0x10", "1_000", " 1", "١"] {
-            assert!(count(text).unwrap_err().starts_with("must be a whole number"), "{text:?}");
+            assert!(
+                count(text)
+                    .unwrap_err()
+                    .starts_with("must be a whole number"),
+                "{text:?}"
+            );
         }
-        assert_eq!(count("99999999999999999999"), Err("is too large".to_owned()));
+        assert_eq!(
+            count("99999999999999999999"),
+            Err("is too large".to_owned())
+        );
     }
 
     #[test]
@@ -148,7 +168,10 @@ mod tests {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
         for text in ["", "MiB", "4M", "1.5GiB", "-1KiB", "4MiB!", "4é", "½MiB"] {
-            assert!(size(text).unwrap_err().starts_with("must be a size"), "{text:?}");
+            assert!(
+                size(text).unwrap_err().starts_with("must be a size"),
+                "{text:?}"
+            );
         }
         for text in ["99999999999999999999", "18446744073709551615KiB"] {
             assert_eq!(size(text), Err("is too large".to_owned()));
@@ -157,14 +180,21 @@ mod tests {
 
     #[test]
     fn a_time_has_a_unit_unless_it_is_zero() {
-        for (text, millis) in
-            [("0", 0), ("0s", 0), ("500ms", 500), ("90s", 90_000), ("1h30m", 5_400_000)]
-        {
+        for (text, millis) in [
+            ("0", 0),
+            ("0s", 0),
+            ("500ms", 500),
+            ("90s", 90_000),
+            ("1h30m", 5_400_000),
+        ] {
             assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         assert_eq!(time("30"), Err("needs a unit: 30s, 30m or 30h".to_owned()));
         for text in ["", "s", "-1s", "soon", "99999999999999999999h", "1é"] {
-            assert!(time(text).unwrap_err().starts_with("must be a time"), "{text:?}");
+            assert!(
+                time(text).unwrap_err().starts_with("must be a time"),
+                "{text:?}"
+            );
         }
     }
 
@@ -172,7 +202,10 @@ mod tests {
     fn a_word_is_one_of_few() {
         let words = [("etag", 1), ("position", 2)];
         assert_eq!(word("position", &words), Ok(2));
-        assert_eq!(word("ETag", &words), Err("must be etag or position".to_owned()));
+        assert_eq!(
+            word("ETag", &words),
+            Err("must be etag or position".to_owned())
+        );
     }
 
     #[test]
@@ -182,12 +215,19 @@ mod tests {
         }
         assert_eq!(show_size(1_536), "1536");
         assert_eq!(show_size(256 << 20), "256MiB");
-        for (millis, text) in
-            [(0, "0s"), (10, "10ms"), (5_400_000, "1h30m"), (365 * 86_400_000, "365d")]
-        {
+        for (millis, text) in [
+            (0, "0s"),
+            (10, "10ms"),
+            (5_400_000, "1h30m"),
+            (365 * 86_400_000, "365d"),
+        ] {
             assert_eq!(show_time(Duration::from_millis(millis)), text);
         }
-        for shown in [Duration::from_nanos(1), Duration::from_micros(1_500), Duration::MAX] {
+        for shown in [
+            Duration::from_nanos(1),
+            Duration::from_micros(1_500),
+            Duration::MAX,
+        ] {
             assert_eq!(time(&show_time(shown)), Ok(shown));
         }
     }

@@ -51,7 +51,10 @@ pub(super) enum What {
     /// There is no use in another try.
     Refused { reason: String },
     /// An event, or a resync.
-    Message { message: Message, replayed: Option<Replayed> },
+    Message {
+        message: Message,
+        replayed: Option<Replayed>,
+    },
 }
 
 /// Why an event may be one that the hub kept, as far as it can be known here.
@@ -123,7 +126,10 @@ impl Follower {
         loop {
             self.failures = self.failures.saturating_add(1);
             let what = match self.connect() {
-                End::Lost { reason, retry_after } => {
+                End::Lost {
+                    reason,
+                    retry_after,
+                } => {
                     let wait = self.backoff(random()).max(retry_after.min(MAX_RETRY_AFTER));
                     What::Lost { reason, wait }
                 }
@@ -131,7 +137,11 @@ impl Follower {
                 End::Ended => What::Ended,
                 End::Unheard => return,
             };
-            let wait = if let What::Lost { wait, .. } = what { Some(wait) } else { None };
+            let wait = if let What::Lost { wait, .. } = what {
+                Some(wait)
+            } else {
+                None
+            };
             if self.report(what).is_err() {
                 return;
             }
@@ -148,23 +158,29 @@ impl Follower {
             Ok(response) => response,
             Err(error) => {
                 let reason = transport_error(&error, self.silence);
-                return lost(format!("no answer from {}: {reason}; is the hub running?", self.url));
+                return lost(format!(
+                    "no answer from {}: {reason}; is the hub running?",
+                    self.url
+                ));
             }
         };
         match response.status() {
             StatusCode::OK if is_event_stream(&response) => match self.read(response) {
                 Ok(end) | Err(end) => end,
             },
-            StatusCode::OK => {
-                End::Refused { reason: format!("{} is no event stream; is --url right?", self.url) }
-            }
+            StatusCode::OK => End::Refused {
+                reason: format!("{} is no event stream; is --url right?", self.url),
+            },
             StatusCode::NO_CONTENT => End::Ended,
             _ => {
                 let refusal = Refusal::read(response);
                 let reason = format!("{} answered {refusal}", self.url);
                 if refusal.is_temporary() {
                     let retry_after = refusal.retry_after.unwrap_or_default();
-                    End::Lost { reason, retry_after }
+                    End::Lost {
+                        reason,
+                        retry_after,
+                    }
                 } else {
                     End::Refused { reason }
                 }
@@ -204,7 +220,9 @@ impl Follower {
             (false, true) => Some(Replayed::AfterReconnect),
         };
         self.connected_before = true;
-        self.report(What::Connected { last_event_id: self.last_event_id.clone() })?;
+        self.report(What::Connected {
+            last_event_id: self.last_event_id.clone(),
+        })?;
 
         let mut stream = response.into_body().into_reader();
         let mut decoder = Decoder::resuming(self.max_event_len, self.last_event_id.clone());
@@ -253,18 +271,24 @@ impl Follower {
                     // The hub did not find the last event ID, so there is nothing to replay.
                     *replayed = None;
                 }
-                self.report(What::Message { message, replayed: *replayed })
+                self.report(What::Message {
+                    message,
+                    replayed: *replayed,
+                })
             }
         }
     }
 
     fn report(&self, what: What) -> Result<(), End> {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let millis =
-            since_1970.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+        let millis = since_1970.map_or(0, |time| {
+            i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+        });
         let at = Timestamp::from_millis(millis);
         let key = Arc::clone(&self.key);
-        self.reports.send(Item { at, key, what }).map_err(|_| End::Unheard)
+        self.reports
+            .send(Item { at, key, what })
+            .map_err(|_| End::Unheard)
     }
 
     /// How long to wait for the next connection: the reconnection time after a stream, up to twice
@@ -274,8 +298,9 @@ impl Follower {
         if self.failures == 0 {
             return shortest;
         }
-        let longest =
-            shortest.saturating_mul(1 << self.failures.min(16)).min(MAX_BACKOFF.max(shortest));
+        let longest = shortest
+            .saturating_mul(1 << self.failures.min(16))
+            .min(MAX_BACKOFF.max(shortest));
         let shortest = shortest.max(longest / 2);
         let part = f64::from(random) / f64::from(u32::MAX);
         shortest.saturating_add((longest - shortest).mul_f64(part))
@@ -283,7 +308,10 @@ impl Follower {
 }
 
 fn lost(reason: String) -> End {
-    End::Lost { reason, retry_after: Duration::ZERO }
+    End::Lost {
+        reason,
+        retry_after: Duration::ZERO,
+    }
 }
 
 /// Anything: it only spreads clients that were cut at the same moment.
@@ -312,22 +340,35 @@ mod tests {
         let agent = ureq::Agent::new_with_defaults();
         let url = String::new();
         let follower = Follower::new(agent, url, Arc::new(key), String::new(), 100, None, reports);
-        Follower { reconnection_time, failures, ..follower }
+        Follower {
+            reconnection_time,
+            failures,
+            ..follower
+        }
     }
 
     #[test]
     fn a_stream_that_ended_is_opened_again_after_exactly_the_reconnection_time() {
         for random in [0, u32::MAX] {
-            assert_eq!(follower(RECONNECTION_TIME, 0).backoff(random), RECONNECTION_TIME);
+            assert_eq!(
+                follower(RECONNECTION_TIME, 0).backoff(random),
+                RECONNECTION_TIME
+            );
         }
-        assert_eq!(follower(Duration::ZERO, 0).backoff(0), MIN_RECONNECTION_TIME);
+        assert_eq!(
+            follower(Duration::ZERO, 0).backoff(0),
+            MIN_RECONNECTION_TIME
+        );
     }
 
     #[test]
     fn failures_double_the_time_up_to_half_a_minute() {
         let range = |failures| {
             let follower = follower(RECONNECTION_TIME, failures);
-            (follower.backoff(0).as_millis(), follower.backoff(u32::MAX).as_millis())
+            (
+                follower.backoff(0).as_millis(),
+                follower.backoff(u32::MAX).as_millis(),
+            )
         };
         assert_eq!(range(1), (3_000, 6_000));
         assert_eq!(range(2), (6_000, 12_000));

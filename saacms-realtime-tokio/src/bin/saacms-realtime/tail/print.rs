@@ -28,8 +28,15 @@ pub(super) struct Printer {
 impl Printer {
     pub(super) fn new(json: bool, pretty: bool, records: &[ResourceKey]) -> Self {
         let widths = records.iter().map(|key| key.to_string().chars().count());
-        let key_width = widths.filter(|width| *width <= MAX_KEY_WIDTH).max().unwrap_or(0);
-        Self { json, pretty, key_width }
+        let key_width = widths
+            .filter(|width| *width <= MAX_KEY_WIDTH)
+            .max()
+            .unwrap_or(0);
+        Self {
+            json,
+            pretty,
+            key_width,
+        }
     }
 
     /// What `item` puts on standard output.
@@ -51,10 +58,17 @@ impl Printer {
                 format!("{key}: connected")
             }
             What::Connected { last_event_id } => {
-                format!("{key}: connected, last event ID {}", printable(last_event_id))
+                format!(
+                    "{key}: connected, last event ID {}",
+                    printable(last_event_id)
+                )
             }
             What::Lost { reason, wait } => {
-                format!("{key}: {}, reconnecting in {}", printable(reason), seconds(*wait))
+                format!(
+                    "{key}: {}, reconnecting in {}",
+                    printable(reason),
+                    seconds(*wait)
+                )
             }
             What::Ended => format!("{key}: the hub ended the stream for good"),
             What::Refused { reason } => format!("{key}: {}", printable(reason)),
@@ -128,7 +142,10 @@ struct JsonKey<'a> {
 fn json_line(item: &Item) -> String {
     let mut line = JsonLine {
         at: item.at.to_string(),
-        key: JsonKey { slug: item.key.slug(), id: item.key.id() },
+        key: JsonKey {
+            slug: item.key.slug(),
+            id: item.key.id(),
+        },
         kind: "disconnected",
         r#type: None,
         id: None,
@@ -148,7 +165,11 @@ fn json_line(item: &Item) -> String {
     line.data = data.as_deref();
     match &item.what {
         What::Message { message, replayed } => {
-            line.kind = if message.event_type == RESYNC { "resync" } else { "event" };
+            line.kind = if message.event_type == RESYNC {
+                "resync"
+            } else {
+                "event"
+            };
             line.r#type = Some(&message.event_type);
             line.id = Some(&message.last_event_id);
             line.replayed = replayed.is_some();
@@ -203,7 +224,11 @@ fn indented(json: &str) -> String {
     let mut chars = json.chars().peekable();
     while let Some(c) = chars.next() {
         if in_string {
-            text.push(if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
+            text.push(if c.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            });
             in_string = c != '"' || escaped;
             escaped = c == '\\' && !escaped;
             continue;
