@@ -31,11 +31,15 @@ extern crate alloc;
 extern crate std;
 
 #[cfg(feature = "alloc")]
+pub mod config;
+#[cfg(feature = "alloc")]
 pub mod event;
 #[cfg(feature = "alloc")]
 pub mod feed;
 pub mod name;
 pub mod position;
+#[cfg(feature = "alloc")]
+pub mod refusal;
 pub mod ring;
 #[cfg(feature = "alloc")]
 pub mod route;

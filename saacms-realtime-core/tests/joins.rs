@@ -12,7 +12,8 @@ use std::task::Wake;
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use saacms_realtime_core::hub::{EventIds, Hub, HubConfig};
+use saacms_realtime_core::config::{EventIds, HubConfig};
+use saacms_realtime_core::hub::Hub;
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::time::Now;
 

@@ -10,7 +10,8 @@ use std::task::Wake;
 use std::thread::{self, Thread};
 
 use bytes::Bytes;
-use saacms_realtime_core::hub::{Hub, HubConfig, Lane, Outgoing, Output};
+use saacms_realtime_core::config::HubConfig;
+use saacms_realtime_core::hub::{Hub, Lane, Outgoing, Output};
 use saacms_realtime_core::time::{Instant, Now};
 use support::{Chance, Clock, CountingWaker, hub, key, publish, quiet_config};
 

@@ -11,8 +11,9 @@ use std::task::{Context, Poll, Waker};
 use loom::future::{AtomicWaker, block_on};
 use loom::sync::Arc;
 use loom::thread;
+use saacms_realtime_core::config::HubConfig;
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, HubConfig, Lane, Output, Subscription};
+use saacms_realtime_core::hub::{Hub, Lane, Output, Subscription};
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::time::Now;
 

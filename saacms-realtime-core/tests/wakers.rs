@@ -7,8 +7,9 @@ use std::sync::{Arc, mpsc};
 use std::task::Wake;
 use std::thread;
 
+use saacms_realtime_core::config::HubConfig;
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, HubConfig, Output};
+use saacms_realtime_core::hub::{Hub, Output};
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::time::Now;
 

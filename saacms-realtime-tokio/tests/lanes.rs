@@ -11,8 +11,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
+use saacms_realtime_core::config::HubConfig;
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::HubConfig;
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_tokio::Realtime;
 use tokio::net::TcpListener;

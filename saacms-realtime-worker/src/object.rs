@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use saacms_realtime_core::event::Event;
 use saacms_realtime_core::feed::{Feed, Output, Reader, Stored};
-use saacms_realtime_core::hub::Refusal;
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::position::Epoch;
+use saacms_realtime_core::refusal::Refusal;
 use saacms_realtime_core::route::Problem;
 use saacms_realtime_core::time::{Instant, Now};
 
@@ -368,7 +368,7 @@ mod tests {
     use std::rc::Rc;
     use std::time::Duration;
 
-    use saacms_realtime_core::hub::HubConfig;
+    use saacms_realtime_core::config::HubConfig;
 
     /// A stream that takes as many bytes as it is told.
     #[derive(Debug, Default)]

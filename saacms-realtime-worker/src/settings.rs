@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use saacms_realtime_core::hub::{ConfigError, EventIds, HubConfig};
+use saacms_realtime_core::config::{ConfigError, EventIds, HubConfig};
 use saacms_realtime_core::route::{Api, Cors, Token};
 
 /// What every variable begins with.

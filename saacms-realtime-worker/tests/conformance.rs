@@ -11,7 +11,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use conformance::Running;
-use saacms_realtime_core::hub::{EventIds, Hub, HubConfig};
+use saacms_realtime_core::config::{EventIds, HubConfig};
+use saacms_realtime_core::hub::Hub;
 use saacms_realtime_core::route::Api;
 
 /// What the platform does not allow, or what no client can see.

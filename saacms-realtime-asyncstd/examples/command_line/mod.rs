@@ -7,7 +7,7 @@ use async_signal::{Signal, Signals};
 use futures_lite::StreamExt as _;
 use lexopt::{Arg, Parser, ValueExt as _};
 use saacms_realtime_asyncstd::Realtime;
-use saacms_realtime_asyncstd::core::hub::HubConfig;
+use saacms_realtime_asyncstd::core::config::HubConfig;
 
 const HELP: &str = "\
 Streams record changes over Server-Sent Events at /api/saacms/v1.

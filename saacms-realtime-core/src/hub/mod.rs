@@ -3,7 +3,6 @@
 //! Key to topic map, locks, wakers, limits, sweep. It takes `now`, owns no timer, spawns nothing
 //! and never holds a lock while it calls a waker.
 
-mod config;
 mod lane;
 mod registry;
 mod subscription;
@@ -16,11 +15,12 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::task::{Context, Waker};
 use std::sync::PoisonError;
 
+use crate::config::{ConfigError, HubConfig};
 use crate::event::Event;
 use crate::name::ResourceKey;
+use crate::refusal::Refusal;
 use crate::time::{Instant, Now};
 
-pub use config::{ConfigError, EventIds, HubConfig};
 pub use lane::{Lane, Outgoing};
 pub use subscription::{Output, Subscription};
 
@@ -41,7 +41,7 @@ const SWEEP_MILLIS: u64 = 10_000;
 ///
 /// ```
 /// use core::task::{Context, Waker};
-/// use saacms_realtime_core::{event::Event, hub::{Hub, HubConfig, Output}, time::Now};
+/// use saacms_realtime_core::{config::HubConfig, event::Event, hub::{Hub, Output}, time::Now};
 ///
 /// let hub = Hub::new(HubConfig::default(), 0)?;
 /// let now = Now::from_millis(0, 1_700_000_000_000);
@@ -301,51 +301,6 @@ pub struct Stats {
     /// Resyncs told so far.
     pub resyncs: u64,
 }
-
-/// A limit of the hub is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The hub is shutting down and takes no new subscriptions.
-    Draining,
-    /// `max_topics` records have subscribers, so that none can be forgotten.
-    TooManyTopics {
-        /// The limit.
-        limit: usize,
-    },
-    /// `max_subscribers` are subscribed.
-    TooManySubscribers {
-        /// The limit.
-        limit: usize,
-    },
-    /// `max_subscribers_per_topic` are subscribed to this record.
-    TooManySubscribersOfTopic {
-        /// The limit.
-        limit: usize,
-    },
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Draining => f.write_str("the hub is shutting down; reconnect in a moment"),
-            Self::TooManyTopics { limit } => {
-                write!(
-                    f,
-                    "the hub has {limit} records with subscribers, which is its limit"
-                )
-            }
-            Self::TooManySubscribers { limit } => {
-                write!(f, "the hub has {limit} subscribers, which is its limit")
-            }
-            Self::TooManySubscribersOfTopic { limit } => {
-                write!(f, "this record has {limit} subscribers, which is the limit")
-            }
-        }
-    }
-}
-
-impl core::error::Error for Refusal {}
 
 #[cfg(test)]
 mod tests {

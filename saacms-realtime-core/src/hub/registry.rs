@@ -7,12 +7,13 @@ use core::sync::atomic::Ordering::Relaxed;
 use std::collections::HashMap;
 use std::hash::RandomState;
 
-use super::config::HubConfig;
+use super::lock;
 use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, MutexGuard};
 use super::topic_cell::Cell;
-use super::{Refusal, lock};
+use crate::config::HubConfig;
 use crate::name::ResourceKey;
 use crate::position::Epoch;
+use crate::refusal::Refusal;
 use crate::time::{Instant, Timestamp, whole_millis};
 
 /// Key to topic map, and the limits over all topics.

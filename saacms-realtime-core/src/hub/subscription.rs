@@ -9,9 +9,10 @@ use futures_core::Stream;
 
 use super::sync::{Arc, Mutex};
 use super::topic_cell::Cell;
-use super::{Hub, Refusal, Shared, lock};
+use super::{Hub, Shared, lock};
 use crate::feed;
 use crate::name::ResourceKey;
+use crate::refusal::Refusal;
 use crate::sse::write_retry;
 use crate::time::{Instant, Now};
 

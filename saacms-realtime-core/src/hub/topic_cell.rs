@@ -2,7 +2,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::task::Waker;
 
-use super::config::HubConfig;
+use crate::config::HubConfig;
 use crate::feed::Feed;
 use crate::name::EventId;
 use crate::position::Epoch;

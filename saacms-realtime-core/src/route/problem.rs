@@ -6,6 +6,7 @@ use core::fmt;
 use super::reply::Header;
 use crate::event::EventError;
 use crate::name::{InvalidKey, ResourceKey};
+use crate::refusal::Refusal;
 
 /// A refusal as the client gets it: a problem document (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,10 +208,8 @@ impl From<EventError> for Problem {
     }
 }
 
-#[cfg(feature = "std")]
-impl From<crate::hub::Refusal> for Problem {
-    fn from(refusal: crate::hub::Refusal) -> Self {
-        use crate::hub::Refusal;
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
         let (kind, status, title, retry_after) = match refusal {
             Refusal::Draining => ("draining", 503, "Shutting down", "1"),
             Refusal::TooManyTopics { .. } => ("too-many-topics", 503, "Too many records", "10"),

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use saacms_realtime_core::hub::HubConfig;
+use saacms_realtime_core::config::HubConfig;
 
 use super::client::{Connection, Request};
 use super::stream::Stream;

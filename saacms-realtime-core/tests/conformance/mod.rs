@@ -41,7 +41,8 @@ use core::net::SocketAddr;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use saacms_realtime_core::hub::{Hub, HubConfig};
+use saacms_realtime_core::config::HubConfig;
+use saacms_realtime_core::hub::Hub;
 use saacms_realtime_core::route::Api;
 
 /// A server that runs. It stops when it is dropped.

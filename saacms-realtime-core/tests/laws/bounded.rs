@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use saacms_realtime_core::hub::{Hub, HubConfig, Refusal};
+use saacms_realtime_core::config::HubConfig;
+use saacms_realtime_core::hub::Hub;
+use saacms_realtime_core::refusal::Refusal;
 
 use crate::support::{Client, Clock, changed, hub, key, publish, quiet_config};
 

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use saacms_realtime_core::hub::{EventIds, HubConfig};
+use saacms_realtime_core::config::{EventIds, HubConfig};
 
 use crate::support::{Chance, Client, Clock, changed, hub, key, padded, publish, quiet_config};
 

@@ -1,8 +1,8 @@
 //! Law 5: input never panics, and no byte that a publisher controls can end a line, a field or a
 //! frame.
 
+use saacms_realtime_core::config::{EventIds, HubConfig};
 use saacms_realtime_core::event::{Event, EventError};
-use saacms_realtime_core::hub::{EventIds, HubConfig};
 use saacms_realtime_core::name::{EventId, ResourceKey};
 use saacms_realtime_core::sse::{Decoded, Decoder};
 

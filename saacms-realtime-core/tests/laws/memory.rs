@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use core::task::{Context, Waker};
 
+use saacms_realtime_core::config::HubConfig;
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, HubConfig, Output};
+use saacms_realtime_core::hub::{Hub, Output};
 
 use crate::support::{Chance, Client, Clock, hub, key, padded, publish, quiet_config, sweep};
 

@@ -4,7 +4,8 @@ use core::task::{Context, Waker};
 use core::time::Duration;
 
 use bytes::Bytes;
-use saacms_realtime_core::hub::{EventIds, HubConfig, Output};
+use saacms_realtime_core::config::{EventIds, HubConfig};
+use saacms_realtime_core::hub::Output;
 
 use crate::support::{Client, Clock, hub, key, publish, quiet_config, sweep};
 

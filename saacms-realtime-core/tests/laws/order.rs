@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use saacms_realtime_core::config::{EventIds, HubConfig};
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{EventIds, HubConfig};
 
 use crate::support::{Chance, Client, Clock, changed, hub, key, publish, quiet_config};
 

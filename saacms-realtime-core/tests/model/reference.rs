@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use saacms_realtime_core::hub::{EventIds, HubConfig};
+use saacms_realtime_core::config::{EventIds, HubConfig};
 use saacms_realtime_core::time::Instant;
 
 /// What was published, in order. Events are numbered from 1; their record is their number.

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use saacms_realtime_core::hub::{EventIds, Hub, HubConfig};
+use saacms_realtime_core::config::{EventIds, HubConfig};
+use saacms_realtime_core::hub::Hub;
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::time::{Instant, Now};
 

@@ -9,9 +9,11 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::task::Wake;
 
+use saacms_realtime_core::config::HubConfig;
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, HubConfig, Output, Refusal, Subscription};
+use saacms_realtime_core::hub::{Hub, Output, Subscription};
 use saacms_realtime_core::name::{RESYNC, ResourceKey};
+use saacms_realtime_core::refusal::Refusal;
 use saacms_realtime_core::sse::{Decoded, Decoder, Message};
 use saacms_realtime_core::time::{Instant, Now};
 

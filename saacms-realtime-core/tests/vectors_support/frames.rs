@@ -1,6 +1,6 @@
 //! `frames.json`: an event in, a frame out.
 
-use saacms_realtime_core::hub::HubConfig;
+use saacms_realtime_core::config::HubConfig;
 use saacms_realtime_core::name::{EventId, EventType};
 use saacms_realtime_core::sse::{Decoded, Message, write_event};
 use serde_json::Value;

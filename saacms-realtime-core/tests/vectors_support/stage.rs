@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Wake;
 
+use saacms_realtime_core::config::HubConfig;
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, HubConfig, Output, Subscription};
+use saacms_realtime_core::hub::{Hub, Output, Subscription};
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::sse::Decoded;
 use saacms_realtime_core::time::{Instant, Now};

@@ -3,7 +3,8 @@
 use core::task::{Context, Waker};
 use std::sync::Arc;
 
-use saacms_realtime_core::hub::{EventIds, Output};
+use saacms_realtime_core::config::EventIds;
+use saacms_realtime_core::hub::Output;
 use saacms_realtime_core::name::ResyncReason;
 use saacms_realtime_core::sse::{Decoded, Decoder};
 

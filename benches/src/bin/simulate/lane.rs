@@ -4,11 +4,11 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
 
+use saacms_realtime_core::config::HubConfig;
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{
-    self as core_hub, Hub, HubConfig, Output, Refusal, Stats, Subscription,
-};
+use saacms_realtime_core::hub::{self as core_hub, Hub, Output, Stats, Subscription};
 use saacms_realtime_core::name::ResourceKey;
+use saacms_realtime_core::refusal::Refusal;
 use saacms_realtime_core::time::{Instant, Now};
 
 /// The way from a publisher to the streams: what the simulated world drives.

@@ -1,7 +1,7 @@
 //! One life of one record's history, told in full: nothing is ever removed from it, and what a hub
 //! may still hold is computed from all of it by the words of the contract.
 
-use saacms_realtime_core::hub::{EventIds, HubConfig};
+use saacms_realtime_core::config::{EventIds, HubConfig};
 use saacms_realtime_core::name::ResyncReason;
 use saacms_realtime_core::time::Timestamp;
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use saacms_realtime_core::hub::{EventIds, HubConfig, Stats};
+use saacms_realtime_core::config::{EventIds, HubConfig};
+use saacms_realtime_core::hub::Stats;
 
 use saacms_realtime_core::time::Timestamp;
 

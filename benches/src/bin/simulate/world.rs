@@ -2,8 +2,8 @@ use core::task::{Context, Waker};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use saacms_realtime_core::config::{EventIds, HubConfig};
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{EventIds, HubConfig};
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::time::Now;
 

@@ -49,7 +49,8 @@ pub type Outgoing = (usize, Option<Bytes>);
 /// ```
 /// use core::{task::Waker, time::Duration};
 /// use saacms_realtime_core::{event::Event, time::Now};
-/// use saacms_realtime_core::hub::{Hub, HubConfig, Lane};
+/// use saacms_realtime_core::config::HubConfig;
+/// use saacms_realtime_core::hub::{Hub, Lane};
 ///
 /// let hub = Hub::new(HubConfig::default(), 0)?;
 /// let now = Now::from_millis(0, 0);
@@ -375,7 +376,8 @@ impl<S> fmt::Debug for Lane<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{Hub, HubConfig};
+    use crate::config::HubConfig;
+    use crate::hub::Hub;
 
     #[test]
     fn a_stream_takes_little_memory() {

@@ -17,7 +17,7 @@ use core::time::Duration;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use saacms_realtime_core::hub::{ConfigError, HubConfig};
+use saacms_realtime_core::config::{ConfigError, HubConfig};
 use saacms_realtime_core::route::limits::{DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_CONNECTIONS};
 use saacms_realtime_core::route::{DEFAULT_BASE_PATH, DEFAULT_MAX_BODY_BYTES};
 

@@ -5,7 +5,7 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::path::PathBuf;
 
-use saacms_realtime_core::hub::EventIds;
+use saacms_realtime_core::config::EventIds;
 use toml::Value;
 
 use super::network::{self, Listen};

@@ -1,3 +1,5 @@
+//! Retention, heartbeat and limits: what a hub, or whatever keeps one record's feed, is set to.
+
 use core::fmt;
 use core::ops::RangeInclusive;
 use core::time::Duration;
@@ -17,10 +19,10 @@ pub enum EventIds {
     Position,
 }
 
-/// Retention, heartbeat and limits of a [`Hub`](super::Hub).
+/// Retention, heartbeat and limits of a [hub](crate::hub).
 ///
 /// Every limit is finite by default. [`check`](Self::check) says which values make sense;
-/// [`Hub::new`](super::Hub::new) refuses the others.
+/// a hub refuses the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HubConfig {
     /// Events per record that a reconnect can be answered from; 0 = live only. Default 100.

@@ -1,0 +1,48 @@
+//! Why a hub does not do what it was asked: one of its limits.
+
+use core::fmt;
+
+/// A limit of the hub is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The hub is shutting down and takes no new subscriptions.
+    Draining,
+    /// `max_topics` records have subscribers, so that none can be forgotten.
+    TooManyTopics {
+        /// The limit.
+        limit: usize,
+    },
+    /// `max_subscribers` are subscribed.
+    TooManySubscribers {
+        /// The limit.
+        limit: usize,
+    },
+    /// `max_subscribers_per_topic` are subscribed to this record.
+    TooManySubscribersOfTopic {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Draining => f.write_str("the hub is shutting down; reconnect in a moment"),
+            Self::TooManyTopics { limit } => {
+                write!(
+                    f,
+                    "the hub has {limit} records with subscribers, which is its limit"
+                )
+            }
+            Self::TooManySubscribers { limit } => {
+                write!(f, "the hub has {limit} subscribers, which is its limit")
+            }
+            Self::TooManySubscribersOfTopic { limit } => {
+                write!(f, "this record has {limit} subscribers, which is the limit")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}
