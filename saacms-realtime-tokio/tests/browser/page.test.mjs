@@ -35,7 +35,7 @@ test('an edit made in one tab arrives in another tab', { timeout }, async (t) =>
   assert.equal((await one.record()).title, 'from two');
 
   await one.publish({ type: 'deleted' });
-  await two.counted('events', 3);
+  for (const tab of [one, two]) await tab.counted('events', 3);
   assert.equal(await two.text('#record'), 'Deleted.');
 
   for (const tab of [one, two]) {
@@ -101,11 +101,14 @@ test('a page that stays away comes back by itself and shows the replay', { timeo
   await live.publish({ record: { title: 'before', updatedAt: '' } });
   await live.counted('events', 1);
 
-  await live.stayAway(2);
+  // Its clock is ours, so that it cannot come back before we have looked.
+  await live.page.clock.install();
+  await live.stayAway(60);
   await live.state('Away');
   await live.publish({ title: 'while away' });
   await live.published('Accepted');
   assert.equal(await live.count('events'), 1);
+  await live.page.clock.fastForward('01:00');
   await live.counted('events', 2);
   await live.state('Live');
   assert.equal(await live.count('replayed'), 1);
@@ -267,7 +270,7 @@ test('normal use leaves no error in the console', { timeout }, async (t) => {
   await live.button('Connect');
   await live.state('Live');
   await live.stayAway(1);
-  await live.state('Away');
+  await live.noted('staying away');
   await live.state('Live');
   await live.button('Clear');
   await live.page.getByLabel('Record ID').fill('2');

@@ -36,8 +36,14 @@ export class LivePage {
 
   text(selector) { return this.page.locator(selector).textContent(); }
 
-  /** Waits for the state that the page shows: Live, Reconnecting, ... */
+  /** Waits for the state that the page shows: Live, Reconnecting, ... For one that ends by itself, see `noted`. */
   state(name) { return until(async () => await this.text('#state') === name, `state ${name}`, WAIT_MS); }
+
+  /** The lines of the log that are not events, oldest first: 'connected', 'connection lost', 'staying away', ... */
+  notes() { return this.page.locator('#log tr.note-row td:last-child').evaluateAll((cells) => cells.reverse().map((cell) => cell.textContent)); }
+
+  /** Waits for a line in the log. It stays there, unlike a state that may be over before a test looks. */
+  noted(text) { return until(async () => (await this.notes()).includes(text), `the log says: ${text}`, WAIT_MS); }
 
   async count(name) { return Number((await this.text(`#count-${name}`)).replaceAll(',', '')); }
 
@@ -68,6 +74,8 @@ export class LivePage {
 
   /** Publishes through the editor. Fields that are not given stay as they are. */
   async publish({ type, title, record, etag, token } = {}) {
+    // `published` must not read the answer to an earlier publish.
+    await this.page.locator('#published').evaluate((note) => note.replaceChildren());
     if (type) await this.page.getByRole('radio', { name: type }).check();
     if (record !== undefined) await this.page.getByLabel('Record (JSON)').fill(typeof record === 'string' ? record : JSON.stringify(record));
     if (title !== undefined) await this.page.getByLabel('Title').fill(title);
@@ -76,7 +84,7 @@ export class LivePage {
     await this.page.getByRole('button', { name: 'Publish', exact: true }).click();
   }
 
-  /** Waits for what the page says about its last publish, e.g. 'Accepted' or 'Refused'. */
+  /** Waits for what the page says about the last publish, e.g. 'Accepted' or 'Refused'. */
   published(word) {
     return until(async () => {
       const text = await this.text('#published');
