@@ -167,11 +167,11 @@ step_msrv() {
 }
 
 step_simulate() {
-    cargo run --release -p saacms-realtime-benches --bin simulate -- --seeds "$SEEDS"
+    cargo run --release -p saacms-realtime-proof --bin simulate -- --seeds "$SEEDS"
 }
 
 step_mutants() {
-    cargo run --release -p saacms-realtime-benches --bin mutants
+    cargo run --release -p saacms-realtime-proof --bin mutants
 }
 
 step_loom() {
@@ -262,7 +262,7 @@ step_bench() {
     cargo build --release -p saacms-realtime-tokio
     cargo build --release -p saacms-realtime-benches --bin load --examples
     for round in 1 2 3 4 5; do
-        cargo bench -p saacms-realtime-benches --bench core -- --quick --quiet \
+        cargo bench -p saacms-realtime-benches --bench cost -- --quick --quiet \
             --save-baseline "round-$round"
     done
     # shellcheck disable=SC2086 # several flags

@@ -48,11 +48,12 @@ const TIMED_OUT: i32 = 124;
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .ok_or("benches has no parent")?;
+        .ancestors()
+        .nth(2)
+        .ok_or("the package lies in the workspace")?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     let copy = Copy::new(root, &target.join("mutants"))?;
-    let list = root.join("saacms-realtime-core/tests/mutants/mutants.toml");
+    let list = root.join("saacms-realtime-core/proof/mutants.toml");
     let mutants = read(&fs::read_to_string(list)?)?;
     let started = Instant::now();
     if let Some(catcher) = copy.catcher(arguments.seeds)? {
@@ -139,7 +140,7 @@ fn places(source: &str, text: &str) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// A workspace of the core and the benches alone, with a target directory that all mutants share.
+/// A workspace of the core and its proof alone, with a target directory that all mutants share.
 struct Copy {
     workspace: PathBuf,
     target: PathBuf,
@@ -151,9 +152,10 @@ impl Copy {
         if workspace.exists() {
             fs::remove_dir_all(&workspace)?;
         }
-        for folder in ["saacms-realtime-core", "benches"] {
-            copy_folder(&root.join(folder), &workspace.join(folder))?;
-        }
+        copy_folder(
+            &root.join("saacms-realtime-core"),
+            &workspace.join("saacms-realtime-core"),
+        )?;
         for file in ["Cargo.lock", "README.md"] {
             fs::copy(root.join(file), workspace.join(file))?;
         }
@@ -163,7 +165,7 @@ impl Copy {
             .and_then(toml::Value::as_table_mut);
         let settings = settings.ok_or("the manifest has no workspace")?;
         settings.remove("default-members");
-        let members = ["saacms-realtime-core", "benches"].map(toml::Value::from);
+        let members = ["saacms-realtime-core", "saacms-realtime-core/proof"].map(toml::Value::from);
         settings.insert("members".into(), members.to_vec().into());
         let profile = "[dev]\nopt-level = 1\ndebug = false\n";
         manifest.insert("profile".into(), profile.parse::<toml::Table>()?.into());
@@ -200,13 +202,7 @@ impl Copy {
 
     /// The first that fails of simulation, unit tests and the other tests.
     fn catcher(&self, seeds: u64) -> Result<Option<String>> {
-        let built = self.cargo(&[
-            "build",
-            "-p",
-            "saacms-realtime-benches",
-            "--bin",
-            "simulate",
-        ])?;
+        let built = self.cargo(&["build", "-p", "saacms-realtime-proof", "--bin", "simulate"])?;
         if !built.is_ok {
             return Err(format!("it does not compile:\n{}", built.text).into());
         }

@@ -11,10 +11,10 @@ use crate::chance::Chance;
 use crate::client::{Client, DELETED, Version};
 use crate::connection::{Connection, Flag};
 use crate::counts::Counts;
-use crate::lane::Lane;
 use crate::log::Log;
 use crate::reference::Reference;
 use crate::scenario::{Op, Scenario, Settings};
+use crate::sut::Sut;
 
 /// Keys that a joined name would confuse; in the order in which a hub compares them.
 const KEYS: [(&str, &str); 4] = [
@@ -25,13 +25,13 @@ const KEYS: [(&str, &str); 4] = [
 ];
 
 /// Everything that exists in one run: a hub, clients, the network between them, time.
-pub(crate) struct World<L: Lane> {
+pub(crate) struct World<S: Sut> {
     pub(crate) settings: Settings,
     pub(crate) keys: Vec<ResourceKey>,
-    pub(crate) lane: Option<L>,
+    pub(crate) sut: Option<S>,
     pub(crate) reference: Reference,
     pub(crate) clients: Vec<Client>,
-    pub(crate) connections: Vec<Connection<L::Reader>>,
+    pub(crate) connections: Vec<Connection<S::Reader>>,
     pub(crate) now: u64,
     wall: i64,
     /// No time ID that was given so far is later.
@@ -53,7 +53,7 @@ pub(crate) struct World<L: Lane> {
     pub(crate) counts: Counts,
 }
 
-impl<L: Lane> World<L> {
+impl<S: Sut> World<S> {
     pub(crate) fn new(scenario: &Scenario, overhead: usize, log: Log) -> Self {
         let settings = scenario.settings.clone();
         let mut keys: Vec<ResourceKey> = KEYS[..settings.records]
@@ -64,7 +64,7 @@ impl<L: Lane> World<L> {
         let hub_seed = scenario.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 40;
         Self {
             reference: Reference::new(settings.hub, settings.records, overhead, hub_seed),
-            lane: Some(L::start(settings.hub, hub_seed)),
+            sut: Some(S::start(settings.hub, hub_seed)),
             clients: settings
                 .clients
                 .iter()
@@ -154,8 +154,8 @@ impl<L: Lane> World<L> {
                 }
             }
             Op::SourceLost { record } => {
-                if let Some(lane) = &self.lane {
-                    lane.source_lost(&self.keys[record]);
+                if let Some(sut) = &self.sut {
+                    sut.source_lost(&self.keys[record]);
                     if let Some(life) = &mut self.reference.lives[record] {
                         life.interrupt();
                     }
@@ -163,17 +163,17 @@ impl<L: Lane> World<L> {
             }
             Op::Kill { down } => self.kill(down),
             Op::Drain => {
-                if let Some(lane) = &self.lane {
-                    lane.drain();
+                if let Some(sut) = &self.sut {
+                    sut.drain();
                     self.reference.is_draining = true;
                     self.restart_at = Some(self.now + 5_000);
                 }
             }
         }
         self.settle()?;
-        self.lane
+        self.sut
             .as_ref()
-            .map_or(Ok(()), |lane| self.reference.check(&lane.stats()))
+            .map_or(Ok(()), |sut| self.reference.check(&sut.stats()))
     }
 
     fn publish(&mut self, record: usize, big: bool, chance: &mut Chance) -> Result<(), String> {
@@ -220,15 +220,15 @@ impl<L: Lane> World<L> {
         if let Some(etag) = &etag {
             *self.uses.entry((record, etag.clone())).or_default() += 1;
         }
-        let Some(lane) = &self.lane else {
+        let Some(sut) = &self.sut else {
             self.counts.published_while_down += 1;
             return Ok(());
         };
         let event = Event::from_json(body.as_bytes()).map_err(|error| error.to_string())?;
         let at = self.now - chance.below(self.settings.skew + 1);
-        let before = lane.stats();
-        let answer = lane.publish(event, Now::from_millis(at, self.wall));
-        let after = lane.stats();
+        let before = sut.stats();
+        let answer = sut.publish(event, Now::from_millis(at, self.wall));
+        let after = sut.stats();
         let right = self
             .reference
             .publish(record, kind, etag.as_deref(), &data, at);
@@ -258,12 +258,12 @@ impl<L: Lane> World<L> {
     }
 
     pub(crate) fn sweep(&mut self) -> Result<(), String> {
-        let Some(lane) = &self.lane else {
+        let Some(sut) = &self.sut else {
             return Ok(());
         };
         self.sweeper.take();
         let waker = Waker::from(Arc::clone(&self.sweeper));
-        let next = lane.poll_sweep(&Context::from_waker(&waker), self.both());
+        let next = sut.poll_sweep(&Context::from_waker(&waker), self.both());
         let next = next.map(|next| next.as_millis());
         let right = self.reference.sweep(self.now);
         if next != right {
@@ -274,7 +274,7 @@ impl<L: Lane> World<L> {
     }
 
     fn kill(&mut self, down: u64) {
-        if self.lane.take().is_none() {
+        if self.sut.take().is_none() {
             return;
         }
         self.counts.restarts += 1;
@@ -293,7 +293,7 @@ impl<L: Lane> World<L> {
         // A process cannot know which times another one gave before the clock was set back.
         self.earliest = self.latest_id + 1;
         self.wall = self.wall.max(self.earliest);
-        self.lane = Some(L::start(self.settings.hub, self.hub_seed));
+        self.sut = Some(S::start(self.settings.hub, self.hub_seed));
         let evicted = self.evicted();
         self.counts.evicted += evicted;
         self.count_lives();
@@ -339,7 +339,7 @@ impl<L: Lane> World<L> {
 
     /// The next moment at which anything happens by itself.
     fn deadline(&self) -> Option<u64> {
-        let sweep_at = self.sweep_at.filter(|_| self.lane.is_some());
+        let sweep_at = self.sweep_at.filter(|_| self.sut.is_some());
         let connections = self
             .connections
             .iter()
@@ -362,7 +362,7 @@ impl<L: Lane> World<L> {
                 has_moved = true;
             }
             let is_due = self.sweep_at.is_some_and(|due| due <= self.now);
-            if self.lane.is_some() && (is_due || self.sweeper.is_set()) {
+            if self.sut.is_some() && (is_due || self.sweeper.is_set()) {
                 self.sweep()?;
                 has_moved = true;
             }
@@ -388,8 +388,8 @@ impl<L: Lane> World<L> {
 }
 
 /// What an event costs beside its bytes, as a hub counts it.
-pub(crate) fn overhead<L: Lane>() -> usize {
-    let lane = L::start(
+pub(crate) fn overhead<S: Sut>() -> usize {
+    let sut = S::start(
         HubConfig {
             event_ids: EventIds::Etag,
             ..HubConfig::default()
@@ -397,10 +397,10 @@ pub(crate) fn overhead<L: Lane>() -> usize {
         0,
     );
     let key = ResourceKey::new("a", "1").expect("a valid key");
-    lane.publish(Event::deleted(key), Now::from_millis(0, 0))
+    sut.publish(Event::deleted(key), Now::from_millis(0, 0))
         .expect("room for one");
     let frame = "event: deleted\nid: 1970-01-01T00:00:00.000Z\ndata: {\"id\":\"1\"}\n\n";
-    lane.stats().history_bytes - frame.len() - "1970-01-01T00:00:00.000Z".len()
+    sut.stats().history_bytes - frame.len() - "1970-01-01T00:00:00.000Z".len()
 }
 
 /// The ETag of a version, in one of the forms that ETags have.

@@ -11,11 +11,11 @@ use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::refusal::Refusal;
 use saacms_realtime_core::time::{Instant, Now};
 
-/// The way from a publisher to the streams: what the simulated world drives.
+/// The system under test: the way from a publisher to the streams.
 ///
-/// All that the world knows of a hub goes through here, so that another lane (an engine between two
-/// hubs, an adapter) can be put under the same clients and the same oracle.
-pub(crate) trait Lane: Sized {
+/// The simulated world knows a hub only through this trait, so that something else (an engine between
+/// two hubs, an adapter) can be put under the same clients and the same reference.
+pub(crate) trait Sut: Sized {
     /// One open stream; dropping it is how a server leaves it.
     type Reader;
     /// Whether heartbeats of several streams go out together, a little late.
@@ -38,7 +38,7 @@ pub(crate) trait Lane: Sized {
     fn stats(&self) -> Stats;
 }
 
-impl Lane for Hub {
+impl Sut for Hub {
     type Reader = Subscription;
     const SHARES_TIMERS: bool = false;
 
@@ -85,7 +85,7 @@ impl Lane for Hub {
 /// The same hub with its streams in one lane, as a server's thread keeps them. What the lane hands to
 /// a stream while another one is polled waits for it, as in a socket that has no room; what it hands
 /// to the one that is polled may be taken at once.
-pub(crate) struct Laned {
+pub(crate) struct HubWithLane {
     hub: Hub,
     lane: Rc<RefCell<core_hub::Lane<Stream>>>,
     bell: Arc<Bell>,
@@ -127,7 +127,7 @@ impl Wake for Bell {
     }
 }
 
-impl Lane for Laned {
+impl Sut for HubWithLane {
     type Reader = Member;
     const SHARES_TIMERS: bool = true;
 

@@ -10,15 +10,15 @@ use saacms_realtime_core::sse::{Decoded, Decoder};
 
 use crate::check::{Expected, Said};
 use crate::connection::{Connection, Flag, messages};
-use crate::lane::Lane;
 use crate::life::Place;
 use crate::scenario::{INVENTED, Naming};
+use crate::sut::Sut;
 use crate::world::World;
 
 /// Largest event that a client takes.
 const MAX_EVENT: usize = 1 << 20;
 
-impl<L: Lane> World<L> {
+impl<S: Sut> World<S> {
     pub(crate) fn join(&mut self, client: usize, naming: Naming) -> Result<(), String> {
         self.hang_up(client, Some(0), true)?;
         let page = &mut self.clients[client];
@@ -50,11 +50,11 @@ impl<L: Lane> World<L> {
     fn connect_naming(&mut self, client: usize, named: Option<String>) -> Result<(), String> {
         let record = self.clients[client].watches;
         self.clients[client].reconnect_at = None;
-        let Some(lane) = &self.lane else {
+        let Some(sut) = &self.sut else {
             self.clients[client].reconnect_at = Some(self.now + 2_000);
             return Ok(());
         };
-        let answer = lane.subscribe(
+        let answer = sut.subscribe(
             &self.keys[record],
             named.as_deref().map(str::as_bytes),
             self.both(),
@@ -130,7 +130,7 @@ impl<L: Lane> World<L> {
         loses_all: bool,
     ) -> Result<(), String> {
         let is_his =
-            |connection: &Connection<L::Reader>| connection.client == client && connection.is_open;
+            |connection: &Connection<S::Reader>| connection.client == client && connection.is_open;
         let Some(index) = self.connections.iter().position(is_his) else {
             return Ok(());
         };
@@ -174,7 +174,7 @@ impl<L: Lane> World<L> {
         }
     }
 
-    pub(crate) fn count_end(&mut self, connection: &Connection<L::Reader>) {
+    pub(crate) fn count_end(&mut self, connection: &Connection<S::Reader>) {
         self.counts.bytes_lost += connection
             .pipe
             .iter()
@@ -183,7 +183,7 @@ impl<L: Lane> World<L> {
     }
 
     /// When something happens at this connection by itself.
-    pub(crate) fn due(&self, connection: &Connection<L::Reader>) -> Option<u64> {
+    pub(crate) fn due(&self, connection: &Connection<S::Reader>) -> Option<u64> {
         let is_read = connection.is_open && !self.clients[connection.client].is_stalled;
         let arrival = connection
             .pipe
@@ -199,7 +199,7 @@ impl<L: Lane> World<L> {
             .min()
     }
 
-    fn gives_up_at(&self, connection: &Connection<L::Reader>) -> Option<u64> {
+    fn gives_up_at(&self, connection: &Connection<S::Reader>) -> Option<u64> {
         let is_waiting = self.settings.patience > 0
             && connection.is_open
             && !self.clients[connection.client].is_stalled;
@@ -226,7 +226,7 @@ impl<L: Lane> World<L> {
             has_moved |= connection.write(now, settings.delay, settings.segment, settings.window);
             let has_taken_all = !connection.is_blocked();
             if let Some(reader) = &connection.reader {
-                L::has_taken(reader, has_taken_all);
+                S::has_taken(reader, has_taken_all);
             }
             if has_taken_all {
                 Waker::from(Arc::clone(&connection.woken)).wake();
@@ -275,9 +275,9 @@ impl<L: Lane> World<L> {
     }
 
     fn left(&mut self, index: usize) {
-        if let Some(lane) = &self.lane {
+        if let Some(sut) = &self.sut {
             let record = self.connections[index].expected.record;
-            self.reference.leave(record, self.now, &lane.stats());
+            self.reference.leave(record, self.now, &sut.stats());
         }
     }
 
@@ -290,7 +290,7 @@ impl<L: Lane> World<L> {
         };
         connection.woken.take();
         let waker = Waker::from(Arc::clone(&connection.woken));
-        let output = L::poll(reader, &Context::from_waker(&waker), both);
+        let output = S::poll(reader, &Context::from_waker(&waker), both);
         let (client, expected) = (connection.client, &mut connection.expected);
         match output {
             Output::Frames(bytes) => {
@@ -309,7 +309,7 @@ impl<L: Lane> World<L> {
             }
             Output::Idle { wake_at } => {
                 let wake_at = wake_at.map(|due| due.as_millis());
-                expected.idle(&mut self.reference, wake_at, L::SHARES_TIMERS, now)?;
+                expected.idle(&mut self.reference, wake_at, S::SHARES_TIMERS, now)?;
                 connection.wake_at = wake_at;
             }
             Output::End => {

@@ -13,13 +13,13 @@ mod client;
 mod connection;
 mod counts;
 mod drive;
-mod lane;
 mod life;
 mod log;
 mod reference;
 mod report;
 mod run;
 mod scenario;
+mod sut;
 mod world;
 
 use std::num::NonZero;

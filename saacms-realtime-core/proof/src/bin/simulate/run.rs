@@ -6,9 +6,9 @@ use saacms_realtime_core::hub::Hub;
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::counts::Counts;
-use crate::lane::{Lane, Laned};
 use crate::log::Log;
 use crate::scenario::{Op, Scenario};
+use crate::sut::{HubWithLane, Sut};
 use crate::world::{World, overhead};
 
 /// What a run came to.
@@ -24,14 +24,14 @@ pub(crate) struct Outcome {
 pub(crate) fn run(scenario: &Scenario, is_traced: bool) -> Outcome {
     match scenario.seed % 2 {
         0 => run_over::<Hub>(scenario, is_traced),
-        _ => run_over::<Laned>(scenario, is_traced),
+        _ => run_over::<HubWithLane>(scenario, is_traced),
     }
 }
 
-fn run_over<L: Lane>(scenario: &Scenario, is_traced: bool) -> Outcome {
+fn run_over<S: Sut>(scenario: &Scenario, is_traced: bool) -> Outcome {
     static OVERHEAD: OnceLock<usize> = OnceLock::new();
     let overhead = *OVERHEAD.get_or_init(overhead::<Hub>);
-    let mut world = World::<L>::new(scenario, overhead, Log::new(is_traced));
+    let mut world = World::<S>::new(scenario, overhead, Log::new(is_traced));
     let result = catch_unwind(AssertUnwindSafe(|| world.play(&scenario.ops)))
         .unwrap_or_else(|panic| Err(format!("panicked: {}", text_of(&*panic))));
     Outcome {
@@ -71,7 +71,7 @@ fn text_of(panic: &(dyn core::any::Any + Send)) -> String {
         .to_owned()
 }
 
-impl<L: Lane> World<L> {
+impl<S: Sut> World<S> {
     fn play(&mut self, ops: &[Op]) -> Result<(), String> {
         self.settle()?;
         for op in ops {
@@ -123,7 +123,7 @@ impl<L: Lane> World<L> {
     }
 
     fn let_bytes_arrive(&mut self) -> Result<(), String> {
-        let is_on_its_way = |it: &Connection<L::Reader>| {
+        let is_on_its_way = |it: &Connection<S::Reader>| {
             it.is_open && !it.is_half_open && (!it.unread.is_empty() || !it.has_heard)
         };
         for _ in 0..1_000 {
@@ -180,7 +180,7 @@ impl<L: Lane> World<L> {
         self.pass_without_sweeps(linger + 10_001);
         self.sweep()?;
         self.count_lives();
-        let stats = self.lane.as_ref().map(L::stats);
+        let stats = self.sut.as_ref().map(S::stats);
         match stats {
             Some(stats) if stats.topics + stats.subscribers + stats.history_bytes > 0 => {
                 Err(format!("{stats:?}, and nobody is there"))
