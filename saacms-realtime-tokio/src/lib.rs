@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod body;
 mod clock;
 pub mod handlers;
 mod realtime;
@@ -31,7 +32,8 @@ mod respond;
 pub mod server;
 mod stream;
 
+pub use body::StreamBody;
 pub use realtime::Realtime;
 pub use respond::router;
 pub use saacms_realtime_core as core;
-pub use stream::{EventStream, StreamBody};
+pub use stream::EventStream;

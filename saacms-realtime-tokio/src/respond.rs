@@ -9,8 +9,8 @@ use saacms_realtime_core::route::limits::BODY_TIMEOUT;
 use saacms_realtime_core::route::{Decision, Problem};
 use tokio::time::sleep;
 
+use crate::body::StreamBody;
 use crate::realtime::Realtime;
-use crate::stream::StreamBody;
 
 /// The HTTP API as an axum router, for [`nest`](axum::Router::nest): its paths are
 /// `/{collection}/{id}/subscribe` and `/publish`.

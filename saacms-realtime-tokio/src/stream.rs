@@ -4,7 +4,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::Extensions;
 use http_body::{Body, Frame};
 use saacms_realtime_core::hub::{Output, Subscription};
 use saacms_realtime_core::time::Instant;
@@ -14,7 +13,7 @@ use crate::clock::Clock;
 
 /// The bytes of one stream, heartbeats included: a [`Stream`] and an HTTP [`Body`].
 ///
-/// Each item is all that waits, in whole frames. It ends when the hub drains.
+/// Each item holds every frame that is ready, whole. The stream ends when the hub drains.
 #[derive(Debug)]
 pub struct EventStream {
     subscription: Subscription,
@@ -31,14 +30,15 @@ impl EventStream {
         }
     }
 
-    /// Ready when the clock has reached `wake_at`.
+    /// Ready once the clock has reached `wake_at`.
     fn poll_timer(&mut self, cx: &mut Context<'_>, wake_at: Instant) -> Poll<()> {
         let deadline = self.clock.deadline(wake_at);
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        // A write only ever postpones the heartbeat, so an armed timer is early at worst: it is set
-        // anew when it fires, not at each write.
+
+        // A write only postpones the heartbeat, so an armed timer is early at worst. It is reset when
+        // it fires, not at every write.
         while timer.as_mut().poll(cx).is_ready() {
             if timer.deadline() >= deadline {
                 return Poll::Ready(());
@@ -77,51 +77,5 @@ impl Body for EventStream {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.poll_next(cx)
             .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
-    }
-}
-
-/// The body of a stream's response.
-///
-/// On a connection of [`server`](crate::server), a placeholder: the stream itself is written by a
-/// lane. Everywhere else, the [`EventStream`].
-#[derive(Debug)]
-pub struct StreamBody(Written);
-
-#[derive(Debug)]
-enum Written {
-    Here(EventStream),
-    #[cfg(feature = "server")]
-    ByLane(crate::server::Left),
-}
-
-impl StreamBody {
-    /// `extensions` are those of the request.
-    pub(crate) fn new(subscription: Subscription, clock: Clock, extensions: &Extensions) -> Self {
-        #[cfg(feature = "server")]
-        if let Some(handoff) = extensions.get::<crate::server::Handoff>() {
-            return Self(Written::ByLane(handoff.leave(subscription)));
-        }
-        let _ = extensions;
-        Self(Written::Here(EventStream::new(subscription, clock)))
-    }
-}
-
-impl Body for StreamBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut self.get_mut().0 {
-            Written::Here(stream) => Pin::new(stream).poll_frame(cx),
-            // The connection goes elsewhere at once: nobody is to be woken.
-            #[cfg(feature = "server")]
-            Written::ByLane(left) => {
-                left.poll();
-                Poll::Pending
-            }
-        }
     }
 }

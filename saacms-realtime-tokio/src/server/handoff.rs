@@ -1,4 +1,4 @@
-//! How a stream leaves HTTP: hyper writes the head of its response, a lane everything behind it.
+//! How a stream leaves hyper: hyper writes the head of its response, a lane everything after it.
 
 use core::mem::replace;
 use core::pin::Pin;
@@ -10,7 +10,11 @@ use saacms_realtime_core::hub::Subscription;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// One per connection, known to its requests, to the body of their answers and to its socket.
+/// A stream on its way from hyper to a lane.
+///
+/// There is one per connection. Its requests, the bodies of their responses and its socket share
+/// it: the request [leaves](Self::leave) a subscription, the body reports that hyper has buffered
+/// the head, the socket that hyper has sent it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handoff {
     shared: Arc<Mutex<Shared>>,
@@ -18,51 +22,56 @@ pub(crate) struct Handoff {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Which of the connection's streams this is about: a body that is dropped late is of no account.
+    /// Counts the connection's streams, so that a late drop of an earlier body is ignored.
     number: u64,
-    progress: Progress,
+    head: Head,
+    /// Present from [`Handoff::leave`] until the lane takes it or the body is dropped.
     subscription: Option<Subscription>,
 }
 
+/// Where the head of the response is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Progress {
-    /// The body was not asked for yet.
+enum Head {
+    /// hyper has not yet polled the body.
     #[default]
-    Waiting,
-    /// The body was asked for, so the head is in hyper's buffer.
-    Asked,
-    /// The head is with the kernel.
+    Pending,
+    /// hyper has polled the body, so the head is in its buffer.
+    Buffered,
+    /// The kernel has the head.
     Sent,
 }
 
 impl Handoff {
-    /// Leaves `subscription` to the lane; the body is for the response, and says nothing.
-    pub(crate) fn leave(&self, subscription: Subscription) -> Left {
+    /// Leaves `subscription` for a lane, and returns the body of its response.
+    pub(crate) fn leave(&self, subscription: Subscription) -> LaneBody {
         let mut shared = self.shared();
         let number = shared.number + 1;
-        let subscription = Some(subscription);
-        let former = replace(
+        let earlier = replace(
             &mut *shared,
             Shared {
                 number,
-                progress: Progress::Waiting,
-                subscription,
+                head: Head::Pending,
+                subscription: Some(subscription),
             },
         );
+        // Unlocked first: dropping a subscription locks its topic.
         drop(shared);
-        drop(former);
-        Left {
+        drop(earlier);
+
+        LaneBody {
             handoff: self.clone(),
             number,
         }
     }
 
-    /// What was left, once the head of its response was sent.
+    /// Takes the subscription if the head of its response is sent.
     pub(super) fn take_if_sent(&self) -> Option<Subscription> {
         let mut shared = self.shared();
-        (shared.progress == Progress::Sent)
-            .then(|| shared.subscription.take())
-            .flatten()
+        if shared.head == Head::Sent {
+            shared.subscription.take()
+        } else {
+            None
+        }
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -70,40 +79,46 @@ impl Handoff {
     }
 }
 
-/// The body of a response that a lane goes on with. It never has anything.
+/// The body of a response that a lane continues. It never has any data.
 #[derive(Debug)]
-pub(crate) struct Left {
+pub(crate) struct LaneBody {
     handoff: Handoff,
     number: u64,
 }
 
-impl Left {
+impl LaneBody {
+    /// Records that hyper asks for the body, which it does after it has buffered the head.
     pub(crate) fn poll(&self) {
         let mut shared = self.handoff.shared();
-        if shared.number == self.number && shared.progress == Progress::Waiting {
-            shared.progress = Progress::Asked;
+        if shared.number == self.number && shared.head == Head::Pending {
+            shared.head = Head::Buffered;
         }
     }
 }
 
-impl Drop for Left {
+impl Drop for LaneBody {
     fn drop(&mut self) {
-        // The response was not sent, or its client is gone.
         let mut shared = self.handoff.shared();
-        let left = (shared.number == self.number).then(|| shared.subscription.take());
+        // Still there if the response was not sent or its client has gone.
+        let abandoned = if shared.number == self.number {
+            shared.subscription.take()
+        } else {
+            None
+        };
+        // Unlocked first, as in `leave`.
         drop(shared);
-        drop(left);
+        drop(abandoned);
     }
 }
 
-/// A connection that tells when the head of a stream's response has left hyper.
+/// A connection's socket, which reports when the head of a stream's response has left hyper.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct HandoffIo {
     pub(super) stream: TcpStream,
     pub(super) handoff: Handoff,
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for HandoffIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -113,7 +128,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for HandoffIo {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -134,11 +149,11 @@ impl AsyncWrite for Socket {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes its socket once it has written all that it has.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes its socket only when its own buffer is empty.
         let mut shared = self.handoff.shared();
-        if shared.progress == Progress::Asked {
-            shared.progress = Progress::Sent;
+        if shared.head == Head::Buffered {
+            shared.head = Head::Sent;
         }
         drop(shared);
         Pin::new(&mut self.stream).poll_flush(cx)

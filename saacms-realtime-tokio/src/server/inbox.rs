@@ -1,57 +1,72 @@
-//! What other threads tell a lane.
+//! How other threads reach a lane.
 
 use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 
+use mio::net::TcpStream;
 use mio::{Poll, Token, Waker};
+use saacms_realtime_core::hub::Subscription;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::lane::Arrival;
+/// The token of an inbox's wake-ups. Sockets are numbered from 0.
+pub(super) const WAKE: Token = Token(usize::MAX);
 
-/// The token of the bell; sockets are numbered from 0.
-pub(super) const BELL: Token = Token(usize::MAX);
+/// A stream for a lane: a socket whose response head is sent.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) socket: TcpStream,
+    pub(super) subscription: Subscription,
+    pub(super) permit: OwnedSemaphorePermit,
+}
 
-/// Streams that come in, and a bell for them and for what the lane is to hear.
+/// The streams that wait for a lane, and what wakes its thread.
 ///
-/// It cannot overflow: arrivals are connections, whose number is limited.
+/// As a [`Wake`] it also wakes the thread when a record of the lane gets an event. It cannot
+/// overflow: arrivals are connections, whose number is limited.
 #[derive(Debug)]
 pub(super) struct Inbox {
     mail: Mutex<Mail>,
-    bell: Waker,
+    waker: Waker,
 }
 
 #[derive(Debug, Default)]
 struct Mail {
     arrivals: Vec<Arrival>,
+    /// Never reset. `arrivals` stays empty from then on.
     is_closed: bool,
 }
 
 impl Inbox {
+    /// An inbox that wakes whoever waits for `poll`.
     pub(super) fn new(poll: &Poll) -> io::Result<Self> {
         Ok(Self {
             mail: Mutex::default(),
-            bell: Waker::new(poll.registry(), BELL)?,
+            waker: Waker::new(poll.registry(), WAKE)?,
         })
     }
 
-    /// A stream comes in. Where the lane has ended, it is dropped.
+    /// Sends a stream to the lane; drops it if the inbox is closed.
     pub(super) fn send(&self, arrival: Arrival) {
         let mut mail = self.mail();
         if mail.is_closed {
+            // Unlocked first: dropping a subscription locks its topic.
             drop(mail);
             drop(arrival);
             return;
         }
+
         let is_first = mail.arrivals.is_empty();
         mail.arrivals.push(arrival);
         drop(mail);
+        // The first one woke the thread for all that follow until they are received.
         if is_first {
-            self.ring();
+            self.notify();
         }
     }
 
-    /// The lane is to end, or has ended: whoever has not been taken in is dropped.
+    /// Tells the lane to end, or records that it has ended. Drops the streams that still wait.
     pub(super) fn close(&self) {
         let arrivals = {
             let mut mail = self.mail();
@@ -59,21 +74,25 @@ impl Inbox {
             mem::take(&mut mail.arrivals)
         };
         drop(arrivals);
-        self.ring();
+        self.notify();
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.mail().is_closed
     }
 
-    /// Who came since the last call; `None` where the lane is to end.
-    pub(super) fn empty(&self) -> Option<Vec<Arrival>> {
+    /// The streams sent since the last call; `None` once the inbox is closed.
+    pub(super) fn receive(&self) -> Option<Vec<Arrival>> {
         let mut mail = self.mail();
-        (!mail.is_closed).then(|| mem::take(&mut mail.arrivals))
+        if mail.is_closed {
+            None
+        } else {
+            Some(mem::take(&mut mail.arrivals))
+        }
     }
 
-    fn ring(&self) {
-        if let Err(error) = self.bell.wake() {
+    fn notify(&self) {
+        if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "cannot wake a thread that writes streams");
         }
     }
@@ -85,10 +104,10 @@ impl Inbox {
 
 impl Wake for Inbox {
     fn wake(self: Arc<Self>) {
-        self.ring();
+        self.notify();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.ring();
+        self.notify();
     }
 }

@@ -1,32 +1,35 @@
-//! How a lane writes: to many sockets in one system call where the kernel allows that, otherwise to
+//! How a lane writes: to many sockets in one system call if the kernel allows io_uring, otherwise to
 //! one after the other.
 
 use std::io;
 
 use saacms_realtime_core::hub::{Lane, Outgoing};
 
-use super::ring::{BATCH, Ring};
-use super::stream::{Chunks, Progress, Stream};
+use super::socket::{Chunks, Outcome, Socket};
+use super::uring::{BATCH, Uring};
 
-/// Fewer than these are written to one after the other: it is no dearer then.
-const FEW: usize = 8;
-/// Streams in a turn of a lane that writes to one after the other.
-const ONE_BY_ONE: usize = 64;
+/// From this many streams on io_uring is worth its cost; fewer are written to one by one.
+const MIN_URING_SENDS: usize = 8;
 
+/// Streams in a turn without io_uring.
+const ONE_BY_ONE_BATCH: usize = 64;
+
+/// Writes to the sockets of a lane.
 #[derive(Debug)]
 pub(super) struct Writer {
-    ring: Option<Ring>,
+    /// `None` if the kernel does not allow it.
+    uring: Option<Uring>,
     chunks: Chunks,
 }
 
 impl Writer {
-    /// Finds out which way it goes; it stays so.
+    /// Uses io_uring from then on if the kernel allows it now.
     pub(super) fn new() -> Self {
-        match Ring::new() {
-            Ok(ring) => {
+        match Uring::new() {
+            Ok(uring) => {
                 tracing::debug!("streams are written to through io_uring");
                 Self {
-                    ring: Some(ring),
+                    uring: Some(uring),
                     chunks: Chunks::default(),
                 }
             }
@@ -39,68 +42,72 @@ impl Writer {
 
     fn one_by_one() -> Self {
         Self {
-            ring: None,
+            uring: None,
             chunks: Chunks::default(),
         }
     }
 
-    /// How many streams are worth gathering.
+    /// How many streams a turn should have at most.
     pub(super) fn batch(&self) -> usize {
-        if self.ring.is_some() {
+        if self.uring.is_some() {
             BATCH
         } else {
-            ONE_BY_ONE
+            ONE_BY_ONE_BATCH
         }
     }
 
-    /// Gives each stream its piece; nothing may be waiting for any of them, none may be named
-    /// twice, and there may be no more than [`batch`](Self::batch).
+    /// Writes to each stream its frames, or ends it, and empties `outgoing`.
+    ///
+    /// No stream may be blocked or occur twice, and there may be no more than
+    /// [`batch`](Self::batch).
     ///
     /// # Errors
     ///
-    /// The kernel no longer does what it did.
+    /// io_uring fails.
     pub(super) fn write(
         &mut self,
-        lane: &mut Lane<Stream>,
+        lane: &mut Lane<Socket>,
         outgoing: &mut Vec<Outgoing>,
     ) -> io::Result<()> {
-        let Self { ring, chunks } = self;
-        let mut ring = ring.as_mut().filter(|_| outgoing.len() >= FEW);
+        let Self { uring, chunks } = self;
+        let mut uring = uring.as_mut().filter(|_| outgoing.len() >= MIN_URING_SENDS);
+
         for (index, frames) in outgoing.drain(..) {
-            let Some(stream) = lane.get_mut(index) else {
+            let Some(socket) = lane.get_mut(index) else {
                 continue;
             };
-            let progress = match (frames, &mut ring) {
-                (Some(frames), Some(ring)) => {
-                    ring.push(index, stream.socket(), chunks.chunk_of(frames).clone());
+            let outcome = match (frames, &mut uring) {
+                (Some(frames), Some(uring)) => {
+                    uring.push(index, socket.shared(), chunks.chunk_of(frames).clone());
                     continue;
                 }
-                (Some(frames), None) => stream.write(chunks.chunk_of(frames)),
-                (None, _) => stream.end(),
+                (Some(frames), None) => socket.write(chunks.chunk_of(frames)),
+                (None, _) => socket.end(),
             };
-            settle(lane, index, progress);
+            apply(lane, index, outcome);
         }
-        let Some(ring) = ring else { return Ok(()) };
-        ring.send(|index, chunk, written| {
-            if let Some(stream) = lane.get_mut(index) {
-                let progress = stream.go_on(chunk, written);
-                settle(lane, index, progress);
+
+        let Some(uring) = uring else { return Ok(()) };
+        uring.send(|index, chunk, written| {
+            if let Some(socket) = lane.get_mut(index) {
+                let outcome = socket.finish_write(chunk, written);
+                apply(lane, index, outcome);
             }
         })
     }
 
-    /// Gives memory back.
+    /// Frees the chunk that is kept for the next stream.
     pub(super) fn shrink(&mut self) {
         self.chunks = Chunks::default();
     }
 }
 
-/// Tells a lane what came of a write.
-pub(super) fn settle(lane: &mut Lane<Stream>, index: usize, progress: Progress) {
-    match progress {
-        Progress::Done => {}
-        Progress::Blocked => lane.block(index),
-        Progress::Over => drop(lane.remove(index)),
+/// Applies the outcome of a write to the lane.
+pub(super) fn apply(lane: &mut Lane<Socket>, index: usize, outcome: Outcome) {
+    match outcome {
+        Outcome::Done => {}
+        Outcome::Blocked => lane.block(index),
+        Outcome::Over => drop(lane.remove(index)),
     }
 }
 
@@ -119,13 +126,13 @@ mod tests {
     use super::*;
     use crate::Realtime;
 
-    const STREAMS: usize = 3 * FEW;
-    /// One whose socket is full, one whose client is gone, and one that is to end.
+    const STREAMS: usize = 3 * MIN_URING_SENDS;
+    /// A stream whose socket is full, one whose client has gone, and one that ends.
     const FULL: usize = 1;
     const GONE: usize = 3;
     const ENDING: usize = 5;
 
-    /// Whether each stream is blocked, `None` where it is over, and what each client read after that.
+    /// Whether each stream is blocked, `None` if it is over, and what each client read in the end.
     fn write_with(mut writer: Writer) -> (Vec<Option<bool>>, Vec<Vec<u8>>) {
         let realtime = Realtime::new(Default::default(), Default::default()).unwrap();
         let key = ResourceKey::new("posts", "1").unwrap();
@@ -146,7 +153,7 @@ mod tests {
             let subscription = realtime.subscription(&key, None).unwrap();
             let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
             assert_eq!(
-                lane.insert(subscription, Stream::new(socket, permit)),
+                lane.insert(subscription, Socket::new(socket, permit)),
                 place
             );
         }
@@ -156,10 +163,10 @@ mod tests {
             .collect();
         writer.write(&mut lane, &mut outgoing).unwrap();
         assert!(outgoing.is_empty());
-        let came = (0..STREAMS)
+        let states = (0..STREAMS)
             .map(|stream| Some(lane.get_mut(stream)?.is_blocked()))
             .collect();
-        // Every share of a socket was given back, so this closes it.
+        // No send shares a socket any more, so this closes them.
         drop(lane);
         let read = |mut client: net::TcpStream| {
             let mut bytes = Vec::new();
@@ -167,29 +174,29 @@ mod tests {
             bytes.retain(|byte| *byte != b'.');
             bytes
         };
-        (came, clients.into_iter().map(read).collect())
+        (states, clients.into_iter().map(read).collect())
     }
 
     #[tokio::test]
     async fn both_ways_of_writing_write_the_same() {
-        let (came, read) = write_with(Writer::one_by_one());
+        let (states, read) = write_with(Writer::one_by_one());
         let chunk = [b"12c\r\n", &[b'x'; 300][..], b"\r\n"].concat();
-        for (stream, (came, read)) in came.iter().zip(&read).enumerate() {
+        for (stream, (state, read)) in states.iter().zip(&read).enumerate() {
             let (expected, bytes): (_, &[u8]) = match stream {
                 FULL => (Some(true), b""),
                 GONE => (None, b""),
                 ENDING => (None, b"0\r\n\r\n"),
                 _ => (Some(false), &chunk),
             };
-            assert_eq!((*came, &read[..]), (expected, bytes), "{stream}");
+            assert_eq!((*state, &read[..]), (expected, bytes), "{stream}");
         }
         let writer = Writer::new();
-        if writer.ring.is_none() {
-            // Not `eprintln!`, which the test harness keeps to itself.
+        if writer.uring.is_none() {
+            // Not `eprintln!`, which the test harness captures.
             let line = "not tested: writing through io_uring, which this kernel does not allow\n";
             io::stderr().write_all(line.as_bytes()).unwrap();
             return;
         }
-        assert_eq!(write_with(writer), (came, read));
+        assert_eq!(write_with(writer), (states, read));
     }
 }

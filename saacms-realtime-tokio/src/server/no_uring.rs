@@ -1,4 +1,4 @@
-//! Where there is no io_uring.
+//! Stands in for [`uring`](super::uring) where there is no io_uring. It cannot be made.
 
 use std::io;
 use std::rc::Rc;
@@ -9,9 +9,9 @@ use mio::net::TcpStream;
 pub(super) const BATCH: usize = 1;
 
 #[derive(Debug)]
-pub(super) enum Ring {}
+pub(super) enum Uring {}
 
-impl Ring {
+impl Uring {
     pub(super) fn new() -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -1,4 +1,4 @@
-//! One socket of a lane, and the bytes that it is given.
+//! A socket of a lane, and the chunks that are written to it.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
@@ -9,144 +9,151 @@ use mio::net::TcpStream;
 use mio::{Interest, Poll, Token};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// The socket of a stream whose response head is out. It has no queue; what the socket did not take
-/// of the last piece is all that waits.
+/// The socket of a stream whose response head is sent.
+///
+/// It has no queue: only the rest of the last chunk can wait for room.
 #[derive(Debug)]
-pub(super) struct Stream {
-    /// Shared with a write that is under way.
+pub(super) struct Socket {
+    /// Shared with a send that the kernel has not finished, and only during one.
     socket: Rc<TcpStream>,
+    /// The rest of the last chunk. If not empty, the kernel's buffer is full.
     unsent: Bytes,
+    /// `unsent` is the last chunk of the body; after it the connection closes.
     is_ending: bool,
+    /// Counts the connection until it closes.
     _permit: OwnedSemaphorePermit,
 }
 
-/// What came of a write.
+/// The outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// All was taken.
+pub(super) enum Outcome {
+    /// Everything is written.
     Done,
-    /// The socket is full; it tells when it has room.
+    /// The kernel's buffer is full; `mio` reports when it has room.
     Blocked,
-    /// The client is gone, or has all there will be.
+    /// The client has gone, or the stream has ended.
     Over,
 }
 
-impl Stream {
+impl Socket {
     pub(super) fn new(socket: TcpStream, permit: OwnedSemaphorePermit) -> Self {
-        let (unsent, is_ending) = Default::default();
         Self {
             socket: Rc::new(socket),
-            unsent,
-            is_ending,
+            unsent: Bytes::new(),
+            is_ending: false,
             _permit: permit,
         }
     }
 
-    /// Has `poll` tell when the socket has room, or is closed.
-    pub(super) fn watch(&mut self, poll: &Poll, token: Token) -> io::Result<()> {
+    /// Registers with `poll`, which then reports that the socket has room or is closed.
+    pub(super) fn register(&mut self, poll: &Poll, token: Token) -> io::Result<()> {
         let socket = Rc::get_mut(&mut self.socket).ok_or(io::ErrorKind::ResourceBusy)?;
         poll.registry()
             .register(socket, token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Whether the socket has not yet taken what it was given.
+    /// Whether something still waits for room in the kernel's buffer.
     pub(super) fn is_blocked(&self) -> bool {
         !self.unsent.is_empty() || self.is_ending
     }
 
-    /// Writes a piece; nothing may be waiting.
-    pub(super) fn write(&mut self, chunk: &Bytes) -> Progress {
+    /// Writes a chunk. The socket must not be blocked.
+    pub(super) fn write(&mut self, chunk: &Bytes) -> Outcome {
         let written = (&*self.socket).write(chunk);
-        self.go_on(chunk, written)
+        self.finish_write(chunk, written)
     }
 
-    pub(super) fn socket(&self) -> &Rc<TcpStream> {
+    /// The socket itself, for a send through io_uring.
+    pub(super) fn shared(&self) -> &Rc<TcpStream> {
         &self.socket
     }
 
-    /// Goes on from a write of `chunk` to the socket.
-    pub(super) fn go_on(&mut self, chunk: &Bytes, written: io::Result<usize>) -> Progress {
+    /// Continues after a write of `chunk` that returned `written`.
+    pub(super) fn finish_write(&mut self, chunk: &Bytes, written: io::Result<usize>) -> Outcome {
         match written {
-            Ok(len) if len == chunk.len() => Progress::Done,
+            Ok(len) if len == chunk.len() => Outcome::Done,
             Ok(len) => {
                 self.unsent = chunk.slice(len..);
-                self.write_on()
+                self.flush()
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.unsent = chunk.clone();
-                Progress::Blocked
+                Outcome::Blocked
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.unsent = chunk.clone();
-                self.write_on()
+                self.flush()
             }
-            Err(_) => Progress::Over,
+            Err(_) => Outcome::Over,
         }
     }
 
-    /// Goes on where the socket was full.
-    pub(super) fn write_on(&mut self) -> Progress {
+    /// Writes what is left, and closes the connection if that was its end.
+    pub(super) fn flush(&mut self) -> Outcome {
         while !self.unsent.is_empty() {
             match (&*self.socket).write(&self.unsent) {
                 Ok(len) => self.unsent.advance(len),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Progress::Blocked;
+                    return Outcome::Blocked;
                 }
-                Err(_) => return Progress::Over,
+                Err(_) => return Outcome::Over,
             }
         }
-        // Not the shared bytes of which it was a part.
+
+        // An empty slice would still keep the shared chunk in memory.
         self.unsent = Bytes::new();
         if self.is_ending {
-            self.part()
+            self.shut_down()
         } else {
-            Progress::Done
+            Outcome::Done
         }
     }
 
-    /// Ends the stream, and the connection behind it.
-    pub(super) fn end(&mut self) -> Progress {
+    /// Ends the body, then the connection. The socket must not be blocked.
+    pub(super) fn end(&mut self) -> Outcome {
         self.is_ending = true;
         self.unsent = Bytes::from_static(LAST_CHUNK);
-        self.write_on()
+        self.flush()
     }
 
-    fn part(&self) -> Progress {
-        // What a client sent that it should not have would turn the end into a reset, which takes
-        // the last bytes with it.
+    fn shut_down(&self) -> Outcome {
+        // Closing a socket with unread bytes sends a reset, which can destroy the last bytes on
+        // their way. Up to 64 KiB that the client should not have sent are read here.
         let mut unread = [0; 4_096];
         for _ in 0..16 {
             if !matches!((&*self.socket).read(&mut unread), Ok(len) if len > 0) {
                 break;
             }
         }
+        // Fails only if the client has gone, which is an end as well.
         let _ = self.socket.shutdown(Shutdown::Write);
-        Progress::Over
+        Outcome::Over
     }
 }
 
-/// The end of a chunked body (RFC 9112, 7.1).
+/// What ends a chunked body (RFC 9112, 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Pieces as chunks of a chunked body. Streams that are given the same bytes share the chunk.
+/// Makes chunks of a chunked body. Streams that get the same bytes share the chunk.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
+    /// The bytes in `chunk`. Kept alive so that no other bytes can have their address.
     frames: Bytes,
     chunk: Bytes,
 }
 
 impl Chunks {
-    /// `frames` as a chunk (RFC 9112, 7.1).
+    /// `frames` as a chunk (RFC 9112, 7.1), the last one again if it was made of the same bytes.
     pub(super) fn chunk_of(&mut self, frames: Bytes) -> &Bytes {
-        let is_known = (self.frames.as_ptr(), self.frames.len()) == (frames.as_ptr(), frames.len());
-        if !is_known {
+        // Compared by address: the streams of a record are given clones of one `Bytes`.
+        let is_same = (self.frames.as_ptr(), self.frames.len()) == (frames.as_ptr(), frames.len());
+        if !is_same {
             let mut chunk = Vec::with_capacity(frames.len() + 20);
             write!(chunk, "{:x}\r\n", frames.len()).expect("a Vec is never full");
             chunk.extend_from_slice(&frames);
             chunk.extend_from_slice(b"\r\n");
             self.chunk = Bytes::from(chunk);
-            // Kept, so that no other bytes come to lie where these do.
             self.frames = frames;
         }
         &self.chunk
@@ -158,12 +165,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_takes_little_memory() {
-        assert!(size_of::<Stream>() <= 64, "{}", size_of::<Stream>());
+    fn a_socket_takes_little_memory() {
+        assert!(size_of::<Socket>() <= 64, "{}", size_of::<Socket>());
     }
 
     #[test]
-    fn the_same_bytes_are_made_a_chunk_once() {
+    fn the_same_bytes_become_a_chunk_once() {
         let mut chunks = Chunks::default();
         let frames = Bytes::from(vec![b'x'; 300]);
         let chunk = chunks.chunk_of(frames.clone()).clone();

@@ -14,27 +14,28 @@ use compio_driver::{DriverType, Key, Proactor, PushEntry};
 use mio::net::TcpStream;
 use rustix::net::SendFlags;
 
-/// Sends that are under way at one time. The completions have twice the room, so none is lost.
+/// The most sends at one time. The completion queue has twice the room, so none is lost.
 pub(super) const BATCH: usize = 1_024;
 
-/// Longest time for a send that waits for nothing, when that is tried out.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long [`try_out`] waits for a send that should return at once.
+const TRY_OUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Op<S> = Send<Bytes, Rc<S>>;
 type Entry<S> = PushEntry<Key<Op<S>>, BufResult<usize, Op<S>>>;
 
-/// Sends that are collected, made at once, and have their results collected at once.
+/// A batch of sends that go to the kernel together.
 ///
-/// A send owns its bytes and a share of its socket: neither is gone before the kernel is done.
-pub(super) struct Ring {
+/// A send owns its bytes and a share of its socket, so neither goes away before the kernel is done.
+pub(super) struct Uring {
     proactor: Proactor,
+    /// The sends of this batch, each with the index of its member.
     sends: Vec<(usize, Entry<TcpStream>)>,
 }
 
-impl Ring {
+impl Uring {
     /// # Errors
     ///
-    /// The kernel has no io_uring, does not allow it, or has one that is too old.
+    /// The kernel has no io_uring, forbids it, or has a version that is too old.
     pub(super) fn new() -> io::Result<Self> {
         let mut proactor = Proactor::builder()
             .capacity(BATCH as u32)
@@ -47,17 +48,17 @@ impl Ring {
         })
     }
 
-    /// Adds a send to `socket`; at most [`BATCH`], and one to each socket.
+    /// Adds a send to the batch, which holds at most [`BATCH`] and at most one for each socket.
     pub(super) fn push(&mut self, member: usize, socket: &Rc<TcpStream>, chunk: Bytes) {
         self.sends
             .push((member, push(&mut self.proactor, socket, chunk)));
     }
 
-    /// Makes the sends and tells what came of each, as a write would have.
+    /// Makes all sends and passes the result of each to `sent`, as a write would have returned it.
     ///
     /// # Errors
     ///
-    /// The kernel did not take all of them: what came of the others cannot be known.
+    /// The kernel did not take all of them, so the fate of the others is unknown.
     pub(super) fn send(
         &mut self,
         mut sent: impl FnMut(usize, &Bytes, io::Result<usize>),
@@ -70,14 +71,14 @@ impl Ring {
     }
 }
 
-impl fmt::Debug for Ring {
+impl fmt::Debug for Uring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ring").finish_non_exhaustive()
+        f.debug_struct("Uring").finish_non_exhaustive()
     }
 }
 
 fn push<S: AsFd + 'static>(proactor: &mut Proactor, socket: &Rc<S>, chunk: Bytes) -> Entry<S> {
-    // What a full socket does not take is not waited for, whatever the kernel makes of O_NONBLOCK.
+    // Never wait for room in a full socket, whatever io_uring makes of its O_NONBLOCK.
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     proactor.push(Send::new(
         Rc::clone(socket),
@@ -86,10 +87,11 @@ fn push<S: AsFd + 'static>(proactor: &mut Proactor, socket: &Rc<S>, chunk: Bytes
     ))
 }
 
+/// Waits for the result of a send, for each completion at most as long as `timeout`.
 fn finish<S>(
     proactor: &mut Proactor,
     mut entry: Entry<S>,
-    patience: Option<Duration>,
+    timeout: Option<Duration>,
 ) -> io::Result<BufResult<usize, Op<S>>> {
     loop {
         entry = match entry {
@@ -97,7 +99,7 @@ fn finish<S>(
             PushEntry::Pending(key) => proactor.pop(key),
         };
         if !entry.is_ready()
-            && let Err(error) = proactor.poll(patience)
+            && let Err(error) = proactor.poll(timeout)
             && error.kind() != io::ErrorKind::Interrupted
         {
             return Err(error);
@@ -105,14 +107,15 @@ fn finish<S>(
     }
 }
 
-/// Fills a socket, to see that a send to it comes back at once: one that waits for room would stop
-/// the lane.
+/// Checks that a send to a full socket returns at once: one that waits for room would stop the lane.
 fn try_out(proactor: &mut Proactor) -> io::Result<()> {
     let (socket, _unread) = UnixStream::pair()?;
     let socket = Rc::new(socket);
+
+    // 64 MiB in all: far more than any socket buffers.
     for _ in 0..1_024 {
         let entry = push(proactor, &socket, Bytes::from_static(&[0; 65_536]));
-        match finish(proactor, entry, Some(PATIENCE))?.0 {
+        match finish(proactor, entry, Some(TRY_OUT_TIMEOUT))?.0 {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),

@@ -1,0 +1,151 @@
+//! One connection in hyper's hands, over HTTP/1.1 or HTTP/2, up to where a stream leaves it.
+
+use core::convert::Infallible;
+use core::error::Error;
+use core::future::poll_fn;
+use core::pin::{Pin, pin};
+use core::task::Poll;
+use core::time::Duration;
+use std::io;
+
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{Service, service_fn};
+use hyper::{Method, Request, Response, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use saacms_realtime_core::hub::Subscription;
+use saacms_realtime_core::route::limits::{
+    HEAD_TIMEOUT, HTTP_2_PING, HTTP_2_PREFACE, MAX_BUFFER_BYTES, MAX_HTTP_2_STREAMS, speaks_http_2,
+};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::handoff::{Handoff, HandoffIo};
+
+/// Any error of a connection or of a response body.
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Serves HTTP/1. Returns the socket and the subscription of a stream that leaves the connection.
+pub(super) async fn serve_http_1<S, B>(
+    stream: TcpStream,
+    service: S,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<Option<(TcpStream, Subscription)>, BoxError>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body<Error: Into<BoxError>> + 'static,
+{
+    let handoff = Handoff::default();
+    let offered = handoff.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        // A stream over HTTP/1.0 has no chunks, and only a GET subscribes.
+        if request.version() == Version::HTTP_11 && request.method() == Method::GET {
+            request.extensions_mut().insert(offered.clone());
+        }
+        service.call(request)
+    });
+    let io = TokioIo::new(HandoffIo {
+        stream,
+        handoff: handoff.clone(),
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_BUFFER_BYTES)
+        .serve_connection(io, service);
+
+    let left = tokio::select! {
+        left = until_handoff(&mut connection, &handoff) => left?,
+        () = becomes_true(&mut stopping) => {
+            Pin::new(&mut connection).graceful_shutdown();
+            until_handoff(&mut connection, &handoff).await?
+        }
+    };
+
+    Ok(left.map(|subscription| {
+        let socket = connection.into_parts().io.into_inner().stream;
+        (socket, subscription)
+    }))
+}
+
+/// Drives a connection to its end, or to where a stream leaves it.
+async fn until_handoff<C: Future<Output = hyper::Result<()>> + Unpin>(
+    connection: &mut C,
+    handoff: &Handoff,
+) -> hyper::Result<Option<Subscription>> {
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
+            return Poll::Ready(result.map(|()| None));
+        }
+        // hyper flushes its socket within a poll, so this is the moment when it can have sent a head.
+        match handoff.take_if_sent() {
+            Some(subscription) => Poll::Ready(Ok(Some(subscription))),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Serves HTTP/2 to the end of the connection. Its streams stay with hyper.
+pub(super) async fn serve_http_2<S, B>(
+    stream: TcpStream,
+    service: S,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<(), BoxError>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S::Future: Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_HTTP_2_STREAMS)
+        .max_header_list_size(MAX_BUFFER_BYTES as u32)
+        .keep_alive_interval(HTTP_2_PING)
+        .keep_alive_timeout(HTTP_2_PING)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+
+    tokio::select! {
+        result = &mut connection => return Ok(result?),
+        () = becomes_true(&mut stopping) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    Ok(connection.await?)
+}
+
+/// Waits until the sender sets the flag.
+async fn becomes_true(flag: &mut watch::Receiver<bool>) {
+    // Fails only without a sender, which is in `Connections` and outlives its connections.
+    let _ = flag.wait_for(|is_set| *is_set).await;
+}
+
+/// The longest pause before an incomplete preface is looked at again.
+const MAX_PAUSE: Duration = Duration::from_millis(500);
+
+/// Whether the client begins with the HTTP/2 preface. Leaves all bytes in the socket.
+pub(super) async fn begins_with_http_2(stream: &TcpStream) -> io::Result<bool> {
+    let mut begin = [0; HTTP_2_PREFACE.len()];
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let ready = stream.ready(Interest::READABLE).await?;
+        let len = stream.peek(&mut begin).await?;
+        if len == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(is_http_2) = speaks_http_2(&begin[..len]) {
+            return Ok(is_http_2);
+        }
+        if ready.is_read_closed() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+
+        // The socket stays ready while it holds one byte, so the next one cannot be awaited. The
+        // longer a client takes for these few bytes, the more rarely they are looked at.
+        sleep(pause).await;
+        pause = (pause * 2).min(MAX_PAUSE);
+    }
+}

@@ -1,0 +1,126 @@
+//! A thread that writes the streams of many sockets, each from the end of its response head.
+
+use core::task::Waker;
+use core::time::Duration;
+use std::io;
+use std::sync::Arc;
+
+use mio::event::Event;
+use mio::{Events, Poll, Token};
+use saacms_realtime_core::hub::{Lane, Outgoing};
+
+use super::inbox::{Arrival, Inbox, WAKE};
+use super::socket::{Outcome, Socket};
+use super::writer::{Writer, apply};
+use crate::clock::Clock;
+
+/// The state of a lane's thread.
+///
+/// Core's [`Lane`] decides whose turn it is; this has the sockets and the time.
+#[derive(Debug)]
+pub(super) struct Thread {
+    poll: Poll,
+    inbox: Arc<Inbox>,
+    clock: Clock,
+    /// A member's index is the [`Token`] of its socket.
+    lane: Lane<Socket>,
+    writer: Writer,
+    /// Empty between turns; kept for its capacity.
+    outgoing: Vec<Outgoing>,
+}
+
+impl Thread {
+    pub(super) fn new(poll: Poll, inbox: Arc<Inbox>, clock: Clock, heartbeat: Duration) -> Self {
+        let lane = Lane::new(heartbeat, Waker::from(Arc::clone(&inbox)));
+        Self {
+            poll,
+            inbox,
+            clock,
+            lane,
+            writer: Writer::new(),
+            outgoing: Vec::new(),
+        }
+    }
+
+    /// Serves until the inbox is closed, then cuts off the streams that are left.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses to poll, or io_uring fails.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1_024);
+        loop {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            for event in events.iter().filter(|event| event.token() != WAKE) {
+                self.handle_socket(event);
+            }
+            let Some(arrivals) = self.inbox.receive() else {
+                return Ok(());
+            };
+            for arrival in arrivals {
+                self.insert(arrival);
+            }
+
+            // A fixed number of turns: those that become due meanwhile wait until the sockets have
+            // been polled again.
+            for _ in 0..self.lane.hear(self.clock.now()) {
+                self.lane
+                    .turn(self.writer.batch(), self.clock.now(), &mut self.outgoing);
+                self.writer.write(&mut self.lane, &mut self.outgoing)?;
+            }
+
+            if self.lane.is_empty() {
+                self.writer.shrink();
+                self.outgoing = Vec::new();
+            }
+        }
+    }
+
+    /// How long to wait for a socket or a wake-up; `None` if no deadline is set.
+    fn timeout(&self) -> Option<Duration> {
+        let wake_at = self.lane.wake_at()?;
+        let millis = match wake_at.millis_since(self.clock.now().instant) {
+            0 => 0,
+            // One more, so that rounding never wakes the thread before its deadline.
+            millis => millis + 1,
+        };
+        Some(Duration::from_millis(millis))
+    }
+
+    fn handle_socket(&mut self, event: &Event) {
+        let Token(index) = event.token();
+        let Some(socket) = self.lane.get_mut(index) else {
+            return;
+        };
+
+        if event.is_read_closed() || event.is_error() {
+            self.lane.remove(index);
+        } else if event.is_writable() && socket.is_blocked() {
+            let outcome = socket.flush();
+            if outcome == Outcome::Done {
+                self.lane.unblock(index);
+            }
+            apply(&mut self.lane, index, outcome);
+        }
+    }
+
+    fn insert(&mut self, arrival: Arrival) {
+        let Arrival {
+            socket,
+            subscription,
+            permit,
+        } = arrival;
+        let index = self.lane.insert(subscription, Socket::new(socket, permit));
+        let Some(socket) = self.lane.get_mut(index) else {
+            return;
+        };
+
+        if let Err(error) = socket.register(&self.poll, Token(index)) {
+            tracing::error!(%error, "cannot poll a connection, so it is closed");
+            self.lane.remove(index);
+        }
+    }
+}
