@@ -9,7 +9,6 @@ mod subscription;
 mod sync;
 mod topic_cell;
 
-use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::Ordering::Relaxed;
 use core::task::{Context, Waker};
@@ -124,11 +123,18 @@ impl Hub {
     pub fn publish(&self, event: Event, now: Now) -> Result<(), Refusal> {
         self.shared.saw(now);
         let (key, etag, frame) = event.into_parts();
-        let (wakers, _) = self.with_topic(&key, now, |cell| {
-            cell.publish(etag.as_ref(), frame, now);
-            cell.take_wakers()
-        })?;
+
+        let wakers = loop {
+            let cell = self.find_or_make(&key, now)?;
+            // The topic may be forgotten between the two locks: then there is another one to find.
+            if let Some(mut topic) = self.shared.registry.hold(&cell) {
+                topic.publish(etag.as_ref(), frame, now);
+                break topic.take_wakers();
+            }
+        };
+
         self.shared.counters.published.fetch_add(1, Relaxed);
+        // No lock is held here: a waker may use the hub.
         wakers.into_iter().for_each(Waker::wake);
         self.shared.registry.reclaim_bytes(now.instant);
         Ok(())
@@ -152,18 +158,32 @@ impl Hub {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
-        Subscription::open(self, key, last_event_id, now)
+
+        let registry = &self.shared.registry;
+        registry.add_subscriber()?;
+        let opened = Subscription::open(self, key, last_event_id, now);
+        if opened.is_err() {
+            registry.remove_subscriber();
+        }
+        opened
     }
 
     /// Says that what feeds this record lost data: its history is dropped, and everybody who
     /// watches it is told to refetch.
     pub fn source_lost(&self, key: &ResourceKey) {
-        if let Some(wakers) = self.shared.registry.with_existing(key, |cell| {
-            cell.feed.interrupt();
-            cell.take_wakers()
-        }) {
-            wakers.into_iter().for_each(Waker::wake);
-        }
+        let registry = &self.shared.registry;
+        let Some(cell) = registry.find(key) else {
+            return;
+        };
+        // A topic that was forgotten meanwhile has no readers to tell.
+        let Some(mut topic) = registry.hold(&cell) else {
+            return;
+        };
+
+        topic.feed.interrupt();
+        let wakers = topic.take_wakers();
+        drop(topic);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Begins to end: new subscriptions are refused, every open one gets what it has not yet had,
@@ -172,10 +192,7 @@ impl Hub {
         self.shared.draining.store(true, Relaxed);
         // The flag is read under the lock of each topic, which this takes once: whoever polled
         // before has a waker here, whoever polls after sees the flag.
-        let mut wakers = Vec::new();
-        self.shared
-            .registry
-            .for_each(|cell| wakers.append(&mut cell.take_wakers()));
+        let wakers = self.shared.registry.take_wakers();
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -214,27 +231,16 @@ impl Hub {
         }
     }
 
-    /// Runs `act` on the topic of `key`, which is made where there is none.
-    fn with_topic<R>(
-        &self,
-        key: &ResourceKey,
-        now: Now,
-        act: impl FnOnce(&mut Cell) -> R,
-    ) -> Result<(R, Arc<Mutex<Cell>>), Refusal> {
-        let registry = &self.shared.registry;
-        let mut act = Some(act);
-        loop {
-            let (cell, is_first) = registry.find_or_make(key, now.instant)?;
-            if is_first {
-                let sweeper = lock(&self.shared.sweeper).waker.take();
-                sweeper.into_iter().for_each(Waker::wake);
-            }
-            // Between the two locks somebody may have forgotten the topic: then there is a new one.
-            let done = registry.with_cell(&cell, |cell| act.take().map(|act| act(cell)));
-            if let Some(Some(result)) = done {
-                return Ok((result, cell));
-            }
+    /// The topic of `key`, which is made where there is none; the first one wakes the sweeper.
+    ///
+    /// It may be forgotten before the caller locks it: then there is another one to find.
+    fn find_or_make(&self, key: &ResourceKey, now: Now) -> Result<Arc<Mutex<Cell>>, Refusal> {
+        let (cell, is_first) = self.shared.registry.find_or_make(key, now.instant)?;
+        if is_first {
+            let sweeper = lock(&self.shared.sweeper).waker.take();
+            sweeper.into_iter().for_each(Waker::wake);
         }
+        Ok(cell)
     }
 }
 

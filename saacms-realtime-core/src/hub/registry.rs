@@ -4,6 +4,7 @@ use core::cmp::Reverse;
 use core::hash::BuildHasher as _;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::Ordering::Relaxed;
+use core::task::Waker;
 use std::collections::HashMap;
 use std::hash::RandomState;
 
@@ -82,8 +83,8 @@ impl Registry {
     pub(super) fn add_subscriber(&self) -> Result<(), Refusal> {
         let limit = self.config.max_subscribers;
         match reserve(&self.subscribers, limit) {
-            Ok(_) => Ok(()),
-            Err(()) => Err(Refusal::TooManySubscribers { limit }),
+            Some(_) => Ok(()),
+            None => Err(Refusal::TooManySubscribers { limit }),
         }
     }
 
@@ -99,14 +100,11 @@ impl Registry {
         key: &ResourceKey,
         now: Instant,
     ) -> Result<(Arc<Mutex<Cell>>, bool), Refusal> {
-        if let Some(cell) = lock(self.shard(key)).get(key) {
-            return Ok((Arc::clone(cell), false));
+        if let Some(cell) = self.find(key) {
+            return Ok((cell, false));
         }
-        let limit = self.config.max_topics;
-        let others = reserve(&self.topics, limit).or_else(|()| {
-            self.reclaim_topics(now);
-            reserve(&self.topics, limit).map_err(|()| Refusal::TooManyTopics { limit })
-        })?;
+
+        let others = self.add_topic(now)?;
         let mut shard = lock(self.shard(key));
         if let Some(cell) = shard.get(key) {
             // Another thread was faster, and may have counted this one before its own.
@@ -123,54 +121,45 @@ impl Registry {
         Ok((cell, others == 0))
     }
 
-    /// Runs `act` on the topic of `key` where there is one.
-    pub(super) fn with_existing<R>(
-        &self,
-        key: &ResourceKey,
-        act: impl FnOnce(&mut Cell) -> R,
-    ) -> Option<R> {
-        let cell = lock(self.shard(key)).get(key).cloned()?;
-        self.with_cell(&cell, act)
-    }
-
-    /// Runs `act` under the topic's lock and counts what that did to its bytes; `None` where the
-    /// topic was removed.
-    pub(super) fn with_cell<R>(
-        &self,
-        cell: &Mutex<Cell>,
-        act: impl FnOnce(&mut Cell) -> R,
-    ) -> Option<R> {
-        self.hold(cell).map(|mut held| act(&mut held))
+    /// The topic of `key` where there is one. It may be removed before the caller locks it.
+    pub(super) fn find(&self, key: &ResourceKey) -> Option<Arc<Mutex<Cell>>> {
+        lock(self.shard(key)).get(key).cloned()
     }
 
     /// Locks a topic; what is done to its bytes is counted when it is let go. `None` where it was
     /// removed.
     pub(super) fn hold<'a>(&'a self, cell: &'a Mutex<Cell>) -> Option<Held<'a>> {
         let cell = lock(cell);
+        if cell.removed {
+            return None;
+        }
         let before = cell.history_bytes();
-        (!cell.removed).then_some(Held {
+        Some(Held {
             registry: self,
             cell,
             before,
         })
     }
 
-    /// Runs `act` on every topic.
-    pub(super) fn for_each(&self, mut act: impl FnMut(&mut Cell)) {
+    /// The wakers that wait at any topic.
+    pub(super) fn take_wakers(&self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
         for shard in &self.shards {
             for cell in lock(shard).values() {
-                self.with_cell(cell, &mut act);
+                wakers.append(&mut lock(cell).take_wakers());
             }
         }
+        wakers
     }
 
     /// Forgets the topic of `key` where nobody reads it and it has nothing to remember.
     pub(super) fn remove_if_blank(&self, key: &ResourceKey) {
         let mut shard = lock(self.shard(key));
-        let Some(cell) = shard.get(key) else { return };
-        if self.remove_cell_if(cell, |cell| {
-            cell.idle_since().is_some() && cell.feed.topic.is_blank()
-        }) {
+        let Some(topic) = shard.get(key).and_then(|cell| self.hold(cell)) else {
+            return;
+        };
+        if topic.idle_since().is_some() && topic.feed.topic.is_blank() {
+            topic.mark_removed();
             shard.remove(key);
         }
     }
@@ -181,13 +170,18 @@ impl Registry {
         for shard in &self.shards {
             let mut shard = lock(shard);
             shard.retain(|_, cell| {
-                self.with_cell(cell, |cell| cell.sweep(now));
-                !self.remove_cell_if(cell, |cell| {
-                    cell.feed.topic.ring().is_empty()
-                        && cell
-                            .idle_since()
-                            .is_some_and(|since| now.millis_since(since) > linger)
-                })
+                let Some(mut topic) = self.hold(cell) else {
+                    return false;
+                };
+                topic.sweep(now);
+                let has_expired = topic.feed.topic.ring().is_empty()
+                    && topic
+                        .idle_since()
+                        .is_some_and(|since| now.millis_since(since) > linger);
+                if has_expired {
+                    topic.mark_removed();
+                }
+                !has_expired
             });
             // With room to grow, so that no sweep undoes what the next publishes need.
             let wanted = 4 * shard.len();
@@ -209,20 +203,34 @@ impl Registry {
         if self.history_bytes() <= limit {
             return;
         }
-        let too_much = || self.history_bytes() > target;
         self.sweep(now);
-        self.forget_idle(too_much);
-        while too_much() {
+        for (since, key) in self.idle_longest_first() {
+            if self.history_bytes() <= target {
+                return;
+            }
+            self.remove_if_idle_since(&key, since);
+        }
+
+        // What is left is read: a pass over all takes half of each, so that a few passes are enough.
+        while self.history_bytes() > target {
             let longest_first = self.longest_first();
             if longest_first.is_empty() {
                 return;
             }
             for (_, key) in longest_first {
-                if !too_much() {
+                if self.history_bytes() <= target {
                     return;
                 }
-                self.with_existing(&key, Cell::halve);
+                self.halve(&key);
             }
+        }
+    }
+
+    fn halve(&self, key: &ResourceKey) {
+        if let Some(cell) = self.find(key)
+            && let Some(mut topic) = self.hold(&cell)
+        {
+            topic.halve();
         }
     }
 
@@ -248,15 +256,20 @@ impl Registry {
             return;
         }
         let target = limit - limit.div_ceil(8);
-        self.forget_idle(|| self.topics() > target);
+        for (since, key) in self.idle_longest_first() {
+            if self.topics() <= target {
+                return;
+            }
+            self.remove_if_idle_since(&key, since);
+        }
         if self.topics() >= limit {
             reclaiming.futile_until =
                 now.saturating_add(core::time::Duration::from_millis(FUTILE_MILLIS));
         }
     }
 
-    /// Forgets idle topics, the one that was idle longest first, while `wanted`.
-    fn forget_idle(&self, wanted: impl Fn() -> bool) {
+    /// All topics that nobody reads, the one that was idle longest first.
+    fn idle_longest_first(&self) -> Vec<(Instant, ResourceKey)> {
         let mut idle = Vec::new();
         for shard in &self.shards {
             let shard = lock(shard);
@@ -265,32 +278,29 @@ impl Registry {
             }));
         }
         idle.sort_unstable();
-        for (since, key) in idle {
-            if !wanted() {
-                return;
-            }
-            let mut shard = lock(self.shard(&key));
-            if let Some(cell) = shard.get(&key)
-                && self.remove_cell_if(cell, |cell| cell.idle_since() == Some(since))
-            {
-                shard.remove(&key);
-            }
+        idle
+    }
+
+    /// Forgets the topic of `key` where nobody came and nothing was published after `since`.
+    fn remove_if_idle_since(&self, key: &ResourceKey, since: Instant) {
+        let mut shard = lock(self.shard(key));
+        let Some(topic) = shard.get(key).and_then(|cell| self.hold(cell)) else {
+            return;
+        };
+        if topic.idle_since() == Some(since) {
+            topic.mark_removed();
+            shard.remove(key);
         }
     }
 
-    /// Marks a topic as removed where `condition` holds; the caller holds its shard.
-    fn remove_cell_if(&self, cell: &Mutex<Cell>, condition: impl FnOnce(&Cell) -> bool) -> bool {
-        let mut cell = lock(cell);
-        if cell.removed || !condition(&cell) {
-            return false;
+    /// Counts one more topic, for which idle ones may be forgotten; answers how many there were.
+    fn add_topic(&self, now: Instant) -> Result<usize, Refusal> {
+        let limit = self.config.max_topics;
+        if let Some(others) = reserve(&self.topics, limit) {
+            return Ok(others);
         }
-        cell.removed = true;
-        if let Some(latest) = cell.feed.topic.latest_time() {
-            self.given_times.fetch_max(latest.as_millis(), Relaxed);
-        }
-        self.count_bytes(cell.history_bytes(), 0);
-        self.topics.fetch_sub(1, Relaxed);
-        true
+        self.reclaim_topics(now);
+        reserve(&self.topics, limit).ok_or(Refusal::TooManyTopics { limit })
     }
 
     fn shard(&self, key: &ResourceKey) -> &Mutex<Shard> {
@@ -315,6 +325,22 @@ pub(super) struct Held<'a> {
     before: usize,
 }
 
+impl Held<'_> {
+    /// Marks the topic as removed; the caller holds its shard, and takes it out of there.
+    fn mark_removed(mut self) {
+        let registry = self.registry;
+        self.cell.removed = true;
+        if let Some(latest) = self.cell.feed.topic.latest_time() {
+            registry.given_times.fetch_max(latest.as_millis(), Relaxed);
+        }
+        // What it held counts no more, and the guard that is let go counts no change of that.
+        let bytes = self.cell.history_bytes();
+        registry.count_bytes(self.before, 0);
+        self.before = bytes;
+        registry.topics.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Deref for Held<'_> {
     type Target = Cell;
 
@@ -337,12 +363,12 @@ impl Drop for Held<'_> {
 }
 
 /// Counts one more, up to `limit`; answers how many there were.
-fn reserve(counter: &AtomicUsize, limit: usize) -> Result<usize, ()> {
+fn reserve(counter: &AtomicUsize, limit: usize) -> Option<usize> {
     counter
         .fetch_update(Relaxed, Relaxed, |count| {
             (count < limit).then_some(count + 1)
         })
-        .map_err(drop)
+        .ok()
 }
 
 #[cfg(test)]

@@ -63,44 +63,37 @@ impl Subscription {
         last_event_id: Option<&[u8]>,
         now: Now,
     ) -> Result<Self, Refusal> {
-        let registry = &hub.shared.registry;
-        registry.add_subscriber()?;
-        // From here on, a refusal must give the place back.
-        let opened = hub.with_topic(key, now, |cell| {
+        loop {
+            let cell = hub.find_or_make(key, now)?;
+            // The topic may be forgotten between the two locks: then there is another one to find.
+            let Some(mut topic) = hub.shared.registry.hold(&cell) else {
+                continue;
+            };
+
             let limit = hub.config().max_subscribers_per_topic;
-            if cell.readers() >= limit {
+            if topic.readers() >= limit {
                 return Err(Refusal::TooManySubscribersOfTopic { limit });
             }
-            let reader = cell
-                .feed
-                .subscribe(last_event_id, hub.config().heartbeat, now);
-            cell.add_reader();
-            Ok((
-                cell.add_seat(),
-                Reader {
-                    reader,
-                    ended: false,
-                    polled_at: now.instant,
-                },
-            ))
-        });
-        match opened {
-            Ok((Ok((place, reader)), cell)) => {
-                let seat = Seat {
-                    hub: hub.clone(),
-                    key: key.clone(),
-                    cell,
-                    place,
-                };
-                Ok(Self {
-                    seat: Arc::new(seat),
-                    reader,
-                })
-            }
-            Ok((Err(refusal), _)) | Err(refusal) => {
-                registry.remove_subscriber();
-                Err(refusal)
-            }
+            let heartbeat = hub.config().heartbeat;
+            let reader = Reader {
+                reader: topic.feed.subscribe(last_event_id, heartbeat, now),
+                ended: false,
+                polled_at: now.instant,
+            };
+            topic.add_reader();
+            let place = topic.add_seat();
+            drop(topic);
+
+            let seat = Seat {
+                hub: hub.clone(),
+                key: key.clone(),
+                cell,
+                place,
+            };
+            return Ok(Self {
+                seat: Arc::new(seat),
+                reader,
+            });
         }
     }
 
@@ -111,14 +104,16 @@ impl Subscription {
     /// for all readers at the same place.
     pub fn poll(&mut self, cx: &Context<'_>, now: Now) -> Output {
         let shared = &self.seat.hub.shared;
-        let polled = shared.registry.with_cell(&self.seat.cell, |cell| {
-            let output = self.reader.poll(cell, shared, now);
-            if let Output::Idle { .. } = output {
-                cell.wait(self.seat.place, cx.waker());
-            }
-            output
-        });
-        polled.unwrap_or(Output::End)
+        let Some(mut topic) = shared.registry.hold(&self.seat.cell) else {
+            // Never so: a topic with readers is not forgotten.
+            return Output::End;
+        };
+
+        let output = self.reader.poll(&mut topic, shared, now);
+        if let Output::Idle { .. } = output {
+            topic.wait(self.seat.place, cx.waker());
+        }
+        output
     }
 
     /// Which record it is about.
@@ -128,10 +123,7 @@ impl Subscription {
 
     /// Subscribers of its record at this moment, itself included.
     pub fn subscribers_of_topic(&self) -> usize {
-        let registry = &self.seat.hub.shared.registry;
-        registry
-            .with_cell(&self.seat.cell, |cell| cell.readers())
-            .unwrap_or(0)
+        lock(&self.seat.cell).readers()
     }
 }
 
@@ -191,12 +183,14 @@ impl Drop for Subscription {
             .latest()
             .instant
             .max(self.reader.polled_at);
-        let was_last = registry.with_cell(&self.seat.cell, |cell| {
-            cell.remove_reader(now);
-            cell.readers() == 0
-        });
+        let was_last = {
+            let mut topic = lock(&self.seat.cell);
+            topic.remove_reader(now);
+            topic.readers() == 0
+        };
+
         registry.remove_subscriber();
-        if was_last == Some(true) {
+        if was_last {
             registry.remove_if_blank(&self.seat.key);
         }
     }
