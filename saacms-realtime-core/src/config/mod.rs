@@ -1,12 +1,16 @@
 //! Retention, heartbeat and limits: what a hub, or whatever keeps one record's feed, is set to.
 
+mod setting;
+pub mod text;
+
 use core::fmt;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+pub use setting::{Field, HUB_SETTINGS, HubSetting, VARIABLE_PREFIX, variable};
+
 use crate::position::Epoch;
 use crate::ring::Retention;
-use crate::time::whole_millis;
 use crate::topic::IdPolicy;
 
 /// What the events of a hub are called on the wire.
@@ -107,69 +111,8 @@ impl HubConfig {
     ///
     /// The first setting that is out of its range, with the range that is allowed.
     pub fn check(&self) -> Result<(), ConfigError> {
-        const DAY: u64 = 86_400_000;
-        let checks: [(&'static str, u64, RangeInclusive<u64>, &'static str); 10] = [
-            (
-                "max_events",
-                self.max_events as u64,
-                0..=1_000_000,
-                "events",
-            ),
-            ("max_age", whole_millis(self.max_age), 0..=365 * DAY, "ms"),
-            ("max_lag", self.max_lag as u64, 1..=1_000_000, "events"),
-            (
-                "max_lag_bytes",
-                self.max_lag_bytes as u64,
-                1_024..=1 << 40,
-                "bytes",
-            ),
-            (
-                "max_topics",
-                self.max_topics as u64,
-                1..=100_000_000,
-                "topics",
-            ),
-            (
-                "max_subscribers",
-                self.max_subscribers as u64,
-                1..=100_000_000,
-                "subscribers",
-            ),
-            (
-                "max_subscribers_per_topic",
-                self.max_subscribers_per_topic as u64,
-                1..=100_000_000,
-                "subscribers",
-            ),
-            (
-                "max_history_bytes",
-                self.max_history_bytes as u64,
-                65_536..=1 << 44,
-                "bytes",
-            ),
-            (
-                "heartbeat",
-                whole_millis(self.heartbeat),
-                10..=24 * DAY,
-                "ms",
-            ),
-            (
-                "drain_retry",
-                whole_millis(self.drain_retry),
-                1..=3_600_000,
-                "ms",
-            ),
-        ];
-        for (setting, value, allowed, unit) in checks {
-            let off = setting == "heartbeat" && value == 0;
-            if !allowed.contains(&value) && !off {
-                return Err(ConfigError {
-                    setting,
-                    value,
-                    allowed,
-                    unit,
-                });
-            }
+        for setting in HUB_SETTINGS {
+            setting.check(self)?;
         }
         Ok(())
     }
