@@ -12,6 +12,11 @@ impl Epoch {
     pub const fn from_number(number: u64) -> Self {
         Self(number)
     }
+
+    /// The number of this epoch.
+    pub const fn as_number(self) -> u64 {
+        self.0
+    }
 }
 
 /// The place behind an event: `<epoch>.<sequence>` on the wire, hexadecimal and decimal.

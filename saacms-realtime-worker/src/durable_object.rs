@@ -5,13 +5,14 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 
 use js_sys::{ArrayBuffer, Uint8Array};
+use saacms_realtime_core::feed::Store;
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::route::{Action, Api, Problem, PublishFormat, Reply};
 use saacms_realtime_core::time::{Instant, Now};
 use wasm_bindgen::prelude::*;
 use web_sys::{ReadableStreamDefaultController, Request, Response};
 
-use crate::object::{Object, Store};
+use crate::object::Object;
 use crate::platform::{self, member};
 use crate::settings::{PREFIX, Settings};
 use crate::sql::SqlStore;
@@ -195,7 +196,10 @@ impl Inner {
         }
         let body = Uint8Array::new(body).to_vec();
         let reply = self.run(|object, now| {
-            let store = self.store.as_ref().map(|store| store as &dyn Store);
+            let store = self
+                .store
+                .as_ref()
+                .map(|store| store as &dyn Store<Error = _>);
             format.run(&body, |event| object.publish(event, now, store))
         })?;
         Ok(platform::response(&reply, None)?.into())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::feed::{Feed, Output, Reader, Stored};
+use saacms_realtime_core::feed::{self, Feed, Output, Reader, Store, StoredRing};
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::position::Epoch;
 use saacms_realtime_core::refusal::Refusal;
@@ -37,35 +37,12 @@ pub(crate) trait Sink {
     fn cut(&self);
 }
 
-/// Where the ring is kept over a restart.
-pub(crate) trait Store {
-    /// Keeps `stored` at `slot`, in place of what was there, or not at all.
-    fn save(&self, slot: u64, row: Row<'_>) -> Result<(), String>;
-}
-
-/// What is stored of an event.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Row<'a> {
-    pub(crate) key: &'a ResourceKey,
-    pub(crate) epoch: u64,
-    pub(crate) stored: &'a Stored,
-}
-
-/// What was read back: which record, which life of its ring, and its last events.
-#[derive(Clone, Debug)]
-pub(crate) struct Kept {
-    pub(crate) key: ResourceKey,
-    pub(crate) epoch: u64,
-    pub(crate) events: Vec<Stored>,
-}
-
 /// The streams and the ring of one record.
 #[derive(Debug)]
 pub(crate) struct Object<S> {
     settings: Settings,
     /// Which record this is; `None` until the platform or the first event says it.
     key: Option<ResourceKey>,
-    epoch: u64,
     feed: Feed,
     streams: BTreeMap<u32, Stream<S>>,
     next_stream: u32,
@@ -84,22 +61,21 @@ struct Stream<S> {
 }
 
 impl<S: Sink> Object<S> {
-    /// An object that goes on where `kept` ends; `epoch` must be random.
+    /// An object that goes on where `stored` ends; `epoch` must be random.
     pub(crate) fn new(
         settings: Settings,
         key: Option<ResourceKey>,
-        kept: Option<Kept>,
+        stored: Option<StoredRing>,
         epoch: u64,
         now: Now,
     ) -> Self {
-        let (kept_key, epoch, events) = match kept {
-            Some(kept) => (Some(kept.key), kept.epoch, kept.events),
-            None => (None, epoch, Vec::new()),
+        let (stored_key, epoch, events) = match stored {
+            Some(stored) => (Some(stored.key), stored.epoch, stored.events),
+            None => (None, Epoch::from_number(epoch), Vec::new()),
         };
-        let policy = settings.hub.id_policy(Epoch::from_number(epoch));
-        let mut feed = Feed::new(settings.hub.retention(), policy);
+        let mut feed = Feed::new(&settings.hub, epoch);
         feed.restore(events, now);
-        let (streams, key) = (BTreeMap::new(), key.or(kept_key));
+        let (streams, key) = (BTreeMap::new(), key.or(stored_key));
         // A stream may be behind by two rounds, and the event that makes the second one full.
         let held = settings.hub.max_lag.max(settings.hub.max_events);
         let events = held.saturating_sub(1) / 2;
@@ -108,7 +84,6 @@ impl<S: Sink> Object<S> {
         Self {
             settings,
             key,
-            epoch,
             feed,
             streams,
             next_stream: 0,
@@ -116,9 +91,9 @@ impl<S: Sink> Object<S> {
         }
     }
 
-    /// Slots that a store has: the replay window and the event before it, whose ID is known too.
+    /// Slots that a store has.
     pub(crate) fn slots(settings: &Settings) -> u64 {
-        settings.hub.max_events as u64 + 1
+        feed::slots(&settings.hub.retention())
     }
 
     /// Open streams.
@@ -133,31 +108,20 @@ impl<S: Sink> Object<S> {
         &mut self,
         event: Event,
         now: Now,
-        store: Option<&dyn Store>,
+        store: Option<&dyn Store<Error = String>>,
     ) -> Result<(), Problem> {
-        let named = event.key().clone();
-        if let Some(own) = self.key.as_ref().filter(|own| **own != named) {
-            return Err(Problem::other_record(own, &named));
+        if let Some(own) = self.key.as_ref().filter(|own| *own != event.key()) {
+            return Err(Problem::other_record(own, event.key()));
         }
-        let (epoch, slots) = (self.epoch, Self::slots(&self.settings));
-        let mut bytes = 0;
-        self.feed.publish(event, now, |stored| {
-            bytes = stored.frame.len();
-            match store {
-                Some(store) => store
-                    .save(
-                        stored.number % slots,
-                        Row {
-                            key: &named,
-                            epoch,
-                            stored,
-                        },
-                    )
-                    .map_err(|_| Problem::not_stored()),
-                None => Ok(()),
-            }
-        })?;
-        self.key = Some(named);
+        // The first event says which record this is, once it is stored.
+        let first_key = self.key.is_none().then(|| event.key().clone());
+        let bytes = self
+            .feed
+            .publish(event, now, &store)
+            .map_err(|_| Problem::not_stored())?;
+        if let Some(key) = first_key {
+            self.key = Some(key);
+        }
         self.round.add(bytes);
         if self.round.is_full() {
             self.send_all(now);
@@ -369,6 +333,7 @@ mod tests {
     use std::time::Duration;
 
     use saacms_realtime_core::config::HubConfig;
+    use saacms_realtime_core::feed::Row;
 
     /// A stream that takes as many bytes as it is told.
     #[derive(Debug, Default)]
@@ -416,7 +381,9 @@ mod tests {
     struct Full;
 
     impl Store for Full {
-        fn save(&self, _: u64, _: Row<'_>) -> Result<(), String> {
+        type Error = String;
+
+        fn save(&self, _: Row<'_>) -> Result<(), String> {
             Err("full".to_owned())
         }
     }

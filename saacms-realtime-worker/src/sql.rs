@@ -4,12 +4,12 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use js_sys::{Array, Uint8Array};
-use saacms_realtime_core::feed::Stored;
+use saacms_realtime_core::feed::{Row, Store, StoredEvent, StoredRing};
 use saacms_realtime_core::name::{EventId, ResourceKey};
+use saacms_realtime_core::position::Epoch;
 use saacms_realtime_core::time::{Instant, Timestamp};
 use wasm_bindgen::prelude::*;
 
-use crate::object::{Kept, Row, Store};
 use crate::platform::{Sql, member};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS saacms_realtime (
@@ -45,65 +45,67 @@ impl SqlStore {
     }
 
     /// What was stored, where anything was. `slots` is how many there are to be.
-    pub(crate) fn load(&self, slots: u64) -> Result<Option<Kept>, JsValue> {
+    pub(crate) fn load(&self, slots: u64) -> Result<Option<StoredRing>, JsValue> {
         if rows(&self.exec(HAS_TABLE, &Array::new())?)?.is_empty() {
             return Ok(None);
         }
         self.has_table.set(true);
-        let mut kept: Option<Kept> = None;
+
+        let mut ring: Option<StoredRing> = None;
         let mut misplaced = false;
         for row in rows(&self.exec(LOAD, &Array::new())?)? {
-            let Some((slot, key, epoch, stored)) = read(&row) else {
+            let Some((slot, key, epoch, event)) = read(&row) else {
                 continue;
             };
-            misplaced |= slot != stored.number % slots;
-            match &mut kept {
-                Some(kept) if kept.epoch == epoch && kept.key == key => kept.events.push(stored),
+            misplaced |= slot != event.slot(slots);
+            match &mut ring {
+                Some(ring) if ring.epoch == epoch && ring.key == key => ring.events.push(event),
                 _ => {
-                    kept = Some(Kept {
+                    ring = Some(StoredRing {
                         key,
                         epoch,
-                        events: vec![stored],
+                        events: vec![event],
                     })
                 }
             }
         }
-        if let Some(kept) = kept.as_mut().filter(|_| misplaced) {
+
+        if let Some(ring) = ring.as_mut().filter(|_| misplaced) {
             // There were more or fewer slots before.
-            let surplus = kept.events.len().saturating_sub(slots as usize);
-            kept.events.drain(..surplus);
+            ring.truncate(slots);
             self.exec("DELETE FROM saacms_realtime", &Array::new())?;
-            for stored in &kept.events {
-                let row = Row {
-                    key: &kept.key,
-                    epoch: kept.epoch,
-                    stored,
-                };
-                self.save_row(stored.number % slots, row)?;
+            for row in ring.rows(slots) {
+                self.save_row(row)?;
             }
         }
-        Ok(kept)
+        Ok(ring)
     }
 
-    fn save_row(&self, slot: u64, row: Row<'_>) -> Result<(), JsValue> {
+    fn save_row(&self, row: Row<'_>) -> Result<(), JsValue> {
         if !self.has_table.get() {
             self.exec(TABLE, &Array::new())?;
             self.has_table.set(true);
         }
-        let Row { key, epoch, stored } = row;
-        let latest_time = stored
+        let Row {
+            slot,
+            key,
+            epoch,
+            event,
+            ..
+        } = row;
+        let latest_time = event
             .latest_time
             .map_or(JsValue::NULL, |time| (time.as_millis() as f64).into());
         let values: [JsValue; 9] = [
             (slot as f64).into(),
-            (stored.number as f64).into(),
-            (stored.pushed_at.as_millis() as f64).into(),
+            (event.number as f64).into(),
+            (event.pushed_at.as_millis() as f64).into(),
             latest_time,
-            format!("{epoch:x}").into(),
+            format!("{:x}", epoch.as_number()).into(),
             key.slug().into(),
             key.id().into(),
-            stored.id.as_str().into(),
-            Uint8Array::from(&stored.frame[..]).into(),
+            event.id.as_str().into(),
+            Uint8Array::from(&event.frame[..]).into(),
         ];
         self.exec(SAVE, &values.iter().collect()).map(drop)
     }
@@ -114,8 +116,10 @@ impl SqlStore {
 }
 
 impl Store for SqlStore {
-    fn save(&self, slot: u64, row: Row<'_>) -> Result<(), String> {
-        self.save_row(slot, row).map_err(|error| {
+    type Error = String;
+
+    fn save(&self, row: Row<'_>) -> Result<(), String> {
+        self.save_row(row).map_err(|error| {
             web_sys::console::error_2(&"saacms-realtime: an event was not stored:".into(), &error);
             format!("{error:?}")
         })
@@ -129,11 +133,11 @@ fn rows(cursor: &JsValue) -> Result<Vec<JsValue>, JsValue> {
 }
 
 /// A row as it was stored; `None` for one that this version did not write.
-fn read(row: &JsValue) -> Option<(u64, ResourceKey, u64, Stored)> {
+fn read(row: &JsValue) -> Option<(u64, ResourceKey, Epoch, StoredEvent)> {
     let number = |name| member(row, name).as_f64();
     let text = |name| member(row, name).as_string();
     let frame = Uint8Array::new(&member(row, "frame")).to_vec();
-    let stored = Stored {
+    let event = StoredEvent {
         number: number("number")? as u64,
         pushed_at: Instant::from_millis(number("pushed_at")? as u64),
         latest_time: number("latest_time").map(|time| Timestamp::from_millis(time as i64)),
@@ -142,5 +146,10 @@ fn read(row: &JsValue) -> Option<(u64, ResourceKey, u64, Stored)> {
     };
     let key = ResourceKey::new(&text("slug")?, &text("record")?).ok()?;
     let epoch = u64::from_str_radix(&text("epoch")?, 16).ok()?;
-    Some((number("slot")? as u64, key, epoch, stored))
+    Some((
+        number("slot")? as u64,
+        key,
+        Epoch::from_number(epoch),
+        event,
+    ))
 }

@@ -1,14 +1,12 @@
 //! The events that the benches are about: frames of 300 bytes.
 
-use core::convert::Infallible;
-
+use saacms_realtime_core::config::HubConfig;
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::feed::Feed;
+use saacms_realtime_core::feed::{Feed, NoStore};
 use saacms_realtime_core::name::{EventId, EventType, ResourceKey};
-use saacms_realtime_core::ring::Retention;
+use saacms_realtime_core::position::Epoch;
 use saacms_realtime_core::sse::write_event;
 use saacms_realtime_core::time::Now;
-use saacms_realtime_core::topic::IdPolicy;
 
 pub(crate) const FRAME_LEN: usize = 300;
 pub(crate) const NOW: Now = Now::from_millis(1_000, 1_700_000_000_000);
@@ -51,16 +49,15 @@ pub(crate) fn key(id: &str) -> ResourceKey {
 
 /// A feed that retains `len` events and can replay all of them.
 pub(crate) fn feed(len: usize) -> Feed {
-    let retention = Retention {
+    let config = HubConfig {
         max_events: len,
         max_lag: len,
-        ..Retention::default()
+        ..HubConfig::default()
     };
-    let mut feed = Feed::new(retention, IdPolicy::Etag { quiet_resume: true });
+    let mut feed = Feed::new(&config, Epoch::from_number(0));
     for number in 0..len {
         let event = event("1", number);
-        feed.publish(event, NOW, |_| Ok::<(), Infallible>(()))
-            .expect("cannot fail");
+        feed.publish(event, NOW, &NoStore).expect("cannot fail");
     }
     feed
 }

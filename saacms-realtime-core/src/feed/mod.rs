@@ -7,6 +7,7 @@
 
 mod fingerprints;
 mod joined;
+mod store;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -17,13 +18,18 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use crate::config::HubConfig;
 use crate::event::Event;
 use crate::name::{EventId, IdText};
-use crate::ring::{At, Entry, Retention};
+use crate::position::Epoch;
+use crate::ring::{At, Entry};
 use crate::sse::{self, KEEPALIVE, OpenFrame};
 use crate::subscriber::{Step, Subscriber};
 use crate::time::{Instant, Now, Timestamp};
-use crate::topic::{Filed, IdPolicy, Topic};
+use crate::topic::{Filed, Topic};
+
+pub use store::{NoStore, Row, Store, StoredEvent, StoredRing, slots};
+
 use fingerprints::Fingerprints;
 use joined::{Joined, MAX_PIECE};
 
@@ -46,16 +52,15 @@ const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 128;
 /// - *Polls*: [`poll`](Self::poll).
 ///
 /// ```
-/// use core::convert::Infallible;
 /// use saacms_realtime_core::event::Event;
-/// use saacms_realtime_core::feed::{Feed, Output};
-/// use saacms_realtime_core::{ring::Retention, time::Now, topic::IdPolicy};
+/// use saacms_realtime_core::feed::{Feed, NoStore, Output};
+/// use saacms_realtime_core::{config::HubConfig, position::Epoch, time::Now};
 ///
-/// let mut feed = Feed::new(Retention::default(), IdPolicy::Etag { quiet_resume: true });
+/// let mut feed = Feed::new(&HubConfig::default(), Epoch::from_number(0));
 /// let now = Now::from_millis(0, 0);
 /// let mut reader = feed.subscribe(None, core::time::Duration::ZERO, now);
 /// let event = Event::from_json(br#"{"type":"deleted","slug":"posts","id":"1"}"#).unwrap();
-/// feed.publish(event, now, |_| Ok::<(), Infallible>(())).unwrap();
+/// feed.publish(event, now, &NoStore).unwrap();
 /// let Output::Frames(bytes) = feed.poll(&mut reader, now) else { panic!() };
 /// assert_eq!(
 ///     bytes,
@@ -65,46 +70,56 @@ const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 128;
 /// ```
 pub struct Feed {
     pub(crate) topic: Topic<Box<str>, Bytes, VecDeque<Held>>,
+    epoch: Epoch,
+    /// How many events a store keeps of it.
+    slots: u64,
     fingerprints: Fingerprints,
     joined: Joined,
     resyncs: u64,
 }
 
 impl Feed {
-    /// A feed without events.
-    pub fn new(retention: Retention, policy: IdPolicy) -> Self {
-        let topic = Topic::new(VecDeque::new(), retention, policy);
-        let fingerprints = Fingerprints::default();
+    /// A feed without events. `epoch` is the life of its ring: no other may have the same.
+    pub fn new(config: &HubConfig, epoch: Epoch) -> Self {
+        let retention = config.retention();
         Self {
-            topic,
-            fingerprints,
+            topic: Topic::new(VecDeque::new(), retention, config.id_policy(epoch)),
+            epoch,
+            slots: slots(&retention),
+            fingerprints: Fingerprints::default(),
             joined: Joined::default(),
             resyncs: 0,
         }
     }
 
-    /// Publishes an event once `store` has taken it; whoever polls from then on gets it.
+    /// Publishes an event once `store` has saved it; every later poll can deliver it.
+    ///
+    /// Returns the length of its frame.
     ///
     /// # Errors
     ///
-    /// What `store` says. Nothing was published then.
-    pub fn publish<E>(
+    /// That of `store`. Nothing was published then.
+    pub fn publish<S: Store + ?Sized>(
         &mut self,
         event: Event,
         now: Now,
-        store: impl FnOnce(&Stored) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let (_, etag, frame) = event.into_parts();
-        let stored = self.close(etag.as_ref(), frame, now);
-        store(&stored)?;
-        self.push(stored);
-        Ok(())
+        store: &S,
+    ) -> Result<usize, S::Error> {
+        let (key, etag, frame) = event.into_parts();
+        let event = self.close(etag.as_ref(), frame, now);
+
+        // Before any reader gets it: a reader must not know an event that a restart forgets.
+        store.save(Row::new(&key, self.epoch, &event, self.slots))?;
+
+        let frame_len = event.frame.len();
+        self.push(event);
+        Ok(frame_len)
     }
 
     /// Goes on where a former life of this feed ended: `stored` is what its publishes gave to be
     /// stored, or the last of it, in order. Of events with a hole between them only those behind
     /// the hole count. To be called first of all, once.
-    pub fn restore(&mut self, stored: impl IntoIterator<Item = Stored>, now: Now) {
+    pub fn restore(&mut self, stored: impl IntoIterator<Item = StoredEvent>, now: Now) {
         // IDs of resyncs are not stored: they may be later than the last event by this much.
         let mut latest = now.wall.as_millis() - 1;
         for event in stored {
@@ -207,38 +222,31 @@ impl Feed {
         self.resyncs
     }
 
-    fn close(&mut self, etag: Option<&Id>, frame: OpenFrame, now: Now) -> Stored {
+    /// Gives the next event its ID and number, and closes its frame.
+    fn close(&mut self, etag: Option<&Id>, frame: OpenFrame, now: Now) -> StoredEvent {
         let id = self.topic.next_id(etag.map(EventId::borrowed), now.wall);
         let id = id
             .to_event_id::<String>()
             .expect("a String is never full")
             .into_boxed();
-        let frame = frame.close(&id);
-        let (number, latest_time) = (self.topic.ring().next(), self.topic.latest_time());
-        Stored {
-            number,
+        StoredEvent {
+            number: self.topic.ring().next(),
             pushed_at: now.instant,
-            latest_time,
+            latest_time: self.topic.latest_time(),
+            frame: frame.close(&id),
             id,
-            frame,
         }
     }
 
-    fn push(
-        &mut self,
-        Stored {
-            number,
-            pushed_at,
-            id,
-            frame,
-            ..
-        }: Stored,
-    ) {
-        let size = frame.len() + id.as_str().len() + ENTRY_BYTES;
-        let fingerprint = Fingerprints::of(id.as_str().as_bytes());
-        self.topic.publish(id, frame, size, pushed_at);
+    /// Adds the event that has the next number to the ring, where readers find it.
+    fn push(&mut self, event: StoredEvent) {
+        debug_assert_eq!(event.number, self.topic.ring().next(), "no event between");
+        let size = event.frame.len() + event.id.as_str().len() + ENTRY_BYTES;
+        let fingerprint = Fingerprints::of(event.id.as_str().as_bytes());
+        self.topic
+            .publish(event.id, event.frame, size, event.pushed_at);
         self.fingerprints
-            .push(number, fingerprint, self.topic.ring().len());
+            .push(event.number, fingerprint, self.topic.ring().len());
     }
 
     /// What waits from number `from` on, as one piece of bytes, and the number behind it.
@@ -255,12 +263,6 @@ impl Feed {
 /// What only the hub asks for.
 #[cfg(feature = "std")]
 impl Feed {
-    /// Publishes an event that nobody stores.
-    pub(crate) fn publish_frame(&mut self, etag: Option<&Id>, frame: OpenFrame, now: Now) {
-        let stored = self.close(etag, frame, now);
-        self.push(stored);
-    }
-
     /// Forgets all history: every reader is told to refetch.
     pub(crate) fn interrupt(&mut self) {
         self.topic.interrupt();
@@ -284,21 +286,6 @@ impl fmt::Debug for Feed {
             .field("topic", &self.topic)
             .finish_non_exhaustive()
     }
-}
-
-/// A published event, as it must be stored for a feed to go on after a restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// Its number in the sequence.
-    pub number: u64,
-    /// When it was published, on a clock that goes on over a restart.
-    pub pushed_at: Instant,
-    /// The latest time that was given as an ID so far.
-    pub latest_time: Option<Timestamp>,
-    /// Its ID.
-    pub id: EventId<Box<str>>,
-    /// Its frame, as it goes to every reader.
-    pub frame: Bytes,
 }
 
 /// A reader of a [`Feed`]: a cursor and a heartbeat. It has no queue.

@@ -1,25 +1,43 @@
 use super::*;
-use crate::position::Epoch;
+use crate::config::EventIds;
+use core::cell::RefCell;
 use core::convert::Infallible;
 use std::format;
 use std::string::ToString as _;
 use std::vec;
 
-const QUIET: IdPolicy = IdPolicy::Etag { quiet_resume: true };
+const ETAGS: EventIds = EventIds::Etag;
 
-fn feed(policy: IdPolicy) -> Feed {
-    Feed::new(
-        Retention {
-            max_events: 3,
-            ..Retention::default()
-        },
-        policy,
-    )
+fn feed(event_ids: EventIds) -> Feed {
+    let config = HubConfig {
+        max_events: 3,
+        event_ids,
+        ..HubConfig::default()
+    };
+    Feed::new(&config, Epoch::from_number(0xe))
 }
 
-/// Publishes `count` events, named by `etag` and their number; answers what a store would have.
-fn publish(feed: &mut Feed, etag: &str, count: usize, now: Now) -> Vec<Stored> {
-    let mut store = Vec::new();
+/// Keeps every event, and the slots that they were saved in.
+#[derive(Default)]
+struct Log {
+    events: RefCell<Vec<StoredEvent>>,
+    slots: RefCell<Vec<u64>>,
+}
+
+impl Store for Log {
+    type Error = Infallible;
+
+    fn save(&self, row: Row<'_>) -> Result<(), Infallible> {
+        assert_eq!(row.epoch, Epoch::from_number(0xe));
+        self.events.borrow_mut().push(row.event.clone());
+        self.slots.borrow_mut().push(row.slot);
+        Ok(())
+    }
+}
+
+/// Publishes `count` events, named by `etag` and their number; returns what a store would have.
+fn publish(feed: &mut Feed, etag: &str, count: usize, now: Now) -> Vec<StoredEvent> {
+    let log = Log::default();
     for number in 0..count {
         let etag = if etag.is_empty() {
             String::new()
@@ -30,13 +48,9 @@ fn publish(feed: &mut Feed, etag: &str, count: usize, now: Now) -> Vec<Stored> {
             r#"{{"type":"changed","slug":"s","id":"i","record":{number},"etag":"{etag}"}}"#
         );
         let event = Event::from_json(body.as_bytes()).expect("valid");
-        let save = |stored: &Stored| -> Result<(), Infallible> {
-            store.push(stored.clone());
-            Ok(())
-        };
-        feed.publish(event, now, save).expect("stored");
+        feed.publish(event, now, &log).expect("saved");
     }
-    store
+    log.events.into_inner()
 }
 
 fn all(feed: &mut Feed, last_event_id: Option<&str>, now: Now) -> String {
@@ -51,15 +65,10 @@ fn all(feed: &mut Feed, last_event_id: Option<&str>, now: Now) -> String {
 #[test]
 fn a_restored_feed_goes_on_as_if_it_had_not_ended() {
     let at = |millis| Now::from_millis(millis, millis as i64);
-    for policy in [
-        QUIET,
-        IdPolicy::Position {
-            epoch: Epoch::from_number(0xe),
-        },
-    ] {
-        let mut first = feed(policy);
+    for event_ids in [EventIds::Etag, EventIds::Position] {
+        let mut first = feed(event_ids);
         let stored = publish(&mut first, "v", 5, at(1_000));
-        let mut second = feed(policy);
+        let mut second = feed(event_ids);
         second.restore(stored[1..].to_vec(), at(2_000));
         for id in ["v0", "v1", "v2", "v4", "e.1", "e.2", "e.5", "e.6", "x", ""] {
             assert_eq!(
@@ -81,9 +90,9 @@ fn a_restored_feed_goes_on_as_if_it_had_not_ended() {
 #[test]
 fn ages_go_on_over_a_restart() {
     let at = |millis| Now::from_millis(millis, millis as i64);
-    let mut first = feed(QUIET);
+    let mut first = feed(ETAGS);
     let stored = publish(&mut first, "v", 2, at(0));
-    let mut second = feed(QUIET);
+    let mut second = feed(ETAGS);
     second.restore(stored, at(3_600_001));
     assert_eq!(
         all(&mut second, Some("v1"), at(3_600_001)),
@@ -99,10 +108,10 @@ fn ages_go_on_over_a_restart() {
 #[test]
 fn what_lies_before_a_hole_is_forgotten() {
     let now = Now::from_millis(0, 0);
-    let mut first = feed(QUIET);
+    let mut first = feed(ETAGS);
     let mut stored = publish(&mut first, "v", 4, now);
     stored.remove(2);
-    let mut second = feed(QUIET);
+    let mut second = feed(ETAGS);
     second.restore(stored, now);
     assert_eq!(all(&mut second, Some("v3"), now), KEEPALIVE);
     assert!(all(&mut second, Some("v1"), now).contains("buffer-miss"));
@@ -110,7 +119,7 @@ fn what_lies_before_a_hole_is_forgotten() {
 
 #[test]
 fn no_time_is_given_twice_over_a_restart_even_if_the_clock_is_set_back() {
-    let mut first = feed(QUIET);
+    let mut first = feed(ETAGS);
     let now = Now::from_millis(0, 5_000);
     let stored = publish(&mut first, "", 3, now);
     let given: Vec<_> = stored
@@ -118,7 +127,7 @@ fn no_time_is_given_twice_over_a_restart_even_if_the_clock_is_set_back() {
         .map(|stored| stored.id.as_str().to_string())
         .collect();
     // A resync on the newest place would lend the newest ID; one on no event makes a marker.
-    let mut second = feed(QUIET);
+    let mut second = feed(ETAGS);
     second.restore(stored, Now::from_millis(0, 1_000));
     let next = publish(&mut second, "", 1, Now::from_millis(0, 1_000));
     assert!(!given.contains(&next[0].id.as_str().to_string()));
@@ -128,7 +137,7 @@ fn no_time_is_given_twice_over_a_restart_even_if_the_clock_is_set_back() {
         "1970-01-01T00:00:05.011Z",
         "behind eight resyncs"
     );
-    let mut empty = feed(QUIET);
+    let mut empty = feed(ETAGS);
     empty.restore(vec![], now);
     assert_eq!(
         publish(&mut empty, "", 1, now)[0].id.as_str(),
@@ -160,15 +169,10 @@ fn what_fills_a_piece_exactly_is_handed_over_alone() {
     let publish = |feed: &mut Feed, len: usize| {
         let key = crate::name::ResourceKey::new("s", "i").expect("valid");
         let event = Event::changed(key, &"x".repeat(len), Some("v")).expect("valid");
-        let mut frame_len = 0;
-        let saved = feed.publish(event, now, |stored| {
-            frame_len = stored.frame.len();
-            Ok::<_, Infallible>(())
-        });
-        saved.map(|()| frame_len).expect("stored")
+        feed.publish(event, now, &NoStore).expect("cannot fail")
     };
-    let without_text = publish(&mut feed(QUIET), 0);
-    let mut feed = feed(QUIET);
+    let without_text = publish(&mut feed(ETAGS), 0);
+    let mut feed = feed(ETAGS);
     let mut reader = feed.subscribe(None, Duration::ZERO, now);
     let _greeting = feed.poll(&mut reader, now);
     for len in [MAX_PIECE - without_text, 0] {
@@ -182,22 +186,43 @@ fn what_fills_a_piece_exactly_is_handed_over_alone() {
     }
 }
 
+struct Full;
+
+impl Store for Full {
+    type Error = &'static str;
+
+    fn save(&self, _: Row<'_>) -> Result<(), &'static str> {
+        Err("full")
+    }
+}
+
 #[test]
 fn what_cannot_be_stored_was_never_published() {
     let now = Now::from_millis(0, 0);
-    let mut feed = feed(QUIET);
+    let mut feed = feed(ETAGS);
     let mut reader = feed.subscribe(None, Duration::ZERO, now);
     let _ = feed.poll(&mut reader, now);
     let event = Event::from_json(br#"{"type":"deleted","slug":"s","id":"i"}"#).expect("valid");
-    assert_eq!(feed.publish(event, now, |_| Err("full")), Err("full"));
+    assert_eq!(feed.publish(event, now, &Full), Err("full"));
     assert_eq!(feed.poll(&mut reader, now), Output::Idle { wake_at: None });
     assert_eq!(feed.idle(&reader, now.instant), Some(None));
 }
 
 #[test]
+fn an_event_is_saved_in_the_slot_of_the_one_that_left_the_window() {
+    let (mut feed, log) = (feed(ETAGS), Log::default());
+    let key = crate::name::ResourceKey::new("s", "i").expect("valid");
+    for _ in 0..6 {
+        feed.publish(Event::deleted(key.clone()), Now::default(), &log)
+            .expect("saved");
+    }
+    assert_eq!(log.slots.into_inner(), [1, 2, 3, 0, 1, 2]);
+}
+
+#[test]
 fn whoever_is_sent_away_comes_back_without_a_gap() {
     let now = Now::from_millis(0, 0);
-    let mut feed = feed(QUIET);
+    let mut feed = feed(ETAGS);
     let last_words = feed.farewell(1_000, now);
     assert_eq!(
         last_words,
@@ -212,7 +237,7 @@ fn whoever_is_sent_away_comes_back_without_a_gap() {
 #[test]
 fn what_a_poll_would_say_is_told_without_a_step() {
     let at = |millis| Now::from_millis(millis, 0);
-    let mut feed = feed(QUIET);
+    let mut feed = feed(ETAGS);
     let mut reader = feed.subscribe(None, Duration::from_millis(100), at(0));
     assert_eq!(
         feed.idle(&reader, at(0).instant),
@@ -234,7 +259,7 @@ fn what_a_poll_would_say_is_told_without_a_step() {
 #[test]
 fn a_cursor_is_the_number_of_the_next_event_and_0_before_a_resync() {
     let now = Now::from_millis(0, 0);
-    let mut feed = feed(QUIET);
+    let mut feed = feed(ETAGS);
     publish(&mut feed, "v", 5, now);
     let mut lost = feed.subscribe(Some(b"unknown"), Duration::ZERO, now);
     assert_eq!((lost.cursor(), feed.resyncs()), (0, 0));
@@ -247,7 +272,7 @@ fn a_cursor_is_the_number_of_the_next_event_and_0_before_a_resync() {
 
 #[test]
 fn an_event_counts_with_its_frame_its_id_and_its_entry() {
-    let mut feed = feed(QUIET);
+    let mut feed = feed(ETAGS);
     let stored = publish(&mut feed, "v", 1, Now::from_millis(0, 0));
     let bytes = stored[0].frame.len() + "v0".len() + ENTRY_BYTES;
     assert_eq!(feed.topic.ring().bytes(), bytes);
@@ -259,12 +284,11 @@ fn a_long_replay_is_shared_and_a_short_one_comes_with_the_greeting() {
     let frame = "event: changed\nid: 1970-01-01T00:00:00.000Z\ndata: \"\"\n\n";
     let most = MAX_COPY - KEEPALIVE.len() - frame.len();
     for (len, is_shared) in [(10, false), (2_000, false), (most, false), (most + 1, true)] {
-        let mut feed = feed(QUIET);
+        let mut feed = feed(ETAGS);
         publish(&mut feed, "v", 1, now);
         let key = crate::name::ResourceKey::new("s", "i").expect("valid");
         let event = Event::changed(key, &"x".repeat(len), None).expect("valid");
-        feed.publish(event, now, |_| Ok::<(), Infallible>(()))
-            .expect("stored");
+        feed.publish(event, now, &NoStore).expect("cannot fail");
         let mut pieces = || {
             let mut reader = feed.subscribe(Some(b"v0"), Duration::ZERO, now);
             let piece = |_| match feed.poll(&mut reader, now) {

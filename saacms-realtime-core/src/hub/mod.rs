@@ -122,13 +122,12 @@ impl Hub {
     /// [`Refusal::TooManyTopics`]; nothing was published then.
     pub fn publish(&self, event: Event, now: Now) -> Result<(), Refusal> {
         self.shared.saw(now);
-        let (key, etag, frame) = event.into_parts();
 
         let wakers = loop {
-            let cell = self.find_or_make(&key, now)?;
+            let cell = self.find_or_make(event.key(), now)?;
             // The topic may be forgotten between the two locks: then there is another one to find.
             if let Some(mut topic) = self.shared.registry.hold(&cell) {
-                topic.publish(etag.as_ref(), frame, now);
+                topic.publish(event, now);
                 break topic.take_wakers();
             }
         };

@@ -1,12 +1,10 @@
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::task::Waker;
 
 use crate::config::HubConfig;
-use crate::feed::Feed;
-use crate::name::EventId;
+use crate::event::Event;
+use crate::feed::{Feed, NoStore};
 use crate::position::Epoch;
-use crate::sse::OpenFrame;
 use crate::time::{Instant, Now};
 
 /// A topic with its readers: what stands behind one lock.
@@ -23,7 +21,7 @@ pub(super) struct Cell {
 impl Cell {
     pub(super) fn new(config: &HubConfig, epoch: Epoch, now: Instant) -> Self {
         Self {
-            feed: Feed::new(config.retention(), config.id_policy(epoch)),
+            feed: Feed::new(config, epoch),
             readers: 0,
             seats: Seats::default(),
             idle_since: now,
@@ -31,8 +29,8 @@ impl Cell {
         }
     }
 
-    pub(super) fn publish(&mut self, etag: Option<&EventId<Box<str>>>, frame: OpenFrame, now: Now) {
-        self.feed.publish_frame(etag, frame, now);
+    pub(super) fn publish(&mut self, event: Event, now: Now) {
+        let Ok(_) = self.feed.publish(event, now, &NoStore);
         self.idle_since = self.idle_since.max(now.instant);
     }
 
@@ -137,8 +135,7 @@ mod tests {
         let key = crate::name::ResourceKey::new("posts", "1").expect("a valid key");
         let mut cell = Cell::new(&HubConfig::default(), Epoch::from_number(0), Instant::ZERO);
         for _ in 0..4 {
-            let (_, _, frame) = crate::event::Event::deleted(key.clone()).into_parts();
-            cell.publish(None, frame, Now::default());
+            cell.publish(Event::deleted(key.clone()), Now::default());
         }
         for left in [2, 1, 0, 0] {
             cell.halve();
