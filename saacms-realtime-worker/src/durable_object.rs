@@ -5,6 +5,7 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 
 use js_sys::{ArrayBuffer, Uint8Array};
+use saacms_realtime_core::config::VARIABLE_PREFIX;
 use saacms_realtime_core::feed::Store;
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::route::{Action, Api, Problem, PublishFormat, Reply};
@@ -14,7 +15,7 @@ use web_sys::{ReadableStreamDefaultController, Request, Response};
 
 use crate::object::Object;
 use crate::platform::{self, member};
-use crate::settings::{PREFIX, Settings};
+use crate::settings::{Environment, Settings};
 use crate::sql::SqlStore;
 use crate::stream::{Callbacks, JsSink, Streams};
 
@@ -72,13 +73,13 @@ impl SaacmsRealtimeDO {
     #[wasm_bindgen(constructor)]
     pub fn new(ctx: JsValue, env: JsValue) -> Result<Self, JsValue> {
         platform::report_panics();
-        let settings = Settings::read(&|name| platform::variable(&env, name))
+        let settings = Settings::read(Environment(&|name| platform::variable(&env, name)))
             .map_err(|error| js_sys::Error::new(&error.to_string()))?;
         let store = settings.storage.then(|| SqlStore::of(&ctx)).flatten();
         if settings.storage && store.is_none() {
             let warning = format!(
                 "saacms-realtime: this class has no SQLite storage (new_sqlite_classes), so its \
-                 history ends when it is evicted; {PREFIX}STORAGE=off says that this is meant"
+                 history ends when it is evicted; {VARIABLE_PREFIX}STORAGE=off says that this is meant"
             );
             web_sys::console::warn_1(&warning.into());
         }

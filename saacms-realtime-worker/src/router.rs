@@ -12,7 +12,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, ReadableStreamDefaultReader, Request, Response};
 
 use crate::platform::{self, Namespace, member, set_member};
-use crate::settings::RouterSettings;
+use crate::settings::{Environment, RouterSettings};
 
 /// Answers a request to the API: subscribing and publishing go to the object of the record, which
 /// is found by the binding that the [settings](RouterSettings) name.
@@ -58,7 +58,7 @@ fn settings(env: &JsValue) -> Result<Rc<RouterSettings>, JsValue> {
         if let Some(settings) = known.get() {
             return Ok(Rc::clone(settings));
         }
-        let settings = RouterSettings::read(&|name| platform::variable(env, name))
+        let settings = RouterSettings::read(Environment(&|name| platform::variable(env, name)))
             .map_err(|error| js_sys::Error::new(&error.to_string()))?;
         Ok(Rc::clone(known.get_or_init(|| Rc::new(settings))))
     })

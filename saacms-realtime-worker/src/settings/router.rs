@@ -1,0 +1,112 @@
+use saacms_realtime_core::config::text::{self, show_size};
+use saacms_realtime_core::route::{Api, Cors, Token};
+
+use super::{Environment, InvalidSetting};
+
+/// The settings of the router of a whole Worker.
+#[derive(Clone, Debug)]
+pub struct RouterSettings {
+    /// The HTTP API.
+    pub api: Api,
+    /// Name of the binding to the objects. Default `SAACMS_REALTIME`.
+    pub binding: String,
+}
+
+impl RouterSettings {
+    /// Reads the variables of a router.
+    ///
+    /// # Errors
+    ///
+    /// The first one that makes no sense, with what is allowed.
+    pub(crate) fn read(env: Environment<'_>) -> Result<Self, InvalidSetting> {
+        let mut binding = "SAACMS_REALTIME".to_owned();
+        env.read("binding", &mut binding, |text| {
+            Ok::<_, String>(text.to_owned())
+        })?;
+
+        let mut api = Api::default();
+        if let Some(text) = env.text("base_path") {
+            api = api
+                .at(&text)
+                .map_err(|error| InvalidSetting::new("base_path", &text, error.to_string()))?;
+        }
+        let mut cors = Cors::default();
+        env.read("cors_origin", &mut cors, |text| {
+            Cors::new(text::list(text)).map_err(|error| error.to_string())
+        })?;
+        let mut max_body_bytes = api.max_body_bytes();
+        env.read("max_body_bytes", &mut max_body_bytes, |text| {
+            let show = |bytes: &usize| show_size(*bytes as u64);
+            text::within(text::size(text)?, &(1..=1 << 20), show)
+        })?;
+        api = api.with_cors(cors).with_max_body_bytes(max_body_bytes);
+        if let Some(token) = publish_token(env)? {
+            api = api.with_publish_token(token);
+        }
+        Ok(Self { api, binding })
+    }
+}
+
+/// The token that publishers must show; `None` where the Worker is told to do without.
+fn publish_token(env: Environment<'_>) -> Result<Option<Token>, InvalidSetting> {
+    const NAME: &str = "publish_token";
+    let mut is_open = false;
+    env.read("open_publish", &mut is_open, text::switch)?;
+    match env.text(NAME) {
+        // The secret is not repeated in an error.
+        Some(text) => match Token::new(&text) {
+            Ok(token) => Ok(Some(token)),
+            Err(error) => Err(InvalidSetting::without_text(NAME, error)),
+        },
+        None if is_open => Ok(None),
+        None => Err(InvalidSetting::without_text(
+            NAME,
+            "is missing: a Worker is on the public network, and publishing needs a secret; \
+             OPEN_PUBLISH=true does without",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::environment;
+    use super::*;
+
+    fn router(variables: &[(&str, &str)]) -> Result<RouterSettings, String> {
+        let env = environment(variables);
+        RouterSettings::read(Environment(&env)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_router_wants_a_token_or_to_be_told_that_it_needs_none() {
+        let error = router(&[]).expect_err("no token");
+        assert!(
+            error.contains("SAACMS_REALTIME_PUBLISH_TOKEN: is missing"),
+            "{error}"
+        );
+        assert!(router(&[("OPEN_PUBLISH", "true")]).is_ok());
+        let error = router(&[("PUBLISH_TOKEN", "secret")]).expect_err("too short");
+        assert!(
+            error.contains("6 bytes") && !error.contains("secret"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn every_setting_of_a_router_is_read() {
+        let settings = router(&[
+            ("PUBLISH_TOKEN", "0123456789abcdef"),
+            ("BASE_PATH", "/live"),
+            ("BINDING", "ROOMS"),
+            ("CORS_ORIGIN", "https://a.example, https://b.example"),
+            ("MAX_BODY_BYTES", "64KiB"),
+        ])
+        .expect("valid");
+        assert_eq!(
+            (settings.api.base_path(), &*settings.binding),
+            ("/live", "ROOMS")
+        );
+        assert_eq!(settings.api.max_body_bytes(), 64 << 10);
+        assert!(router(&[("OPEN_PUBLISH", "true"), ("CORS_ORIGIN", "nope")]).is_err());
+    }
+}
