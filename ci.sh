@@ -9,7 +9,7 @@ readonly CARGO_DENY=0.20.2 CARGO_MUTANTS=27.1.0
 # All of core's tests but the foreign parsers, which are programs of other languages.
 readonly CORE_TESTS=(--lib --test={joins,lanes,laws,messages,model,topic,vectors,wakers})
 readonly FUZZ_TARGETS=(event_json sse_decode sse_encode_decode route position operations)
-readonly FOREIGN=saacms-realtime-core/tests/foreign BROWSER=saacms-realtime-tokio/tests/browser
+readonly FOREIGN=saacms-realtime-core/tests/foreign BROWSER=saacms-realtime-tokio/hub/tests/browser
 MSRV=$(sed -n 's/^rust-version = "\(.*\)"/\1.0/p' Cargo.toml)
 readonly MSRV
 
@@ -93,7 +93,7 @@ step_fmt() {
 
 step_clippy() {
     cargo clippy --workspace --all-targets --all-features -- -D warnings
-    cargo clippy -p saacms-realtime-tokio --no-default-features -- -D warnings
+    cargo clippy -p saacms-realtime-tokio -- -D warnings
 }
 
 step_deny() {
@@ -259,7 +259,7 @@ step_fuzz() {
 
 step_bench() {
     local target_dir=${CARGO_TARGET_DIR:-target} round
-    cargo build --release -p saacms-realtime-tokio
+    cargo build --release -p saacms-realtime
     cargo build --release -p saacms-realtime-benches --bin load --examples
     for round in 1 2 3 4 5; do
         cargo bench -p saacms-realtime-benches --bench cost -- --quick --quiet \
@@ -270,7 +270,7 @@ step_bench() {
 }
 
 step_faults() {
-    cargo test -p saacms-realtime-tokio --test faults -- --nocapture --test-threads=1
+    cargo test -p saacms-realtime --test faults -- --nocapture --test-threads=1
 }
 
 # A million seeds, 10 times the load, a minute for each fuzz target: about half an hour.
@@ -304,7 +304,7 @@ figures() {
 }
 
 step_browser() {
-    cargo build -p saacms-realtime-tokio
+    cargo build -p saacms-realtime
     saacms-realtime-worker/worker.sh build
     local target_dir=${CARGO_TARGET_DIR:-$PWD/target}
     SAACMS_REALTIME_BIN=$target_dir/debug/saacms-realtime SAACMS_WORKER_PACKAGE=$target_dir/worker \

@@ -12,7 +12,7 @@ case $servers$streams$hold in
 esac
 bin=${CARGO_TARGET_DIR:-target}/release
 [ -x "$bin/load" ] && [ -x "$bin/saacms-realtime" ] || {
-    echo "many.sh: build first: cargo build --release -p saacms-realtime-tokio" \
+    echo "many.sh: build first: cargo build --release -p saacms-realtime" \
         "&& cargo build --release -p saacms-realtime-benches --bin load" >&2
     exit 1
 }

@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 profile=${1:-dev}
-cargo build --quiet --profile "$profile" -p saacms-realtime-tokio
+cargo build --quiet --profile "$profile" -p saacms-realtime
 cargo build --quiet --profile "$profile" -p saacms-realtime-asyncstd --examples --features async-std
 built=${CARGO_TARGET_DIR:-target}/${profile/#dev/debug}
 servers=("$built/saacms-realtime" "$built/examples/smol_hub" "$built/examples/async_std_hub")

@@ -1,7 +1,7 @@
 //! Record-change streaming for tokio and axum.
 //!
-//! [`Realtime`] is the hub with its clock; keep it, or a clone of its [`hub`](Realtime::hub), in
-//! your application's state. [`router`] is the HTTP API, to be nested wherever you like:
+//! [`Realtime`] is the hub with its clock; keep it, or a clone of it, in your application's state.
+//! [`router`] is the HTTP API, to be nested wherever you like:
 //!
 //! ```
 //! use saacms_realtime_tokio::{Realtime, router};
@@ -12,14 +12,15 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Publishing from code is [`Realtime::publish`]. Frames are encoded once and shared by all readers;
-//! what waits for a reader leaves in one piece. The rules of the wire are those of
-//! [`saacms_realtime_core`], re-exported as [`core`].
+//! To publish from code, call [`Realtime::publish`]. Each frame is encoded once and shared by all
+//! readers, and everything that waits for a reader leaves in one piece. The rules of the wire are
+//! those of [`saacms_realtime_core`].
 //!
 //! # Crate features
 //!
-//! `server` (default): what the binary `saacms-realtime` needs, and [`server`]. An application that embeds the
-//! router wants `default-features = false`.
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `server` | [`server::Connections`], which the program `saacms-realtime` serves with |
 
 #![forbid(unsafe_code)]
 

@@ -73,7 +73,7 @@ impl Server {
         };
         if !program.exists() {
             let build = match kind {
-                Kind::Ours => "cargo build --release -p saacms-realtime-tokio",
+                Kind::Ours => "cargo build --release -p saacms-realtime",
                 Kind::Axum | Kind::Limit => {
                     "cargo build --release -p saacms-realtime-benches --examples"
                 }

@@ -1,12 +1,10 @@
 //! Readers that do not read, against the server's binary with its default settings: they neither
 //! grow it beyond its bounds nor slow the others, and are told once when they read again.
 
-#![cfg(feature = "server")]
-
-#[path = "../../saacms-realtime-core/tests/conformance/client.rs"]
+#[path = "../../../saacms-realtime-core/tests/conformance/client.rs"]
 mod client;
 mod real_server;
-#[path = "../../saacms-realtime-core/tests/conformance/stream.rs"]
+#[path = "../../../saacms-realtime-core/tests/conformance/stream.rs"]
 mod stream;
 
 use core::net::SocketAddr;

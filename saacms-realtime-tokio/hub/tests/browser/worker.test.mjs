@@ -10,7 +10,7 @@ import { edits, startHub } from './helpers/hub.mjs';
 import { launch, openPage } from './helpers/page.mjs';
 import { startProxy } from './helpers/proxy.mjs';
 
-const SERVE = fileURLToPath(new URL('../../../saacms-realtime-worker/tests/serve.mjs', import.meta.url));
+const SERVE = fileURLToPath(new URL('../../../../saacms-realtime-worker/tests/serve.mjs', import.meta.url));
 const timeout = 90_000;
 let browser;
 before(async () => { browser = await launch(); }, { timeout });

@@ -1,14 +1,12 @@
 //! The text of a setting means to the program what it means to core, and a time what it means to
 //! the crate `humantime`.
 
-#![cfg(feature = "server")]
-
 use std::env;
 use std::process::{Command, Stdio};
 
 use saacms_realtime_core::config::{text, variable};
 
-#[path = "../../saacms-realtime-core/tests/support/setting_texts.rs"]
+#[path = "../../../saacms-realtime-core/tests/support/setting_texts.rs"]
 mod setting_texts;
 
 #[test]

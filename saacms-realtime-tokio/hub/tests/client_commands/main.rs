@@ -3,8 +3,6 @@
 //! The script decides what is cut, refused and repeated, and sees every byte of a request: a real
 //! hub would do the right thing too rarely wrong.
 
-#![cfg(feature = "server")]
-
 mod hub;
 mod publish;
 mod run;

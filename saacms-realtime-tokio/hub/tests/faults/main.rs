@@ -1,10 +1,8 @@
 //! Real faults against the server's binary, judged from the outside: whatever is killed, stopped,
 //! cut or full, no client may hold a record with a gap that it was not told of.
 //!
-//! `cargo test -p saacms-realtime-tokio --test faults -- --nocapture --test-threads=1` prints what
+//! `cargo test -p saacms-realtime --test faults -- --nocapture --test-threads=1` prints what
 //! happened. `FAULTS_SEED` repeats the random choices of a run, `FAULTS_TIMES` makes it so many times as long.
-
-#![cfg(feature = "server")]
 
 mod chance;
 mod history;

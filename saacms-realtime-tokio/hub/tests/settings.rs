@@ -3,8 +3,6 @@
 //! `--print-config` checks all settings and stops, so that no test has to stop a server that it
 //! did not want.
 
-#![cfg(feature = "server")]
-
 use std::env;
 use std::fs;
 use std::path::Path;

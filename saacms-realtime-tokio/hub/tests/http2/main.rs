@@ -1,7 +1,5 @@
 //! HTTP/2 without TLS (h2c, prior knowledge) against the server's binary.
 
-#![cfg(feature = "server")]
-
 mod client;
 #[path = "../real_server/mod.rs"]
 mod real_server;

@@ -3,10 +3,8 @@
 //! While each kind of it goes on, a publisher publishes and a subscriber reads on connections of
 //! their own, and must notice nothing.
 
-#![cfg(feature = "server")]
-
 mod bodies;
-#[path = "../../../saacms-realtime-core/tests/conformance/client.rs"]
+#[path = "../../../../saacms-realtime-core/tests/conformance/client.rs"]
 mod client;
 mod floods;
 mod frames;
@@ -14,7 +12,7 @@ mod heads;
 #[path = "../real_server/mod.rs"]
 mod real_server;
 mod slow;
-#[path = "../../../saacms-realtime-core/tests/conformance/stream.rs"]
+#[path = "../../../../saacms-realtime-core/tests/conformance/stream.rs"]
 mod stream;
 
 use core::sync::atomic::{AtomicBool, Ordering};

@@ -16,7 +16,7 @@ use saacms_realtime_tokio::{Realtime, StreamBody};
 use tower::ServiceExt as _;
 use tracing::{Level, debug, enabled};
 
-const PAGE: &str = include_str!("../../../page.html");
+const PAGE: &str = include_str!("../page.html");
 
 /// All that the server answers.
 pub(super) struct Site {
