@@ -1,0 +1,154 @@
+//! A line protocol over TCP: another protocol on the core, without HTTP, hub or runtime.
+//!
+//! A client sends one line. `publish ID TEXT` adds an event and is answered `ok`. `follow`, or
+//! `follow ID` after a reconnect, is answered by a stream of lines:
+//!
+//! ```text
+//! event ID TEXT     an event, replayed or live
+//! resync ID         events were lost: fetch what you follow anew, then go on from ID
+//! alive             nothing happened for ten seconds
+//! ```
+//!
+//! Without an argument the program is its own test: it serves, publishes, follows and reconnects.
+//!
+//! ```sh
+//! cargo run -p saacms-realtime-core --example lines
+//! cargo run -p saacms-realtime-core --example lines -- 127.0.0.1:7777   # then: nc 127.0.0.1 7777
+//! ```
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use saacms_realtime_core::name::EventId;
+use saacms_realtime_core::ring::{Entry, Retention};
+use saacms_realtime_core::subscriber::{Step, Subscriber};
+use saacms_realtime_core::time::{Instant, Now};
+use saacms_realtime_core::topic::{Filed, IdPolicy, Topic};
+
+type Lines = Topic<String, String, VecDeque<Entry<Filed<String, String>>>>;
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+struct Server {
+    lines: Mutex<Lines>,
+    changed: Condvar,
+    started: std::time::Instant,
+}
+
+impl Server {
+    fn start(listener: TcpListener) {
+        let policy = IdPolicy::Etag { quiet_resume: true };
+        let server = Arc::new(Self {
+            lines: Mutex::new(Topic::new(VecDeque::new(), Retention::default(), policy)),
+            changed: Condvar::new(),
+            started: std::time::Instant::now(),
+        });
+
+        for client in listener.incoming().flatten() {
+            let server = Arc::clone(&server);
+            // A client that breaks the protocol, or is gone, ends its own thread and nothing else.
+            thread::spawn(move || server.serve(&client).map_err(|error| eprintln!("{error}")));
+        }
+    }
+
+    fn serve(&self, client: &TcpStream) -> Result<()> {
+        let mut request = String::new();
+        BufReader::new(client).read_line(&mut request)?;
+
+        match request.trim_end().splitn(3, ' ').collect::<Vec<_>>()[..] {
+            ["publish", id, text] => self.publish(client, id, text),
+            ["follow"] => self.follow(client, None),
+            ["follow", id] => self.follow(client, Some(id)),
+            _ => Err(format!("neither `publish ID TEXT` nor `follow [ID]`: {request:?}").into()),
+        }
+    }
+
+    fn publish(&self, mut client: &TcpStream, id: &str, text: &str) -> Result<()> {
+        let id = EventId::new(id.to_owned())?;
+        let mut lines = self
+            .lines
+            .lock()
+            .expect("no thread panics while it holds the topic");
+
+        lines.publish(id, text.to_owned(), text.len(), self.now().instant);
+        self.changed.notify_all();
+        Ok(writeln!(client, "ok")?)
+    }
+
+    fn follow(&self, mut client: &TcpStream, last_event_id: Option<&str>) -> Result<()> {
+        let mut lines = self
+            .lines
+            .lock()
+            .expect("no thread panics while it holds the topic");
+        let resume = lines.resume(last_event_id.map(str::as_bytes), self.now().instant);
+        let mut subscriber = Subscriber::new(resume, HEARTBEAT);
+
+        loop {
+            let now = self.now();
+            let line = match lines.poll(&mut subscriber, now.instant) {
+                Step::Deliver(event) => format!("event {} {}", event.id(), event.item()),
+                Step::Resync { .. } => format!("resync {}", lines.resync_id(now)),
+                Step::KeepAlive => "alive".to_owned(),
+                Step::Idle { wake_at } => {
+                    // Waiting gives the lock back, and a publish in between wakes it: none is lost.
+                    let wait = wake_at.map_or(0, |wake_at| wake_at.millis_since(now.instant));
+                    let wait = Duration::from_millis(wait + 1);
+                    lines = self.changed.wait_timeout(lines, wait).expect("as above").0;
+                    continue;
+                }
+            };
+
+            // A reader that is slow must not hold the others up: it is written to without the lock.
+            drop(lines);
+            writeln!(client, "{line}")?;
+            lines = self.lines.lock().expect("as above");
+        }
+    }
+
+    fn now(&self) -> Now {
+        let millis = self.started.elapsed().as_millis() as u64;
+        Now {
+            instant: Instant::from_millis(millis),
+            wall: SystemTime::now().into(),
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    if let Some(address) = std::env::args().nth(1) {
+        Server::start(TcpListener::bind(address)?);
+        return Ok(());
+    }
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || Server::start(listener));
+    demonstrate(address)
+}
+
+/// A client that is cut off and comes back gets what it missed; one whose place is gone is told so.
+fn demonstrate(address: SocketAddr) -> Result<()> {
+    let ask = |request: &str, answers: usize| -> Result<Vec<String>> {
+        let mut client = TcpStream::connect(address)?;
+        writeln!(client, "{request}")?;
+        let lines = BufReader::new(client).lines().take(answers);
+        let lines = lines.collect::<std::io::Result<Vec<_>>>()?;
+        println!("> {request}\n{}", lines.join("\n"));
+        Ok(lines)
+    };
+
+    for number in 1..=3 {
+        assert_eq!(ask(&format!("publish v{number} edit {number}"), 1)?, ["ok"]);
+    }
+    assert_eq!(
+        ask("follow v1", 3)?,
+        ["alive", "event v2 edit 2", "event v3 edit 3"]
+    );
+    assert_eq!(ask("follow v0", 2)?, ["alive", "resync v3"]);
+    Ok(())
+}
