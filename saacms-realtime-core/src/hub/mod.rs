@@ -25,7 +25,7 @@ pub use subscription::{Output, Subscription};
 
 use registry::Registry;
 use sync::{Arc, AtomicBool, AtomicI64, AtomicU64, Mutex, MutexGuard};
-use topic_cell::Cell;
+use topic_cell::TopicCell;
 
 /// Time between two sweeps, in milliseconds.
 const SWEEP_MILLIS: u64 = 10_000;
@@ -121,12 +121,12 @@ impl Hub {
     ///
     /// [`Refusal::TooManyTopics`]; nothing was published then.
     pub fn publish(&self, event: Event, now: Now) -> Result<(), Refusal> {
-        self.shared.saw(now);
+        self.shared.observe_time(now);
 
         let wakers = loop {
-            let cell = self.find_or_make(event.key(), now)?;
+            let cell = self.find_or_create(event.key(), now)?;
             // The topic may be forgotten between the two locks: then there is another one to find.
-            if let Some(mut topic) = self.shared.registry.hold(&cell) {
+            if let Some(mut topic) = self.shared.registry.lock_topic(&cell) {
                 topic.publish(event, now);
                 break topic.take_wakers();
             }
@@ -153,7 +153,7 @@ impl Hub {
         last_event_id: Option<&[u8]>,
         now: Now,
     ) -> Result<Subscription, Refusal> {
-        self.shared.saw(now);
+        self.shared.observe_time(now);
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
@@ -175,7 +175,7 @@ impl Hub {
             return;
         };
         // A topic that was forgotten meanwhile has no readers to tell.
-        let Some(mut topic) = registry.hold(&cell) else {
+        let Some(mut topic) = registry.lock_topic(&cell) else {
             return;
         };
 
@@ -205,7 +205,7 @@ impl Hub {
     /// Answers when to poll next. `None` while there is no topic: the waker is called when the
     /// first one comes or the last clone of the hub goes, no timer need run until then.
     pub fn poll_sweep(&self, cx: &Context<'_>, now: Now) -> Option<Instant> {
-        self.shared.saw(now);
+        self.shared.observe_time(now);
         let now = now.instant;
         let mut sweeper = lock(&self.shared.sweeper);
         if sweeper.next <= now {
@@ -233,8 +233,12 @@ impl Hub {
     /// The topic of `key`, which is made where there is none; the first one wakes the sweeper.
     ///
     /// It may be forgotten before the caller locks it: then there is another one to find.
-    fn find_or_make(&self, key: &ResourceKey, now: Now) -> Result<Arc<Mutex<Cell>>, Refusal> {
-        let (cell, is_first) = self.shared.registry.find_or_make(key, now.instant)?;
+    fn find_or_create(
+        &self,
+        key: &ResourceKey,
+        now: Now,
+    ) -> Result<Arc<Mutex<TopicCell>>, Refusal> {
+        let (cell, is_first) = self.shared.registry.find_or_create(key, now.instant)?;
         if is_first {
             let sweeper = lock(&self.shared.sweeper).waker.take();
             sweeper.into_iter().for_each(Waker::wake);
@@ -244,7 +248,7 @@ impl Hub {
 }
 
 impl Shared {
-    fn saw(&self, now: Now) {
+    fn observe_time(&self, now: Now) {
         self.latest.fetch_max(now.instant.as_millis(), Relaxed);
         self.latest_wall.store(now.wall.as_millis(), Relaxed);
     }

@@ -10,7 +10,7 @@ use std::hash::RandomState;
 
 use super::lock;
 use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, MutexGuard};
-use super::topic_cell::Cell;
+use super::topic_cell::TopicCell;
 use crate::config::HubConfig;
 use crate::name::ResourceKey;
 use crate::position::Epoch;
@@ -31,11 +31,11 @@ pub(super) struct Registry {
     history_bytes: AtomicUsize,
     /// No topic that was forgotten gave a later time as an ID, in milliseconds. Whoever holds one
     /// must not find an event of the topic's next life under it.
-    given_times: AtomicI64,
+    latest_removed_time: AtomicI64,
     reclaiming: Mutex<Reclaiming>,
 }
 
-type Shard = HashMap<ResourceKey, Arc<Mutex<Cell>>>;
+type Shard = HashMap<ResourceKey, Arc<Mutex<TopicCell>>>;
 
 #[derive(Default)]
 struct Reclaiming {
@@ -62,7 +62,7 @@ impl Registry {
             topics: AtomicUsize::new(0),
             subscribers: AtomicUsize::new(0),
             history_bytes: AtomicUsize::new(0),
-            given_times: AtomicI64::new(i64::MIN),
+            latest_removed_time: AtomicI64::new(i64::MIN),
             reclaiming: Mutex::new(Reclaiming::default()),
         }
     }
@@ -95,16 +95,16 @@ impl Registry {
     /// The topic of `key`, made where there is none, and whether there was none at all before.
     ///
     /// It may be removed before the caller locks it, see [`with_cell`](Self::with_cell).
-    pub(super) fn find_or_make(
+    pub(super) fn find_or_create(
         &self,
         key: &ResourceKey,
         now: Instant,
-    ) -> Result<(Arc<Mutex<Cell>>, bool), Refusal> {
+    ) -> Result<(Arc<Mutex<TopicCell>>, bool), Refusal> {
         if let Some(cell) = self.find(key) {
             return Ok((cell, false));
         }
 
-        let others = self.add_topic(now)?;
+        let others = self.reserve_topic(now)?;
         let mut shard = lock(self.shard(key));
         if let Some(cell) = shard.get(key) {
             // Another thread was faster, and may have counted this one before its own.
@@ -112,29 +112,29 @@ impl Registry {
             return Ok((Arc::clone(cell), others == 0));
         }
         let epoch = Epoch::from_number(self.next_epoch.fetch_add(1, Relaxed));
-        let mut cell = Cell::new(&self.config, epoch, now);
-        cell.feed
-            .topic
-            .begin_after(Timestamp::from_millis(self.given_times.load(Relaxed)));
+        let mut cell = TopicCell::new(&self.config, epoch, now);
+        cell.feed.topic.begin_after(Timestamp::from_millis(
+            self.latest_removed_time.load(Relaxed),
+        ));
         let cell = Arc::new(Mutex::new(cell));
         shard.insert(key.clone(), Arc::clone(&cell));
         Ok((cell, others == 0))
     }
 
     /// The topic of `key` where there is one. It may be removed before the caller locks it.
-    pub(super) fn find(&self, key: &ResourceKey) -> Option<Arc<Mutex<Cell>>> {
+    pub(super) fn find(&self, key: &ResourceKey) -> Option<Arc<Mutex<TopicCell>>> {
         lock(self.shard(key)).get(key).cloned()
     }
 
     /// Locks a topic; what is done to its bytes is counted when it is let go. `None` where it was
     /// removed.
-    pub(super) fn hold<'a>(&'a self, cell: &'a Mutex<Cell>) -> Option<Held<'a>> {
+    pub(super) fn lock_topic<'a>(&'a self, cell: &'a Mutex<TopicCell>) -> Option<TopicGuard<'a>> {
         let cell = lock(cell);
-        if cell.removed {
+        if cell.is_removed {
             return None;
         }
         let before = cell.history_bytes();
-        Some(Held {
+        Some(TopicGuard {
             registry: self,
             cell,
             before,
@@ -155,7 +155,7 @@ impl Registry {
     /// Forgets the topic of `key` where nobody reads it and it has nothing to remember.
     pub(super) fn remove_if_blank(&self, key: &ResourceKey) {
         let mut shard = lock(self.shard(key));
-        let Some(topic) = shard.get(key).and_then(|cell| self.hold(cell)) else {
+        let Some(topic) = shard.get(key).and_then(|cell| self.lock_topic(cell)) else {
             return;
         };
         if topic.idle_since().is_some() && topic.feed.topic.is_blank() {
@@ -170,7 +170,7 @@ impl Registry {
         for shard in &self.shards {
             let mut shard = lock(shard);
             shard.retain(|_, cell| {
-                let Some(mut topic) = self.hold(cell) else {
+                let Some(mut topic) = self.lock_topic(cell) else {
                     return false;
                 };
                 topic.sweep(now);
@@ -228,7 +228,7 @@ impl Registry {
 
     fn halve(&self, key: &ResourceKey) {
         if let Some(cell) = self.find(key)
-            && let Some(mut topic) = self.hold(&cell)
+            && let Some(mut topic) = self.lock_topic(&cell)
         {
             topic.halve();
         }
@@ -284,7 +284,7 @@ impl Registry {
     /// Forgets the topic of `key` where nobody came and nothing was published after `since`.
     fn remove_if_idle_since(&self, key: &ResourceKey, since: Instant) {
         let mut shard = lock(self.shard(key));
-        let Some(topic) = shard.get(key).and_then(|cell| self.hold(cell)) else {
+        let Some(topic) = shard.get(key).and_then(|cell| self.lock_topic(cell)) else {
             return;
         };
         if topic.idle_since() == Some(since) {
@@ -294,7 +294,7 @@ impl Registry {
     }
 
     /// Counts one more topic, for which idle ones may be forgotten; answers how many there were.
-    fn add_topic(&self, now: Instant) -> Result<usize, Refusal> {
+    fn reserve_topic(&self, now: Instant) -> Result<usize, Refusal> {
         let limit = self.config.max_topics;
         if let Some(others) = reserve(&self.topics, limit) {
             return Ok(others);
@@ -319,19 +319,21 @@ impl Registry {
 }
 
 /// A topic behind its lock.
-pub(super) struct Held<'a> {
+pub(super) struct TopicGuard<'a> {
     registry: &'a Registry,
-    cell: MutexGuard<'a, Cell>,
+    cell: MutexGuard<'a, TopicCell>,
     before: usize,
 }
 
-impl Held<'_> {
+impl TopicGuard<'_> {
     /// Marks the topic as removed; the caller holds its shard, and takes it out of there.
     fn mark_removed(mut self) {
         let registry = self.registry;
-        self.cell.removed = true;
+        self.cell.is_removed = true;
         if let Some(latest) = self.cell.feed.topic.latest_time() {
-            registry.given_times.fetch_max(latest.as_millis(), Relaxed);
+            registry
+                .latest_removed_time
+                .fetch_max(latest.as_millis(), Relaxed);
         }
         // What it held counts no more, and the guard that is let go counts no change of that.
         let bytes = self.cell.history_bytes();
@@ -341,21 +343,21 @@ impl Held<'_> {
     }
 }
 
-impl Deref for Held<'_> {
-    type Target = Cell;
+impl Deref for TopicGuard<'_> {
+    type Target = TopicCell;
 
-    fn deref(&self) -> &Cell {
+    fn deref(&self) -> &TopicCell {
         &self.cell
     }
 }
 
-impl DerefMut for Held<'_> {
-    fn deref_mut(&mut self) -> &mut Cell {
+impl DerefMut for TopicGuard<'_> {
+    fn deref_mut(&mut self) -> &mut TopicCell {
         &mut self.cell
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for TopicGuard<'_> {
     fn drop(&mut self) {
         self.registry
             .count_bytes(self.before, self.cell.history_bytes());

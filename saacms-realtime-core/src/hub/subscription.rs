@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use super::sync::{Arc, Mutex};
-use super::topic_cell::Cell;
+use super::topic_cell::TopicCell;
 use super::{Hub, Shared, lock};
 use crate::feed;
 use crate::name::ResourceKey;
@@ -36,21 +36,21 @@ pub enum Output {
 /// As a [`Stream`] it yields what is published, and no heartbeats after the greeting: a stream has
 /// no way to be told the time. That is for readers in the same process.
 pub struct Subscription {
-    pub(super) seat: Arc<Seat>,
-    pub(super) reader: Reader,
+    pub(super) registration: Arc<Registration>,
+    pub(super) cursor: Cursor,
 }
 
 /// A place for a waker at a topic, and the way there. A subscription has its own, or shares that of
 /// the others of its record in a lane.
-pub(super) struct Seat {
+pub(super) struct Registration {
     pub(super) hub: Hub,
     pub(super) key: ResourceKey,
-    pub(super) cell: Arc<Mutex<Cell>>,
-    pub(super) place: usize,
+    pub(super) cell: Arc<Mutex<TopicCell>>,
+    pub(super) slot: usize,
 }
 
 /// What a subscription is while it stands behind its topic's lock.
-pub(super) struct Reader {
+pub(super) struct Cursor {
     reader: feed::Reader,
     ended: bool,
     polled_at: Instant,
@@ -64,35 +64,35 @@ impl Subscription {
         now: Now,
     ) -> Result<Self, Refusal> {
         loop {
-            let cell = hub.find_or_make(key, now)?;
+            let cell = hub.find_or_create(key, now)?;
             // The topic may be forgotten between the two locks: then there is another one to find.
-            let Some(mut topic) = hub.shared.registry.hold(&cell) else {
+            let Some(mut topic) = hub.shared.registry.lock_topic(&cell) else {
                 continue;
             };
 
             let limit = hub.config().max_subscribers_per_topic;
-            if topic.readers() >= limit {
+            if topic.subscribers() >= limit {
                 return Err(Refusal::TooManySubscribersOfTopic { limit });
             }
             let heartbeat = hub.config().heartbeat;
-            let reader = Reader {
+            let cursor = Cursor {
                 reader: topic.feed.subscribe(last_event_id, heartbeat, now),
                 ended: false,
                 polled_at: now.instant,
             };
-            topic.add_reader();
-            let place = topic.add_seat();
+            topic.add_subscriber();
+            let slot = topic.add_waker_slot();
             drop(topic);
 
-            let seat = Seat {
+            let registration = Registration {
                 hub: hub.clone(),
                 key: key.clone(),
                 cell,
-                place,
+                slot,
             };
             return Ok(Self {
-                seat: Arc::new(seat),
-                reader,
+                registration: Arc::new(registration),
+                cursor,
             });
         }
     }
@@ -103,33 +103,33 @@ impl Subscription {
     /// O(1) when idle. Copies and allocates only where several things wait at once, and then once
     /// for all readers at the same place.
     pub fn poll(&mut self, cx: &Context<'_>, now: Now) -> Output {
-        let shared = &self.seat.hub.shared;
-        let Some(mut topic) = shared.registry.hold(&self.seat.cell) else {
+        let shared = &self.registration.hub.shared;
+        let Some(mut topic) = shared.registry.lock_topic(&self.registration.cell) else {
             // Never so: a topic with readers is not forgotten.
             return Output::End;
         };
 
-        let output = self.reader.poll(&mut topic, shared, now);
+        let output = self.cursor.poll(&mut topic, shared, now);
         if let Output::Idle { .. } = output {
-            topic.wait(self.seat.place, cx.waker());
+            topic.register_waker(self.registration.slot, cx.waker());
         }
         output
     }
 
     /// Which record it is about.
     pub fn key(&self) -> &ResourceKey {
-        &self.seat.key
+        &self.registration.key
     }
 
     /// Subscribers of its record at this moment, itself included.
     pub fn subscribers_of_topic(&self) -> usize {
-        lock(&self.seat.cell).readers()
+        lock(&self.registration.cell).subscribers()
     }
 }
 
-impl Reader {
+impl Cursor {
     /// As [`Subscription::poll`], and no waker is registered.
-    pub(super) fn poll(&mut self, cell: &mut Cell, shared: &Shared, now: Now) -> Output {
+    pub(super) fn poll(&mut self, cell: &mut TopicCell, shared: &Shared, now: Now) -> Output {
         if self.ended {
             return Output::End;
         }
@@ -162,7 +162,7 @@ impl Stream for Subscription {
         // At the start of the clock no heartbeat but the greeting is ever due.
         let now = Now {
             instant: Instant::ZERO,
-            ..self.seat.hub.shared.latest()
+            ..self.registration.hub.shared.latest()
         };
         match self.poll(cx, now) {
             Output::Frames(frames) => Poll::Ready(Some(frames)),
@@ -174,39 +174,39 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let Shared { registry, .. } = &*self.seat.hub.shared;
+        let Shared { registry, .. } = &*self.registration.hub.shared;
         // A drop is told no time; the last poll may be later than all that the hub was told.
         let now = self
-            .seat
+            .registration
             .hub
             .shared
             .latest()
             .instant
-            .max(self.reader.polled_at);
+            .max(self.cursor.polled_at);
         let was_last = {
-            let mut topic = lock(&self.seat.cell);
-            topic.remove_reader(now);
-            topic.readers() == 0
+            let mut topic = lock(&self.registration.cell);
+            topic.remove_subscriber(now);
+            topic.subscribers() == 0
         };
 
         registry.remove_subscriber();
         if was_last {
-            registry.remove_if_blank(&self.seat.key);
+            registry.remove_if_blank(&self.registration.key);
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for Registration {
     fn drop(&mut self) {
-        lock(&self.cell).remove_seat(self.place);
+        lock(&self.cell).release_waker_slot(self.slot);
     }
 }
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription")
-            .field("key", &self.seat.key)
-            .field("cursor", &self.reader.reader.cursor())
+            .field("key", &self.registration.key)
+            .field("cursor", &self.cursor.reader.cursor())
             .finish_non_exhaustive()
     }
 }

@@ -7,25 +7,25 @@ use crate::feed::{Feed, NoStore};
 use crate::position::Epoch;
 use crate::time::{Instant, Now};
 
-/// A topic with its readers: what stands behind one lock.
-pub(super) struct Cell {
+/// A topic with its subscribers: what stands behind one lock.
+pub(super) struct TopicCell {
     pub(super) feed: Feed,
-    readers: usize,
-    seats: Seats,
+    subscribers: usize,
+    slots: WakerSlots,
     /// When the last event came or the last reader went, whichever is later.
     idle_since: Instant,
     /// It is no longer in the map; whoever still holds it must look there again.
-    pub(super) removed: bool,
+    pub(super) is_removed: bool,
 }
 
-impl Cell {
+impl TopicCell {
     pub(super) fn new(config: &HubConfig, epoch: Epoch, now: Instant) -> Self {
         Self {
             feed: Feed::new(config, epoch),
-            readers: 0,
-            seats: Seats::default(),
+            subscribers: 0,
+            slots: WakerSlots::default(),
             idle_since: now,
-            removed: false,
+            is_removed: false,
         }
     }
 
@@ -55,39 +55,39 @@ impl Cell {
 
     /// Since when nobody reads it and nothing came; `None` while somebody reads.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        (self.readers == 0).then_some(self.idle_since)
+        (self.subscribers == 0).then_some(self.idle_since)
     }
 
-    pub(super) fn readers(&self) -> usize {
-        self.readers
+    pub(super) fn subscribers(&self) -> usize {
+        self.subscribers
     }
 
-    pub(super) fn add_reader(&mut self) {
-        self.readers += 1;
+    pub(super) fn add_subscriber(&mut self) {
+        self.subscribers += 1;
     }
 
-    pub(super) fn remove_reader(&mut self, now: Instant) {
-        self.readers -= 1;
+    pub(super) fn remove_subscriber(&mut self, now: Instant) {
+        self.subscribers -= 1;
         self.idle_since = self.idle_since.max(now);
     }
 
-    /// A place for a waker. Several readers may share one.
-    pub(super) fn add_seat(&mut self) -> usize {
-        self.seats.add()
+    /// A place for a waker. Several subscribers may share one.
+    pub(super) fn add_waker_slot(&mut self) -> usize {
+        self.slots.add()
     }
 
-    pub(super) fn remove_seat(&mut self, seat: usize) {
-        self.seats.remove(seat);
+    pub(super) fn release_waker_slot(&mut self, slot: usize) {
+        self.slots.release(slot);
     }
 
     /// Has `waker` called at the next change.
-    pub(super) fn wait(&mut self, seat: usize, waker: &Waker) {
-        self.seats.wait(seat, waker);
+    pub(super) fn register_waker(&mut self, slot: usize, waker: &Waker) {
+        self.slots.register(slot, waker);
     }
 
     /// All wakers that wait. To be called after the lock is released.
     pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
-        self.seats
+        self.slots
             .wakers
             .iter_mut()
             .filter_map(Option::take)
@@ -97,12 +97,12 @@ impl Cell {
 
 /// The places for wakers.
 #[derive(Default)]
-struct Seats {
+struct WakerSlots {
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
 }
 
-impl Seats {
+impl WakerSlots {
     fn add(&mut self) -> usize {
         self.free.pop().unwrap_or_else(|| {
             self.wakers.push(None);
@@ -110,16 +110,16 @@ impl Seats {
         })
     }
 
-    fn remove(&mut self, seat: usize) {
-        self.wakers[seat] = None;
-        self.free.push(seat);
+    fn release(&mut self, slot: usize) {
+        self.wakers[slot] = None;
+        self.free.push(slot);
         if self.free.len() == self.wakers.len() {
             *self = Self::default();
         }
     }
 
-    fn wait(&mut self, seat: usize, waker: &Waker) {
-        match &mut self.wakers[seat] {
+    fn register(&mut self, slot: usize, waker: &Waker) {
+        match &mut self.wakers[slot] {
             Some(waiting) => waiting.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn of_a_history_the_older_half_goes_and_no_more() {
         let key = crate::name::ResourceKey::new("posts", "1").expect("a valid key");
-        let mut cell = Cell::new(&HubConfig::default(), Epoch::from_number(0), Instant::ZERO);
+        let mut cell = TopicCell::new(&HubConfig::default(), Epoch::from_number(0), Instant::ZERO);
         for _ in 0..4 {
             cell.publish(Event::deleted(key.clone()), Now::default());
         }
@@ -144,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn seats_are_used_again_and_given_back() {
-        let mut seats = Seats::default();
-        let taken = [seats.add(), seats.add(), seats.add()];
-        seats.remove(taken[1]);
-        assert_eq!(seats.add(), taken[1]);
-        for seat in taken {
-            seats.remove(seat);
+    fn waker_slots_are_used_again_and_given_back() {
+        let mut slots = WakerSlots::default();
+        let taken = [slots.add(), slots.add(), slots.add()];
+        slots.release(taken[1]);
+        assert_eq!(slots.add(), taken[1]);
+        for slot in taken {
+            slots.release(slot);
         }
-        assert_eq!((seats.wakers.capacity(), seats.free.capacity()), (0, 0));
+        assert_eq!((slots.wakers.capacity(), slots.free.capacity()), (0, 0));
     }
 }
