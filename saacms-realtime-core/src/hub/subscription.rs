@@ -7,41 +7,51 @@ use core::task::{Context, Poll};
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::sync::{Arc, Mutex};
+use super::Hub;
+use super::shared::Shared;
+use super::sync::{Arc, Mutex, lock};
 use super::topic_cell::TopicCell;
-use super::{Hub, Shared, lock};
 use crate::feed;
 use crate::name::ResourceKey;
 use crate::refusal::Refusal;
 use crate::sse::write_retry;
 use crate::time::{Instant, Now};
 
-/// What a poll of a [`Subscription`] says.
+/// What a subscriber does next, as [`Subscription::poll`] returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Output {
-    /// Whole frames to write, all that wait at once. Poll again after they are taken.
+    /// Whole frames to write: all that wait, up to 64 KiB or one frame. Poll again after they are
+    /// written.
     Frames(Bytes),
     /// Nothing to write until the waker is called, or until `wake_at`.
     Idle {
-        /// When the heartbeat is due; `None` where it is off.
+        /// When the heartbeat is due; `None` if it is off.
         wake_at: Option<Instant>,
     },
-    /// The stream ends here. The waker will not be called.
+    /// The stream ends here. The waker is not called again.
     End,
 }
 
-/// A subscriber of a hub: a cursor and a place for a waker. It has no queue.
+/// A subscriber of a hub: a cursor and a slot for a waker. It has no queue.
 ///
-/// As a [`Stream`] it yields what is published, and no heartbeats after the greeting: a stream has
-/// no way to be told the time. That is for readers in the same process.
+/// - *Getters*: [`key`](Self::key), [`subscribers_of_topic`](Self::subscribers_of_topic).
+/// - *Polls*: [`poll`](Self::poll).
+///
+/// A driver polls until [`Output::Idle`], writing every [`Output::Frames`] before the next poll; then
+/// it waits for the waker or for `wake_at`, whichever comes first, and polls again. Only the idle
+/// poll registers the waker: a driver that waits before it never learns of the next publish. One
+/// that polls before the frames are written buffers for its client, which nothing bounds.
+///
+/// As a [`Stream`] it yields what is published, and no heartbeats after the greeting: a stream is
+/// passed no time. That is for readers in the same process.
 pub struct Subscription {
     pub(super) registration: Arc<Registration>,
     pub(super) cursor: Cursor,
 }
 
-/// A place for a waker at a topic, and the way there. A subscription has its own, or shares that of
-/// the others of its record in a lane.
+/// A waker's slot at a topic, freed on drop. A subscription has its own, or shares that of the others
+/// of its record in a lane.
 pub(super) struct Registration {
     pub(super) hub: Hub,
     pub(super) key: ResourceKey,
@@ -49,14 +59,17 @@ pub(super) struct Registration {
     pub(super) slot: usize,
 }
 
-/// What a subscription is while it stands behind its topic's lock.
+/// Where a subscription is in its topic: what is polled under the topic's lock.
 pub(super) struct Cursor {
     reader: feed::Reader,
-    ended: bool,
+    /// Its reconnection time was handed out: all that is left is its end.
+    has_ended: bool,
+    /// The `now` of the last poll. A topic counts as idle from there on, at the earliest.
     polled_at: Instant,
 }
 
 impl Subscription {
+    /// Registers a subscriber, which the caller has counted.
     pub(super) fn open(
         hub: &Hub,
         key: &ResourceKey,
@@ -64,9 +77,9 @@ impl Subscription {
         now: Now,
     ) -> Result<Self, Refusal> {
         loop {
-            let cell = hub.find_or_create(key, now)?;
-            // The topic may be forgotten between the two locks: then there is another one to find.
+            let cell = hub.shared.find_or_create(key, now)?;
             let Some(mut topic) = hub.shared.registry.lock_topic(&cell) else {
+                // The topic was removed between the two locks; now there is another one to find.
                 continue;
             };
 
@@ -74,10 +87,11 @@ impl Subscription {
             if topic.subscribers() >= limit {
                 return Err(Refusal::TooManySubscribersOfTopic { limit });
             }
+
             let heartbeat = hub.config().heartbeat;
             let cursor = Cursor {
                 reader: topic.feed.subscribe(last_event_id, heartbeat, now),
-                ended: false,
+                has_ended: false,
                 polled_at: now.instant,
             };
             topic.add_subscriber();
@@ -97,15 +111,20 @@ impl Subscription {
         }
     }
 
-    /// What to do next. Where it answers [`Output::Idle`], the waker of `cx` is registered under the
-    /// lock that was polled, so that no publish between the two is missed.
+    /// What to do next. If that is [`Output::Idle`], the waker of `cx` is registered under the lock
+    /// that was polled, so that no publish between the two is missed.
     ///
-    /// O(1) when idle. Copies and allocates only where several things wait at once, and then once
-    /// for all readers at the same place.
+    /// O(1) when idle. Copies and allocates only if several frames wait at once, and then once for
+    /// all subscribers with the same cursor.
+    ///
+    /// # Deadlocks
+    ///
+    /// The waker is cloned, and an earlier one dropped, while the topic is locked: its `clone` and
+    /// its `drop` must not use the hub. Its `wake` may.
     pub fn poll(&mut self, cx: &Context<'_>, now: Now) -> Output {
         let shared = &self.registration.hub.shared;
         let Some(mut topic) = shared.registry.lock_topic(&self.registration.cell) else {
-            // Never so: a topic with readers is not forgotten.
+            // Cannot happen: a topic with subscribers is not removed.
             return Output::End;
         };
 
@@ -116,35 +135,35 @@ impl Subscription {
         output
     }
 
-    /// Which record it is about.
+    /// The record that it is subscribed to.
     pub fn key(&self) -> &ResourceKey {
         &self.registration.key
     }
 
-    /// Subscribers of its record at this moment, itself included.
+    /// The number of subscribers of its record at this moment, itself included.
     pub fn subscribers_of_topic(&self) -> usize {
         lock(&self.registration.cell).subscribers()
     }
 }
 
 impl Cursor {
-    /// As [`Subscription::poll`], and no waker is registered.
-    pub(super) fn poll(&mut self, cell: &mut TopicCell, shared: &Shared, now: Now) -> Output {
-        if self.ended {
+    /// As [`Subscription::poll`], but registers no waker.
+    pub(super) fn poll(&mut self, topic: &mut TopicCell, shared: &Shared, now: Now) -> Output {
+        if self.has_ended {
             return Output::End;
         }
+
         self.polled_at = now.instant;
-        let resyncs = cell.feed.resyncs();
-        match cell.feed.poll(&mut self.reader, now) {
+        let resyncs_before = topic.feed.resyncs();
+        match topic.feed.poll(&mut self.reader, now) {
             feed::Output::Frames(frames) => {
-                shared
-                    .counters
-                    .resyncs
-                    .fetch_add(cell.feed.resyncs() - resyncs, Relaxed);
+                let resyncs = topic.feed.resyncs() - resyncs_before;
+                shared.counters.resyncs.fetch_add(resyncs, Relaxed);
                 Output::Frames(frames)
             }
+            // Only an idle subscriber is drained: it has got everything first.
             feed::Output::Idle { .. } if shared.draining.load(Relaxed) => {
-                self.ended = true;
+                self.has_ended = true;
                 let mut retry = String::new();
                 write_retry(&mut retry, shared.next_retry_millis())
                     .expect("a String is never full");
@@ -159,7 +178,7 @@ impl Stream for Subscription {
     type Item = Bytes;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        // At the start of the clock no heartbeat but the greeting is ever due.
+        // At the start of the clock only the greeting is due, never a later heartbeat.
         let now = Now {
             instant: Instant::ZERO,
             ..self.registration.hub.shared.latest()
@@ -174,24 +193,18 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let Shared { registry, .. } = &*self.registration.hub.shared;
-        // A drop is told no time; the last poll may be later than all that the hub was told.
-        let now = self
-            .registration
-            .hub
-            .shared
-            .latest()
-            .instant
-            .max(self.cursor.polled_at);
+        let shared = &self.registration.hub.shared;
+        // A drop is passed no time. The last poll may be later than all that the hub was passed.
+        let now = shared.latest().instant.max(self.cursor.polled_at);
         let was_last = {
             let mut topic = lock(&self.registration.cell);
             topic.remove_subscriber(now);
             topic.subscribers() == 0
         };
 
-        registry.remove_subscriber();
+        shared.registry.remove_subscriber();
         if was_last {
-            registry.remove_if_blank(&self.registration.key);
+            shared.registry.remove_if_blank(&self.registration.key);
         }
     }
 }

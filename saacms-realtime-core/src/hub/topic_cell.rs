@@ -7,14 +7,14 @@ use crate::feed::{Feed, NoStore};
 use crate::position::Epoch;
 use crate::time::{Instant, Now};
 
-/// A topic with its subscribers: what stands behind one lock.
+/// A topic with its subscribers: what one lock protects.
 pub(super) struct TopicCell {
     pub(super) feed: Feed,
     subscribers: usize,
     slots: WakerSlots,
-    /// When the last event came or the last reader went, whichever is later.
+    /// When the last event was published or the last subscriber left, whichever is later.
     idle_since: Instant,
-    /// It is no longer in the map; whoever still holds it must look there again.
+    /// It is no longer in the map: whoever found it there before must look again. Never cleared.
     pub(super) is_removed: bool,
 }
 
@@ -34,13 +34,13 @@ impl TopicCell {
         self.idle_since = self.idle_since.max(now.instant);
     }
 
-    /// Frees what has expired, and what is only kept for speed.
+    /// Frees expired events, and what is kept only for speed.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.feed.topic.evict(now);
         self.feed.forget_joined();
     }
 
-    /// Frees the older half of the history, and what is only kept for speed.
+    /// Frees the older half of the history, and what is kept only for speed.
     pub(super) fn halve(&mut self) {
         let topic = &mut self.feed.topic;
         let target = topic.ring().bytes() / 2;
@@ -48,14 +48,22 @@ impl TopicCell {
         self.feed.forget_joined();
     }
 
-    /// Bytes that count against the limit of the hub.
+    /// Bytes that count against `max_history_bytes`.
     pub(super) fn history_bytes(&self) -> usize {
         self.feed.history_bytes()
     }
 
-    /// Since when nobody reads it and nothing came; `None` while somebody reads.
+    /// Since when it has had no subscriber and no event; `None` while it has a subscriber.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         (self.subscribers == 0).then_some(self.idle_since)
+    }
+
+    /// Whether it has no event, and has been idle for longer than `linger_millis`.
+    pub(super) fn has_expired(&self, linger_millis: u64, now: Instant) -> bool {
+        self.feed.topic.ring().is_empty()
+            && self
+                .idle_since()
+                .is_some_and(|since| now.millis_since(since) > linger_millis)
     }
 
     pub(super) fn subscribers(&self) -> usize {
@@ -71,7 +79,7 @@ impl TopicCell {
         self.idle_since = self.idle_since.max(now);
     }
 
-    /// A place for a waker. Several subscribers may share one.
+    /// Reserves a slot for a waker. Several subscribers may share one.
     pub(super) fn add_waker_slot(&mut self) -> usize {
         self.slots.add()
     }
@@ -80,12 +88,12 @@ impl TopicCell {
         self.slots.release(slot);
     }
 
-    /// Has `waker` called at the next change.
+    /// Registers `waker` for the next change, in place of an earlier one in `slot`.
     pub(super) fn register_waker(&mut self, slot: usize, waker: &Waker) {
         self.slots.register(slot, waker);
     }
 
-    /// All wakers that wait. To be called after the lock is released.
+    /// Takes all registered wakers. They must be woken only after the lock is released.
     pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
         self.slots
             .wakers
@@ -95,16 +103,18 @@ impl TopicCell {
     }
 }
 
-/// The places for wakers.
+/// The wakers of a topic's subscribers.
 #[derive(Default)]
 struct WakerSlots {
+    /// By slot; `None` if no waker is registered there.
     wakers: Vec<Option<Waker>>,
-    free: Vec<usize>,
+    /// Slots of `wakers` that nobody has reserved, each once.
+    unused: Vec<usize>,
 }
 
 impl WakerSlots {
     fn add(&mut self) -> usize {
-        self.free.pop().unwrap_or_else(|| {
+        self.unused.pop().unwrap_or_else(|| {
             self.wakers.push(None);
             self.wakers.len() - 1
         })
@@ -112,16 +122,18 @@ impl WakerSlots {
 
     fn release(&mut self, slot: usize) {
         self.wakers[slot] = None;
-        self.free.push(slot);
-        if self.free.len() == self.wakers.len() {
+        self.unused.push(slot);
+        if self.unused.len() == self.wakers.len() {
+            // With the last subscriber the memory goes, too: a topic may stay for an hour after it.
             *self = Self::default();
         }
     }
 
     fn register(&mut self, slot: usize, waker: &Waker) {
         match &mut self.wakers[slot] {
-            Some(waiting) => waiting.clone_from(waker),
-            none => *none = Some(waker.clone()),
+            // Clones only if the two wake different tasks.
+            Some(registered) => registered.clone_from(waker),
+            empty => *empty = Some(waker.clone()),
         }
     }
 }
@@ -152,6 +164,6 @@ mod tests {
         for slot in taken {
             slots.release(slot);
         }
-        assert_eq!((slots.wakers.capacity(), slots.free.capacity()), (0, 0));
+        assert_eq!((slots.wakers.capacity(), slots.unused.capacity()), (0, 0));
     }
 }

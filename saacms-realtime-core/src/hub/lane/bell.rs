@@ -4,8 +4,7 @@ use core::mem;
 use core::task::Waker;
 use std::task::Wake;
 
-use crate::hub::lock;
-use crate::hub::sync::Mutex;
+use crate::hub::sync::{Mutex, lock};
 
 /// Which topics of a lane something happened to. Called by whoever publishes.
 ///

@@ -1,0 +1,184 @@
+mod reclaim;
+mod topic_guard;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::hash::BuildHasher as _;
+use core::iter;
+use core::sync::atomic::Ordering::Relaxed;
+use core::task::Waker;
+use std::collections::HashMap;
+use std::hash::RandomState;
+
+use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, lock};
+use super::topic_cell::TopicCell;
+use crate::config::HubConfig;
+use crate::name::ResourceKey;
+use crate::position::Epoch;
+use crate::refusal::Refusal;
+use crate::time::{Instant, Timestamp};
+
+use reclaim::Reclaiming;
+pub(super) use topic_guard::TopicGuard;
+
+/// Key to topic map, and the limits over all topics.
+///
+/// Locks are taken in the order `reclaiming`, shard, topic. A thread never holds two of one kind.
+pub(super) struct Registry {
+    config: HubConfig,
+    /// Each key is in the shard of its hash, so that publishes to different records rarely wait for
+    /// one another. A topic enters and leaves the map under its shard's lock.
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    /// The epoch of the next topic. It only grows: each life of a topic has an epoch of its own.
+    next_epoch: AtomicU64,
+    /// Topics in the map, and those about to enter it. At most `max_topics`.
+    topics: AtomicUsize,
+    /// Open subscriptions, and those about to open. At most `max_subscribers`.
+    subscribers: AtomicUsize,
+    /// The history of all topics in the map. A [`TopicGuard`] brings it up to date when it is
+    /// dropped, so it may exceed `max_history_bytes` until the publish that did so reclaims.
+    history_bytes: AtomicUsize,
+    /// No removed topic gave out a later time as an ID, in milliseconds. The next life of a topic
+    /// begins after it: a client that holds such an ID must not find another event under it.
+    latest_removed_time: AtomicI64,
+    /// Held for a walk over all topics: there is one at a time.
+    reclaiming: Mutex<Reclaiming>,
+}
+
+type Shard = HashMap<ResourceKey, Arc<Mutex<TopicCell>>>;
+
+// The model checker wants few locks, and the same ones in every run.
+const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
+
+impl Registry {
+    pub(super) fn new(config: HubConfig, seed: u64) -> Self {
+        let shards = iter::repeat_with(|| Mutex::new(Shard::new()));
+        Self {
+            config,
+            shards: shards.take(SHARDS).collect(),
+            hasher: RandomState::new(),
+            next_epoch: AtomicU64::new(seed),
+            topics: AtomicUsize::new(0),
+            subscribers: AtomicUsize::new(0),
+            history_bytes: AtomicUsize::new(0),
+            latest_removed_time: AtomicI64::new(i64::MIN),
+            reclaiming: Mutex::new(Reclaiming::default()),
+        }
+    }
+
+    pub(super) fn topics(&self) -> usize {
+        self.topics.load(Relaxed)
+    }
+
+    pub(super) fn subscribers(&self) -> usize {
+        self.subscribers.load(Relaxed)
+    }
+
+    pub(super) fn history_bytes(&self) -> usize {
+        self.history_bytes.load(Relaxed)
+    }
+
+    /// Counts one more subscriber, of any topic.
+    pub(super) fn add_subscriber(&self) -> Result<(), Refusal> {
+        let limit = self.config.max_subscribers;
+        match reserve(&self.subscribers, limit) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::TooManySubscribers { limit }),
+        }
+    }
+
+    pub(super) fn remove_subscriber(&self) {
+        self.subscribers.fetch_sub(1, Relaxed);
+    }
+
+    /// The topic of `key`, created if there is none, and whether it is the first of all topics.
+    ///
+    /// It may be removed before the caller locks it, see [`lock_topic`](Self::lock_topic).
+    pub(super) fn find_or_create(
+        &self,
+        key: &ResourceKey,
+        now: Instant,
+    ) -> Result<(Arc<Mutex<TopicCell>>, bool), Refusal> {
+        if let Some(cell) = self.find(key) {
+            return Ok((cell, false));
+        }
+
+        // Reserved without the shard's lock, as that may have to remove topics of any shard.
+        let others = self.reserve_topic(now)?;
+        let mut shard = lock(self.shard(key));
+        if let Some(cell) = shard.get(key) {
+            // Another thread was faster. It may have counted this topic before its own, and so not
+            // have found itself the first: then this one is.
+            self.topics.fetch_sub(1, Relaxed);
+            return Ok((Arc::clone(cell), others == 0));
+        }
+
+        let epoch = Epoch::from_number(self.next_epoch.fetch_add(1, Relaxed));
+        let latest_removed = Timestamp::from_millis(self.latest_removed_time.load(Relaxed));
+        let mut topic = TopicCell::new(&self.config, epoch, now);
+        topic.feed.topic.begin_after(latest_removed);
+
+        let cell = Arc::new(Mutex::new(topic));
+        shard.insert(key.clone(), Arc::clone(&cell));
+        Ok((cell, others == 0))
+    }
+
+    /// The topic of `key`, if there is one. It may be removed before the caller locks it.
+    pub(super) fn find(&self, key: &ResourceKey) -> Option<Arc<Mutex<TopicCell>>> {
+        lock(self.shard(key)).get(key).cloned()
+    }
+
+    /// Locks a topic; `None` if it was removed, so that the caller must find its key again.
+    pub(super) fn lock_topic<'a>(&'a self, cell: &'a Mutex<TopicCell>) -> Option<TopicGuard<'a>> {
+        TopicGuard::lock(self, cell)
+    }
+
+    /// Takes the wakers of all topics. They must be woken only after this returns.
+    pub(super) fn take_wakers(&self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        for shard in &self.shards {
+            for cell in lock(shard).values() {
+                wakers.append(&mut lock(cell).take_wakers());
+            }
+        }
+        wakers
+    }
+
+    /// Counts one more topic, for which idle ones may have to go; returns how many there were.
+    fn reserve_topic(&self, now: Instant) -> Result<usize, Refusal> {
+        let limit = self.config.max_topics;
+        if let Some(others) = reserve(&self.topics, limit) {
+            return Ok(others);
+        }
+        self.reclaim_topics(now);
+        reserve(&self.topics, limit).ok_or(Refusal::TooManyTopics { limit })
+    }
+
+    fn shard(&self, key: &ResourceKey) -> &Mutex<Shard> {
+        let hash = self.hasher.hash_one(key);
+        &self.shards[(hash % SHARDS as u64) as usize]
+    }
+
+    /// Replaces `before` by `after` in the sum of all histories.
+    fn count_bytes(&self, before: usize, after: usize) {
+        // Most polls change nothing, and the counter is shared by all topics.
+        if after != before {
+            // Both wrap, so a negative difference is subtracted.
+            self.history_bytes
+                .fetch_add(after.wrapping_sub(before), Relaxed);
+        }
+    }
+}
+
+/// Counts one more, up to `limit`; returns how many there were, `None` at the limit.
+fn reserve(counter: &AtomicUsize, limit: usize) -> Option<usize> {
+    counter
+        .fetch_update(Relaxed, Relaxed, |count| {
+            (count < limit).then_some(count + 1)
+        })
+        .ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+use core::sync::atomic::Ordering::Relaxed;
+use core::task::{Context, Waker};
+use core::time::Duration;
+
+use super::registry::Registry;
+use super::stats::Counters;
+use super::sync::{Arc, AtomicBool, AtomicI64, AtomicU64, Mutex, lock};
+use super::topic_cell::TopicCell;
+use crate::config::HubConfig;
+use crate::name::ResourceKey;
+use crate::refusal::Refusal;
+use crate::time::{Instant, Now, whole_millis};
+
+/// Time between two sweeps, in milliseconds.
+const SWEEP_MILLIS: u64 = 10_000;
+
+/// What all clones of a hub, and its subscriptions, have in common.
+pub(super) struct Shared {
+    pub(super) config: HubConfig,
+    pub(super) registry: Registry,
+    pub(super) counters: Counters,
+    /// Set once, never cleared. A subscription reads it under its topic's lock, and `Hub::drain`
+    /// takes each of those locks after setting it: no subscription waits without having seen it.
+    pub(super) draining: AtomicBool,
+    /// Reconnection times handed out so far. Each gets another number, and so another jitter.
+    retries: AtomicU64,
+    seed: u64,
+    /// The latest `now` that any caller passed, in milliseconds. It never goes back. A drop and a
+    /// poll as a `Stream` are passed no `now` and use this one.
+    latest_instant: AtomicU64,
+    /// The wall clock of the `now` passed last. It may be set back, as wall clocks are.
+    latest_wall: AtomicI64,
+    sweeper: Mutex<Sweeper>,
+}
+
+#[derive(Default)]
+struct Sweeper {
+    /// When the next sweep is due.
+    next: Instant,
+    /// Woken when the first topic is created, and when the hub is dropped.
+    waker: Option<Waker>,
+}
+
+impl Shared {
+    pub(super) fn new(config: HubConfig, seed: u64) -> Self {
+        Self {
+            config,
+            registry: Registry::new(config, seed),
+            counters: Counters::default(),
+            draining: AtomicBool::new(false),
+            retries: AtomicU64::new(0),
+            seed,
+            latest_instant: AtomicU64::new(0),
+            latest_wall: AtomicI64::new(0),
+            sweeper: Mutex::new(Sweeper::default()),
+        }
+    }
+
+    /// The topic of `key`, created if there is none. The first topic wakes the sweeper.
+    ///
+    /// It may be removed before the caller locks it: then `Registry::lock_topic` returns `None`,
+    /// and the caller asks again.
+    pub(super) fn find_or_create(
+        &self,
+        key: &ResourceKey,
+        now: Now,
+    ) -> Result<Arc<Mutex<TopicCell>>, Refusal> {
+        let (cell, is_first) = self.registry.find_or_create(key, now.instant)?;
+        if is_first {
+            self.wake_sweeper();
+        }
+        Ok(cell)
+    }
+
+    pub(super) fn poll_sweep(&self, cx: &Context<'_>, now: Instant) -> Option<Instant> {
+        let mut sweeper = lock(&self.sweeper);
+        if sweeper.next <= now {
+            self.registry.sweep(now);
+            sweeper.next = now.saturating_add(Duration::from_millis(SWEEP_MILLIS));
+        }
+
+        // The waker is stored before the topics are counted. A topic created after the count finds
+        // the waker; one created before it is counted.
+        sweeper.waker = Some(cx.waker().clone());
+        (self.registry.topics() > 0).then_some(sweeper.next)
+    }
+
+    fn wake_sweeper(&self) {
+        // The lock is released before the waker is called: a waker may poll the sweep at once.
+        let waker = lock(&self.sweeper).waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Records `now` as the latest moment.
+    pub(super) fn observe_time(&self, now: Now) {
+        self.latest_instant
+            .fetch_max(now.instant.as_millis(), Relaxed);
+        self.latest_wall.store(now.wall.as_millis(), Relaxed);
+    }
+
+    /// The latest moment that any caller passed.
+    pub(super) fn latest(&self) -> Now {
+        Now::from_millis(
+            self.latest_instant.load(Relaxed),
+            self.latest_wall.load(Relaxed),
+        )
+    }
+
+    /// A jittered reconnection time: 1 to 4 × `drain_retry`.
+    pub(super) fn next_retry_millis(&self) -> u64 {
+        let base = whole_millis(self.config.drain_retry);
+        let count = self.retries.fetch_add(1, Relaxed);
+        base + scramble(self.seed.wrapping_add(count)) % (3 * base + 1)
+    }
+}
+
+/// Wakes the sweeper, which may wait for a first topic that will never come.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.wake_sweeper();
+    }
+}
+
+/// The output function of SplitMix64 (Steele, Lea, Flood 2014): spreads neighbouring numbers.
+const fn scramble(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_are_spread_as_splitmix64_spreads_them() {
+        // Its first three outputs from the state 1,234,567, as its other implementations give them.
+        let outputs = [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+        ];
+        let mut state = 1_234_567_u64;
+        for output in outputs {
+            assert_eq!(super::scramble(state), output);
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+}

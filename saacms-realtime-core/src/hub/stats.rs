@@ -1,0 +1,24 @@
+use super::sync::AtomicU64;
+
+/// Figures of a hub at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Records with history or subscribers.
+    pub topics: usize,
+    /// Open subscriptions.
+    pub subscribers: usize,
+    /// Bytes of history, as they count against `max_history_bytes`.
+    pub history_bytes: usize,
+    /// Events published since the hub was created.
+    pub published: u64,
+    /// Resyncs sent since the hub was created.
+    pub resyncs: u64,
+}
+
+/// The figures that no other part of the hub keeps. They only grow.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) published: AtomicU64,
+    pub(super) resyncs: AtomicU64,
+}
