@@ -119,7 +119,12 @@ impl Subscriber {
         self.cursor
     }
 
-    /// Takes items `cursor..next` as delivered at `now`: the caller sent them in one piece.
+    /// When the next keep-alive is due; `None` where the heartbeat is off.
+    pub const fn keep_alive_at(&self) -> Option<Instant> {
+        self.keep_alive_at
+    }
+
+    /// Moves on to item `next`: the caller sent all items before it at `now`.
     #[cfg(feature = "alloc")]
     pub(crate) fn skip_to(&mut self, next: u64, now: Instant) {
         debug_assert!(next >= self.cursor, "a cursor never moves back");

@@ -255,8 +255,8 @@ impl<S: Sink> Stream<S> {
     /// Sends what waits as far as there is room, and what is due. False where the stream is over.
     fn send(&mut self, feed: &mut Feed, settings: &Settings, now: Now) -> bool {
         loop {
-            if let Some(heartbeat) = feed.idle(&self.reader, now.instant) {
-                return self.rest(heartbeat, feed, settings, now);
+            if feed.is_idle(&self.reader, now.instant) {
+                return self.rest(self.reader.wake_at(), feed, settings, now);
             }
             let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now.instant);
             let cut_at = self.backlog.cut_at(settings.stall_timeout);

@@ -7,6 +7,7 @@ use js_sys::{Array, Uint8Array};
 use saacms_realtime_core::feed::{Row, Store, StoredEvent, StoredRing};
 use saacms_realtime_core::name::{EventId, ResourceKey};
 use saacms_realtime_core::position::Epoch;
+use saacms_realtime_core::sse::Frame;
 use saacms_realtime_core::time::{Instant, Timestamp};
 use wasm_bindgen::prelude::*;
 
@@ -105,7 +106,7 @@ impl SqlStore {
             key.slug().into(),
             key.id().into(),
             event.id.as_str().into(),
-            Uint8Array::from(&event.frame[..]).into(),
+            Uint8Array::from(&event.frame.as_bytes()[..]).into(),
         ];
         self.exec(SAVE, &values.iter().collect()).map(drop)
     }
@@ -142,7 +143,7 @@ fn read(row: &JsValue) -> Option<(u64, ResourceKey, Epoch, StoredEvent)> {
         pushed_at: Instant::from_millis(number("pushed_at")? as u64),
         latest_time: number("latest_time").map(|time| Timestamp::from_millis(time as i64)),
         id: EventId::new(text("id")?).ok()?.into_boxed(),
-        frame: Bytes::from(frame),
+        frame: Frame::parse(Bytes::from(frame))?,
     };
     let key = ResourceKey::new(&text("slug")?, &text("record")?).ok()?;
     let epoch = u64::from_str_radix(&text("epoch")?, 16).ok()?;

@@ -32,7 +32,7 @@ pub fn event_json(body: &[u8]) {
     let event_type = event.event_type();
     let (_, _, frame) = event.clone().into_parts();
     let id = EventId::new(etag.as_deref().unwrap_or("0")).expect("checked");
-    let messages = messages(&frame.close(&id)).expect("short enough");
+    let messages = messages(frame.close(&id).as_bytes()).expect("short enough");
     let [message] = &messages[..] else {
         panic!("{messages:?}")
     };

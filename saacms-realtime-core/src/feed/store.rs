@@ -2,11 +2,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
-use bytes::Bytes;
-
 use crate::name::{EventId, ResourceKey};
 use crate::position::Epoch;
 use crate::ring::Retention;
+use crate::sse::Frame;
 use crate::time::{Instant, Timestamp};
 
 /// Keeps published events, so that a feed goes on after a restart.
@@ -91,8 +90,8 @@ pub struct StoredEvent {
     pub latest_time: Option<Timestamp>,
     /// Its ID.
     pub id: EventId<Box<str>>,
-    /// Its frame, as it goes to every reader.
-    pub frame: Bytes,
+    /// Its frame, as every reader gets it.
+    pub frame: Frame,
 }
 
 impl StoredEvent {
@@ -146,7 +145,7 @@ mod tests {
             pushed_at: Instant::ZERO,
             latest_time: None,
             id: EventId::new("v").expect("valid").into_boxed(),
-            frame: Bytes::new(),
+            frame: Frame::parse("event: deleted\nid: v\ndata: \n\n".into()).expect("a frame"),
         };
         StoredRing {
             key: ResourceKey::new("s", "i").expect("valid"),

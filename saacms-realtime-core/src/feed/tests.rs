@@ -1,10 +1,16 @@
+use super::joined::MAX_PIECE;
+use super::poll::MAX_COPY;
 use super::*;
 use crate::config::EventIds;
+use crate::name::{IdText, ResyncReason};
+use crate::sse::KEEPALIVE;
+use crate::time::Instant;
 use core::cell::RefCell;
 use core::convert::Infallible;
 use std::format;
-use std::string::ToString as _;
+use std::string::{String, ToString as _};
 use std::vec;
+use std::vec::Vec;
 
 const ETAGS: EventIds = EventIds::Etag;
 
@@ -205,7 +211,8 @@ fn what_cannot_be_stored_was_never_published() {
     let event = Event::from_json(br#"{"type":"deleted","slug":"s","id":"i"}"#).expect("valid");
     assert_eq!(feed.publish(event, now, &Full), Err("full"));
     assert_eq!(feed.poll(&mut reader, now), Output::Idle { wake_at: None });
-    assert_eq!(feed.idle(&reader, now.instant), Some(None));
+    assert!(feed.is_idle(&reader, now.instant));
+    assert_eq!(reader.wake_at(), None);
 }
 
 #[test]
@@ -235,25 +242,100 @@ fn whoever_is_sent_away_comes_back_without_a_gap() {
 }
 
 #[test]
-fn what_a_poll_would_say_is_told_without_a_step() {
+fn a_reader_is_idle_where_a_poll_would_say_so() {
     let at = |millis| Now::from_millis(millis, 0);
     let mut feed = feed(ETAGS);
     let mut reader = feed.subscribe(None, Duration::from_millis(100), at(0));
-    assert_eq!(
-        feed.idle(&reader, at(0).instant),
-        None,
-        "the greeting is due"
-    );
+    assert!(!feed.is_idle(&reader, at(0).instant), "the greeting is due");
+
     let _greeting = feed.poll(&mut reader, at(0));
-    let heartbeat = Some(Instant::from_millis(100));
-    assert_eq!(feed.idle(&reader, at(99).instant), Some(heartbeat));
-    assert_eq!(
-        feed.idle(&reader, at(100).instant),
-        None,
+    assert!(feed.is_idle(&reader, at(99).instant));
+    assert_eq!(reader.wake_at(), Some(Instant::from_millis(100)));
+    assert!(
+        !feed.is_idle(&reader, at(100).instant),
         "a heartbeat is due"
     );
+
     publish(&mut feed, "v", 1, at(99));
-    assert_eq!(feed.idle(&reader, at(99).instant), None, "an event waits");
+    assert!(!feed.is_idle(&reader, at(99).instant), "an event waits");
+}
+
+/// What typed polls of a reader return until it is idle.
+fn typed(feed: &mut Feed, reader: &mut Reader, now: Now) -> Vec<TypedOutput> {
+    core::iter::from_fn(|| match feed.poll_typed(reader, now) {
+        TypedOutput::Idle { .. } => None,
+        output => Some(output),
+    })
+    .collect()
+}
+
+/// The bytes of an event stream that says the same.
+fn written(output: &TypedOutput) -> String {
+    let mut text = String::new();
+    match output {
+        TypedOutput::Event(frame) => {
+            let data = frame.data();
+            let data = core::str::from_utf8(&data).expect("UTF-8");
+            sse::write_event(&mut text, frame.event_type(), &frame.id(), data)
+        }
+        TypedOutput::Resync { reason, id } => {
+            sse::write_resync(&mut text, IdText::Etag(id.borrowed()), *reason)
+        }
+        TypedOutput::KeepAlive { id } => {
+            text.push_str(KEEPALIVE);
+            match id {
+                Some(id) => sse::write_id(&mut text, IdText::Etag(id.borrowed())),
+                None => Ok(()),
+            }
+        }
+        TypedOutput::Idle { .. } => Ok(()),
+    }
+    .expect("a String is never full");
+    text
+}
+
+#[test]
+fn a_typed_poll_says_what_the_bytes_say() {
+    let now = Now::from_millis(0, 0);
+    for event_ids in [EventIds::Etag, EventIds::Position] {
+        for last_event_id in [None, Some("v3"), Some("e.3"), Some("v1"), Some("f.1")] {
+            // The second feed is the same, as a resync may use up an ID.
+            let (mut bytes, mut types) = (feed(event_ids), feed(event_ids));
+            publish(&mut bytes, "v", 5, now);
+            publish(&mut types, "v", 5, now);
+            let id = last_event_id.map(str::as_bytes);
+            let mut reader = types.subscribe(id, Duration::ZERO, now);
+            let outputs = typed(&mut types, &mut reader, now);
+            let text: String = outputs.iter().map(written).collect();
+            assert_eq!(
+                text,
+                all(&mut bytes, last_event_id, now),
+                "{last_event_id:?}"
+            );
+            assert_eq!(types.resyncs(), bytes.resyncs());
+        }
+    }
+}
+
+#[test]
+fn the_data_of_a_typed_event_is_the_memory_of_its_frame() {
+    let now = Now::from_millis(0, 0);
+    let mut feed = feed(ETAGS);
+    let stored = publish(&mut feed, "v", 1, now);
+    let mut reader = feed.subscribe(Some(b"lost"), Duration::ZERO, now);
+    let outputs = typed(&mut feed, &mut reader, now);
+    let resync = TypedOutput::Resync {
+        reason: ResyncReason::BufferMiss,
+        id: stored[0].id.clone(),
+    };
+    assert_eq!(outputs, [TypedOutput::KeepAlive { id: None }, resync]);
+
+    publish(&mut feed, "w", 1, now);
+    let TypedOutput::Event(frame) = feed.poll_typed(&mut reader, now) else {
+        panic!("an event")
+    };
+    let (frame, data) = (frame.as_bytes().as_ptr_range(), frame.data().as_ptr_range());
+    assert!(frame.start < data.start && data.end < frame.end);
 }
 
 #[test]
@@ -274,7 +356,7 @@ fn a_cursor_is_the_number_of_the_next_event_and_0_before_a_resync() {
 fn an_event_counts_with_its_frame_its_id_and_its_entry() {
     let mut feed = feed(ETAGS);
     let stored = publish(&mut feed, "v", 1, Now::from_millis(0, 0));
-    let bytes = stored[0].frame.len() + "v0".len() + ENTRY_BYTES;
+    let bytes = stored[0].frame.as_bytes().len() + "v0".len() + ENTRY_BYTES;
     assert_eq!(feed.topic.ring().bytes(), bytes);
 }
 

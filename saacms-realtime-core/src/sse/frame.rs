@@ -1,23 +1,110 @@
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use bytes::Bytes;
+use memchr::memchr;
 
 use crate::name::{EventId, EventType};
 
-/// A frame whose data is written and whose ID is still open.
-///
-/// Which ID an event gets is known only under its topic's lock. The data, which may be large, is
-/// therefore written before, behind a gap that the header is later written into, right-aligned; so
-/// that the lock is held for the length of an ID and the frame's bytes are never moved.
-#[derive(Clone, Debug)]
-pub struct OpenFrame {
-    event_type: EventType,
-    buffer: Vec<u8>,
-    gap: usize,
-}
-
+const EVENT: &str = "event: ";
+const ID: &str = "\nid: ";
 const DATA: &[u8] = b"data: ";
 const END: &[u8] = b"\n\n";
+
+/// The frame of a record event, as every reader gets it.
+///
+/// It has three lines: event type, event ID and data. Clones share its bytes, and so do its
+/// [`data`](Self::data).
+///
+/// ```
+/// use saacms_realtime_core::sse::Frame;
+/// let frame = Frame::parse("event: changed\nid: v1\ndata: {}\n\n".into()).unwrap();
+/// assert_eq!((frame.event_type().as_str(), frame.id().as_str()), ("changed", "v1"));
+/// assert_eq!(frame.data(), "{}");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame(Bytes);
+
+impl Frame {
+    /// Reads back the bytes of a frame; `None` for bytes that are not one.
+    pub fn parse(bytes: Bytes) -> Option<Self> {
+        let Parts { id, data, .. } = parts(&bytes)?;
+        EventId::new(core::str::from_utf8(&bytes[id]).ok()?).ok()?;
+        // A line break would begin another line of the frame.
+        let data = core::str::from_utf8(&bytes[data]).ok()?;
+        (!data.contains(['\r', '\n'])).then_some(Self(bytes))
+    }
+
+    /// What happened to the record.
+    pub fn event_type(&self) -> EventType {
+        self.parts().event_type
+    }
+
+    /// The event ID.
+    pub fn id(&self) -> EventId<&str> {
+        let id = core::str::from_utf8(&self.0[self.parts().id]).expect("an ID is UTF-8");
+        EventId::new(id).expect("an ID was checked before it was written")
+    }
+
+    /// The data: JSON in UTF-8, one line.
+    pub fn data(&self) -> Bytes {
+        self.0.slice(self.parts().data)
+    }
+
+    /// All bytes of the frame.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// All bytes of the frame.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    fn parts(&self) -> Parts {
+        parts(&self.0).expect("a frame has its parts since it was made")
+    }
+}
+
+/// Where the parts of a frame lie in its bytes.
+struct Parts {
+    event_type: EventType,
+    id: Range<usize>,
+    data: Range<usize>,
+}
+
+fn parts(frame: &[u8]) -> Option<Parts> {
+    let text = frame.strip_prefix(EVENT.as_bytes())?;
+    let event_type = EventType::ALL
+        .into_iter()
+        .find(|event_type| text.starts_with(event_type.as_str().as_bytes()))?;
+
+    let rest = text[event_type.as_str().len()..].strip_prefix(ID.as_bytes())?;
+    let id_start = frame.len() - rest.len();
+    let id_len = memchr(b'\n', rest)?;
+
+    let rest = rest[id_len + 1..].strip_prefix(DATA)?;
+    let data = rest.strip_suffix(END)?;
+    let data_start = frame.len() - rest.len();
+    Some(Parts {
+        event_type,
+        id: id_start..id_start + id_len,
+        data: data_start..data_start + data.len(),
+    })
+}
+
+/// A frame whose data is written and whose ID is still open.
+///
+/// An event gets its ID under the lock of its topic. The data, which may be large, is written
+/// before that, after a gap. [`close`](Self::close) writes the header into the gap, right-aligned:
+/// the lock is held for the length of an ID, and the data is never moved.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenFrame {
+    event_type: EventType,
+    buffer: Vec<u8>,
+    /// Length of the gap; the data line starts here.
+    gap: usize,
+}
 
 impl OpenFrame {
     /// Bytes of a header without its ID.
@@ -49,39 +136,35 @@ impl OpenFrame {
     }
 
     /// The event's type.
-    pub fn event_type(&self) -> EventType {
+    pub(crate) fn event_type(&self) -> EventType {
         self.event_type
     }
 
     /// The event's data.
-    pub fn data(&self) -> &[u8] {
+    pub(crate) fn data(&self) -> &[u8] {
         &self.buffer[self.gap + DATA.len()..self.buffer.len() - END.len()]
     }
 
     /// Writes the header; the bytes are those of [`write_event`](super::write_event).
     ///
     /// An ID that is longer than the gap costs a copy of the data.
-    pub fn close<S: AsRef<str>>(mut self, id: &EventId<S>) -> Bytes {
-        let parts = [
-            "event: ",
-            self.event_type.as_str(),
-            "\nid: ",
-            id.as_str(),
-            "\n",
-        ];
+    pub(crate) fn close<S: AsRef<str>>(mut self, id: &EventId<S>) -> Frame {
+        let parts = [EVENT, self.event_type.as_str(), ID, id.as_str(), "\n"];
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
+
         let missing = len.saturating_sub(self.gap);
         if missing != 0 {
             self.buffer.splice(0..0, core::iter::repeat_n(0, missing));
             self.gap = len;
         }
+
         let start = self.gap - len;
         let mut at = start;
         for part in parts {
             self.buffer[at..at + part.len()].copy_from_slice(part.as_bytes());
             at += part.len();
         }
-        Bytes::from(self.buffer).slice(start..)
+        Frame(Bytes::from(self.buffer).slice(start..))
     }
 }
 
@@ -130,8 +213,38 @@ mod tests {
                 assert_eq!(open.data(), b"{}");
                 let mut expected = String::new();
                 crate::sse::write_event(&mut expected, event_type, &id, "{}").expect("a String");
-                assert_eq!(open.close(&id), expected.as_bytes());
+
+                let frame = open.close(&id);
+                assert_eq!(frame.as_bytes(), expected.as_bytes());
+                assert_eq!(
+                    (frame.event_type(), frame.id()),
+                    (event_type, id.borrowed())
+                );
+                assert_eq!(frame.data(), "{}");
+                assert_eq!(Frame::parse(frame.as_bytes().clone()), Some(frame));
             }
         }
+    }
+
+    #[test]
+    fn what_is_not_the_frame_of_one_event_is_not_read_back() {
+        let parse = |text: &'static str| Frame::parse(Bytes::from_static(text.as_bytes()));
+        assert!(parse("event: deleted\nid: 1\ndata: \n\n").is_some());
+        for text in [
+            "",
+            "event: deleted\nid: 1\ndata: \n",
+            "event: deleted\nid: 1\n\n",
+            "event: deleted\nid: \ndata: \n\n",
+            "event: deleted\nid: 1\ndata: \ndata: \n\n",
+            "event: deleted\nid: 1\ndata: a\rdata: b\n\n",
+            "event: saacms-resync\nid: 1\ndata: {}\n\n",
+            ":keepalive\n\n",
+        ] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+        assert_eq!(
+            Frame::parse(Bytes::from_static(b"event: deleted\nid: 1\ndata: \xff\n\n")),
+            None
+        );
     }
 }

@@ -17,7 +17,9 @@ use crate::name::{EventId, EventType, IdText, RESYNC, ResyncReason};
 #[cfg(feature = "alloc")]
 pub use decode::{Decoded, Decoder, EventTooLong, Message};
 #[cfg(feature = "alloc")]
-pub use frame::OpenFrame;
+pub use frame::Frame;
+#[cfg(feature = "alloc")]
+pub(crate) use frame::OpenFrame;
 
 /// The comment that is sent on a silent stream, and first on every stream.
 pub const KEEPALIVE: &str = ":keepalive\n\n";

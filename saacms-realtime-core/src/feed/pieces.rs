@@ -1,0 +1,45 @@
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+
+/// Bytes that go out together: a single piece is shared, several are copied into one.
+#[derive(Default)]
+pub(super) struct Pieces {
+    /// The first piece, as long as it is the only one.
+    only: Bytes,
+    /// All pieces, once there are several.
+    joined: Vec<u8>,
+}
+
+impl Pieces {
+    pub(super) fn len(&self) -> usize {
+        self.only.len() + self.joined.len()
+    }
+
+    pub(super) fn push(&mut self, piece: Bytes) {
+        if self.len() == 0 {
+            self.only = piece;
+            return;
+        }
+        self.joined
+            .extend_from_slice(&core::mem::take(&mut self.only));
+        self.joined.extend_from_slice(&piece);
+    }
+
+    /// Adds what `write` writes.
+    pub(super) fn write(&mut self, write: impl FnOnce(&mut String) -> fmt::Result) {
+        let mut text = String::new();
+        write(&mut text).expect("a String is never full");
+        self.push(Bytes::from(text));
+    }
+
+    pub(super) fn into_bytes(self) -> Bytes {
+        if self.joined.is_empty() {
+            self.only
+        } else {
+            Bytes::from(self.joined)
+        }
+    }
+}

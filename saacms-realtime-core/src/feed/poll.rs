@@ -1,0 +1,199 @@
+use alloc::boxed::Box;
+use alloc::string::String;
+
+use bytes::Bytes;
+
+use super::joined::MAX_PIECE;
+use super::pieces::Pieces;
+use super::{Feed, Reader};
+use crate::name::{EventId, IdText, ResyncReason};
+use crate::ring::At;
+use crate::sse::{self, Frame, KEEPALIVE};
+use crate::subscriber::Step;
+use crate::time::{Instant, Now};
+
+/// Most bytes that are copied for one reader, so that its greeting and what it missed are one piece.
+///
+/// The limit is what a reader that never reads can hold of memory that nobody shares.
+pub(super) const MAX_COPY: usize = 16 << 10;
+
+/// What a poll of a [`Feed`] returns: bytes of an event stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Output {
+    /// Whole frames to write: all that waits, up to 64 KiB or one frame. Poll again once they are
+    /// written. Readers at the same place share the same bytes.
+    Frames(Bytes),
+    /// Nothing to write until something is published, or until `wake_at`.
+    Idle {
+        /// When the heartbeat is due; `None` where it is off.
+        wake_at: Option<Instant>,
+    },
+}
+
+/// What a typed poll of a [`Feed`] returns, for protocols that are not event streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum TypedOutput {
+    /// An event: its type, ID and data, and its frame.
+    Event(Frame),
+    /// The reader missed events and must refetch the record.
+    Resync {
+        /// Why.
+        reason: ResyncReason,
+        /// The last event ID that the reader has from here on.
+        id: EventId<Box<str>>,
+    },
+    /// The greeting of a new reader, or a heartbeat that is due.
+    KeepAlive {
+        /// The last event ID that a new reader starts with, where it gets one.
+        id: Option<EventId<Box<str>>>,
+    },
+    /// Nothing until something is published, or until `wake_at`.
+    Idle {
+        /// When the heartbeat is due; `None` where it is off.
+        wake_at: Option<Instant>,
+    },
+}
+
+/// What is next for a reader, before anything is written.
+enum Next<'a> {
+    Event {
+        number: u64,
+    },
+    Resync {
+        reason: ResyncReason,
+        id: IdText<'a>,
+    },
+    KeepAlive {
+        id: Option<IdText<'static>>,
+    },
+    Idle {
+        wake_at: Option<Instant>,
+    },
+}
+
+/// Polls.
+impl Feed {
+    /// The next bytes for `reader`, which count as written.
+    ///
+    /// O(1) when idle. Several frames that wait are joined once for all readers at the same place.
+    /// At most 16 KiB are copied for one reader alone: events that follow its greeting or a resync.
+    pub fn poll(&mut self, reader: &mut Reader, now: Now) -> Output {
+        let mut pieces = Pieces::default();
+        while pieces.len() < MAX_PIECE {
+            let before = reader.subscriber;
+            match self.next(reader, now) {
+                Next::Event { number } => {
+                    let Some((frames, next)) = self.run(number) else {
+                        break;
+                    };
+                    // Too much to copy for one reader: it goes out next, by itself and shared.
+                    if pieces.len() > 0 && pieces.len() + frames.len() > MAX_COPY {
+                        reader.subscriber = before;
+                        break;
+                    }
+                    reader.subscriber.skip_to(next, now.instant);
+                    pieces.push(frames);
+                }
+                Next::Resync { reason, id } => {
+                    pieces.write(|out| sse::write_resync(out, id, reason));
+                }
+                Next::KeepAlive { id } => {
+                    pieces.push(Bytes::from_static(KEEPALIVE.as_bytes()));
+                    if let Some(id) = id {
+                        pieces.write(|out| sse::write_id(out, id));
+                    }
+                }
+                Next::Idle { wake_at } if pieces.len() == 0 => return Output::Idle { wake_at },
+                Next::Idle { .. } => break,
+            }
+        }
+        Output::Frames(pieces.into_bytes())
+    }
+
+    /// The next thing for `reader`, which counts as written.
+    ///
+    /// The same as [`poll`](Self::poll), one thing at a time and not as bytes. A reader may be
+    /// polled either way at any time.
+    ///
+    /// ```
+    /// use saacms_realtime_core::event::Event;
+    /// use saacms_realtime_core::feed::{Feed, NoStore, TypedOutput};
+    /// use saacms_realtime_core::{config::HubConfig, position::Epoch, time::Now};
+    ///
+    /// let mut feed = Feed::new(&HubConfig::default(), Epoch::from_number(0));
+    /// let now = Now::from_millis(0, 0);
+    /// let mut reader = feed.subscribe(None, core::time::Duration::ZERO, now);
+    /// let event = Event::from_json(
+    ///     br#"{"type":"changed","slug":"posts","id":"1","record":{},"etag":"v1"}"#,
+    /// ).unwrap();
+    /// feed.publish(event, now, &NoStore).unwrap();
+    /// assert_eq!(feed.poll_typed(&mut reader, now), TypedOutput::KeepAlive { id: None });
+    /// let TypedOutput::Event(frame) = feed.poll_typed(&mut reader, now) else { panic!() };
+    /// assert_eq!((frame.event_type().as_str(), frame.id().as_str()), ("changed", "v1"));
+    /// assert_eq!(frame.data(), "{}");
+    /// ```
+    pub fn poll_typed(&mut self, reader: &mut Reader, now: Now) -> TypedOutput {
+        match self.next(reader, now) {
+            Next::Event { number } => {
+                let frame = self.frame(number).expect("a step delivers what is held");
+                TypedOutput::Event(frame.clone())
+            }
+            Next::Resync { reason, id } => TypedOutput::Resync {
+                reason,
+                id: boxed(id),
+            },
+            Next::KeepAlive { id } => TypedOutput::KeepAlive { id: id.map(boxed) },
+            Next::Idle { wake_at } => TypedOutput::Idle { wake_at },
+        }
+    }
+
+    /// Whether a poll of `reader` would return [`Output::Idle`].
+    pub fn is_idle(&self, reader: &Reader, now: Instant) -> bool {
+        let step = self.topic.poll(&mut reader.subscriber.clone(), now);
+        matches!(step, Step::Idle { .. })
+    }
+
+    /// Moves `reader` by one step. All polls come through here.
+    fn next(&mut self, reader: &mut Reader, now: Now) -> Next<'_> {
+        let number = reader.cursor();
+        match self.topic.poll(&mut reader.subscriber, now.instant) {
+            Step::Deliver(_) => Next::Event { number },
+            Step::Resync { reason } => {
+                self.resyncs += 1;
+                let id = self.topic.resync_id(now);
+                Next::Resync { reason, id }
+            }
+            // The first step is a keep-alive, and nothing else is greeted.
+            Step::KeepAlive => Next::KeepAlive {
+                id: reader.greeting.take(),
+            },
+            Step::Idle { wake_at } => Next::Idle { wake_at },
+        }
+    }
+
+    /// The frames from number `from` on as one piece, and the number of the event after it.
+    fn run(&mut self, from: u64) -> Option<(Bytes, u64)> {
+        let ring = self.topic.ring();
+        self.joined
+            .run(from, ring.next(), |number| match ring.at(number) {
+                At::Item(event) => Some(event.item().as_bytes().clone()),
+                At::Next | At::Gone => None,
+            })
+    }
+
+    fn frame(&self, number: u64) -> Option<&Frame> {
+        match self.topic.ring().at(number) {
+            At::Item(event) => Some(event.item()),
+            At::Next | At::Gone => None,
+        }
+    }
+}
+
+/// The ID in memory of its own.
+pub(super) fn boxed(id: IdText<'_>) -> EventId<Box<str>> {
+    id.to_event_id::<String>()
+        .expect("a String is never full")
+        .into_boxed()
+}
