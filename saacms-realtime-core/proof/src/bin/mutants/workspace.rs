@@ -1,0 +1,211 @@
+//! A copy of core and its proof as a workspace of their own.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::Result;
+use crate::switch::VARIABLE;
+
+/// Most seconds that a build may take: the first one builds all dependencies.
+const PATIENCE_OF_BUILD: &str = "600";
+
+/// Most seconds that a test program may take before it counts as hanging, which is caught, too.
+const PATIENCE: &str = "120";
+
+/// The same for the simulation, which takes four.
+const PATIENCE_OF_SIMULATION: &str = "30";
+
+/// What `timeout` exits with when it had to end a command.
+const TIMED_OUT: i32 = 124;
+
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    folder: PathBuf,
+    target: PathBuf,
+}
+
+/// The programs that one build made.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    /// The folder that cargo starts tests in.
+    folder: PathBuf,
+    simulate: PathBuf,
+    unit_tests: PathBuf,
+    other_tests: Vec<PathBuf>,
+}
+
+impl Workspace {
+    /// Copies what is at `root` into `scratch`, where the target directory stays from run to run.
+    pub(crate) fn copy(root: &Path, scratch: &Path) -> Result<Self> {
+        let folder = scratch.join("workspace");
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        let core = "saacms-realtime-core";
+        copy_folder(&root.join(core), &folder.join(core))?;
+        for file in ["Cargo.lock", "README.md"] {
+            fs::copy(root.join(file), folder.join(file))?;
+        }
+
+        let mut manifest: toml::Table = fs::read_to_string(root.join("Cargo.toml"))?.parse()?;
+        let settings = manifest
+            .get_mut("workspace")
+            .and_then(toml::Value::as_table_mut);
+        let settings = settings.ok_or("the manifest has no workspace")?;
+        settings.remove("default-members");
+        let members = ["saacms-realtime-core", "saacms-realtime-core/proof"].map(toml::Value::from);
+        settings.insert("members".into(), members.to_vec().into());
+        let profile = "[dev]\nopt-level = 1\ndebug = false\n";
+        manifest.insert("profile".into(), profile.parse::<toml::Table>()?.into());
+        fs::write(folder.join("Cargo.toml"), manifest.to_string())?;
+
+        let target = scratch.join("target");
+        Ok(Self { folder, target })
+    }
+
+    /// The folder of core's source.
+    pub(crate) fn source(&self) -> PathBuf {
+        self.folder.join("saacms-realtime-core/src")
+    }
+
+    /// Builds the simulation and all tests of core.
+    pub(crate) fn build(&self) -> Result<Programs> {
+        self.cargo(&["build", "-p", "saacms-realtime-proof", "--bin=simulate"])?;
+        let tests = ["-p", "saacms-realtime-core", "--lib", "--tests"];
+        let built = self.cargo(&[&["test", "--no-run"], &tests[..]].concat())?;
+
+        let mut programs = Programs {
+            folder: self.folder.join("saacms-realtime-core"),
+            simulate: self.target.join("debug/simulate"),
+            unit_tests: PathBuf::new(),
+            other_tests: Vec::new(),
+        };
+        for message in &built {
+            let Some(program) = message["executable"].as_str() else {
+                continue;
+            };
+            if message["target"]["kind"][0] == "lib" {
+                programs.unit_tests = program.into();
+            } else {
+                programs.other_tests.push(program.into());
+            }
+        }
+        Ok(programs)
+    }
+
+    /// What cargo reports of a build.
+    fn cargo(&self, arguments: &[&str]) -> Result<Vec<serde_json::Value>> {
+        let mut command = Command::new("timeout");
+        command
+            .args([PATIENCE_OF_BUILD, "cargo"])
+            .args(arguments)
+            .arg("--message-format=json")
+            .current_dir(&self.folder)
+            .env("CARGO_TARGET_DIR", &self.target)
+            .env("RUSTFLAGS", "-Awarnings")
+            .stdin(Stdio::null());
+        let output = command.output()?;
+        let messages = String::from_utf8_lossy(&output.stdout);
+        let messages: Vec<serde_json::Value> = messages
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<core::result::Result<_, _>>()?;
+        if output.status.success() {
+            return Ok(messages);
+        }
+
+        let rendered = |message: &serde_json::Value| {
+            let text = message["message"]["rendered"].as_str();
+            text.map(str::to_owned)
+        };
+        let errors: String = messages.iter().filter_map(rendered).collect();
+        let other = String::from_utf8_lossy(&output.stderr);
+        Err(format!("it does not compile:\n{errors}{other}").into())
+    }
+}
+
+impl Programs {
+    /// The first that fails of simulation, unit tests and the other tests.
+    pub(crate) fn catcher(&self, fault: usize, seeds: u64) -> Result<Option<String>> {
+        let seeds = seeds.to_string();
+        let mut command = self.command(PATIENCE_OF_SIMULATION, &self.simulate, fault);
+        let run = Run::of(command.args(["--threads", "1", "--seeds", &seeds]))?;
+        if !run.is_ok {
+            let seed = run
+                .text
+                .lines()
+                .rev()
+                .find_map(|line| line.strip_prefix("seed "));
+            let seed = seed.unwrap_or_else(|| run.how_it_ended());
+            return Ok(Some(format!("simulation: seed {seed:.70}")));
+        }
+
+        for tests in core::iter::once(&self.unit_tests).chain(&self.other_tests) {
+            let run = Run::of(self.command(PATIENCE, tests, fault).arg("-q"))?;
+            if !run.is_ok {
+                let failed = run.text.lines().find_map(|line| line.strip_prefix("---- "));
+                let test = failed.and_then(|line| line.split(' ').next());
+                let test = test.unwrap_or_else(|| run.how_it_ended());
+                return Ok(Some(format!("test: {test}")));
+            }
+        }
+        Ok(None)
+    }
+
+    fn command(&self, patience: &str, program: &Path, fault: usize) -> Command {
+        let mut command = Command::new("timeout");
+        command
+            .args([OsStr::new(patience), program.as_os_str()])
+            .current_dir(&self.folder)
+            .env(VARIABLE, fault.to_string())
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+/// What came of a program.
+struct Run {
+    is_ok: bool,
+    is_late: bool,
+    text: String,
+}
+
+impl Run {
+    fn of(command: &mut Command) -> Result<Self> {
+        let output = command.output()?;
+        let text =
+            [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
+
+        Ok(Self {
+            is_ok: output.status.success(),
+            is_late: output.status.code() == Some(TIMED_OUT),
+            text: text.concat(),
+        })
+    }
+
+    /// For a program that printed no reason.
+    fn how_it_ended(&self) -> &'static str {
+        if self.is_late { "? hangs" } else { "? aborts" }
+    }
+}
+
+/// Copies what git would: no build output, no packages of other languages.
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    const LEFT_OUT: [&str; 4] = ["target", "node_modules", ".venv", "foreign_parsers.rs"];
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if LEFT_OUT.iter().any(|left_out| name == *left_out) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &to.join(&name))?;
+        } else {
+            fs::copy(entry.path(), to.join(&name))?;
+        }
+    }
+    Ok(())
+}
