@@ -5,6 +5,8 @@
 
 #![cfg(feature = "std")]
 
+#[path = "support/chance.rs"]
+mod chance;
 #[path = "foreign/deviations.rs"]
 mod deviations;
 #[path = "foreign/parsers.rs"]
@@ -16,13 +18,14 @@ use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::thread;
 
+use chance::Chance;
 use deviations::DEVIATIONS;
 use parsers::Foreign;
-use streams::{Random, Stream};
+use streams::Stream;
 
 #[test]
 fn foreign_parsers_read_every_golden_frame_as_our_decoder_does() {
-    let streams = streams::golden_frames(&mut Random(1));
+    let streams = streams::golden_frames(&mut Chance::new(1));
     assert!(streams.len() > 2 * 280);
     let compared = compare_all(&streams);
     assert!(
@@ -33,7 +36,7 @@ fn foreign_parsers_read_every_golden_frame_as_our_decoder_does() {
 
 #[test]
 fn foreign_parsers_read_every_golden_stream_as_our_decoder_does() {
-    let streams = streams::golden_streams(&mut Random(2));
+    let streams = streams::golden_streams(&mut Chance::new(2));
     assert!(streams.len() > 2 * 100);
     let compared = compare_all(&streams);
     assert!(
@@ -44,7 +47,7 @@ fn foreign_parsers_read_every_golden_stream_as_our_decoder_does() {
 
 #[test]
 fn foreign_parsers_read_what_we_write_of_hostile_input_as_our_decoder_does() {
-    let streams = streams::written(&mut Random(3), 2_000);
+    let streams = streams::written(&mut Chance::new(3), 2_000);
     let compared = compare_all(&streams);
     assert!(
         compared
@@ -56,7 +59,7 @@ fn foreign_parsers_read_what_we_write_of_hostile_input_as_our_decoder_does() {
 
 #[test]
 fn foreign_parsers_read_hostile_bytes_as_our_decoder_does() {
-    let streams = streams::hostile(&mut Random(4), 2_000);
+    let streams = streams::hostile(&mut Chance::new(4), 2_000);
     let compared = compare_all(&streams);
     assert!(
         compared

@@ -14,6 +14,8 @@ use saacms_realtime_core::sse::{self, Decoded, Decoder, Message};
 use saacms_realtime_core::time::Now;
 use serde_json::Value;
 
+use crate::chance::Chance;
+
 pub(crate) const BOM: &[u8] = "\u{feff}".as_bytes();
 
 /// A stream, how it is cut into pieces, and what it says.
@@ -94,7 +96,7 @@ pub(crate) fn decoded<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Message
 }
 
 /// The frame of every golden case, with the messages that the case names.
-pub(crate) fn golden_frames(random: &mut Random) -> Vec<Stream> {
+pub(crate) fn golden_frames(chance: &mut Chance) -> Vec<Stream> {
     let file = json(include_str!("../vectors/frames.json"));
     let cases = ["cases", "bytes"]
         .into_iter()
@@ -105,13 +107,13 @@ pub(crate) fn golden_frames(random: &mut Random) -> Vec<Stream> {
             data: text(&message["data"]).to_owned(),
             last_event_id: text(&message["lastEventId"]).to_owned(),
         });
-        whole_and_cut(random, text(&case["frame"]).into(), messages.collect())
+        whole_and_cut(chance, text(&case["frame"]).into(), messages.collect())
     });
     streams.collect()
 }
 
 /// The whole stream of every subscriber of every golden replay; the same bytes once.
-pub(crate) fn golden_streams(random: &mut Random) -> Vec<Stream> {
+pub(crate) fn golden_streams(chance: &mut Chance) -> Vec<Stream> {
     let file = json(include_str!("../vectors/replay.json"));
     let cases = array(&file["cases"]).iter();
     let by_subscriber = cases.map(|case| case["bytes"].as_object().expect("an object"));
@@ -119,65 +121,65 @@ pub(crate) fn golden_streams(random: &mut Random) -> Vec<Stream> {
         .flat_map(|bytes| bytes.values().map(text))
         .collect();
     let streams = bytes.into_iter().flat_map(|bytes| {
-        whole_and_cut(random, bytes.into(), decoded(iter::once(bytes.as_bytes())))
+        whole_and_cut(chance, bytes.into(), decoded(iter::once(bytes.as_bytes())))
     });
     streams.collect()
 }
 
 /// `count` streams, each twice, as the writers make them of hostile input, with the messages that
 /// were meant. The last message has no ID of its own and so shows the last event ID.
-pub(crate) fn written(random: &mut Random, count: usize) -> Vec<Stream> {
+pub(crate) fn written(chance: &mut Chance, count: usize) -> Vec<Stream> {
     let mut streams = Vec::new();
     for number in 0..count {
         let mut stream = Written::default();
-        if random.one_in(2) {
+        if chance.below(2) == 0 {
             stream.bytes.push_str(sse::KEEPALIVE);
         }
-        for _ in 0..=random.below(5) {
-            stream.write_something(random);
+        for _ in 0..=chance.below(5) {
+            stream.write_something(chance);
         }
         if number % 500 == 0 {
-            stream.write_lines(random, &"hostile: \u{2028}".repeat(1 << 14));
+            stream.write_lines(chance, &"hostile: \u{2028}".repeat(1 << 14));
         }
         stream.bytes.push_str("data: last\n\n");
         stream.expect("message", "last");
-        streams.extend(whole_and_cut(random, stream.bytes.into(), stream.messages));
+        streams.extend(whole_and_cut(chance, stream.bytes.into(), stream.messages));
     }
     streams
 }
 
 /// `count` streams, each twice, of fields, values, line ends and bytes in any order.
-pub(crate) fn hostile(random: &mut Random, count: usize) -> Vec<Stream> {
+pub(crate) fn hostile(chance: &mut Chance, count: usize) -> Vec<Stream> {
     let mut streams = Vec::new();
     for _ in 0..count {
-        let mut bytes = match random.below(40) {
+        let mut bytes = match chance.below(40) {
             0..3 => BOM.to_vec(),
             3 => BOM.repeat(2),
             4 => BOM[..2].to_vec(),
             _ => Vec::new(),
         };
-        for _ in 0..random.below(12) {
-            if random.one_in(100) {
+        for _ in 0..chance.below(12) {
+            if chance.below(100) == 0 {
                 const BYTES: &[u8] = b"ddaatta:: \n\n\n\r\r\0id\xef\xbb\xbf\xe2\x80\xa8\xc3\xff";
-                bytes.extend((0..random.below(30)).map(|_| random.of(BYTES)));
+                bytes.extend((0..chance.below(30)).map(|_| *chance.pick(BYTES)));
                 continue;
             }
-            let name = match random.below(6) {
+            let name = match chance.below(6) {
                 0..3 => "data",
                 3 => "event",
                 4 => "id",
-                _ => random.of(&["", "retry", "Data", "data ", " data", "dat", "\u{feff}data"]),
+                _ => *chance.pick(&["", "retry", "Data", "data ", " data", "dat", "\u{feff}data"]),
             };
-            let colon = random.of(&[": ", ": ", ":", ":  ", "::", ""]);
-            let value = line(random);
-            let end = random.of(&["\n", "\r", "\r\n", "\n\n", "\r\r", "\r\n\r\n", "\n\r"]);
+            let colon = *chance.pick(&[": ", ": ", ":", ":  ", "::", ""]);
+            let value = line(chance);
+            let end = *chance.pick(&["\n", "\r", "\r\n", "\n\n", "\r\r", "\r\n\r\n", "\n\r"]);
             bytes.extend([name, colon, &value, end].concat().bytes());
         }
-        if random.one_in(2) {
+        if chance.below(2) == 0 {
             bytes.extend_from_slice(b"\n\ndata: last\n\n");
         }
         let messages = decoded(iter::once(&*bytes));
-        streams.extend(whole_and_cut(random, bytes, messages));
+        streams.extend(whole_and_cut(chance, bytes, messages));
     }
     streams
 }
@@ -193,44 +195,44 @@ struct Written {
 const NEVER_FULL: &str = "a String is never full";
 
 impl Written {
-    fn write_something(&mut self, random: &mut Random) {
-        match random.below(12) {
-            0..5 => self.write_record(random),
+    fn write_something(&mut self, chance: &mut Chance) {
+        match chance.below(12) {
+            0..5 => self.write_record(chance),
             5..8 => {
-                let lines = hostile_text(random);
-                self.write_lines(random, &lines);
+                let lines = hostile_text(chance);
+                self.write_lines(chance, &lines);
             }
             8 => {
-                let (id, reason) = (event_id(random), random.of(&ResyncReason::ALL));
+                let (id, reason) = (event_id(chance), *chance.pick(&ResyncReason::ALL));
                 sse::write_resync(&mut self.bytes, IdText::Etag(id.borrowed()), reason)
                     .expect(NEVER_FULL);
                 self.last_event_id = id.as_str().to_owned();
                 self.expect(RESYNC, &format!(r#"{{"reason":"{reason}"}}"#));
             }
-            9 => sse::write_retry(&mut self.bytes, random.next() >> random.below(64))
+            9 => sse::write_retry(&mut self.bytes, chance.next() >> chance.below(64))
                 .expect(NEVER_FULL),
-            10 if random.one_in(3) => {
-                let id = event_id(random);
+            10 if chance.below(3) == 0 => {
+                let id = event_id(chance);
                 sse::write_id(&mut self.bytes, IdText::Etag(id.borrowed())).expect(NEVER_FULL);
                 self.last_event_id = id.as_str().to_owned();
             }
             _ => {
-                for _ in 0..random.below(40) {
-                    self.bytes.extend([":", &line(random), "\n"]);
+                for _ in 0..chance.below(40) {
+                    self.bytes.extend([":", &line(chance), "\n"]);
                 }
                 self.bytes
-                    .push_str(random.of(&[":\n:\n", ":\n\n\n", sse::KEEPALIVE]));
+                    .push_str(*chance.pick(&[":\n:\n", ":\n\n\n", sse::KEEPALIVE]));
             }
         }
     }
 
     /// What a new subscriber gets when an event is published.
-    fn write_record(&mut self, random: &mut Random) {
-        let (event_type, record) = (random.of(&EventType::ALL), record(random, 3));
-        let etag = if random.one_in(3) {
+    fn write_record(&mut self, chance: &mut Chance) {
+        let (event_type, record) = (*chance.pick(&EventType::ALL), record(chance, 3));
+        let etag = if chance.below(3) == 0 {
             String::new()
         } else {
-            event_id(random).as_str().into()
+            event_id(chance).as_str().into()
         };
         let body = format!(
             r#"{{"type":"{event_type}","slug":"s","id":"i","record":{record},"etag":{}}}"#,
@@ -238,7 +240,7 @@ impl Written {
         );
         let event = Event::from_json(body.as_bytes()).expect("valid");
         let data = String::from_utf8(event.data().to_vec()).expect("a record of UTF-8");
-        let now = Now::from_millis(0, random.below(1 << 42) as i64);
+        let now = Now::from_millis(0, chance.below(1 << 42) as i64);
         self.last_event_id = match event.etag() {
             Some(etag) => etag.as_str().to_owned(),
             None => now.wall.to_string(),
@@ -257,8 +259,8 @@ impl Written {
     }
 
     /// A frame of data with line breaks.
-    fn write_lines(&mut self, random: &mut Random, lines: &str) {
-        let (event_type, id) = (random.of(&EventType::ALL), event_id(random));
+    fn write_lines(&mut self, chance: &mut Chance, lines: &str) {
+        let (event_type, id) = (*chance.pick(&EventType::ALL), event_id(chance));
         sse::write_event(&mut self.bytes, event_type, &id, lines).expect(NEVER_FULL);
         self.last_event_id = id.as_str().to_owned();
         self.expect(
@@ -278,33 +280,31 @@ impl Written {
     }
 }
 
-fn record(random: &mut Random, depth: usize) -> String {
-    let blank = random.of(&["", "", " ", "\n", "\r\n", "\t"]);
-    let members = 1 + random.below(3);
-    match random.below(if depth == 0 { 3 } else { 5 }) {
-        0 => random
-            .of(&["null", "-0", "1.50", "1e400", "true"])
-            .to_owned(),
-        1 | 2 => json_string(&hostile_text(random)),
+fn record(chance: &mut Chance, depth: usize) -> String {
+    let blank = *chance.pick(&["", "", " ", "\n", "\r\n", "\t"]);
+    let members = 1 + chance.below(3);
+    match chance.below(if depth == 0 { 3 } else { 5 }) {
+        0 => (*chance.pick(&["null", "-0", "1.50", "1e400", "true"])).to_owned(),
+        1 | 2 => json_string(&hostile_text(chance)),
         3 => {
-            let items: Vec<_> = (0..members).map(|_| record(random, depth - 1)).collect();
+            let items: Vec<_> = (0..members).map(|_| record(chance, depth - 1)).collect();
             format!("[{blank}{}{blank}]", items.join(&format!("{blank},")))
         }
         _ => {
-            let name = json_string(&hostile_text(random));
+            let name = json_string(&hostile_text(chance));
             format!(
                 "{{{blank}{name}{blank}:{blank}{}{blank}}}",
-                record(random, depth - 1)
+                record(chance, depth - 1)
             )
         }
     }
 }
 
-fn event_id(random: &mut Random) -> EventId<Box<str>> {
-    let text = if random.one_in(20) {
+fn event_id(chance: &mut Chance) -> EventId<Box<str>> {
+    let text = if chance.below(20) == 0 {
         "é".repeat(256)
     } else {
-        line(random)
+        line(chance)
     };
     EventId::new(text.trim_matches([' ', '\t']).into())
         .unwrap_or_else(|_| EventId::new("W/\"5f1\"".into()).expect("valid"))
@@ -315,11 +315,11 @@ fn json_string(text: &str) -> String {
 }
 
 /// A hostile text without line breaks.
-fn line(random: &mut Random) -> String {
-    hostile_text(random).replace(['\r', '\n'], "")
+fn line(chance: &mut Chance) -> String {
+    hostile_text(chance).replace(['\r', '\n'], "")
 }
 
-fn hostile_text(random: &mut Random) -> String {
+fn hostile_text(chance: &mut Chance) -> String {
     // What Unicode, Python or an older parser takes for a line end; what a line may begin with; and
     // characters of each length in UTF-8.
     #[rustfmt::skip]
@@ -329,15 +329,15 @@ fn hostile_text(random: &mut Random) -> String {
         "data", "id: 9", "id", "event: x", "retry: 1", ":", ": ", " ", "  ", "\t", "\"", "\\", "\\n",
         "{}", "é", "€", "😀", "x", "12",
     ];
-    (0..random.below(8)).map(|_| random.of(&PARTS)).collect()
+    (0..chance.below(8)).map(|_| *chance.pick(&PARTS)).collect()
 }
 
-fn whole_and_cut(random: &mut Random, bytes: Vec<u8>, messages: Vec<Message>) -> [Stream; 2] {
-    let mut cuts: Vec<_> = if bytes.len() < 100 && random.one_in(4) {
+fn whole_and_cut(chance: &mut Chance, bytes: Vec<u8>, messages: Vec<Message>) -> [Stream; 2] {
+    let mut cuts: Vec<_> = if bytes.len() < 100 && chance.below(4) == 0 {
         (1..bytes.len()).collect()
     } else {
-        (0..=random.below(8))
-            .map(|_| random.below(bytes.len().max(1)))
+        (0..=chance.below(8))
+            .map(|_| chance.index(bytes.len().max(1)))
             .collect()
     };
     cuts.sort_unstable();
@@ -356,30 +356,6 @@ fn whole_and_cut(random: &mut Random, bytes: Vec<u8>, messages: Vec<Message>) ->
             messages,
         },
     ]
-}
-
-/// SplitMix64.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
 }
 
 fn json(text: &str) -> Value {

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+mod chance;
+
 use core::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use core::task::{Context, Waker};
 use core::time::Duration;
@@ -16,6 +18,8 @@ use saacms_realtime_core::name::{RESYNC, ResourceKey};
 use saacms_realtime_core::refusal::Refusal;
 use saacms_realtime_core::sse::{Decoded, Decoder, Message};
 use saacms_realtime_core::time::{Instant, Now};
+
+pub(crate) use chance::Chance;
 
 /// Both clocks of a test. The hub only ever sees what [`now`](Self::now) says.
 #[derive(Clone, Copy, Debug)]
@@ -218,31 +222,5 @@ impl CountingWaker {
 impl Wake for CountingWaker {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, SeqCst);
-    }
-}
-
-/// SplitMix64: small, seeded, the same everywhere.
-pub(crate) struct Chance(u64);
-
-impl Chance {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A number below `end`.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
-    pub(crate) fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
-        &choices[self.below(choices.len() as u64) as usize]
-    }
-
-    pub(crate) fn percent(&mut self, of_a_hundred: u64) -> bool {
-        self.below(100) < of_a_hundred
     }
 }

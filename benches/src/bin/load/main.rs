@@ -1,5 +1,6 @@
 //! Measures a server from the outside: many subscribers, a publisher, and a look at every delivery.
 
+#[path = "../../../../saacms-realtime-core/tests/support/chance.rs"]
 mod chance;
 mod figures;
 mod gate;
@@ -16,6 +17,7 @@ mod server;
 mod storm;
 mod stream;
 mod tally;
+mod zipf;
 
 use std::fs;
 use std::path::Path;

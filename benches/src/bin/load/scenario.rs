@@ -8,14 +8,15 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::chance::{Chance, Zipf};
+use crate::chance::Chance;
 use crate::figures::Figures;
 use crate::limits;
 use crate::options::Options;
 use crate::publisher::{PATIENCE, Pace, Plan, Until, publish};
-use crate::readers::{Readers, Seats};
+use crate::readers::{Audience, Readers};
 use crate::server::{Kind, Server, Usage};
 use crate::tally::Tally;
+use crate::zipf::Zipf;
 
 /// Who subscribes to which key, and which one gets the next event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl Setup {
         // A server that runs already may know the keys of the last run.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let prefix = format!("k{:x}-", now.map_or(0, |now| now.as_micros()));
-        let seats = Seats {
+        let audience = Audience {
             address: server.address,
             keys: keys.to_vec(),
             prefix: prefix.clone(),
@@ -73,7 +74,8 @@ impl Setup {
             first_source: options.first_source,
         };
         let began = Instant::now();
-        let readers = Readers::new(&seats, options.threads()).map_err(|error| error.to_string())?;
+        let readers =
+            Readers::new(&audience, options.threads()).map_err(|error| error.to_string())?;
         let bar = progress(keys.len(), &format!("{}: connecting", kind.name()));
         readers.connect().map_err(|error| error.to_string())?;
         readers.wait_open(PATIENCE, |open| bar.set_position(open as u64))?;
@@ -175,7 +177,7 @@ impl Shape {
             Self::Fanout | Self::Slow => vec![0; count],
             Self::Spread => (0..count as u32).collect(),
             Self::Mixed => {
-                let mut chance = Chance(1);
+                let mut chance = Chance::new(1);
                 let zipf = Zipf::new(options.keys.unwrap_or(1_000));
                 let mut keys: Vec<u32> =
                     (0..count).map(|_| zipf.draw(&mut chance) as u32).collect();
@@ -202,7 +204,7 @@ pub(crate) fn run(shape: Shape, kind: Kind, options: &Options) -> Result<Figures
     let next_keys = || -> Vec<_> {
         (0..publishers)
             .map(|publisher| {
-                let (zipf, mut chance) = (&zipf, Chance(publisher as u64 + 2));
+                let (zipf, mut chance) = (&zipf, Chance::new(publisher as u64 + 2));
                 let mut turn = publisher;
                 move || loop {
                     let key = match shape {

@@ -7,6 +7,7 @@
 //! history of each record says what each stream may carry; at the end each client must know the
 //! record as it is. The same seed gives the same run, byte for byte.
 
+#[path = "../../../../tests/support/chance.rs"]
 mod chance;
 mod check;
 mod client;

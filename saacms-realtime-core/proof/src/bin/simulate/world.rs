@@ -13,7 +13,7 @@ use crate::connection::{Connection, Flag};
 use crate::counts::Counts;
 use crate::log::Log;
 use crate::reference::Reference;
-use crate::scenario::{Op, Scenario, Settings};
+use crate::scenario::{Op, Scenario, Settings, seeded};
 use crate::sut::Sut;
 
 /// Keys that a joined name would confuse; in the order in which a hub compares them.
@@ -110,7 +110,7 @@ impl<S: Sut> World<S> {
                 big,
                 chance,
             } => {
-                let mut chance = Chance::new(chance);
+                let mut chance = seeded(chance);
                 for _ in 0..count {
                     self.publish(record, big, &mut chance)?;
                 }
@@ -289,7 +289,7 @@ impl<S: Sut> World<S> {
 
     fn start(&mut self) {
         self.restart_at = None;
-        self.hub_seed = Chance::new(self.hub_seed).next() | 1 << 40;
+        self.hub_seed = seeded(self.hub_seed).next() | 1 << 40;
         // A process cannot know which times another one gave before the clock was set back.
         self.earliest = self.latest_id + 1;
         self.wall = self.wall.max(self.earliest);
