@@ -32,9 +32,9 @@ pub(crate) struct Stream {
     rest: Vec<u8>,
 }
 
-/// What a stream says.
+/// What comes on a stream.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Said<'a> {
+pub(crate) enum Item<'a> {
     /// The response head: its status line.
     Head(&'a [u8]),
     /// An event of this number, published at this moment.
@@ -75,7 +75,7 @@ impl Stream {
         buffer: &'a mut [u8],
         new: usize,
         end: usize,
-        mut said: impl FnMut(Said<'_>),
+        mut on_item: impl FnMut(Item<'_>),
     ) -> &'a [u8] {
         let (mut start, mut new, mut end) = (0, new, end);
         if self.body == Body::Unknown {
@@ -92,7 +92,7 @@ impl Stream {
                 None => Body::Plain,
             };
             let line = memchr::memchr(b'\r', &buffer[..head]).unwrap_or(head);
-            said(Said::Head(&buffer[..line]));
+            on_item(Item::Head(&buffer[..line]));
             start = head + 4;
             new = start;
         }
@@ -101,7 +101,7 @@ impl Stream {
         }
         let mut frames = &buffer[start..end];
         while let Some(len) = memmem::find(frames, b"\n\n") {
-            said(frame(&frames[..len]));
+            on_item(frame(&frames[..len]));
             frames = &frames[len + 2..];
         }
         self.keep(frames);
@@ -159,7 +159,7 @@ impl Stream {
     }
 }
 
-fn frame(frame: &[u8]) -> Said<'_> {
+fn frame(frame: &[u8]) -> Item<'_> {
     if let Some(rest) = frame.strip_prefix(b"event: changed\nid: ")
         && let (number, rest) = digits(rest)
         && let Some(rest) = rest.strip_prefix(b"\ndata: {\"at\":")
@@ -167,19 +167,19 @@ fn frame(frame: &[u8]) -> Said<'_> {
         && rest.ends_with(b"\"}")
         && memchr::memchr(b'\n', rest).is_none()
     {
-        return Said::Event { number, at };
+        return Item::Event { number, at };
     }
     let begins = |start: &[u8]| frame.starts_with(start);
     if begins(b":") {
-        Said::KeepAlive
+        Item::KeepAlive
     } else if begins(b"event: saacms-resync\n") {
-        Said::Resync
+        Item::Resync
     } else if begins(b"retry: ") {
-        Said::Retry
+        Item::Retry
     } else if begins(b"id: ") {
-        Said::Place
+        Item::Place
     } else {
-        Said::Malformed(frame)
+        Item::Malformed(frame)
     }
 }
 
@@ -199,7 +199,7 @@ mod tests {
     const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     const FRAMES: &str = ":keepalive\n\nevent: changed\nid: 7\ndata: {\"at\":12,\"pad\":\"x\"}\n\n\
                           event: saacms-resync\nid: 9\ndata: {}\n\nretry: 1000\n\n";
-    const SAID: [&str; 5] = [
+    const ITEMS: [&str; 5] = [
         "Head",
         "KeepAlive",
         "Event { number: 7, at: 12 }",
@@ -207,16 +207,16 @@ mod tests {
         "Retry",
     ];
 
-    /// What is said when the bytes come in pieces of `size`.
+    /// The items when the bytes come in pieces of `size`.
     fn read(text: &str, size: usize) -> Vec<String> {
         let (mut stream, mut all) = (Stream::default(), Vec::new());
         let mut buffer = [0; 1_024];
         for piece in text.as_bytes().chunks(size) {
             let new = stream.put_rest(&mut buffer);
             buffer[new..new + piece.len()].copy_from_slice(piece);
-            stream.read(&mut buffer, new, new + piece.len(), |said| {
-                let text = format!("{said:?}");
-                let is_head = matches!(said, Said::Head(_));
+            stream.read(&mut buffer, new, new + piece.len(), |item| {
+                let text = format!("{item:?}");
+                let is_head = matches!(item, Item::Head(_));
                 all.push(if is_head { "Head".to_owned() } else { text });
             });
         }
@@ -228,7 +228,7 @@ mod tests {
         for size in 1..200 {
             assert_eq!(
                 read(&format!("{PLAIN}{FRAMES}"), size),
-                SAID,
+                ITEMS,
                 "pieces of {size}"
             );
         }
@@ -246,7 +246,7 @@ mod tests {
             for size in 1..50 {
                 assert_eq!(
                     read(&text, size),
-                    SAID,
+                    ITEMS,
                     "chunks of {chunk} in pieces of {size}"
                 );
             }

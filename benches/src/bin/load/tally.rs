@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::stream::Said;
+use crate::stream::Item;
 
 /// Counts of many streams.
 #[derive(Clone, Debug)]
@@ -65,23 +65,23 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Takes what a stream said; `now` in nanoseconds, as `at` of an event.
-    pub(crate) fn take(&mut self, place: &mut Place, said: &Said<'_>, now: u64) {
-        match *said {
-            Said::Event { number, at } => {
+    /// Counts an item of a stream; `now` in nanoseconds, as `at` of an event.
+    pub(crate) fn take(&mut self, place: &mut Place, item: &Item<'_>, now: u64) {
+        match *item {
+            Item::Event { number, at } => {
                 self.deliveries += 1;
                 self.latency
                     .saturating_record(now.saturating_sub(at) / 1_000);
                 place.take(number, &mut self.faults);
             }
-            Said::KeepAlive => self.keep_alives += 1,
-            Said::Resync => {
+            Item::KeepAlive => self.keep_alives += 1,
+            Item::Resync => {
                 self.resyncs += 1;
                 *place = Place { next: 0, holes: 0 };
             }
-            Said::Retry => self.retries += 1,
-            Said::Head(_) | Said::Place => {}
-            Said::Malformed(frame) => {
+            Item::Retry => self.retries += 1,
+            Item::Head(_) | Item::Place => {}
+            Item::Malformed(frame) => {
                 self.faults.malformed += 1;
                 self.faults
                     .say(|| format!("no frame: {:?}", String::from_utf8_lossy(frame)));
@@ -159,7 +159,7 @@ mod tests {
         for number in numbers {
             tally.take(
                 &mut place,
-                &Said::Event {
+                &Item::Event {
                     number: *number,
                     at: 0,
                 },
