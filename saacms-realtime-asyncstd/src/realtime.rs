@@ -13,9 +13,9 @@ use saacms_realtime_core::event::Event;
 use saacms_realtime_core::hub::Hub;
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::refusal::Refusal;
-use saacms_realtime_core::route::Api;
-use saacms_realtime_core::route::http::{ResponseBody, with_parts};
+use saacms_realtime_core::route::http::{ResponseBody, read_body};
 use saacms_realtime_core::route::limits::BODY_TIMEOUT;
+use saacms_realtime_core::route::{Action, Api, Decision, Problem};
 
 use crate::clock::Clock;
 use crate::stream::EventStream;
@@ -122,14 +122,29 @@ impl Realtime {
         request: Request<B>,
     ) -> Response<ResponseBody<EventStream>> {
         let (parts, body) = request.into_parts();
-        with_parts(&parts, |request| self.api.decide(request))
-            .respond(
-                body,
-                Timer::after(BODY_TIMEOUT),
-                |key, last_event_id| self.subscribe(key, last_event_id),
-                |event| self.publish(event),
-            )
-            .await
+        let Decision { action, answer, .. } = self.api.decide(&(&parts).into());
+        let reply = match action {
+            Action::Subscribe {
+                key,
+                last_event_id,
+                head,
+                ..
+            } => match self.subscribe(&key, last_event_id.as_deref()) {
+                Ok(stream) => return answer.add_to(head).into_stream(stream),
+                Err(refusal) => Problem::from(refusal).into(),
+            },
+            Action::Publish {
+                format,
+                max_body_bytes,
+                ..
+            } => match read_body(body, max_body_bytes, Timer::after(BODY_TIMEOUT)).await {
+                Ok(body) => format.run(&body, |event| self.publish(event)),
+                Err(problem) => problem.into(),
+            },
+            Action::Reply(reply) => reply,
+        };
+
+        answer.add_to(reply).into_response()
     }
 }
 

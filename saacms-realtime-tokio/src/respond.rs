@@ -4,9 +4,9 @@ use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::route::http::{ResponseBody, with_parts};
+use saacms_realtime_core::route::http::{ResponseBody, read_body};
 use saacms_realtime_core::route::limits::BODY_TIMEOUT;
-use saacms_realtime_core::route::{Decision, Problem};
+use saacms_realtime_core::route::{Action, Decision, Problem};
 use tokio::time::sleep;
 
 use crate::body::StreamBody;
@@ -52,10 +52,8 @@ impl Realtime {
         request: Request<B>,
     ) -> Response<ResponseBody<StreamBody>> {
         let (parts, body) = request.into_parts();
-        let decision = with_parts(&parts, |request| {
-            self.api().decide_under(base_path, request)
-        });
-        self.act(decision, parts, body).await
+        let decision = self.api().decide_under(base_path, &(&parts).into());
+        self.carry_out(decision, parts, body).await
     }
 
     /// Answers a request to subscribe to `key`, whatever its path.
@@ -65,8 +63,8 @@ impl Realtime {
         request: Request<AxumBody>,
     ) -> Response<ResponseBody<StreamBody>> {
         let (parts, body) = request.into_parts();
-        let decision = with_parts(&parts, |request| self.api().decide_subscribe(request, key));
-        self.act(decision, parts, body).await
+        let decision = self.api().decide_subscribe(&(&parts).into(), key);
+        self.carry_out(decision, parts, body).await
     }
 
     /// Answers a request to publish, whatever its path.
@@ -75,30 +73,45 @@ impl Realtime {
         request: Request<AxumBody>,
     ) -> Response<ResponseBody<StreamBody>> {
         let (parts, body) = request.into_parts();
-        let decision = with_parts(&parts, |request| self.api().decide_publish(request));
-        self.act(decision, parts, body).await
+        let decision = self.api().decide_publish(&(&parts).into());
+        self.carry_out(decision, parts, body).await
     }
 
-    async fn act<B: Body>(
+    async fn carry_out<B: Body>(
         &self,
         decision: Decision,
         parts: Parts,
         body: B,
     ) -> Response<ResponseBody<StreamBody>> {
-        decision
-            .respond(
-                body,
-                async { sleep(BODY_TIMEOUT).await },
-                |key, last_event_id| {
-                    let subscription = self.subscription(key, last_event_id)?;
-                    Ok(StreamBody::new(
-                        subscription,
-                        self.clock(),
-                        &parts.extensions,
-                    ))
-                },
-                |event| self.publish(event),
-            )
-            .await
+        let Decision { action, answer, .. } = decision;
+        let reply = match action {
+            Action::Subscribe {
+                key,
+                last_event_id,
+                head,
+                ..
+            } => match self.subscription(&key, last_event_id.as_deref()) {
+                Ok(subscription) => {
+                    let stream = StreamBody::new(subscription, self.clock(), &parts.extensions);
+                    return answer.add_to(head).into_stream(stream);
+                }
+                Err(refusal) => Problem::from(refusal).into(),
+            },
+            Action::Publish {
+                format,
+                max_body_bytes,
+                ..
+            } => {
+                // Only a body that does not arrive at once costs a timer.
+                let timeout = async { sleep(BODY_TIMEOUT).await };
+                match read_body(body, max_body_bytes, timeout).await {
+                    Ok(body) => format.run(&body, |event| self.publish(event)),
+                    Err(problem) => problem.into(),
+                }
+            }
+            Action::Reply(reply) => reply,
+        };
+
+        answer.add_to(reply).into_response()
     }
 }

@@ -8,13 +8,13 @@ use js_sys::{ArrayBuffer, Uint8Array};
 use saacms_realtime_core::config::VARIABLE_PREFIX;
 use saacms_realtime_core::feed::Store;
 use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::route::{Action, Api, Problem, PublishFormat, Reply};
+use saacms_realtime_core::route::{Api, ObjectAction, Problem, PublishFormat, Reply};
 use saacms_realtime_core::time::{Instant, Now};
 use wasm_bindgen::prelude::*;
 use web_sys::{ReadableStreamDefaultController, Request, Response};
 
 use crate::object::Object;
-use crate::platform::{self, member};
+use crate::platform::{self, Head, member};
 use crate::settings::{Environment, Settings};
 use crate::sql::SqlStore;
 use crate::stream::{Callbacks, JsSink, Streams};
@@ -118,31 +118,16 @@ impl SaacmsRealtimeDO {
 
 impl Inner {
     fn fetch(&self, request: &Request) -> Result<JsValue, JsValue> {
-        let action = platform::with_request(request, |head| {
-            let last = head.path.rsplit('/').next().unwrap_or_default();
-            match (head.method, last) {
-                // Which record it is was decided by whoever chose this object.
-                ("GET", "subscribe") => {
-                    let key = self.key.clone().or_else(|| ResourceKey::new("-", "-").ok());
-                    key.map(|key| {
-                        self.api
-                            .decide_subscribe(head, Ok::<_, Problem>(key))
-                            .action
-                    })
-                }
-                ("POST", "publish") => Some(self.api.decide_publish(head).action),
-                _ => None,
-            }
-        });
-        match action {
-            Some(Action::Subscribe {
+        let head = Head::of(request);
+        match self.api.decide_object(&head.as_request()) {
+            ObjectAction::Subscribe {
                 last_event_id,
                 head,
                 ..
-            }) => self
+            } => self
                 .subscribe(last_event_id.as_deref(), &head, request)
                 .map(Into::into),
-            Some(Action::Publish(format)) => {
+            ObjectAction::Publish { format, .. } => {
                 let format = u32::from(format == PublishFormat::Ndjson);
                 let body = self.calls.body.as_ref();
                 let body = platform::bound(body, format);
@@ -152,10 +137,7 @@ impl Inner {
                     self.calls.no_body.as_ref(),
                 )?)
             }
-            Some(Action::Reply(reply)) if reply.status != 406 => {
-                Ok(platform::response(&reply, None)?.into())
-            }
-            Some(Action::Reply(_)) | None => refuse(Problem::nothing_here()),
+            ObjectAction::Reply(reply) => Ok(platform::response(&reply, None)?.into()),
         }
     }
 

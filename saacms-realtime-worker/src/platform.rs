@@ -78,22 +78,45 @@ pub(crate) fn then(
     then.call2(promise, done, failed)
 }
 
-/// Shows a request to the contract.
-pub(crate) fn with_request<R>(
-    request: &Request,
-    decide: impl FnOnce(&route::Request<'_>) -> R,
-) -> R {
-    let (method, url, headers) = (request.method(), request.url(), request.headers());
-    let (authority, path, query) = parts(&url);
-    decide(&route::Request {
-        method: &method,
-        path,
-        query,
-        authority: Some(authority),
-        // The runtime drops what belongs to HTTP/1.1, and the edge adds it.
-        is_http_1_1: false,
-        header: &|name| Some(Cow::Owned(headers.get(name).ok()??.into_bytes())),
-    })
+/// The head of a request, as the contract looks at it.
+#[derive(Debug)]
+pub(crate) struct Head {
+    method: String,
+    url: String,
+    headers: JsHeaders,
+}
+
+#[derive(Debug)]
+struct JsHeaders(Headers);
+
+impl Head {
+    pub(crate) fn of(request: &Request) -> Self {
+        Self {
+            method: request.method(),
+            url: request.url(),
+            headers: JsHeaders(request.headers()),
+        }
+    }
+
+    pub(crate) fn as_request(&self) -> route::Request<'_> {
+        let (authority, path, query) = parts(&self.url);
+        route::Request {
+            method: &self.method,
+            path,
+            query,
+            authority: Some(authority),
+            // The runtime drops what belongs to HTTP/1.1, and the edge adds it.
+            is_http_1_1: false,
+            headers: &self.headers,
+        }
+    }
+}
+
+impl route::Headers for JsHeaders {
+    fn value(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        // The runtime joins values as the contract has it.
+        Some(Cow::Owned(self.0.get(name).ok()??.into_bytes()))
+    }
 }
 
 /// Host and port, path and query of a URL.

@@ -27,7 +27,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
                 query: None,
                 authority: None,
                 is_http_1_1: true,
-                header: &header,
+                headers: &&HEADERS[..],
             });
             assert!(matches!(decision.action, Action::Subscribe { .. }));
             decision

@@ -5,7 +5,6 @@
 
 mod operations;
 
-use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -141,12 +140,6 @@ pub fn route(bytes: &[u8]) {
             Some((&line[..colon], line[colon + 1..].trim_ascii()))
         })
         .collect();
-    let header = |name: &str| {
-        let (_, value) = headers
-            .iter()
-            .find(|(other, _)| *other == name.as_bytes())?;
-        Some(Cow::Borrowed(*value))
-    };
     let is_http_1_1 = bytes.len().is_multiple_of(2);
     let request = Request {
         method,
@@ -154,7 +147,7 @@ pub fn route(bytes: &[u8]) {
         query,
         authority,
         is_http_1_1,
-        header: &header,
+        headers: &&headers[..],
     };
     let cors = Cors::new(["https://a.example"]).expect("an origin");
     for api in [
@@ -163,15 +156,15 @@ pub fn route(bytes: &[u8]) {
         Api::default().at("").expect(""),
     ] {
         let decision = api.decide(&request);
-        let reply = match &decision.action {
+        let reply = match decision.action {
             Action::Subscribe { key, head, .. } => {
                 assert!(!key.slug().contains([':', '/']) && !key.id().is_empty());
-                head.clone()
+                head
             }
-            Action::Publish(format) => format.run(b"{}", |_| Ok::<(), Problem>(())),
-            Action::Reply(reply) => reply.clone(),
+            Action::Publish { format, .. } => format.run(b"{}", |_| Ok::<(), Problem>(())),
+            Action::Reply(reply) => reply,
         };
-        let reply = decision.finish(reply);
+        let reply = decision.answer.add_to(reply);
         assert!((200..600).contains(&reply.status));
         for (name, value) in &reply.headers {
             assert!(

@@ -1,4 +1,4 @@
-use crate::sse::CONTENT_TYPE;
+use super::EVENT_STREAM;
 
 /// Whether a client with this `Accept` header takes an event stream (RFC 9110, 12.5.1).
 ///
@@ -11,7 +11,7 @@ pub(super) fn takes_event_stream(accept: Option<&[u8]>) -> bool {
     let ranges = accept.split(',').filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
         let specificity = match parts.next()? {
-            range if range.eq_ignore_ascii_case(CONTENT_TYPE) => 3,
+            range if range.eq_ignore_ascii_case(EVENT_STREAM) => 3,
             range if range.eq_ignore_ascii_case("text/*") => 2,
             "*/*" => 1,
             _ => return None,

@@ -11,9 +11,7 @@ use crate::refusal::Refusal;
 /// A refusal as the client gets it: a problem document (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    kind: &'static str,
-    status: u16,
-    title: &'static str,
+    kind: Kind,
     detail: String,
     headers: Vec<Header>,
 }
@@ -21,7 +19,7 @@ pub struct Problem {
 impl Problem {
     /// The status code.
     pub fn status(&self) -> u16 {
-        self.status
+        self.kind.status
     }
 
     /// What is wrong and what is allowed.
@@ -31,30 +29,27 @@ impl Problem {
 
     /// The document, on one line.
     pub fn to_json(&self) -> String {
-        let Self {
-            kind,
+        let Kind {
+            name,
             status,
             title,
-            ..
-        } = self;
+        } = self.kind;
         let detail = serde_json::to_string(&self.detail).unwrap_or_default();
         format!(
-            r#"{{"type":"urn:saacms-realtime:{kind}","title":"{title}","status":{status},"detail":{detail}}}"#
+            r#"{{"type":"urn:saacms-realtime:{name}","title":"{title}","status":{status},"detail":{detail}}}"#
         )
     }
 
     /// 413: the body is larger than `max_body_bytes`.
     pub fn body_too_large(max_body_bytes: usize) -> Self {
         let detail = format!("the body has more than {max_body_bytes} bytes, which is the limit");
-        Self::new("body-too-large", 413, "Body too large", detail)
+        Self::new(kind::BODY_TOO_LARGE, detail)
     }
 
     /// 400: the body did not arrive whole.
     pub fn body_incomplete() -> Self {
         Self::new(
-            "body-incomplete",
-            400,
-            "Body incomplete",
+            kind::BODY_INCOMPLETE,
             "the body did not arrive whole; nothing was published",
         )
     }
@@ -62,15 +57,13 @@ impl Problem {
     /// 408: the body did not arrive in time.
     pub fn body_too_slow(seconds: u64) -> Self {
         let detail = format!("the body did not arrive within {seconds} s; nothing was published");
-        Self::new("body-too-slow", 408, "Body too slow", detail)
+        Self::new(kind::BODY_TOO_SLOW, detail)
     }
 
     /// 404: nothing is served there.
     pub fn nothing_here() -> Self {
         Self::new(
-            "not-found",
-            404,
-            "Not found",
+            kind::NOT_FOUND,
             "an object has GET .../subscribe for an event stream, and POST .../publish",
         )
     }
@@ -78,15 +71,13 @@ impl Problem {
     /// 409: an object that serves one record was given the event of another.
     pub fn other_record(own: &ResourceKey, named: &ResourceKey) -> Self {
         let detail = format!("this object serves {own}, the event is about {named}");
-        Self::new("other-record", 409, "Another record", detail)
+        Self::new(kind::OTHER_RECORD, detail)
     }
 
     /// 500: the event could not be stored. It was not published.
     pub fn not_stored() -> Self {
         Self::new(
-            "not-stored",
-            500,
-            "Not stored",
+            kind::NOT_STORED,
             "the event could not be stored; nothing was published",
         )
     }
@@ -94,9 +85,7 @@ impl Problem {
     /// 502: what serves the record did not answer as it should.
     pub fn record_unreachable() -> Self {
         Self::new(
-            "record-unreachable",
-            502,
-            "Record unreachable",
+            kind::RECORD_UNREACHABLE,
             "what serves this record failed; whether the event was published is not known",
         )
     }
@@ -110,19 +99,17 @@ impl Problem {
             "there is only GET {base_path}/{{collection}}/{{id}}/subscribe and POST \
              {base_path}/publish"
         );
-        Self::new("not-found", 404, "Not found", detail)
+        Self::new(kind::NOT_FOUND, detail)
     }
 
     pub(super) fn method_not_allowed(allowed: &'static str) -> Self {
         let detail = format!("allowed here: {allowed}");
-        Self::new("method-not-allowed", 405, "Method not allowed", detail).with("allow", allowed)
+        Self::new(kind::METHOD_NOT_ALLOWED, detail).with("allow", allowed)
     }
 
     pub(super) fn not_acceptable() -> Self {
         Self::new(
-            "not-acceptable",
-            406,
-            "Not acceptable",
+            kind::NOT_ACCEPTABLE,
             "the stream is text/event-stream; accept that, text/*, */*, or send no Accept header",
         )
     }
@@ -130,48 +117,32 @@ impl Problem {
     /// 400: a part of the key, as the path has it, is not UTF-8.
     pub fn path_not_utf8(part: &'static str) -> Self {
         let detail = format!("`{part}` in the path is not UTF-8 after percent-decoding");
-        Self::new("invalid-key", 400, "Invalid resource key", detail)
+        Self::new(kind::INVALID_KEY, detail)
     }
 
     pub(super) fn token_missing() -> Self {
         Self::new(
-            "token-missing",
-            401,
-            "Publish token missing",
+            kind::TOKEN_MISSING,
             "publishing needs the header `Authorization: Bearer <publish token>`",
         )
         .with("www-authenticate", "Bearer")
     }
 
     pub(super) fn token_wrong() -> Self {
-        Self::new(
-            "token-wrong",
-            403,
-            "Publish token wrong",
-            "this is not the publish token",
-        )
+        Self::new(kind::TOKEN_WRONG, "this is not the publish token")
     }
 
     pub(super) fn foreign_origin() -> Self {
         Self::new(
-            "foreign-origin",
-            403,
-            "Origin not allowed",
+            kind::FOREIGN_ORIGIN,
             "without a publish token a page may publish only from an origin that the hub lists, or \
              from the hub's own page on this machine",
         )
     }
 
-    fn new(
-        kind: &'static str,
-        status: u16,
-        title: &'static str,
-        detail: impl Into<String>,
-    ) -> Self {
+    fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
             kind,
-            status,
-            title,
             detail: detail.into(),
             headers: Vec::new(),
         }
@@ -183,9 +154,48 @@ impl Problem {
     }
 }
 
+/// What all problems of one kind share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind {
+    /// The last part of the URN that is the document's `type`.
+    name: &'static str,
+    status: u16,
+    title: &'static str,
+}
+
+/// Every kind of problem, by status.
+#[rustfmt::skip] // one kind, one line
+mod kind {
+    use super::Kind;
+
+    const fn kind(name: &'static str, status: u16, title: &'static str) -> Kind {
+        Kind { name, status, title }
+    }
+
+    pub(super) const BODY_INCOMPLETE: Kind = kind("body-incomplete", 400, "Body incomplete");
+    pub(super) const INVALID_EVENT: Kind = kind("invalid-event", 400, "Invalid event");
+    pub(super) const INVALID_KEY: Kind = kind("invalid-key", 400, "Invalid resource key");
+    pub(super) const TOKEN_MISSING: Kind = kind("token-missing", 401, "Publish token missing");
+    pub(super) const FOREIGN_ORIGIN: Kind = kind("foreign-origin", 403, "Origin not allowed");
+    pub(super) const TOKEN_WRONG: Kind = kind("token-wrong", 403, "Publish token wrong");
+    pub(super) const NOT_FOUND: Kind = kind("not-found", 404, "Not found");
+    pub(super) const METHOD_NOT_ALLOWED: Kind = kind("method-not-allowed", 405, "Method not allowed");
+    pub(super) const NOT_ACCEPTABLE: Kind = kind("not-acceptable", 406, "Not acceptable");
+    pub(super) const BODY_TOO_SLOW: Kind = kind("body-too-slow", 408, "Body too slow");
+    pub(super) const OTHER_RECORD: Kind = kind("other-record", 409, "Another record");
+    pub(super) const BODY_TOO_LARGE: Kind = kind("body-too-large", 413, "Body too large");
+    pub(super) const TOO_MANY_SUBSCRIBERS_OF_TOPIC: Kind = kind("too-many-subscribers-of-topic", 429, "Too many subscribers of this record");
+    pub(super) const NOT_STORED: Kind = kind("not-stored", 500, "Not stored");
+    pub(super) const RECORD_UNREACHABLE: Kind = kind("record-unreachable", 502, "Record unreachable");
+    pub(super) const DRAINING: Kind = kind("draining", 503, "Shutting down");
+    pub(super) const TOO_MANY_SUBSCRIBERS: Kind = kind("too-many-subscribers", 503, "Too many subscribers");
+    pub(super) const TOO_MANY_TOPICS: Kind = kind("too-many-topics", 503, "Too many records");
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.status, self.title, self.detail)
+        let Kind { status, title, .. } = self.kind;
+        write!(f, "{status} {title}: {}", self.detail)
     }
 }
 
@@ -193,36 +203,26 @@ impl core::error::Error for Problem {}
 
 impl From<InvalidKey> for Problem {
     fn from(error: InvalidKey) -> Self {
-        Self::new(
-            "invalid-key",
-            400,
-            "Invalid resource key",
-            error.to_string(),
-        )
+        Self::new(kind::INVALID_KEY, error.to_string())
     }
 }
 
 impl From<EventError> for Problem {
     fn from(error: EventError) -> Self {
-        Self::new("invalid-event", 400, "Invalid event", error.to_string())
+        Self::new(kind::INVALID_EVENT, error.to_string())
     }
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let (kind, status, title, retry_after) = match refusal {
-            Refusal::Draining => ("draining", 503, "Shutting down", "1"),
-            Refusal::TooManyTopics { .. } => ("too-many-topics", 503, "Too many records", "10"),
-            Refusal::TooManySubscribers { .. } => {
-                ("too-many-subscribers", 503, "Too many subscribers", "10")
+        let (kind, retry_after_secs) = match refusal {
+            Refusal::Draining => (kind::DRAINING, "1"),
+            Refusal::TooManyTopics { .. } => (kind::TOO_MANY_TOPICS, "10"),
+            Refusal::TooManySubscribers { .. } => (kind::TOO_MANY_SUBSCRIBERS, "10"),
+            Refusal::TooManySubscribersOfTopic { .. } => {
+                (kind::TOO_MANY_SUBSCRIBERS_OF_TOPIC, "10")
             }
-            Refusal::TooManySubscribersOfTopic { .. } => (
-                "too-many-subscribers-of-topic",
-                429,
-                "Too many subscribers of this record",
-                "10",
-            ),
         };
-        Self::new(kind, status, title, refusal.to_string()).with("retry-after", retry_after)
+        Self::new(kind, refusal.to_string()).with("retry-after", retry_after_secs)
     }
 }

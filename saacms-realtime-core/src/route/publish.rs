@@ -3,12 +3,12 @@ use alloc::vec::Vec;
 use super::{Problem, Reply};
 use crate::event::Event;
 
-/// How the body of a publish is to be read.
+/// How the body of a publish is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishFormat {
     /// One event.
     Json,
-    /// One event a line (`application/x-ndjson`); the answer has one result a line, in order.
+    /// One event a line (`application/x-ndjson`). The answer has one result a line, in order.
     Ndjson,
 }
 
@@ -17,67 +17,78 @@ impl PublishFormat {
         let media_type = content_type
             .unwrap_or_default()
             .split(|byte| *byte == b';')
-            .next();
-        match media_type {
-            Some(media_type)
-                if media_type
-                    .trim_ascii()
-                    .eq_ignore_ascii_case(b"application/x-ndjson") =>
-            {
-                Self::Ndjson
-            }
-            _ => Self::Json,
+            .next()
+            .unwrap_or_default();
+        if media_type
+            .trim_ascii()
+            .eq_ignore_ascii_case(NDJSON.as_bytes())
+        {
+            Self::Ndjson
+        } else {
+            Self::Json
         }
     }
 
-    /// Publishes what `body` holds and says how that went.
+    /// The media type, for a request that asks for it.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => NDJSON,
+        }
+    }
+
+    /// Publishes the events of `body` by `publish`, and answers how that went.
     ///
-    /// JSON is all or nothing. Of NDJSON each line is on its own: the results are
-    /// `{"status":204}` or a problem document; empty lines are passed over.
+    /// JSON is one event. Each line of NDJSON stands alone: its result is `{"status":204}` or a
+    /// problem document. Empty lines do not count.
     pub fn run<E: Into<Problem>>(
         self,
         body: &[u8],
         mut publish: impl FnMut(Event) -> Result<(), E>,
     ) -> Reply {
-        self.reply(self.events(body).map(|text| -> Result<(), Problem> {
+        let mut publish_text = |text: &[u8]| -> Result<(), Problem> {
             publish(Event::from_json(text)?).map_err(Into::into)
-        }))
-    }
-
-    /// The events that `body` holds, each as it was written: for a router that sends them on.
-    pub fn events(self, body: &[u8]) -> impl Iterator<Item = &[u8]> {
-        let (whole, lines) = match self {
-            Self::Json => (Some(body), None),
-            Self::Ndjson => (
-                None,
-                Some(body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii)),
-            ),
         };
-        whole
-            .into_iter()
-            .chain(lines.into_iter().flatten().filter(|line| !line.is_empty()))
-    }
-
-    /// The answer, from what became of each of the [`events`](Self::events).
-    fn reply(self, results: impl IntoIterator<Item = Result<(), Problem>>) -> Reply {
-        let mut results = results.into_iter();
         match self {
-            Self::Json => match results.next() {
-                Some(Err(problem)) => problem.into(),
-                Some(Ok(())) | None => Reply::no_content(),
+            Self::Json => match publish_text(body) {
+                Ok(()) => Reply::no_content(),
+                Err(problem) => problem.into(),
             },
             Self::Ndjson => {
-                let mut lines = Vec::new();
-                for result in results {
-                    match result {
-                        Ok(()) => lines.extend_from_slice(br#"{"status":204}"#),
-                        Err(problem) => lines.extend_from_slice(problem.to_json().as_bytes()),
+                let mut results = Results::default();
+                for line in lines(body) {
+                    match publish_text(line) {
+                        Ok(()) => results.push(br#"{"status":204}"#),
+                        Err(problem) => results.push(problem.to_json().as_bytes()),
                     }
-                    lines.push(b'\n');
                 }
-                Reply::ok("application/x-ndjson", lines)
+                results.into_reply()
             }
         }
+    }
+}
+
+const NDJSON: &str = "application/x-ndjson";
+
+/// The lines of NDJSON, without the empty ones.
+pub(super) fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    body.split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .filter(|line| !line.is_empty())
+}
+
+/// The answer to NDJSON: a result a line, in the order of the events.
+#[derive(Debug, Default)]
+pub(super) struct Results(Vec<u8>);
+
+impl Results {
+    pub(super) fn push(&mut self, result: &[u8]) {
+        self.0.extend_from_slice(result);
+        self.0.push(b'\n');
+    }
+
+    pub(super) fn into_reply(self) -> Reply {
+        Reply::ok(NDJSON, self.0)
     }
 }
 

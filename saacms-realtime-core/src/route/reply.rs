@@ -1,14 +1,15 @@
 use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::Problem;
-use crate::sse;
+use super::{EVENT_STREAM, Problem};
 
 /// A header: its lower-case name and its value.
 pub type Header = (&'static str, Cow<'static, str>);
 
 /// Status, headers and body of an answer. The body of a stream comes from its subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reply {
     /// The status code.
     pub status: u16,
@@ -19,28 +20,28 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The answer of an object, for a router that passes it on.
+    pub fn passed_on(status: u16, content_type: Option<String>, body: Vec<u8>) -> Self {
+        let reply = Self::new(status, body);
+        match content_type {
+            Some(content_type) => reply.with("content-type", content_type),
+            None => reply,
+        }
+    }
+
     /// 204.
     pub(super) fn no_content() -> Self {
-        Self {
-            status: 204,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Self::new(204, Vec::new())
     }
 
     /// 200 with a body.
     pub(super) fn ok(content_type: &'static str, body: Vec<u8>) -> Self {
-        Self {
-            status: 200,
-            headers: Vec::new(),
-            body,
-        }
-        .with("content-type", content_type)
+        Self::new(200, body).with("content-type", content_type)
     }
 
-    /// The head of a stream. Nothing between hub and browser may gather or change it.
+    /// The head of a stream, which nothing between hub and browser may buffer or change.
     pub(super) fn stream(is_http_1_1: bool) -> Self {
-        let reply = Self::ok(sse::CONTENT_TYPE, Vec::new())
+        let reply = Self::ok(EVENT_STREAM, Vec::new())
             .with("cache-control", "no-cache, no-transform")
             .with("x-accel-buffering", "no");
         // HTTP/2 forbids it (RFC 9113, 8.2.2), HTTP/1.0 means something else by it.
@@ -48,6 +49,14 @@ impl Reply {
             reply.with("connection", "keep-alive")
         } else {
             reply
+        }
+    }
+
+    fn new(status: u16, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body,
         }
     }
 
@@ -61,12 +70,8 @@ impl Reply {
 impl From<Problem> for Reply {
     fn from(problem: Problem) -> Self {
         let body = problem.to_json().into_bytes();
-        let mut reply = Self {
-            status: problem.status(),
-            headers: Vec::new(),
-            body,
-        }
-        .with("content-type", "application/problem+json");
+        let mut reply =
+            Self::new(problem.status(), body).with("content-type", "application/problem+json");
         reply.headers.extend(problem.into_headers());
         reply
     }

@@ -1,10 +1,11 @@
 use super::*;
+use alloc::vec::Vec;
 
 fn status(api: &Api, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
     match decide(api, method, path, headers).action {
         Action::Reply(reply) => reply.status,
         Action::Subscribe { head, .. } => head.status,
-        Action::Publish(_) => 0,
+        Action::Publish { .. } => 0,
     }
 }
 
@@ -13,19 +14,13 @@ fn decide(api: &Api, method: &str, target: &str, headers: &[(&str, &str)]) -> De
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
-    let header = |name: &str| {
-        let value = headers.iter().find(|header| header.0 == name)?.1;
-        Some(Cow::Borrowed(value.as_bytes()))
-    };
-    let authority = Some("hub.example");
-    let is_http_1_1 = true;
     api.decide(&Request {
         method,
         path,
         query,
-        authority,
-        is_http_1_1,
-        header: &header,
+        authority: Some("hub.example"),
+        is_http_1_1: true,
+        headers: &headers,
     })
 }
 
@@ -70,7 +65,7 @@ fn the_header_names_the_last_event_id_and_the_query_does_where_it_is_absent() {
     .action
     {
         Action::Subscribe { last_event_id, .. } => last_event_id,
-        Action::Publish(_) | Action::Reply(_) => panic!("no subscription"),
+        Action::Publish { .. } | Action::Reply(_) => panic!("no subscription"),
     };
     let with_query = "/api/saacms/v1/posts/1/subscribe?lastEventId=q";
     assert_eq!(named(SUBSCRIBE, &[]), None);
@@ -104,7 +99,7 @@ fn every_answer_carries_the_cors_headers() {
     let origin = ("origin", "https://a.example");
     for (method, target) in [("GET", SUBSCRIBE), ("POST", PUBLISH), ("GET", "/")] {
         let decision = decide(&api, method, target, &[origin]);
-        let reply = decision.finish(Reply::no_content());
+        let reply = decision.answer.add_to(Reply::no_content());
         let allowed = ("access-control-allow-origin", "https://a.example".into());
         assert!(reply.headers.contains(&allowed), "{method} {target}");
     }
@@ -143,10 +138,14 @@ fn an_api_is_what_it_was_made_with() {
         .expect("a base path")
         .with_max_body_bytes(10);
     assert_eq!((api.base_path(), api.max_body_bytes()), ("/live", 10));
-    assert_eq!(
-        decide(&api, "POST", "/live/publish", &[]).max_body_bytes(),
-        10
-    );
+    let action = decide(&api, "POST", "/live/publish", &[]).action;
+    assert!(matches!(
+        action,
+        Action::Publish {
+            format: PublishFormat::Json,
+            max_body_bytes: 10
+        }
+    ));
     assert_eq!(status(&api, "GET", "/live/posts/1/subscribe", &[]), 200);
     assert_eq!(status(&api, "GET", SUBSCRIBE, &[]), 404);
 }

@@ -24,9 +24,6 @@ pub(crate) use frame::OpenFrame;
 /// The comment that is sent on a silent stream, and first on every stream.
 pub const KEEPALIVE: &str = ":keepalive\n\n";
 
-/// The media type of a stream.
-pub const CONTENT_TYPE: &str = "text/event-stream";
-
 /// Writes the frame of a record event.
 ///
 /// # Errors

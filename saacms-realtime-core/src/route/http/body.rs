@@ -1,6 +1,3 @@
-//! Between this module's types and those of the `http` crate, for every adapter that uses it.
-
-use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::future::poll_fn;
@@ -8,80 +5,27 @@ use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, request};
 use http_body::{Body, Frame, SizeHint};
 
-use super::limits::BODY_TIMEOUT;
-use super::{Decision, Problem, Reply, Request};
-use crate::event::Event;
-use crate::name::ResourceKey;
+use crate::route::Problem;
+use crate::route::limits::BODY_TIMEOUT;
 
-/// Shows the head of a request to the contract.
-pub fn with_parts<R>(parts: &request::Parts, decide: impl FnOnce(&Request<'_>) -> R) -> R {
-    decide(&Request {
-        method: parts.method.as_str(),
-        path: parts.uri.path(),
-        query: parts.uri.query(),
-        authority: parts.uri.authority().map(http::uri::Authority::as_str),
-        is_http_1_1: parts.version == Version::HTTP_11,
-        header: &|name| joined(&parts.headers, name),
-    })
-}
-
-/// All values of a header, joined as RFC 9110, 5.3 says.
-fn joined<'h>(headers: &'h HeaderMap, name: &str) -> Option<Cow<'h, [u8]>> {
-    let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    let first = Cow::Borrowed(values.next()?);
-    Some(values.fold(first, |joined, value| {
-        [&*joined, value].join(&b", "[..]).into()
-    }))
-}
-
-impl Reply {
-    /// The reply with another body, made from its own.
-    ///
-    /// # Panics
-    ///
-    /// Where its status is none of HTTP. Those of the contract are.
-    pub fn into_http<B>(self, body: impl FnOnce(Vec<u8>) -> B) -> Response<B> {
-        let mut response = Response::new(body(self.body));
-        *response.status_mut() = StatusCode::from_u16(self.status).expect("a status of HTTP");
-        for (name, value) in self.headers {
-            // Every value is a constant, or an origin that came as a header.
-            if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value.into_owned())) {
-                response.headers_mut().append(name, value);
-            }
-        }
-        response
-    }
-}
-
-impl Decision {
-    /// [`run`](Self::run) over a request's `body`, which must have arrived when `timeout` is over:
-    /// that is to take [`BODY_TIMEOUT`].
-    pub async fn respond<B: Body, S, E: Into<Problem>>(
-        self,
-        body: B,
-        timeout: impl Future,
-        subscribe: impl FnOnce(&ResourceKey, Option<&[u8]>) -> Result<S, E>,
-        publish: impl FnMut(Event) -> Result<(), E>,
-    ) -> Response<ResponseBody<S>> {
-        let body = read(body, self.max_body_bytes(), timeout);
-        let (reply, stream) = self.run(body, subscribe, publish).await;
-        reply.into_http(|body| {
-            ResponseBody(match stream {
-                Some(stream) => Content::Stream(stream),
-                None => Content::Document(body.into()),
-            })
-        })
-    }
-}
-
-/// The whole of a body. Most come in one piece, which is not copied.
-async fn read<B: Body>(body: B, max_bytes: usize, timeout: impl Future) -> Result<Bytes, Problem> {
+/// Reads the whole body of a request, which must have arrived when `timeout` is over: that is to
+/// take [`BODY_TIMEOUT`].
+///
+/// # Errors
+///
+/// The body has more than `max_bytes`, breaks off, or is too slow.
+pub async fn read_body<B: Body>(
+    body: B,
+    max_bytes: usize,
+    timeout: impl Future,
+) -> Result<Bytes, Problem> {
     let (mut body, mut timeout) = (pin!(body), pin!(timeout));
+    // Most bodies come in one piece, which is not copied.
     let (mut first, mut pieces) = (Bytes::new(), Vec::new());
     loop {
+        // The body before the timeout: what has arrived is not too late.
         let frame = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
             Poll::Pending => timeout.as_mut().poll(cx).map(Err),
@@ -120,6 +64,16 @@ pub struct ResponseBody<S>(Content<S>);
 enum Content<S> {
     Document(Bytes),
     Stream(S),
+}
+
+impl<S> ResponseBody<S> {
+    pub(super) fn document(bytes: Vec<u8>) -> Self {
+        Self(Content::Document(bytes.into()))
+    }
+
+    pub(super) fn stream(stream: S) -> Self {
+        Self(Content::Stream(stream))
+    }
 }
 
 impl<S: Body<Data = Bytes, Error = Infallible> + Unpin> Body for ResponseBody<S> {
@@ -165,6 +119,8 @@ mod tests {
     use std::boxed::Box;
     use std::collections::VecDeque;
 
+    use http::HeaderMap;
+
     /// A body that comes in these pieces; then it ends, breaks off, or stays silent.
     struct Pieces(VecDeque<&'static str>, Then);
 
@@ -199,7 +155,7 @@ mod tests {
         timeout: impl Future,
     ) -> Poll<Result<Bytes, u16>> {
         let body = Pieces(pieces.iter().copied().collect(), then);
-        let read = pin!(read(body, 4, timeout));
+        let read = pin!(read_body(body, 4, timeout));
         let outcome = read.poll(&mut Context::from_waker(Waker::noop()));
         outcome.map(|body| body.map_err(|problem| problem.status()))
     }
@@ -231,38 +187,6 @@ mod tests {
             outcome(&["ab"], Then::End, ready(())),
             Poll::Ready(Ok("ab".into()))
         );
-    }
-
-    #[test]
-    fn a_request_is_shown_as_it_came() {
-        let (parts, ()) = http::Request::put("http://hub.example:80/a/%20?x=1&y")
-            .header("accept", "a")
-            .header("accept", "b;q=1")
-            .body(())
-            .expect("a request")
-            .into_parts();
-        with_parts(&parts, |request| {
-            assert_eq!((request.method, request.path), ("PUT", "/a/%20"));
-            assert_eq!(
-                (request.query, request.authority),
-                (Some("x=1&y"), Some("hub.example:80"))
-            );
-            assert_eq!(
-                (request.header)("accept").as_deref(),
-                Some(&b"a, b;q=1"[..])
-            );
-            assert_eq!((request.header)("origin"), None);
-            assert!(request.is_http_1_1);
-        });
-        let (parts, ()) = http::Request::get("/")
-            .version(Version::HTTP_2)
-            .body(())
-            .expect("valid")
-            .into_parts();
-        with_parts(&parts, |request| {
-            assert_eq!((request.query, request.authority), (None, None));
-            assert!(!request.is_http_1_1);
-        });
     }
 
     #[test]

@@ -1,0 +1,198 @@
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use super::path::{self, InvalidBasePath, Target};
+use super::{Action, AnswerHeaders, Cors, Decision, Problem, PublishFormat, Reply, Request, Token};
+use super::{DEFAULT_BASE_PATH, DEFAULT_MAX_BODY_BYTES, accept};
+use crate::name::ResourceKey;
+
+/// The HTTP API of a server: where it is served, and who may use it.
+///
+/// The default is served at [`DEFAULT_BASE_PATH`], accepts bodies of 1 MiB, allows no other origin,
+/// and allows everybody to publish who can reach it, except pages of other origins.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// Empty, or `/` and whole segments without a `/` at the end.
+    base_path: Cow<'static, str>,
+    cors: Cors,
+    publish_token: Option<Token>,
+    max_body_bytes: usize,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            base_path: DEFAULT_BASE_PATH.into(),
+            cors: Cors::default(),
+            publish_token: None,
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+        }
+    }
+}
+
+impl Api {
+    /// The API at another base path: empty, or `/` and whole segments without a `/` at the end.
+    ///
+    /// # Errors
+    ///
+    /// `base_path` is not of this form.
+    pub fn at(mut self, base_path: &str) -> Result<Self, InvalidBasePath> {
+        path::check_base(base_path)?;
+        self.base_path = Cow::Owned(base_path.trim_end_matches('/').into());
+        Ok(self)
+    }
+
+    /// The API with these origins allowed.
+    #[must_use]
+    pub fn with_cors(mut self, cors: Cors) -> Self {
+        self.cors = cors;
+        self
+    }
+
+    /// The API with a token that publishers must show.
+    #[must_use]
+    pub fn with_publish_token(mut self, token: Token) -> Self {
+        self.publish_token = Some(token);
+        self
+    }
+
+    /// The API with another limit for the body of a publish, in bytes.
+    #[must_use]
+    pub fn with_max_body_bytes(mut self, max_body_bytes: usize) -> Self {
+        self.max_body_bytes = max_body_bytes;
+        self
+    }
+
+    /// Where it is served.
+    pub fn base_path(&self) -> &str {
+        &self.base_path
+    }
+
+    /// Largest body of a publish, in bytes. A larger one is [`Problem::body_too_large`].
+    pub fn max_body_bytes(&self) -> usize {
+        self.max_body_bytes
+    }
+
+    /// Whether a server of it may listen at `address`: anybody who reaches an address of the network
+    /// could publish, so that needs a token.
+    ///
+    /// ```
+    /// use core::net::Ipv4Addr;
+    /// use saacms_realtime_core::route::{Api, Token};
+    ///
+    /// let (here, everywhere) = (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::UNSPECIFIED.into());
+    /// let api = Api::default();
+    /// assert!(api.may_be_served_at(here) && !api.may_be_served_at(everywhere));
+    /// let api = api.with_publish_token(Token::new("0123456789abcdef")?);
+    /// assert!(api.may_be_served_at(everywhere));
+    /// # Ok::<(), saacms_realtime_core::route::InvalidToken>(())
+    /// ```
+    pub fn may_be_served_at(&self, address: IpAddr) -> bool {
+        // Canonical, because ::ffff:127.0.0.1 is the IPv4 address.
+        self.publish_token.is_some() || address.to_canonical().is_loopback()
+    }
+
+    /// Decides what to do with a request.
+    pub fn decide(&self, request: &Request<'_>) -> Decision {
+        self.decide_under(&self.base_path, request)
+    }
+
+    /// Decides what to do with a request, for a router that serves the API at `base_path`.
+    pub fn decide_under(&self, base_path: &str, request: &Request<'_>) -> Decision {
+        match path::target(request.path, base_path) {
+            Target::Publish => self.decide_publish(request),
+            Target::Subscribe { slug, id } => self.decide_subscribe(request, path::key(&slug, &id)),
+            Target::Unknown => self.decision(request, Err(Problem::not_found(base_path))),
+        }
+    }
+
+    /// Decides what to do with a request to subscribe to `key`, whatever its path. `Err` is what is
+    /// wrong with the parts of a key.
+    pub fn decide_subscribe(
+        &self,
+        request: &Request<'_>,
+        key: Result<ResourceKey, Problem>,
+    ) -> Decision {
+        self.decision(request, key.and_then(|key| subscribe(request, key)))
+    }
+
+    /// Decides what to do with a request to publish, whatever its path.
+    pub fn decide_publish(&self, request: &Request<'_>) -> Decision {
+        self.decision(request, self.publish(request))
+    }
+
+    fn decision(&self, request: &Request<'_>, action: Result<Action, Problem>) -> Decision {
+        let origin = request.header("origin");
+        Decision {
+            action: action.unwrap_or_else(|problem| Action::Reply(problem.into())),
+            answer: AnswerHeaders::new(self.cors.headers(origin.as_deref(), request.method)),
+        }
+    }
+
+    fn publish(&self, request: &Request<'_>) -> Result<Action, Problem> {
+        const ALLOWED: &str = "POST, OPTIONS";
+        match request.method {
+            "OPTIONS" => return Ok(Action::Reply(Reply::no_content().with("allow", ALLOWED))),
+            "POST" => {}
+            _ => return Err(Problem::method_not_allowed(ALLOWED)),
+        }
+
+        Ok(Action::Publish {
+            format: self.check_publish(request)?,
+            max_body_bytes: self.max_body_bytes,
+        })
+    }
+
+    /// Checks the head of a publish: who it comes from, and how long its body is.
+    pub(super) fn check_publish(&self, request: &Request<'_>) -> Result<PublishFormat, Problem> {
+        match &self.publish_token {
+            Some(token) => token.check(request.header("authorization").as_deref())?,
+            None => {
+                let host = request.header("host");
+                let host = host.as_deref().or(request.authority.map(str::as_bytes));
+                self.cors
+                    .check_publisher(request.header("origin").as_deref(), host)?;
+            }
+        }
+
+        let is_too_large = request
+            .content_length()
+            .is_some_and(|length| length > self.max_body_bytes as u64);
+        if is_too_large {
+            return Err(Problem::body_too_large(self.max_body_bytes));
+        }
+        let content_type = request.header("content-type");
+        Ok(PublishFormat::of(content_type.as_deref()))
+    }
+}
+
+fn subscribe(request: &Request<'_>, key: ResourceKey) -> Result<Action, Problem> {
+    const ALLOWED: &str = "GET, HEAD, OPTIONS";
+    match request.method {
+        "OPTIONS" => return Ok(Action::Reply(Reply::no_content().with("allow", ALLOWED))),
+        "GET" | "HEAD" => {}
+        _ => return Err(Problem::method_not_allowed(ALLOWED)),
+    }
+    if !accept::takes_event_stream(request.header("accept").as_deref()) {
+        return Err(Problem::not_acceptable());
+    }
+
+    let head = Reply::stream(request.is_http_1_1);
+    if request.method == "HEAD" {
+        return Ok(Action::Reply(head));
+    }
+    Ok(Action::Subscribe {
+        key,
+        last_event_id: last_event_id(request),
+        head,
+    })
+}
+
+/// What the client names as its last event ID. The header wins over the query, even an empty one.
+pub(super) fn last_event_id(request: &Request<'_>) -> Option<Vec<u8>> {
+    match request.header("last-event-id") {
+        Some(value) => Some(value.into_owned()),
+        None => request.query.and_then(path::last_event_id),
+    }
+}

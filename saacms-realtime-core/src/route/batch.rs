@@ -1,0 +1,142 @@
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::publish::{Results, lines};
+use super::{Problem, Reply};
+use crate::event::Event;
+use crate::name::ResourceKey;
+
+/// Lines of NDJSON on their way to the objects of their records, and the result of each.
+///
+/// For a router: send the lines of each [`next_part`](Self::next_part) to the object of its record,
+/// give the body of the answer to [`record`](Self::record), and answer with
+/// [`into_reply`](Self::into_reply) when there is no part left.
+#[derive(Debug)]
+pub struct Batch {
+    /// The result of each line, in order; `None` until its object has answered.
+    results: Vec<Option<Vec<u8>>>,
+    /// One part per record, those that were not yet sent.
+    parts: VecDeque<Part>,
+}
+
+/// The lines of one record, in order.
+#[derive(Debug)]
+pub struct Part {
+    key: ResourceKey,
+    lines: Vec<u8>,
+    /// Which results of the batch are those of these lines.
+    places: Vec<usize>,
+}
+
+impl Part {
+    /// Which record.
+    pub fn key(&self) -> &ResourceKey {
+        &self.key
+    }
+
+    /// The body of a publish to the object of the record.
+    pub fn lines(&self) -> &[u8] {
+        &self.lines
+    }
+}
+
+impl Batch {
+    /// Sorts the lines of a body by record. A line that is no event has its result already.
+    pub fn new(body: &[u8]) -> Self {
+        let mut batch = Self {
+            results: Vec::new(),
+            parts: VecDeque::new(),
+        };
+        for (place, line) in lines(body).enumerate() {
+            let result = match Event::from_json(line) {
+                Ok(event) => {
+                    batch.add(event.key(), line, place);
+                    None
+                }
+                Err(error) => Some(Problem::from(error).to_json().into_bytes()),
+            };
+            batch.results.push(result);
+        }
+        batch
+    }
+
+    fn add(&mut self, key: &ResourceKey, line: &[u8], place: usize) {
+        let known = self.parts.iter().position(|part| part.key == *key);
+        let at = known.unwrap_or_else(|| {
+            self.parts.push_back(Part {
+                key: key.clone(),
+                lines: Vec::new(),
+                places: Vec::new(),
+            });
+            self.parts.len() - 1
+        });
+
+        let part = &mut self.parts[at];
+        part.lines.extend_from_slice(line);
+        part.lines.push(b'\n');
+        part.places.push(place);
+    }
+
+    /// The next part to send.
+    pub fn next_part(&mut self) -> Option<Part> {
+        self.parts.pop_front()
+    }
+
+    /// Records an object's answer to its part: a result a line. A line without a result has failed.
+    pub fn record(&mut self, part: &Part, answer: &[u8]) {
+        for (place, line) in part.places.iter().zip(lines(answer)) {
+            self.results[*place] = Some(line.to_vec());
+        }
+    }
+
+    /// The answer of the router: all results, in the order of the lines.
+    pub fn into_reply(self) -> Reply {
+        let failed = Problem::record_unreachable().to_json();
+        let mut results = Results::default();
+        for result in &self.results {
+            results.push(result.as_deref().unwrap_or(failed.as_bytes()));
+        }
+        results.into_reply()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::borrow::ToOwned as _;
+    use alloc::format;
+    use alloc::string::String;
+
+    #[test]
+    fn lines_go_to_their_objects_and_results_come_back_in_order() {
+        let event = |id: &str, etag: &str| {
+            format!(r#"{{"type":"changed","slug":"s","id":"{id}","record":1,"etag":"{etag}"}}"#)
+        };
+        let body = [
+            event("a", "1"),
+            event("b", "2"),
+            "nope".to_owned(),
+            event("a", "3"),
+            event("c", "4"),
+        ]
+        .join("\n");
+        let mut batch = Batch::new(body.as_bytes());
+
+        let part = batch.next_part().expect("a");
+        let lines = format!("{}\n{}\n", event("a", "1"), event("a", "3"));
+        assert_eq!((part.key().id(), part.lines()), ("a", lines.as_bytes()));
+        batch.record(&part, b"A1\nA3\n");
+        let part = batch.next_part().expect("b");
+        batch.record(&part, b"B2\n");
+        let part = batch.next_part().expect("c");
+        batch.record(&part, b"");
+        assert!(batch.next_part().is_none());
+
+        let reply = batch.into_reply();
+        assert_eq!(reply.status, 200);
+        let body = String::from_utf8(reply.body).expect("UTF-8");
+        let lines: Vec<_> = body.lines().collect();
+        assert_eq!((lines[0], lines[1], lines[3]), ("A1", "B2", "A3"));
+        assert!(lines[2].contains("invalid-event") && lines[4].contains("record-unreachable"));
+    }
+}

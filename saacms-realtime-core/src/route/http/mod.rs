@@ -1,0 +1,101 @@
+//! Between this module's types and those of the `http` crate, for every adapter that uses it.
+
+mod body;
+
+use alloc::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, request};
+
+pub use body::{ResponseBody, read_body};
+
+use super::request::joined;
+use super::{Headers, Reply, Request};
+
+impl<'a> From<&'a request::Parts> for Request<'a> {
+    fn from(parts: &'a request::Parts) -> Self {
+        Self {
+            method: parts.method.as_str(),
+            path: parts.uri.path(),
+            query: parts.uri.query(),
+            authority: parts.uri.authority().map(http::uri::Authority::as_str),
+            is_http_1_1: parts.version == Version::HTTP_11,
+            headers: &parts.headers,
+        }
+    }
+}
+
+impl Headers for HeaderMap {
+    fn value(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        joined(self.get_all(name).iter().map(HeaderValue::as_bytes))
+    }
+}
+
+impl Reply {
+    /// The reply as a response without a stream.
+    ///
+    /// # Panics
+    ///
+    /// If its status is none of HTTP. Those of the contract are.
+    pub fn into_response<S>(mut self) -> Response<ResponseBody<S>> {
+        let document = core::mem::take(&mut self.body);
+        self.into_head(ResponseBody::document(document))
+    }
+
+    /// The reply as the response that `stream` is the body of.
+    ///
+    /// # Panics
+    ///
+    /// As [`into_response`](Self::into_response).
+    pub fn into_stream<S>(self, stream: S) -> Response<ResponseBody<S>> {
+        self.into_head(ResponseBody::stream(stream))
+    }
+
+    fn into_head<B>(self, body: B) -> Response<B> {
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(self.status).expect("a status of HTTP");
+        for (name, value) in self.headers {
+            // Every value is a constant, or an origin that came as a header.
+            if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value.into_owned())) {
+                response.headers_mut().append(name, value);
+            }
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_shown_as_it_came() {
+        let (parts, ()) = http::Request::put("http://hub.example:80/a/%20?x=1&y")
+            .header("accept", "a")
+            .header("accept", "b;q=1")
+            .body(())
+            .expect("a request")
+            .into_parts();
+        let request = Request::from(&parts);
+        assert_eq!((request.method, request.path), ("PUT", "/a/%20"));
+        assert_eq!(
+            (request.query, request.authority),
+            (Some("x=1&y"), Some("hub.example:80"))
+        );
+        assert_eq!(
+            request.headers.value("accept").as_deref(),
+            Some(&b"a, b;q=1"[..])
+        );
+        assert_eq!(request.headers.value("origin"), None);
+        assert!(request.is_http_1_1);
+
+        let (parts, ()) = http::Request::get("/")
+            .version(Version::HTTP_2)
+            .body(())
+            .expect("valid")
+            .into_parts();
+        let request = Request::from(&parts);
+        assert_eq!((request.query, request.authority), (None, None));
+        assert!(!request.is_http_1_1);
+    }
+}

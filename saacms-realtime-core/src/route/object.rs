@@ -1,0 +1,136 @@
+use alloc::vec::Vec;
+
+use super::api::last_event_id;
+use super::{Api, Problem, PublishFormat, Reply, Request, accept};
+
+/// What an object that serves one record does with a request.
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum ObjectAction {
+    /// Subscribe and send `head`, then the stream.
+    #[non_exhaustive]
+    Subscribe {
+        /// What the client names as its last event ID.
+        last_event_id: Option<Vec<u8>>,
+        /// Status and headers of the stream.
+        head: Reply,
+    },
+    /// Read the body and send what [`PublishFormat::run`] answers.
+    #[non_exhaustive]
+    Publish {
+        /// How the body is read.
+        format: PublishFormat,
+        /// Most bytes that the body may have.
+        max_body_bytes: usize,
+    },
+    /// Send this.
+    Reply(Reply),
+}
+
+impl Api {
+    /// Decides what an object that serves one record does with a request.
+    ///
+    /// Which record it is was decided by the router that chose the object, so the last segment of the
+    /// path is all that counts. There are two requests, `GET .../subscribe` and `POST .../publish`;
+    /// everything else is a 404, as the objects of the JavaScript plugin have it. CORS is the
+    /// router's, too.
+    pub fn decide_object(&self, request: &Request<'_>) -> ObjectAction {
+        let last_segment = request.path.rsplit('/').next().unwrap_or_default();
+        match (request.method, last_segment) {
+            ("GET", "subscribe")
+                if accept::takes_event_stream(request.header("accept").as_deref()) =>
+            {
+                ObjectAction::Subscribe {
+                    last_event_id: last_event_id(request),
+                    head: Reply::stream(request.is_http_1_1),
+                }
+            }
+            ("POST", "publish") => match self.check_publish(request) {
+                Ok(format) => ObjectAction::Publish {
+                    format,
+                    max_body_bytes: self.max_body_bytes(),
+                },
+                Err(problem) => ObjectAction::Reply(problem.into()),
+            },
+            _ => ObjectAction::Reply(Problem::nothing_here().into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decide(method: &str, target: &str, headers: &[(&str, &str)]) -> ObjectAction {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        Api::default().decide_object(&Request {
+            method,
+            path,
+            query,
+            authority: Some("object"),
+            is_http_1_1: false,
+            headers: &headers,
+        })
+    }
+
+    fn status(method: &str, target: &str, headers: &[(&str, &str)]) -> u16 {
+        match decide(method, target, headers) {
+            ObjectAction::Reply(reply) => reply.status,
+            ObjectAction::Subscribe { head, .. } => head.status,
+            ObjectAction::Publish { .. } => 0,
+        }
+    }
+
+    #[test]
+    fn an_object_has_two_requests_and_the_rest_is_not_found() {
+        for (method, target, expected) in [
+            ("GET", "/subscribe", 200),
+            ("GET", "/any/path/subscribe", 200),
+            ("POST", "/publish", 0),
+            ("POST", "/any/path/publish", 0),
+            ("GET", "/", 404),
+            ("GET", "/publish", 404),
+            ("GET", "/subscribe/", 404),
+            ("POST", "/subscribe", 404),
+            ("HEAD", "/subscribe", 404),
+            ("OPTIONS", "/subscribe", 404),
+            ("OPTIONS", "/publish", 404),
+            ("PUT", "/publish", 404),
+        ] {
+            assert_eq!(status(method, target, &[]), expected, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn who_accepts_no_stream_finds_nothing() {
+        let accept = |value| status("GET", "/subscribe", &[("accept", value)]);
+        assert_eq!(accept("text/event-stream"), 200);
+        assert_eq!(accept("application/json"), 404);
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_refused_before_it_is_read() {
+        let length = |value| status("POST", "/publish", &[("content-length", value)]);
+        assert_eq!((length("1048576"), length("1048577")), (0, 413));
+    }
+
+    #[test]
+    fn the_last_event_id_is_in_the_header_or_the_query() {
+        let named = |target, headers: &[(&str, &str)]| match decide("GET", target, headers) {
+            ObjectAction::Subscribe { last_event_id, .. } => last_event_id,
+            ObjectAction::Publish { .. } | ObjectAction::Reply(_) => panic!("no subscription"),
+        };
+        assert_eq!(named("/subscribe", &[]), None);
+        assert_eq!(
+            named("/subscribe?lastEventId=%71", &[]),
+            Some(b"q".to_vec())
+        );
+        assert_eq!(
+            named("/subscribe?lastEventId=q", &[("last-event-id", "h")]),
+            Some(b"h".to_vec())
+        );
+    }
+}

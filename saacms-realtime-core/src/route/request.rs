@@ -1,0 +1,80 @@
+use alloc::borrow::Cow;
+use core::fmt;
+
+/// A request as far as the contract looks at it.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path as it stands in the request line, percent-encoded.
+    pub path: &'a str,
+    /// The query as it stands in the request line, without its `?`.
+    pub query: Option<&'a str>,
+    /// Host and port of the target, if they are not in a `Host` header (HTTP/2).
+    pub authority: Option<&'a str>,
+    /// Whether it came by HTTP/1.1.
+    pub is_http_1_1: bool,
+    /// The headers.
+    pub headers: &'a dyn Headers,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn header(&self, name: &str) -> Option<Cow<'a, [u8]>> {
+        self.headers.value(name)
+    }
+
+    pub(super) fn content_length(&self) -> Option<u64> {
+        core::str::from_utf8(&self.header("content-length")?)
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The headers of a request.
+pub trait Headers {
+    /// The value of the header with this lower-case name; several are joined by `, ` (RFC 9110,
+    /// 5.3).
+    fn value(&self, name: &str) -> Option<Cow<'_, [u8]>>;
+}
+
+/// Names and values, in any case.
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Headers for &[(N, V)] {
+    fn value(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let named = self
+            .iter()
+            .filter(|(other, _)| other.as_ref().eq_ignore_ascii_case(name.as_bytes()));
+        joined(named.map(|(_, value)| value.as_ref()))
+    }
+}
+
+/// All values of one header. A single one, the usual case, is not copied.
+pub(super) fn joined<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> Option<Cow<'v, [u8]>> {
+    let first = Cow::Borrowed(values.next()?);
+    Some(values.fold(first, |joined, value| {
+        [&*joined, value].join(&b", "[..]).into()
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_found_in_any_case_and_its_values_are_joined() {
+        let headers = &[("Accept", "a"), ("host", "h"), ("ACCEPT", "b;q=1")][..];
+        assert_eq!(headers.value("accept").as_deref(), Some(&b"a, b;q=1"[..]));
+        assert_eq!(headers.value("host").as_deref(), Some(&b"h"[..]));
+        assert_eq!(headers.value("origin"), None);
+    }
+}
