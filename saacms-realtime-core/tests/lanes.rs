@@ -3,6 +3,7 @@
 
 mod support;
 
+use core::mem;
 use core::task::{Context, Waker};
 use core::time::Duration;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::thread::{self, Thread};
 
 use bytes::Bytes;
 use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::hub::{Hub, Lane, Outgoing, Output};
+use saacms_realtime_core::hub::{Hub, Lane, Outgoing, Output, Piece};
 use saacms_realtime_core::time::{Instant, Now};
 use support::{Chance, Clock, CountingWaker, hub, key, publish, quiet_config};
 
@@ -69,7 +70,7 @@ fn publishes_call_the_waker_once_until_they_are_heard() {
     assert_eq!(count.count(), 2);
     assert_eq!(frames(rest(&mut lane, now)).len(), 1);
     assert_eq!(
-        (lane.hear(now), lane.wake_at()),
+        (lane.collect(now), lane.wake_at()),
         (0, None),
         "nothing is due by itself"
     );
@@ -89,7 +90,7 @@ fn who_is_blocked_is_passed_over_and_gets_the_rest_once_there_is_room() {
     );
     lane.unblock(streams[0]);
     lane.unblock(streams[0]);
-    assert_eq!(lane.hear(now), 1);
+    assert_eq!(lane.collect(now), 1);
     assert_eq!(lane.wake_at(), Some(Instant::ZERO));
     assert_eq!(
         frames(rest(&mut lane, now)),
@@ -97,7 +98,7 @@ fn who_is_blocked_is_passed_over_and_gets_the_rest_once_there_is_room() {
     );
     // Who was not blocked need not be asked.
     lane.unblock(streams[1]);
-    assert_eq!(lane.hear(now), 0);
+    assert_eq!(lane.collect(now), 0);
 }
 
 #[test]
@@ -105,19 +106,19 @@ fn a_turn_is_of_so_many_streams_and_others_come_between() {
     let (hub, now) = (hub(quiet_config()), Clock::new().now());
     let (mut lane, streams) = lane_of(&hub, 5, None, now);
     let other = lane.insert(hub.subscribe(&key("2"), None, now).expect("room"), ());
-    assert_eq!(lane.hear(now), 1, "those that came are one turn");
+    assert_eq!(lane.collect(now), 1, "those that came are one turn");
     rest(&mut lane, now);
     publish(&hub, &key("1"), 1..2, now);
     publish(&hub, &key("2"), 1..2, now);
     let mut turns = Vec::new();
-    assert_eq!(lane.hear(now), 2);
+    assert_eq!(lane.collect(now), 2);
     for _ in 0..4 {
         let mut outgoing = Vec::new();
         lane.turn(2, now, &mut outgoing);
         turns.push(
             outgoing
                 .into_iter()
-                .map(|(stream, _)| stream)
+                .map(|given| given.stream)
                 .collect::<Vec<_>>(),
         );
     }
@@ -143,7 +144,7 @@ fn those_that_come_at_once_have_turns_of_so_many() {
         let mut outgoing = Vec::new();
         lane.turn(2, now, &mut outgoing);
         assert_eq!(outgoing.len(), expected);
-        seen.extend(outgoing.into_iter().map(|(stream, _)| stream));
+        seen.extend(outgoing.into_iter().map(|given| given.stream));
     }
     assert_eq!(seen, streams);
     assert!(
@@ -159,12 +160,12 @@ fn nobody_is_passed_over_where_another_leaves_in_the_middle_of_a_pass() {
         let (mut lane, streams) = lane_of(&hub, 6, None, now);
         rest(&mut lane, now);
         publish(&hub, &key("1"), 1..2, now);
-        lane.hear(now);
+        lane.collect(now);
         let mut outgoing = Vec::new();
         lane.turn(3, now, &mut outgoing);
         lane.remove(streams[leaving]);
         outgoing.extend(rest(&mut lane, now));
-        let mut given: Vec<_> = outgoing.into_iter().map(|(stream, _)| stream).collect();
+        let mut given: Vec<_> = outgoing.into_iter().map(|given| given.stream).collect();
         given.sort_unstable();
         given.dedup();
         let remain = streams.iter().filter(|stream| **stream != streams[leaving]);
@@ -214,9 +215,9 @@ fn heartbeats_go_out_together_a_128th_of_their_interval_late_at_most() {
     assert!(late <= 30_000 / 128, "{late} ms");
     let before = clock.now().instant;
     let now = clock.advance(due.millis_since(before) - 1);
-    assert_eq!(lane.hear(now), 0);
+    assert_eq!(lane.collect(now), 0);
     let now = clock.advance(1);
-    assert_eq!(lane.hear(now), 1);
+    assert_eq!(lane.collect(now), 1);
     assert_eq!(frames(rest(&mut lane, now)).len(), 3);
     assert!(
         lane.wake_at()
@@ -225,7 +226,10 @@ fn heartbeats_go_out_together_a_128th_of_their_interval_late_at_most() {
     assert_eq!((lane.len(), lane.is_empty()), (3, false));
     // With the last stream its deadline goes.
     assert!((0..3).all(|stream| lane.remove(stream).is_some()));
-    assert_eq!((lane.wake_at(), lane.hear(now), lane.len()), (None, 0, 0));
+    assert_eq!(
+        (lane.wake_at(), lane.collect(now), lane.len()),
+        (None, 0, 0)
+    );
 }
 
 #[test]
@@ -238,16 +242,16 @@ fn a_drain_ends_every_stream_once() {
     for stream in streams {
         let of_it: Vec<_> = given
             .iter()
-            .filter(|it| it.0 == stream)
-            .map(|it| &it.1)
+            .filter(|it| it.stream == stream)
+            .map(|it| &it.piece)
             .collect();
         assert!(
-            matches!(of_it[..], [Some(retry), None] if retry.starts_with(b"retry: ")),
+            matches!(of_it[..], [Piece::Frames(retry), Piece::End] if retry.starts_with(b"retry: ")),
             "{of_it:?}"
         );
         lane.unblock(stream);
     }
-    assert_eq!(lane.hear(now), 0, "there is nothing behind an end");
+    assert_eq!(lane.collect(now), 0, "there is nothing behind an end");
 }
 
 #[test]
@@ -326,13 +330,13 @@ fn a_thread_that_sleeps_until_its_lane_is_called_misses_nothing_of_other_threads
         }
         let mut outgoing = Vec::new();
         while !lane.is_empty() {
-            if lane.hear(now) == 0 {
+            if lane.collect(now) == 0 {
                 thread::park();
             }
             lane.turn(2, now, &mut outgoing);
-            for (stream, frames) in outgoing.drain(..) {
+            for (stream, frames) in frames(mem::take(&mut outgoing)) {
                 let text = lane.get_mut(stream).expect("it is there");
-                text.push_str(str::from_utf8(&frames.expect("no end")).expect("text"));
+                text.push_str(str::from_utf8(&frames).expect("text"));
                 if text.ends_with(&ends_with) {
                     let text = lane.remove(stream).expect("it is there");
                     assert_eq!(text.matches("\ndata: ").count(), EVENTS);
@@ -440,7 +444,7 @@ impl World {
     fn turn(&mut self, most: usize, seed: u64) {
         let is_called = self.called.count() != self.heard || self.lane.wake_at().is_some();
         self.heard = self.called.count();
-        let turns = self.lane.hear(self.now);
+        let turns = self.lane.collect(self.now);
         assert!(
             is_called || turns == 0,
             "seed {seed}: there is something, and nobody was told"
@@ -448,16 +452,20 @@ impl World {
         let mut outgoing = Vec::new();
         self.lane.turn(most, self.now, &mut outgoing);
         assert!(outgoing.len() <= most, "seed {seed}");
-        for (index, (stream, frames)) in outgoing.iter().enumerate() {
+        for (index, Outgoing { stream, piece }) in outgoing.iter().enumerate() {
             assert!(
-                outgoing[..index].iter().all(|(other, _)| other != stream),
+                outgoing[..index]
+                    .iter()
+                    .all(|other| other.stream != *stream),
                 "seed {seed}"
             );
             let socket = self.lane.get_mut(*stream).expect("it is there");
             assert!(!socket.is_blocked && !socket.is_over, "seed {seed}");
-            match frames {
-                Some(frames) => socket.text.push_str(str::from_utf8(frames).expect("text")),
-                None => socket.is_over = true,
+            match piece {
+                Piece::Frames(frames) => {
+                    socket.text.push_str(str::from_utf8(frames).expect("text"))
+                }
+                Piece::End => socket.is_over = true,
             }
         }
     }
@@ -512,13 +520,16 @@ fn lane_of(
 /// All turns until nobody has anything to get.
 fn rest(lane: &mut Lane<()>, now: Now) -> Vec<Outgoing> {
     let mut outgoing = Vec::new();
-    while lane.hear(now) > 0 {
+    while lane.collect(now) > 0 {
         lane.turn(1_024, now, &mut outgoing);
     }
     outgoing
 }
 
 fn frames(outgoing: Vec<Outgoing>) -> Vec<(usize, Bytes)> {
-    let frames = |(stream, frames): Outgoing| (stream, frames.expect("no end"));
+    let frames = |Outgoing { stream, piece }| match piece {
+        Piece::Frames(frames) => (stream, frames),
+        Piece::End => panic!("no end"),
+    };
     outgoing.into_iter().map(frames).collect()
 }

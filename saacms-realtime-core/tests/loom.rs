@@ -13,7 +13,7 @@ use loom::sync::Arc;
 use loom::thread;
 use saacms_realtime_core::config::HubConfig;
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, Lane, Output, Subscription};
+use saacms_realtime_core::hub::{Hub, Lane, Outgoing, Output, Piece, Subscription};
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::time::Now;
 
@@ -49,11 +49,13 @@ fn of_two_turns_with_two_publishes_between_them_nothing_is_lost() {
         block_on(poll_fn(|cx| {
             news.register_by_ref(cx.waker());
             // A turn for each stream, as when there are many of them.
-            while lane.hear(NOW) > 0 {
+            while lane.collect(NOW) > 0 {
                 let mut outgoing = Vec::new();
                 lane.turn(1, NOW, &mut outgoing);
-                for (stream, frames) in outgoing {
-                    let frames = frames.expect("no end");
+                for Outgoing { stream, piece } in outgoing {
+                    let Piece::Frames(frames) = piece else {
+                        panic!("no end")
+                    };
                     if frames.windows(7).any(|part| part == b"deleted") {
                         missing.retain(|it| *it != stream);
                     }
@@ -81,10 +83,10 @@ fn a_lane_that_falls_asleep_hears_of_a_drain() {
         block_on(poll_fn(|cx| {
             news.register_by_ref(cx.waker());
             let mut outgoing = Vec::new();
-            while lane.hear(NOW) > 0 {
+            while lane.collect(NOW) > 0 {
                 lane.turn(1, NOW, &mut outgoing);
             }
-            let is_over = outgoing.iter().any(|(_, frames)| frames.is_none());
+            let is_over = outgoing.iter().any(|given| given.piece == Piece::End);
             if is_over {
                 Poll::Ready(())
             } else {

@@ -61,7 +61,7 @@ fn fanout(criterion: &mut Criterion) {
     let mut outgoing = Vec::new();
     let mut turn = |lane: &mut Lane<()>| {
         let mut count = 0;
-        while lane.hear(NOW) > 0 {
+        while lane.collect(NOW) > 0 {
             lane.turn(READERS, NOW, &mut outgoing);
             count += outgoing.len();
             outgoing.drain(..).for_each(|piece| drop(black_box(piece)));

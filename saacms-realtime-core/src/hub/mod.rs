@@ -21,7 +21,7 @@ use crate::name::ResourceKey;
 use crate::refusal::Refusal;
 use crate::time::{Instant, Now};
 
-pub use lane::{Lane, Outgoing};
+pub use lane::{Lane, Outgoing, Piece};
 pub use stats::Stats;
 pub use subscription::{Output, Subscription};
 

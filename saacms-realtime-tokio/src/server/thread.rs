@@ -66,7 +66,7 @@ impl Thread {
 
             // A fixed number of turns: those that become due meanwhile wait until the sockets have
             // been polled again.
-            for _ in 0..self.lane.hear(self.clock.now()) {
+            for _ in 0..self.lane.collect(self.clock.now()) {
                 self.lane
                     .turn(self.writer.batch(), self.clock.now(), &mut self.outgoing);
                 self.writer.write(&mut self.lane, &mut self.outgoing)?;

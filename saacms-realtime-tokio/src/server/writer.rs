@@ -3,7 +3,7 @@
 
 use std::io;
 
-use saacms_realtime_core::hub::{Lane, Outgoing};
+use saacms_realtime_core::hub::{Lane, Outgoing, Piece};
 
 use super::socket::{Chunks, Outcome, Socket};
 use super::uring::{BATCH, Uring};
@@ -72,17 +72,21 @@ impl Writer {
         let Self { uring, chunks } = self;
         let mut uring = uring.as_mut().filter(|_| outgoing.len() >= MIN_URING_SENDS);
 
-        for (index, frames) in outgoing.drain(..) {
+        for Outgoing {
+            stream: index,
+            piece,
+        } in outgoing.drain(..)
+        {
             let Some(socket) = lane.get_mut(index) else {
                 continue;
             };
-            let outcome = match (frames, &mut uring) {
-                (Some(frames), Some(uring)) => {
+            let outcome = match (piece, &mut uring) {
+                (Piece::Frames(frames), Some(uring)) => {
                     uring.push(index, socket.shared(), chunks.chunk_of(frames).clone());
                     continue;
                 }
-                (Some(frames), None) => socket.write(chunks.chunk_of(frames)),
-                (None, _) => socket.end(),
+                (Piece::Frames(frames), None) => socket.write(chunks.chunk_of(frames)),
+                (Piece::End, _) => socket.end(),
             };
             apply(lane, index, outcome);
         }
@@ -159,7 +163,14 @@ mod tests {
         }
         let frames = Bytes::from(vec![b'x'; 300]);
         let mut outgoing: Vec<_> = (0..STREAMS)
-            .map(|stream| (stream, (stream != ENDING).then(|| frames.clone())))
+            .map(|stream| {
+                let piece = if stream == ENDING {
+                    Piece::End
+                } else {
+                    Piece::Frames(frames.clone())
+                };
+                Outgoing { stream, piece }
+            })
             .collect();
         writer.write(&mut lane, &mut outgoing).unwrap();
         assert!(outgoing.is_empty());

@@ -6,9 +6,9 @@ use std::task::Wake;
 
 use crate::hub::sync::{Mutex, lock};
 
-/// Which topics of a lane something happened to. Called by whoever publishes.
+/// Which records of a lane changed. Rung by the threads that publish.
 ///
-/// It cannot overflow: a topic is woken once until the lane polls it again.
+/// It cannot overflow: a record is woken at most once until the lane polls it again.
 pub(super) struct Bell {
     woken: Mutex<Vec<usize>>,
     waker: Waker,
@@ -22,31 +22,32 @@ impl Bell {
         }
     }
 
-    fn ring(&self, topic: usize) {
+    fn ring(&self, record: usize) {
         let is_first = {
             let mut woken = lock(&self.woken);
-            woken.push(topic);
+            woken.push(record);
             woken.len() == 1
         };
+        // The lane takes all that came, so it is woken for the first one only.
         if is_first {
             self.waker.wake_by_ref();
         }
     }
 
-    /// What came since the last call. Whoever comes behind it calls the lane's waker again.
-    pub(super) fn take(&self) -> Vec<usize> {
+    /// Takes the records that changed since the last call. The next change wakes the lane again.
+    pub(super) fn take_woken(&self) -> Vec<usize> {
         mem::take(&mut *lock(&self.woken))
     }
 }
 
-/// The waker of one topic.
-pub(super) struct TopicWaker {
+/// The waker of one record.
+pub(super) struct RecordWaker {
     pub(super) bell: Arc<Bell>,
-    pub(super) topic: usize,
+    pub(super) record: usize,
 }
 
-impl Wake for TopicWaker {
+impl Wake for RecordWaker {
     fn wake(self: Arc<Self>) {
-        self.bell.ring(self.topic);
+        self.bell.ring(self.record);
     }
 }

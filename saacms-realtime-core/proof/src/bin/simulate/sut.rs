@@ -6,7 +6,9 @@ use std::task::Wake;
 
 use saacms_realtime_core::config::HubConfig;
 use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{self as core_hub, Hub, Output, Stats, Subscription};
+use saacms_realtime_core::hub::{
+    self as core_hub, Hub, Outgoing, Output, Piece, Stats, Subscription,
+};
 use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::refusal::Refusal;
 use saacms_realtime_core::time::{Instant, Now};
@@ -175,11 +177,18 @@ impl Sut for HubWithLane {
             return came;
         }
         let mut outgoing = Vec::new();
-        while lane.hear(now) > 0 {
+        while lane.collect(now) > 0 {
             lane.turn(TURN, now, &mut outgoing);
             let mut own = None;
-            for (index, frames) in outgoing.drain(..) {
-                let came = frames.map_or(Output::End, Output::Frames);
+            for Outgoing {
+                stream: index,
+                piece,
+            } in outgoing.drain(..)
+            {
+                let came = match piece {
+                    Piece::Frames(frames) => Output::Frames(frames),
+                    Piece::End => Output::End,
+                };
                 if index == reader.index {
                     own = Some(came);
                     continue;

@@ -1,0 +1,139 @@
+use alloc::vec::Vec;
+use core::mem;
+use core::ops::Range;
+use core::task::Waker;
+
+use slab::Slab;
+
+use super::stream::{Outgoing, Piece, State, Stream};
+use crate::hub::subscription::Registration;
+use crate::hub::sync::Arc;
+use crate::hub::{Output, Subscription};
+use crate::time::{Instant, Now};
+
+/// Members that are polled under one lock. All else of their topic waits for it, so they are few.
+const ROUND: usize = 64;
+
+/// The streams of one record in a lane.
+///
+/// They share a waker, so that a publish calls it once, and are polled many under one lock.
+pub(super) struct Record {
+    /// The slot of the shared waker: that of the first member, which all others took over.
+    registration: Arc<Registration>,
+    waker: Waker,
+    /// Streams by number. Never empty: a record leaves the lane with its last member.
+    pub(super) members: Vec<usize>,
+    /// `members[..pending]` are still to be polled in this pass. Polled from the end: `swap_remove`
+    /// moves the last member into a gap, so no member is skipped.
+    pub(super) pending: usize,
+    /// A change came after the pass began: another pass follows.
+    pub(super) is_woken: bool,
+    /// It is queued in the lane's `turns`. An entry there without this mark was left by an earlier
+    /// record of the same number.
+    pub(super) has_turn: bool,
+    /// Its entry in the lane's `deadlines`.
+    pub(super) due: Option<Instant>,
+}
+
+impl Record {
+    /// A record without members, to which `subscription` is to be added first.
+    pub(super) fn new(subscription: &Subscription, waker: Waker) -> Self {
+        Self {
+            registration: Arc::clone(&subscription.registration),
+            waker,
+            members: Vec::new(),
+            pending: 0,
+            is_woken: false,
+            has_turn: false,
+            due: None,
+        }
+    }
+
+    /// Makes `subscription` share the waker of this record, and forget any that it was polled with.
+    /// It must be polled after this, as what came before woke another waker.
+    ///
+    /// False if it belongs to another topic, or to another life of this one; then nothing changed.
+    #[must_use = "a subscription that does not share the waker needs a record of its own"]
+    pub(super) fn adopt(&self, subscription: &mut Subscription) -> bool {
+        let is_of_this_topic =
+            Arc::ptr_eq(&self.registration.cell, &subscription.registration.cell);
+        if is_of_this_topic {
+            subscription.registration = Arc::clone(&self.registration);
+        }
+        is_of_this_topic
+    }
+
+    /// Begins a pass over the members if the last one is over and another is wanted. Returns whether
+    /// the record is to be queued for a turn.
+    pub(super) fn begin_pass(&mut self) -> bool {
+        if self.pending == 0 && mem::take(&mut self.is_woken) {
+            self.pending = self.members.len();
+        }
+        self.pending > 0 && !mem::replace(&mut self.has_turn, true)
+    }
+
+    /// Takes the next members of the pass, at most `most`, by their indices.
+    pub(super) fn take_pending(&mut self, most: usize) -> Range<usize> {
+        let end = self.pending;
+        self.pending = end.saturating_sub(most);
+        self.pending..end
+    }
+
+    /// Polls those of `members` that are open, one piece each. Returns when to poll them again
+    /// although nothing is published.
+    pub(super) fn poll<S>(
+        &self,
+        members: &[usize],
+        streams: &mut Slab<Stream<S>>,
+        now: Now,
+        outgoing: &mut Vec<Outgoing>,
+    ) -> Option<Instant> {
+        let shared = &self.registration.hub.shared;
+        let mut due = None;
+        for round in members.chunks(ROUND) {
+            let mut topic = shared.registry.lock_topic(&self.registration.cell);
+            if let Some(topic) = &mut topic {
+                // In every round: the topic may have changed between two of them, and that took
+                // the waker which the former registered.
+                topic.register_waker(self.registration.slot, &self.waker);
+            }
+
+            for &member in round {
+                let stream = &mut streams[member];
+                if stream.state != State::Open {
+                    continue;
+                }
+                debug_assert!(Arc::ptr_eq(
+                    &stream.subscription.registration,
+                    &self.registration
+                ));
+                let output = match &mut topic {
+                    Some(topic) => stream.subscription.cursor.poll(topic, shared, now),
+                    // Cannot happen: a topic with subscribers is not removed.
+                    None => Output::End,
+                };
+                let piece = match output {
+                    Output::Frames(frames) => Piece::Frames(frames),
+                    Output::Idle { wake_at } => {
+                        due = earliest(due, wake_at);
+                        continue;
+                    }
+                    Output::End => {
+                        stream.state = State::Ended;
+                        Piece::End
+                    }
+                };
+                outgoing.push(Outgoing {
+                    stream: member,
+                    piece,
+                });
+            }
+        }
+        due
+    }
+}
+
+/// The earlier of two deadlines, each of which may be none.
+pub(super) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}

@@ -1,0 +1,141 @@
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+use core::task::Waker;
+
+use super::bell::RecordWaker;
+use super::record::{Record, earliest};
+use super::stream::Outgoing;
+use super::{Lane, Turn};
+use crate::hub::Subscription;
+use crate::time::{Instant, Now};
+
+/// Whose turn it is: records that changed or are due, and streams that are polled by themselves.
+impl<S> Lane<S> {
+    pub(super) fn poll_record(
+        &mut self,
+        index: usize,
+        most: usize,
+        now: Now,
+        outgoing: &mut Vec<Outgoing>,
+    ) {
+        let Some(record) = self.records.get_mut(index) else {
+            return;
+        };
+        if !mem::take(&mut record.has_turn) {
+            return;
+        }
+
+        let members = record.take_pending(most);
+        let before = outgoing.len();
+        let due = record.poll(&record.members[members], &mut self.streams, now, outgoing);
+        // A stream that was given a piece may have more to get: only an idle poll says that it has
+        // not.
+        record.is_woken |= outgoing.len() > before;
+        self.bring_forward(index, due);
+        self.queue_record(index);
+    }
+
+    pub(super) fn poll_singles(&mut self, most: usize, now: Now, outgoing: &mut Vec<Outgoing>) {
+        let count = most.min(self.singles.len());
+        let mut singles = Vec::with_capacity(count);
+        for index in self.singles.drain(..count) {
+            if let Some(stream) = self.streams.get_mut(index)
+                && mem::take(&mut stream.is_single)
+            {
+                singles.push(index);
+            }
+        }
+        if !self.singles.is_empty() {
+            self.turns.push_back(Turn::Singles);
+        }
+
+        // Neighbours of one record are polled together, under one lock.
+        let mut rest = &singles[..];
+        while let Some(first) = rest.first() {
+            let record = self.streams[*first].record;
+            let is_member = |stream: &&usize| self.streams[**stream].record == record;
+            let (members, others) = rest.split_at(rest.iter().take_while(is_member).count());
+            rest = others;
+
+            let before = outgoing.len();
+            let due = self.records[record].poll(members, &mut self.streams, now, outgoing);
+            self.bring_forward(record, due);
+            // A stream that was given a piece may have more to get, and no waker says so.
+            for given in &outgoing[before..] {
+                self.queue_single(given.stream);
+            }
+        }
+    }
+
+    /// The record of a subscription, which shares its waker from here on; a new one if need be.
+    pub(super) fn record_of(&mut self, subscription: &mut Subscription) -> usize {
+        if let Some(&index) = self.by_key.get(subscription.key())
+            && self.records[index].adopt(subscription)
+        {
+            return index;
+        }
+
+        let entry = self.records.vacant_entry();
+        let index = entry.key();
+        let waker = Waker::from(Arc::new(RecordWaker {
+            bell: Arc::clone(&self.bell),
+            record: index,
+        }));
+        entry.insert(Record::new(subscription, waker));
+        self.by_key.insert(subscription.key().clone(), index);
+        index
+    }
+
+    /// Queues a stream to be polled by itself.
+    pub(super) fn queue_single(&mut self, stream: usize) {
+        if mem::replace(&mut self.streams[stream].is_single, true) {
+            return;
+        }
+        if self.singles.is_empty() {
+            self.turns.push_back(Turn::Singles);
+        }
+        self.singles.push_back(stream);
+    }
+
+    /// Queues a record, all of whose members are to be polled.
+    pub(super) fn wake_record(&mut self, index: usize) {
+        // A bell may still name a record that has left.
+        if let Some(record) = self.records.get_mut(index) {
+            record.is_woken = true;
+            self.queue_record(index);
+        }
+    }
+
+    /// Queues a record if it has members to poll and is not queued.
+    fn queue_record(&mut self, index: usize) {
+        if self.records[index].begin_pass() {
+            self.turns.push_back(Turn::Record(index));
+        }
+    }
+
+    /// Polls the record at `due` at the latest.
+    fn bring_forward(&mut self, index: usize, due: Option<Instant>) {
+        self.set_due(index, earliest(self.records[index].due, due));
+    }
+
+    /// Polls the record at `due` or a little later, together with others.
+    pub(super) fn set_due(&mut self, index: usize, due: Option<Instant>) {
+        let beat = self.beat_millis;
+        let due = due.map(|due| {
+            let beats = due.as_millis().div_ceil(beat);
+            Instant::from_millis(beats.saturating_mul(beat))
+        });
+
+        let former = mem::replace(&mut self.records[index].due, due);
+        if former == due {
+            return;
+        }
+        if let Some(former) = former {
+            self.deadlines.remove(&(former, index));
+        }
+        if let Some(due) = due {
+            self.deadlines.insert((due, index));
+        }
+    }
+}
