@@ -28,9 +28,9 @@ use saacms_realtime_core::name::EventId;
 use saacms_realtime_core::ring::{Entry, Retention};
 use saacms_realtime_core::subscriber::{Step, Subscriber};
 use saacms_realtime_core::time::{Instant, Now};
-use saacms_realtime_core::topic::{Filed, IdPolicy, Topic};
+use saacms_realtime_core::topic::{IdPolicy, Named, Topic};
 
-type Lines = Topic<String, String, VecDeque<Entry<Filed<String, String>>>>;
+type Lines = Topic<String, String, VecDeque<Entry<Named<String, String>>>>;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const HEARTBEAT: Duration = Duration::from_secs(10);

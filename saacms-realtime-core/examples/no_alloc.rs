@@ -32,13 +32,13 @@ use saacms_realtime_core::ring::{Entry, Retention};
 use saacms_realtime_core::sse;
 use saacms_realtime_core::subscriber::{Step, Subscriber};
 use saacms_realtime_core::time::{Instant, Now};
-use saacms_realtime_core::topic::{Filed, IdPolicy, Topic};
+use saacms_realtime_core::topic::{IdPolicy, Named, Topic};
 
 // Without an allocator a limit is a type: four events, IDs of 40 bytes (the longest position has
 // 37), frames of 96. Retention can ask for less than the storage holds, never for more.
 type Id = String<40>;
 type Frame = String<96>;
-type Record = Topic<Id, Frame, Deque<Entry<Filed<Id, Frame>>, 4>>;
+type Record = Topic<Id, Frame, Deque<Entry<Named<Id, Frame>>, 4>>;
 
 // All memory that a record ever takes, and a reader: nothing is queued for anybody.
 const _: () = assert!(size_of::<Record>() <= 1_024 && size_of::<Subscriber>() <= 48);

@@ -58,6 +58,7 @@ async fn print_stream(who: &str, mut stream: EventStream) -> Result<(), Box<dyn 
             }
             Decoded::Comment(text) => println!("  ({text})"),
             Decoded::Retry(millis) => println!("  (come again after {millis} ms)"),
+            _ => {}
         }
     }
     Ok(())

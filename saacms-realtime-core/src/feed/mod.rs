@@ -26,7 +26,7 @@ use crate::position::Epoch;
 use crate::ring::Entry;
 use crate::sse::{self, Frame, OpenFrame};
 use crate::time::{Now, Timestamp};
-use crate::topic::{Filed, Topic};
+use crate::topic::{Named, Topic, without_outer_blanks};
 
 pub use poll::{Output, TypedOutput};
 pub use reader::Reader;
@@ -37,7 +37,7 @@ use joined::Joined;
 use pieces::Pieces;
 use poll::boxed;
 
-type Held = Entry<Filed<Box<str>, Frame>>;
+type Held = Entry<Named<Box<str>, Frame>>;
 type FrameTopic = Topic<Box<str>, Frame, VecDeque<Held>>;
 
 /// What an event costs beside its frame and its ID.
@@ -161,10 +161,12 @@ impl Feed {
         heartbeat: Duration,
         now: Now,
     ) -> Reader {
-        let fingerprints = &self.fingerprints;
+        let candidates = last_event_id
+            .into_iter()
+            .flat_map(|id| self.fingerprints.places(without_outer_blanks(id)));
         let resume = self
             .topic
-            .resume_among(last_event_id, now.instant, |id, _| fingerprints.places(id));
+            .resume_among(last_event_id, now.instant, candidates);
         Reader::new(resume, self.topic.greeting(last_event_id), heartbeat)
     }
 

@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 
 /// The event type of a record event, as `event:` carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum EventType {
     /// The record as it stands.
     Snapshot,

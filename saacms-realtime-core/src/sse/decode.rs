@@ -7,6 +7,7 @@ use memchr::memchr2;
 
 /// What a stream says, one thing at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Decoded {
     /// An event that a browser would dispatch.
     Message(Message),

@@ -196,6 +196,7 @@ fn in_words(decoded: Decoded) -> String {
         Decoded::Message(message) => message.data,
         Decoded::Comment(text) => text,
         Decoded::Retry(millis) => format!("retry {millis}"),
+        other => panic!("not in a stream: {other:?}"),
     }
 }
 

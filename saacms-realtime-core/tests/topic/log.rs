@@ -8,7 +8,7 @@ use saacms_realtime_core::position::Epoch;
 use saacms_realtime_core::ring::{Entry, Retention};
 use saacms_realtime_core::subscriber::{Step, Subscriber};
 use saacms_realtime_core::time::Now;
-use saacms_realtime_core::topic::{Filed, IdPolicy, Topic};
+use saacms_realtime_core::topic::{IdPolicy, Named, Topic};
 
 pub(crate) const QUIET: IdPolicy = IdPolicy::Etag { quiet_resume: true };
 pub(crate) const AS_THE_PLUGIN: IdPolicy = IdPolicy::Etag {
@@ -20,7 +20,7 @@ pub(crate) const POSITION: IdPolicy = IdPolicy::Position {
 
 /// A topic whose items are letters, with both clocks.
 pub(crate) struct Log {
-    pub(crate) topic: Topic<String, char, VecDeque<Entry<Filed<String, char>>>>,
+    pub(crate) topic: Topic<String, char, VecDeque<Entry<Named<String, char>>>>,
     instant: u64,
     pub(crate) wall: i64,
 }
@@ -103,7 +103,7 @@ impl Log {
         let mut said = String::new();
         loop {
             match self.topic.poll(reader, self.now().instant) {
-                Step::Deliver(filed) => said.push(*filed.item()),
+                Step::Deliver(event) => said.push(*event.item()),
                 Step::Resync { reason } => said.push_str(&format!("<{reason}>")),
                 Step::KeepAlive => {}
                 Step::Idle { wake_at } => {

@@ -227,7 +227,7 @@ fn is_own_message(messages: &[Message], event: &Posted) -> bool {
 fn messages(frame: &str) -> Vec<Message> {
     let message = |decoded| match decoded {
         Decoded::Message(message) => Some(message),
-        Decoded::Comment(_) | Decoded::Retry(_) => None,
+        _ => None,
     };
     decode(&format!("{KEEPALIVE}{frame}"))
         .into_iter()

@@ -188,6 +188,7 @@ fn received(stream: &str) -> Vec<String> {
         Decoded::Message(message) => format!("{} {}", message.event_type, message.last_event_id),
         Decoded::Comment(comment) => comment,
         Decoded::Retry(millis) => format!("retry {millis}"),
+        other => panic!("not in a stream: {other:?}"),
     };
     decode(stream)
         .into_iter()

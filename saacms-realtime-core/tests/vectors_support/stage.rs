@@ -220,7 +220,7 @@ pub(crate) fn replayed(stream: &str) -> Option<usize> {
         match decoded {
             Decoded::Message(message) if message.event_type == "saacms-resync" => return None,
             Decoded::Message(_) => events += 1,
-            Decoded::Comment(_) | Decoded::Retry(_) => {}
+            _ => {}
         }
     }
     Some(events)

@@ -172,12 +172,12 @@ fn event_json(
             return Err("a deleted event has no ETag".to_owned());
         }
         (EventType::Deleted, None) => {}
-        (EventType::Snapshot | EventType::Changed, None) => {
+        (_, None) => {
             return Err(format!(
                 "a {event_type} event needs the record: JSON, `@FILE`, or `-` for standard input"
             ));
         }
-        (EventType::Snapshot | EventType::Changed, Some(record)) => {
+        (_, Some(record)) => {
             // Checked alone first: text that closes the record and goes on with members of the
             // event would be a valid event too.
             let record: &RawValue = serde_json::from_str(record).map_err(|error| {

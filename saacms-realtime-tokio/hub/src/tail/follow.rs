@@ -276,6 +276,8 @@ impl Follower {
                     replayed: *replayed,
                 })
             }
+            // Fields that a later decoder reads are of no use here.
+            _ => Ok(()),
         }
     }
 

@@ -378,6 +378,7 @@ impl<S: Sut> World<S> {
                     page.apply(&message, self.truth[page.watches])?;
                     connection.is_exempt = false;
                 }
+                other => return Err(format!("not in a stream: {other:?}")),
             }
         }
         connection

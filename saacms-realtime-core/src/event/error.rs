@@ -1,0 +1,127 @@
+use alloc::boxed::Box;
+use alloc::string::ToString as _;
+use core::fmt;
+
+use super::Event;
+use crate::name::{InvalidEventId, InvalidKey};
+
+/// An event is not valid. Nothing was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventError {
+    /// The body is not UTF-8.
+    NotUtf8 {
+        /// Offset of the first wrong byte.
+        at: usize,
+    },
+    /// The body is not JSON, or not an object.
+    NotJson {
+        /// The message of the parser.
+        message: Box<str>,
+    },
+    /// The record cannot be written as JSON.
+    Record {
+        /// The message of the writer.
+        message: Box<str>,
+    },
+    /// Arrays and objects are nested too deep.
+    TooDeep {
+        /// How deep.
+        depth: usize,
+    },
+    /// A member is absent.
+    Missing {
+        /// Which one.
+        member: &'static str,
+    },
+    /// A member must be a string.
+    NotAString {
+        /// Which one.
+        member: &'static str,
+        /// Its first characters.
+        found: Box<str>,
+    },
+    /// A string has half of a surrogate pair, which UTF-8 cannot carry.
+    LoneSurrogate {
+        /// Which one.
+        member: &'static str,
+    },
+    /// The event type is none of the three.
+    UnknownType {
+        /// Its first characters.
+        found: Box<str>,
+    },
+    /// Slug or ID cannot be a resource key.
+    Key(InvalidKey),
+    /// The ETag cannot be an event ID.
+    Etag(InvalidEventId),
+}
+
+impl EventError {
+    pub(super) fn not_json(error: serde_json::Error) -> Self {
+        Self::NotJson {
+            message: error.to_string().into(),
+        }
+    }
+}
+
+impl From<InvalidKey> for EventError {
+    fn from(error: InvalidKey) -> Self {
+        Self::Key(error)
+    }
+}
+
+impl fmt::Display for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUtf8 { at } => write!(f, "the event is not UTF-8: byte {at} is wrong"),
+            Self::NotJson { message } => write!(
+                f,
+                "the event is not a JSON object with the members `type`, `slug`, `id`, `record` and \
+                 `etag`: {message}"
+            ),
+            Self::Record { message } => write!(f, "`record` cannot be written as JSON: {message}"),
+            Self::TooDeep { depth } => write!(
+                f,
+                "arrays and objects are nested {depth} deep; at most {} is allowed",
+                Event::MAX_NESTING
+            ),
+            Self::Missing { member: "record" } => f.write_str(
+                "`record` is missing; `snapshot` and `changed` need the record, `null` is one",
+            ),
+            Self::Missing { member } => write!(f, "`{member}` is missing; it must be a string"),
+            Self::NotAString { member, found } => {
+                write!(f, "`{member}` must be a string, found {found}")
+            }
+            Self::LoneSurrogate { member } => {
+                write!(
+                    f,
+                    "`{member}` has a lone surrogate, which UTF-8 cannot carry"
+                )
+            }
+            Self::UnknownType { found } => write!(
+                f,
+                "`type` is \"{found}\"; allowed are \"snapshot\", \"changed\" and \"deleted\""
+            ),
+            Self::Key(error) => error.fmt(f),
+            Self::Etag(error) => write!(f, "`etag` {error}"),
+        }
+    }
+}
+
+impl core::error::Error for EventError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Key(error) => Some(error),
+            Self::Etag(error) => Some(error),
+            Self::NotUtf8 { .. }
+            | Self::NotJson { .. }
+            | Self::Record { .. }
+            | Self::TooDeep { .. }
+            | Self::Missing { .. }
+            | Self::NotAString { .. }
+            | Self::LoneSurrogate { .. }
+            | Self::UnknownType { .. } => None,
+        }
+    }
+}

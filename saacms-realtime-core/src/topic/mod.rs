@@ -1,0 +1,325 @@
+//! The events of one record: a ring, the IDs of its events, and what a last event ID means.
+
+mod id_clock;
+mod markers;
+
+use core::fmt;
+
+use crate::name::{EventId, IdText, ResyncReason};
+use crate::position::{Epoch, Position};
+use crate::ring::{At, Entry, Retention, Ring, Storage};
+use crate::subscriber::{Resume, Step, Subscriber};
+use crate::time::{Instant, Now, Timestamp};
+
+use id_clock::IdClock;
+use markers::Markers;
+
+/// An item with its event ID: what the ring of a topic holds.
+#[derive(Clone, Debug)]
+pub struct Named<I, T> {
+    id: EventId<I>,
+    item: T,
+}
+
+impl<I, T> Named<I, T> {
+    /// The event ID.
+    pub fn id(&self) -> &EventId<I> {
+        &self.id
+    }
+
+    /// The item.
+    pub fn item(&self) -> &T {
+        &self.item
+    }
+}
+
+/// Which kind of event ID a topic gives, and how it reads a last event ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdPolicy {
+    /// ETags and times; a last event ID is looked up.
+    Etag {
+        /// Whether the ID of the event evicted last is still known: nothing after it is lost.
+        quiet_resume: bool,
+    },
+    /// Positions; a last event ID is compared.
+    Position {
+        /// The life of this topic's ring.
+        epoch: Epoch,
+    },
+}
+
+/// The events of one record.
+///
+/// IDs are [`EventId<I>`], so `I` is any memory for text.
+///
+/// - *Getters*: [`ring`](Self::ring), [`position`](Self::position), [`greeting`](Self::greeting),
+///   [`latest_time`](Self::latest_time), [`is_blank`](Self::is_blank).
+/// - *Inputs*: [`begin_after`](Self::begin_after); [`next_id`](Self::next_id),
+///   [`publish`](Self::publish); [`resume`](Self::resume); [`evict`](Self::evict),
+///   [`evict_oldest`](Self::evict_oldest); [`interrupt`](Self::interrupt).
+/// - *Polls*: [`poll`](Self::poll) and [`resync_id`](Self::resync_id).
+///
+/// A driver calls `begin_after` first, if at all: a time that was handed out cannot be taken back.
+/// It calls `next_id` and then `publish` with that ID, and publishes nothing else between them,
+/// or two events have one position. On [`Step::Resync`] it calls `resync_id` before the next
+/// `publish`, or the ID names an event that the reader never gets. `resume` evicts by itself;
+/// `evict` only frees memory earlier.
+///
+/// Nothing here can fail, and nothing allocates but the storage.
+#[derive(Clone)]
+pub struct Topic<I, T, S> {
+    ring: Ring<Named<I, T>, S>,
+    policy: IdPolicy,
+    /// ID of the event that left the ring last, which is the one before the oldest in the ring.
+    evicted: Option<EventId<I>>,
+    clock: IdClock,
+    markers: Markers,
+}
+
+impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
+    /// A topic without events; `storage` must be empty.
+    pub fn new(storage: S, retention: Retention, policy: IdPolicy) -> Self {
+        Self {
+            ring: Ring::new(storage, retention),
+            policy,
+            evicted: None,
+            clock: IdClock::default(),
+            markers: Markers::default(),
+        }
+    }
+
+    /// Never hands out a time ID up to `latest`: an earlier life of this topic may have used it.
+    pub fn begin_after(&mut self, latest: Timestamp) {
+        self.clock.begin_after(latest);
+    }
+
+    /// Gives the next event this number, 1 or more, and forgets the events before it.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn begin_at(&mut self, number: u64) {
+        self.ring.begin_at(number);
+        self.evicted = None;
+    }
+
+    /// The ID of the event that is published next.
+    ///
+    /// A position under that policy. Otherwise the ETag of the event, or a time that this topic
+    /// never handed out.
+    pub fn next_id<'a>(&mut self, etag: Option<EventId<&'a str>>, wall: Timestamp) -> IdText<'a> {
+        match (self.policy, etag) {
+            (IdPolicy::Position { epoch }, _) => IdText::Position(Position {
+                epoch,
+                sequence: self.ring.next(),
+            }),
+            (IdPolicy::Etag { .. }, Some(etag)) => IdText::Etag(etag),
+            (IdPolicy::Etag { .. }, None) => IdText::Time(self.clock.tick(wall)),
+        }
+    }
+
+    /// Adds an event of `size` bytes.
+    pub fn publish(&mut self, id: EventId<I>, item: T, size: usize, now: Instant) {
+        let evicted = &mut self.evicted;
+        self.ring
+            .push(Named { id, item }, size, now, |old| *evicted = Some(old.id));
+    }
+
+    /// Evicts what is too old or too much at `now`.
+    pub fn evict(&mut self, now: Instant) {
+        let evicted = &mut self.evicted;
+        self.ring.evict(now, |old| *evicted = Some(old.id));
+    }
+
+    /// Evicts the oldest event to free memory, even if retention keeps it; false where the ring is
+    /// empty.
+    pub fn evict_oldest(&mut self) -> bool {
+        match self.ring.pop() {
+            Some(old) => {
+                self.evicted = Some(old.id);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Drops all history, because what feeds this topic lost data. Every reader gets a resync.
+    pub fn interrupt(&mut self) {
+        self.ring.interrupt();
+        self.evicted = None;
+        self.markers = Markers::default();
+    }
+
+    /// Where a reader with this last event ID begins.
+    ///
+    /// The ID is compared as bytes, without outer blanks.
+    pub fn resume(&mut self, last_event_id: Option<&[u8]>, now: Instant) -> Resume {
+        self.evict(now);
+        let window = self.ring.replay_start(now)..self.ring.next();
+        self.resume_among(last_event_id, now, window)
+    }
+
+    /// [`resume`](Self::resume) with an index: `candidates` are the numbers of all events that have
+    /// the ID, oldest first, and maybe of others.
+    pub(crate) fn resume_among(
+        &mut self,
+        last_event_id: Option<&[u8]>,
+        now: Instant,
+        candidates: impl Iterator<Item = u64>,
+    ) -> Resume {
+        self.evict(now);
+        let Some(last_event_id) = last_event_id.map(without_outer_blanks) else {
+            return Resume::At(self.ring.next());
+        };
+
+        let replay_start = self.ring.replay_start(now);
+        let from = match self.policy {
+            IdPolicy::Etag { quiet_resume } => {
+                match self.look_up(last_event_id, replay_start, quiet_resume, candidates) {
+                    Some(from) => from,
+                    None => return Resume::Lost(ResyncReason::BufferMiss),
+                }
+            }
+            IdPolicy::Position { epoch } => match Position::parse(last_event_id) {
+                Some(position) if position.epoch == epoch => position.sequence.saturating_add(1),
+                Some(_) => return Resume::Lost(ResyncReason::Restarted),
+                None => return Resume::Lost(ResyncReason::BufferMiss),
+            },
+        };
+
+        // A marker may name a place before the window, and a client any position.
+        if (replay_start..=self.ring.next()).contains(&from) {
+            Resume::At(from)
+        } else {
+            Resume::Lost(ResyncReason::BufferMiss)
+        }
+    }
+
+    /// Number of the first event after the one with this ID.
+    fn look_up(
+        &self,
+        id: &[u8],
+        replay_start: u64,
+        quiet_resume: bool,
+        mut candidates: impl Iterator<Item = u64>,
+    ) -> Option<u64> {
+        // A marker stands before every event that could have been given the same text.
+        if let Some(place) = self.markers.find(id) {
+            return Some(place);
+        }
+
+        // Of a repeated ID the oldest copy counts: too much is replayed rather than too little.
+        let oldest_copy =
+            candidates.find(|number| *number >= replay_start && self.has_id(*number, id));
+        match oldest_copy {
+            Some(number) => Some(number + 1),
+            None if quiet_resume && self.id_before(replay_start) == Some(id) => Some(replay_start),
+            None => None,
+        }
+    }
+
+    /// [`Subscriber::poll`] on the ring of this topic.
+    pub fn poll<'a>(&'a self, subscriber: &mut Subscriber, now: Instant) -> Step<'a, Named<I, T>> {
+        subscriber.poll(&self.ring, now)
+    }
+
+    /// The ID of a resync: a reconnect with it resumes here.
+    ///
+    /// It is the ID of the newest event; without quiet resume, of the newest that can be replayed.
+    /// Where there is none, it is the current time, which then names this place in the sequence
+    /// and is never given to an event.
+    pub fn resync_id(&mut self, now: Now) -> IdText<'_> {
+        let next = self.ring.next();
+        let quiet_resume = match self.policy {
+            IdPolicy::Position { epoch } => {
+                return IdText::Position(Position {
+                    epoch,
+                    sequence: next - 1,
+                });
+            }
+            IdPolicy::Etag { quiet_resume } => quiet_resume,
+        };
+
+        let replayed = self.ring.replay_start(now.instant) < next;
+        match self.ring.at(next - 1) {
+            At::Item(newest) if replayed || quiet_resume => IdText::Etag(newest.id.borrowed()),
+            At::Item(_) | At::Gone | At::Next => match &self.evicted {
+                Some(newest) if quiet_resume => IdText::Etag(newest.borrowed()),
+                _ if quiet_resume => {
+                    IdText::Time(self.markers.name(next, now.wall, &mut self.clock))
+                }
+                _ => IdText::Time(self.markers.name_exactly(next, now.wall, &mut self.clock)),
+            },
+        }
+    }
+
+    /// The ID that the first keep-alive carries for a client with this last event ID.
+    ///
+    /// Under the position policy a new client gets a place to resume from before its first event.
+    pub fn greeting(&self, last_event_id: Option<&[u8]>) -> Option<IdText<'static>> {
+        match last_event_id {
+            None => self.position().map(IdText::Position),
+            Some(_) => None,
+        }
+    }
+
+    /// The position after the newest event; `None` under the other policy.
+    pub fn position(&self) -> Option<Position> {
+        match self.policy {
+            IdPolicy::Position { epoch } => Some(Position {
+                epoch,
+                sequence: self.ring.next() - 1,
+            }),
+            IdPolicy::Etag { .. } => None,
+        }
+    }
+
+    /// The latest time that was handed out as an ID, or that [`begin_after`](Self::begin_after)
+    /// withholds.
+    pub fn latest_time(&self) -> Option<Timestamp> {
+        self.clock.latest()
+    }
+
+    /// The events in the ring.
+    pub fn ring(&self) -> &Ring<Named<I, T>, S> {
+        &self.ring
+    }
+
+    /// Whether there is nothing to remember: no event ever, and no ID handed out.
+    pub fn is_blank(&self) -> bool {
+        self.ring.next() == 1 && self.markers.is_empty() && self.position().is_none()
+    }
+
+    /// Most time IDs of resyncs that may follow the time of the newest event.
+    #[cfg(feature = "alloc")]
+    pub(crate) const MAX_MARKERS: usize = Markers::MAX;
+
+    fn has_id(&self, number: u64, id: &[u8]) -> bool {
+        matches!(self.ring.at(number), At::Item(event) if event.id.as_str().as_bytes() == id)
+    }
+
+    /// ID of the event before the one with this number, which is in the ring or next; `None` where
+    /// it is forgotten.
+    fn id_before(&self, number: u64) -> Option<&[u8]> {
+        let id = match self.ring.at(number - 1) {
+            At::Item(event) => &event.id,
+            At::Gone | At::Next => self.evicted.as_ref()?,
+        };
+        Some(id.as_str().as_bytes())
+    }
+}
+
+impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> fmt::Debug for Topic<I, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topic")
+            .field("ring", &self.ring)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `id` without the blanks that HTTP drops around it; no valid ID begins or ends with one.
+pub(crate) fn without_outer_blanks(mut id: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = id {
+        id = rest;
+    }
+    id
+}
