@@ -16,17 +16,11 @@
 
 #![forbid(unsafe_code)]
 
-mod backlog;
-mod durable_object;
+mod js;
 mod object;
-mod platform;
-mod round;
-pub mod router;
 pub mod settings;
-mod sql;
-mod stream;
 
-pub use durable_object::SaacmsRealtimeDO;
+pub use js::{SaacmsRealtimeDO, router};
 
 /// The Worker's handler: [`router::fetch`].
 #[cfg(feature = "entry")]

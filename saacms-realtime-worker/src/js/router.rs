@@ -13,7 +13,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, ReadableStream, ReadableStreamDefaultReader, Request, Response};
 
-use crate::platform::{self, Head, Namespace, member, set_member};
+use super::platform::{self, Head, Namespace, member, set_member};
 use crate::settings::{Environment, RouterSettings};
 
 /// Answers a request to the API: subscribing and publishing go to the object of the record, which

@@ -11,7 +11,7 @@ use saacms_realtime_core::sse::Frame;
 use saacms_realtime_core::time::{Instant, Timestamp};
 use wasm_bindgen::prelude::*;
 
-use crate::platform::{Sql, member};
+use super::platform::{Sql, member};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS saacms_realtime (
     slot INTEGER PRIMARY KEY, number INTEGER NOT NULL, pushed_at INTEGER NOT NULL,

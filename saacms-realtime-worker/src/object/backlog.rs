@@ -1,23 +1,23 @@
-//! Whether a stream is still being read.
-
 use core::time::Duration;
 
 use saacms_realtime_core::time::Instant;
 
-/// What a stream was given and what it has let go, as far as its queue shows.
+/// Tells whether a stream is still being read, by what leaves its queue.
 ///
-/// The runtime does not always say that a client is gone (some of its releases never do), but what
-/// waits in the queue of such a stream does not get less.
+/// The runtime does not always report that a client is gone (some of its releases never do), but the
+/// queue of such a stream does not shrink.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Backlog {
+pub(super) struct Backlog {
+    /// Bytes sent so far.
     sent: u64,
+    /// Bytes of them that had left the queue when it was measured last.
     taken: u64,
-    /// When something was taken last, or when the queue was last seen empty.
+    /// When bytes were last seen to have left, or the queue was last seen empty.
     moved_at: Instant,
 }
 
 impl Backlog {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             sent: 0,
             taken: 0,
@@ -25,8 +25,8 @@ impl Backlog {
         }
     }
 
-    /// Takes note that `queued` bytes wait.
-    pub(crate) fn see(&mut self, queued: usize, now: Instant) {
+    /// Records that `queued` bytes wait.
+    pub(super) fn update(&mut self, queued: usize, now: Instant) {
         let taken = self.sent.saturating_sub(queued as u64);
         if queued == 0 || taken > self.taken {
             self.moved_at = now;
@@ -34,24 +34,24 @@ impl Backlog {
         self.taken = taken;
     }
 
-    /// Takes note that `bytes` more were given.
-    pub(crate) fn sent(&mut self, bytes: usize) {
+    /// Records that `bytes` more were sent.
+    pub(super) fn add(&mut self, bytes: usize) {
         self.sent += bytes as u64;
     }
 
-    /// Bytes that it was given so far.
-    pub(crate) fn given(&self) -> u64 {
+    /// Bytes sent so far.
+    pub(super) fn total_sent(&self) -> u64 {
         self.sent
     }
 
-    /// The most that can wait: what waited when it was seen last, and what was given since.
-    pub(crate) fn at_most(&self) -> usize {
+    /// The most that can wait: what waited when it was measured last, and what was sent since.
+    pub(super) fn upper_bound(&self) -> usize {
         usize::try_from(self.sent - self.taken).unwrap_or(usize::MAX)
     }
 
-    /// When the stream is to be cut if nothing moves until then; `None` where nothing waits, as far
-    /// as is known, or where `timeout` is zero.
-    pub(crate) fn cut_at(&self, timeout: Duration) -> Option<Instant> {
+    /// When the stream is cut if nothing leaves until then; `None` if nothing is known to wait, or
+    /// `timeout` is zero.
+    pub(super) fn cut_at(&self, timeout: Duration) -> Option<Instant> {
         (self.taken < self.sent && !timeout.is_zero())
             .then(|| self.moved_at.saturating_add(timeout))
     }
@@ -68,15 +68,15 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_takes_nothing_is_to_be_cut() {
+    fn a_stream_that_takes_nothing_is_cut() {
         let mut backlog = Backlog::new(at(0));
         assert_eq!(backlog.cut_at(TIMEOUT), None, "nothing waits");
-        backlog.see(0, at(50));
-        backlog.sent(10);
+        backlog.update(0, at(50));
+        backlog.add(10);
         assert_eq!(backlog.cut_at(TIMEOUT), Some(at(150)));
-        backlog.see(10, at(80));
-        backlog.sent(10);
-        backlog.see(20, at(120));
+        backlog.update(10, at(80));
+        backlog.add(10);
+        backlog.update(20, at(120));
         assert_eq!(
             backlog.cut_at(TIMEOUT),
             Some(at(150)),
@@ -86,14 +86,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_takes_a_little_at_a_time_is_not() {
+    fn a_stream_that_takes_a_little_at_a_time_is_not_cut() {
         let mut backlog = Backlog::new(at(0));
-        backlog.sent(100);
+        backlog.add(100);
         for step in 1..9 {
-            backlog.see(100 - step, at(step as u64 * 90));
+            backlog.update(100 - step, at(step as u64 * 90));
             assert_eq!(backlog.cut_at(TIMEOUT), Some(at(step as u64 * 90 + 100)));
         }
-        backlog.see(0, at(800));
+        backlog.update(0, at(800));
         assert_eq!(backlog.cut_at(TIMEOUT), None);
     }
 }

@@ -10,30 +10,40 @@ use js_sys::{Array, Function, Map, Object, Promise, Reflect, Uint8Array, Uint32A
 use wasm_bindgen::prelude::*;
 use web_sys::{ReadableStream, ReadableStreamDefaultController};
 
+use super::platform::set_member;
 use crate::object::Sink;
-use crate::platform::{bound, set_member};
 
 /// The streams of one object, as the platform's callbacks find them.
 #[derive(Debug)]
 pub(crate) struct Streams {
     open: RefCell<BTreeMap<u32, Rc<Handle>>>,
-    /// The controllers once more, by number: for [`enqueue_all`], and where the next life of this
-    /// object finds them after a panic.
+    /// The controllers once more, by number: for [`enqueue_all`], and for the next life of this
+    /// object, which finds them here after a panic.
     controllers: Map,
     outbox: RefCell<Outbox>,
     /// Streams that turned out to be over.
     over: RefCell<Vec<u32>>,
 }
 
-/// Bytes that go to many streams at once: a call into JavaScript costs as much as the rest of a
-/// delivery, so there is one for all streams that are sent the same.
+/// Bytes that go to many streams at once.
+///
+/// A call into JavaScript costs as much as the rest of a delivery, so there is one for all streams
+/// that are sent the same.
 #[derive(Debug, Default)]
 struct Outbox {
     bytes: Bytes,
-    /// Who is to be sent them, in order.
+    /// The streams that they go to, in order.
     numbers: Vec<u32>,
-    /// How often it was emptied.
+    /// How often it was emptied: what is noted in an earlier round has been sent.
     round: u64,
+}
+
+impl Outbox {
+    /// Empties it, which ends a round.
+    fn take(&mut self) -> (Bytes, Vec<u32>) {
+        self.round += 1;
+        (mem::take(&mut self.bytes), mem::take(&mut self.numbers))
+    }
 }
 
 #[wasm_bindgen(inline_js = "
@@ -50,7 +60,8 @@ export function enqueueAll(controllers, numbers, chunk) {
 }
 ")]
 extern "C" {
-    /// Gives `chunk` to the controllers of these numbers; says whose streams are over.
+    /// Enqueues `chunk` at the controllers of these numbers; returns the numbers of streams that are
+    /// over.
     #[wasm_bindgen(js_name = enqueueAll)]
     fn enqueue_all(controllers: &Map, numbers: &Uint32Array, chunk: &Uint8Array) -> Array;
 }
@@ -59,22 +70,23 @@ extern "C" {
 #[derive(Debug)]
 struct Handle {
     controller: ReadableStreamDefaultController,
-    /// Waits to be told of room.
+    /// Whether it waits for room.
     wants_room: Cell<bool>,
-    /// Lets the runtime call `pull` again. While it is held nobody is called for what is taken.
+    /// Resolves the promise that `pull` was answered with. Until then the runtime calls no more.
     parked: RefCell<Option<Function>>,
 }
 
-/// The functions that a stream calls, each with the stream's number first.
-pub(crate) struct Callbacks<'a> {
-    pub(crate) start: &'a JsValue,
-    pub(crate) pull: &'a JsValue,
-    pub(crate) cancel: &'a JsValue,
+/// The functions that a stream calls.
+#[derive(Debug)]
+pub(crate) struct StreamCallbacks {
+    pub(crate) start: JsValue,
+    pub(crate) pull: JsValue,
+    pub(crate) cancel: JsValue,
 }
 
 impl Streams {
-    /// The streams of the object whose state is `ctx`. Those that a former life of it left behind
-    /// are cut, so that their clients come back.
+    /// The streams of the object whose state is `ctx`. Those that an earlier life of it has left are
+    /// cut, so that their clients come back.
     pub(crate) fn new(ctx: &JsValue) -> Self {
         let controllers = Map::new();
         let registry = registry();
@@ -88,86 +100,83 @@ impl Streams {
             }
             registry.set(ctx.unchecked_ref(), &controllers);
         }
-        let (open, outbox, over) = Default::default();
         Self {
-            open,
+            open: RefCell::default(),
             controllers,
-            outbox,
-            over,
+            outbox: RefCell::default(),
+            over: RefCell::default(),
         }
     }
 
     /// A new stream, and its sink.
     ///
-    /// `start` is called before this returns, and must hand its controller to [`take`](Self::take).
+    /// The runtime calls `start` before this returns, which must [`register`](Self::register) the
+    /// controller.
     pub(crate) fn open(
         self: &Rc<Self>,
         number: u32,
-        callbacks: &Callbacks<'_>,
+        callbacks: &StreamCallbacks,
     ) -> Result<(ReadableStream, JsSink), JsValue> {
         let source = Object::new();
-        set_member(&source, "start", &bound(callbacks.start, number));
-        set_member(&source, "pull", &bound(callbacks.pull, number));
-        set_member(&source, "cancel", &bound(callbacks.cancel, number));
+        set_member(&source, "start", &callbacks.start);
+        set_member(&source, "pull", &callbacks.pull);
+        set_member(&source, "cancel", &callbacks.cancel);
         // Without a strategy the queue counts chunks and asks for more once it is empty. One that
         // counts bytes would be asked for the size of every chunk: a call from the runtime into
         // JavaScript each, a fifth of what a delivery costs.
         let stream = ReadableStream::new_with_underlying_source(&source)?;
         let handle = self.open.borrow().get(&number).cloned();
         let handle = handle.ok_or("the runtime did not start the stream")?;
-        let (lens, posted_in, streams) = (RefCell::default(), Cell::new(None), Rc::clone(self));
-        Ok((
-            stream,
-            JsSink {
-                number,
-                handle,
-                streams,
-                lens,
-                posted_in,
-            },
-        ))
-    }
-
-    /// Takes the controller of a stream that starts.
-    pub(crate) fn take(&self, number: u32, controller: ReadableStreamDefaultController) {
-        self.controllers.set(&number.into(), &controller);
-        let (wants_room, parked) = (Cell::new(false), RefCell::default());
-        self.open.borrow_mut().insert(
+        let sink = JsSink {
             number,
-            Rc::new(Handle {
-                controller,
-                wants_room,
-                parked,
-            }),
-        );
+            handle,
+            streams: Rc::clone(self),
+            queued_lens: RefCell::default(),
+            posted_in: Cell::new(None),
+        };
+        Ok((stream, sink))
     }
 
-    /// The runtime calls because there is room: what to answer it.
+    /// Registers the controller of a stream that starts.
+    pub(crate) fn register(&self, number: u32, controller: ReadableStreamDefaultController) {
+        self.controllers.set(&number.into(), &controller);
+        let handle = Handle {
+            controller,
+            wants_room: Cell::new(false),
+            parked: RefCell::default(),
+        };
+        self.open.borrow_mut().insert(number, Rc::new(handle));
+    }
+
+    /// Answers the runtime, which calls because there is room. `was_handled` tells whether the stream
+    /// was already sent what waits.
     ///
-    /// As long as the stream keeps up, a promise that is open: no call comes before it is kept. So
-    /// a stream that keeps up costs no call per chunk, and one that does not is heard at once.
-    pub(crate) fn pulled(&self, number: u32, in_between: bool) -> JsValue {
+    /// While the stream keeps up, the answer is a promise that is open: no call comes before it is
+    /// kept. So a stream that keeps up costs no call per chunk, and one that does not is heard at
+    /// once.
+    pub(crate) fn pulled(&self, number: u32, was_handled: bool) -> JsValue {
         let handle = self.open.borrow().get(&number).cloned();
         let Some(handle) = handle else {
             return JsValue::UNDEFINED;
         };
-        if handle.wants_room.get() && !in_between {
+        if handle.wants_room.get() && was_handled {
             return JsValue::UNDEFINED;
         }
+
         let promise = Promise::new(&mut |resolve, _| {
             *handle.parked.borrow_mut() = Some(resolve.unchecked_into());
         });
         promise.into()
     }
 
-    /// The stream is about to be sent what waits.
+    /// Notes that a stream has room, and is about to be sent what waits.
     pub(crate) fn has_room(&self, number: u32) {
         if let Some(handle) = self.open.borrow().get(&number) {
             handle.wants_room.set(false);
         }
     }
 
-    /// Notes `bytes` for a stream; [`flush`](Self::flush) sends them. Says in which round.
+    /// Notes `bytes` for a stream; [`flush`](Self::flush) sends them. Returns the round of the outbox.
     fn post(&self, number: u32, bytes: &Bytes) -> u64 {
         let is_other = {
             let outbox = self.outbox.borrow();
@@ -186,15 +195,12 @@ impl Streams {
 
     /// Sends what was noted. The runtime may call back meanwhile.
     fn flush(&self) {
-        let (bytes, numbers) = {
-            let mut outbox = self.outbox.borrow_mut();
-            outbox.round += 1;
-            (mem::take(&mut outbox.bytes), mem::take(&mut outbox.numbers))
-        };
+        let (bytes, numbers) = self.outbox.borrow_mut().take();
         if numbers.is_empty() {
             return;
         }
-        // Copies both, as a view would end where the memory grows in a call back.
+
+        // Copies of both, because a view would end where the memory grows in a call back.
         let (numbers, chunk) = (
             Uint32Array::from(&numbers[..]),
             Uint8Array::from(&bytes[..]),
@@ -207,26 +213,26 @@ impl Streams {
         self.over.borrow_mut().extend(over);
     }
 
-    /// Sends what was noted, and says which streams turned out to be over since the last call.
-    pub(crate) fn settle(&self) -> Vec<u32> {
+    /// Sends what was noted, and returns the streams that turned out to be over since the last call.
+    pub(crate) fn flush_and_take_over(&self) -> Vec<u32> {
         self.flush();
         self.over.take()
     }
 }
 
-/// The way to one stream. Who drops it gives the stream up.
+/// The way to one stream. Dropping it gives the stream up.
 #[derive(Debug)]
 pub(crate) struct JsSink {
     number: u32,
     handle: Rc<Handle>,
     streams: Rc<Streams>,
-    /// The lengths of the chunks that may not have left, in order.
-    lens: RefCell<VecDeque<usize>>,
+    /// The lengths of the chunks that may not have left, oldest first.
+    queued_lens: RefCell<VecDeque<usize>>,
     /// The round of the outbox in which it was sent something last.
     posted_in: Cell<Option<u64>>,
 }
 
-/// Chunks that a queue without a strategy wants to hold.
+/// Chunks that a queue without a strategy asks for.
 const HIGH_WATER_MARK: f64 = 1.0;
 
 impl Sink for JsSink {
@@ -236,14 +242,14 @@ impl Sink for JsSink {
         }
         let room = self.handle.controller.desired_size()?;
         let chunks = (HIGH_WATER_MARK - room).max(0.0) as usize;
-        let mut lens = self.lens.borrow_mut();
+        let mut lens = self.queued_lens.borrow_mut();
         let left = lens.len().saturating_sub(chunks);
         lens.drain(..left);
         Some(lens.iter().sum())
     }
 
     fn send(&self, bytes: &Bytes) {
-        self.lens.borrow_mut().push_back(bytes.len());
+        self.queued_lens.borrow_mut().push_back(bytes.len());
         self.posted_in
             .set(Some(self.streams.post(self.number, bytes)));
     }
@@ -277,8 +283,8 @@ impl Drop for JsSink {
     }
 }
 
-/// From the state of an object to its controllers. On the JavaScript side, as it must outlive a
-/// panic, which ends all that is in this module's memory.
+/// A map from the state of an object to its controllers. On the JavaScript side, because it must
+/// outlive a panic, which ends all that is in this module's memory.
 fn registry() -> WeakMap {
     let global: Object = js_sys::global();
     let name = js_sys::Symbol::for_("saacms-realtime.streams");

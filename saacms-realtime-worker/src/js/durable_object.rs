@@ -1,0 +1,326 @@
+//! The Durable Object: what the runtime calls, and what calls the runtime.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::fmt;
+use std::rc::Rc;
+
+use js_sys::{ArrayBuffer, Uint8Array};
+use saacms_realtime_core::config::VARIABLE_PREFIX;
+use saacms_realtime_core::feed::Store;
+use saacms_realtime_core::name::ResourceKey;
+use saacms_realtime_core::position::Epoch;
+use saacms_realtime_core::route::{Api, ObjectAction, Problem, PublishFormat, Reply};
+use saacms_realtime_core::time::Now;
+use wasm_bindgen::prelude::*;
+use web_sys::{Request, Response};
+
+use super::callbacks::Callbacks;
+use super::platform::{self, Head, member};
+use super::sql::SqlStore;
+use super::streams::{JsSink, Streams};
+use super::timers::Timers;
+use crate::object::Object;
+use crate::settings::{Environment, Settings};
+
+/// The Durable Object of one record, a drop-in for the class of this name of the JavaScript plugin.
+///
+/// `GET …/subscribe` is answered with the record's event stream, `POST …/publish` publishes an
+/// event. Settings are the variables of [`settings`](crate::settings) in the Worker's environment.
+#[wasm_bindgen]
+pub struct SaacmsRealtimeDO {
+    inner: Rc<Inner>,
+}
+
+#[wasm_bindgen]
+impl SaacmsRealtimeDO {
+    /// The runtime calls it before the first request.
+    ///
+    /// # Errors
+    ///
+    /// A variable of the environment makes no sense.
+    #[wasm_bindgen(constructor)]
+    pub fn new(ctx: JsValue, env: JsValue) -> Result<Self, JsValue> {
+        platform::report_panics();
+        let settings = Settings::read(Environment(&|name| platform::variable(&env, name)))
+            .map_err(|error| js_sys::Error::new(&error.to_string()))?;
+        let store = settings.storage.then(|| SqlStore::of(&ctx)).flatten();
+        if settings.storage && store.is_none() {
+            let warning = format!(
+                "saacms-realtime: this class has no SQLite storage (new_sqlite_classes), so its \
+                 history ends when it is evicted; {VARIABLE_PREFIX}STORAGE=off says that this is \
+                 meant"
+            );
+            web_sys::console::warn_1(&warning.into());
+        }
+
+        let inner = Rc::new_cyclic(|inner| Inner {
+            settings,
+            api: Api::default(),
+            key: key_of(&ctx),
+            store,
+            streams: Rc::new(Streams::new(&ctx)),
+            callbacks: Callbacks::new(inner),
+            object: RefCell::new(None),
+            news: RefCell::new(Vec::new()),
+            timers: Timers::default(),
+            latest_millis: Cell::new(0),
+        });
+        Ok(Self { inner })
+    }
+
+    /// Answers a request.
+    ///
+    /// # Errors
+    ///
+    /// What the runtime throws.
+    pub fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
+        self.inner.fetch(&request)
+    }
+}
+
+impl fmt::Debug for SaacmsRealtimeDO {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SaacmsRealtimeDO")
+            .field("key", &self.inner.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The record that an object is named after: `<slug>:<id>`, where a slug has no colon.
+fn key_of(ctx: &JsValue) -> Option<ResourceKey> {
+    let name = member(&member(ctx, "id"), "name").as_string()?;
+    let (slug, id) = name.split_once(':')?;
+    ResourceKey::new(slug, id).ok()
+}
+
+pub(super) struct Inner {
+    settings: Settings,
+    api: Api,
+    key: Option<ResourceKey>,
+    store: Option<SqlStore>,
+    pub(super) streams: Rc<Streams>,
+    callbacks: Callbacks,
+    /// `None` until the first request: the ring is read back when it is needed.
+    object: RefCell<Option<Object<JsSink>>>,
+    /// What the runtime reported while the object was in use.
+    news: RefCell<Vec<(u32, StreamNews)>>,
+    timers: Timers,
+    /// The latest time that [`now`](Self::now) returned.
+    latest_millis: Cell<u64>,
+}
+
+/// What the runtime reports of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum StreamNews {
+    Writable,
+    ClientGone,
+}
+
+impl Inner {
+    fn fetch(&self, request: &Request) -> Result<JsValue, JsValue> {
+        let head = Head::of(request);
+        match self.api.decide_object(&head.as_request()) {
+            ObjectAction::Subscribe {
+                last_event_id,
+                head,
+                ..
+            } => self
+                .subscribe(last_event_id.as_deref(), &head, request)
+                .map(Into::into),
+            ObjectAction::Publish { format, .. } => {
+                let publish = self.callbacks.publish(format);
+                let fail = self.callbacks.fail_body();
+                platform::then(&request.array_buffer()?, &publish, fail)
+            }
+            ObjectAction::Reply(reply) => Ok(platform::response(&reply, None)?.into()),
+        }
+    }
+
+    fn subscribe(
+        &self,
+        last_event_id: Option<&[u8]>,
+        head: &Reply,
+        request: &Request,
+    ) -> Result<Response, JsValue> {
+        let mut object = self.lock()?;
+        let number = match object.reserve() {
+            Ok(number) => number,
+            Err(refusal) => return platform::response(&Problem::from(refusal).into(), None),
+        };
+        let callbacks = self.callbacks.of_stream(number);
+        let (stream, sink) = self.streams.open(number, &callbacks)?;
+        let now = object.now;
+        object.subscribe(number, sink, last_event_id, now);
+        // Writes what the stream begins with, before its body is given to the runtime.
+        drop(object);
+
+        // The runtime does not always cancel the stream of a client that is gone.
+        let signal = request.signal();
+        let _ = signal.add_event_listener_with_callback("abort", callbacks.cancel.unchecked_ref());
+        platform::response(head, Some(&stream))
+    }
+
+    /// Publishes a body that has arrived.
+    pub(super) fn publish(
+        &self,
+        format: PublishFormat,
+        body: &ArrayBuffer,
+    ) -> Result<JsValue, JsValue> {
+        let max_body_bytes = self.api.max_body_bytes();
+        if body.byte_length() as usize > max_body_bytes {
+            return refuse(Problem::body_too_large(max_body_bytes));
+        }
+
+        let body = Uint8Array::new(body).to_vec();
+        let store = self.store.as_ref();
+        let store = store.map(|store| store as &dyn Store<Error = String>);
+        let mut object = self.lock()?;
+        let now = object.now;
+        let reply = format.run(&body, |event| object.publish(event, now, store));
+        // Sends the events, before the publisher is told that they are published.
+        drop(object);
+        Ok(platform::response(&reply, None)?.into())
+    }
+
+    /// Handles what the runtime reports of a stream, or keeps it for later while the object is in
+    /// use. Returns whether it was handled.
+    pub(super) fn notify(&self, number: u32, news: StreamNews) -> bool {
+        if self.object.try_borrow_mut().is_err() {
+            self.news.borrow_mut().push((number, news));
+            return false;
+        }
+        if let Some(mut object) = self.lock_or_report() {
+            object.handle(number, news);
+        }
+        true
+    }
+
+    /// The timer of the earliest deadline has fired.
+    pub(super) fn wake(&self) {
+        self.timers.wake_has_fired();
+        if let Some(mut object) = self.lock_or_report() {
+            let now = object.now;
+            object.handle_timeout(now);
+        }
+    }
+
+    /// The timer of a turn has fired.
+    pub(super) fn turn(&self) {
+        self.timers.turn_has_fired();
+        if let Some(mut object) = self.lock_or_report() {
+            let now = object.now;
+            object.turn(now);
+        }
+    }
+
+    /// Takes the object for one use; the first one reads the ring back.
+    fn lock(&self) -> Result<ObjectGuard<'_>, JsValue> {
+        let now = self.now();
+        let mut place = self.object.borrow_mut();
+        if place.is_none() {
+            *place = Some(self.load(now)?);
+        }
+        let object = RefMut::map(place, |object| object.as_mut().expect("was just loaded"));
+        Ok(ObjectGuard {
+            inner: self,
+            object,
+            now,
+        })
+    }
+
+    /// As [`lock`](Self::lock), for calls of the runtime whose answer nobody reads.
+    fn lock_or_report(&self) -> Option<ObjectGuard<'_>> {
+        match self.lock() {
+            Ok(object) => Some(object),
+            Err(error) => {
+                web_sys::console::error_1(&error);
+                None
+            }
+        }
+    }
+
+    fn load(&self, now: Now) -> Result<Object<JsSink>, JsValue> {
+        let slots = Object::<JsSink>::slots(&self.settings);
+        let stored = match &self.store {
+            Some(store) => store.load(slots)?,
+            None => None,
+        };
+        let random = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
+        let epoch = Epoch::from_number(random() << 32 | random());
+        let key = self.key.clone();
+        Ok(Object::new(self.settings, key, stored, epoch, now))
+    }
+
+    /// Both clocks.
+    ///
+    /// The platform has one. What is stored must be aged by a clock that goes on over a restart, and
+    /// one that is set back must make nothing younger.
+    fn now(&self) -> Now {
+        let wall_millis = js_sys::Date::now();
+        let millis = self.latest_millis.get().max(wall_millis.max(0.0) as u64);
+        self.latest_millis.set(millis);
+        Now::from_millis(millis, wall_millis as i64)
+    }
+}
+
+/// The object in use. Dropping it sends what was noted, handles what was reported meanwhile, and
+/// sets the timers.
+struct ObjectGuard<'a> {
+    inner: &'a Inner,
+    object: RefMut<'a, Object<JsSink>>,
+    now: Now,
+}
+
+impl ObjectGuard<'_> {
+    fn handle(&mut self, number: u32, news: StreamNews) {
+        match news {
+            StreamNews::Writable => {
+                self.inner.streams.has_room(number);
+                self.object.writable(number, self.now);
+            }
+            StreamNews::ClientGone => self.object.remove(number),
+        }
+    }
+}
+
+impl Drop for ObjectGuard<'_> {
+    fn drop(&mut self) {
+        loop {
+            // Sending may call back, so news are looked for after it.
+            for number in self.inner.streams.flush_and_take_over() {
+                self.object.remove(number);
+            }
+            let Some((number, news)) = self.inner.news.borrow_mut().pop() else {
+                break;
+            };
+            self.handle(number, news);
+        }
+
+        let Inner {
+            timers, callbacks, ..
+        } = self.inner;
+        if self.object.wants_turn() {
+            timers.set_turn(callbacks.turn());
+        } else {
+            timers.set_wake(self.object.wake_at(), self.now.instant, callbacks.wake());
+        }
+    }
+}
+
+impl core::ops::Deref for ObjectGuard<'_> {
+    type Target = Object<JsSink>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.object
+    }
+}
+
+impl core::ops::DerefMut for ObjectGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.object
+    }
+}
+
+pub(super) fn refuse(problem: Problem) -> Result<JsValue, JsValue> {
+    Ok(platform::response(&problem.into(), None)?.into())
+}

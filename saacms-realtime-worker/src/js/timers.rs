@@ -1,0 +1,57 @@
+use std::cell::{Cell, RefCell};
+
+use saacms_realtime_core::time::Instant;
+use wasm_bindgen::prelude::*;
+
+use super::platform::{clear_timeout, set_timeout};
+
+/// The longest time that a timer of JavaScript can wait for, in milliseconds.
+const LONGEST_MILLIS: u64 = (1 << 31) - 1;
+
+/// The two timers of an object.
+#[derive(Default)]
+pub(super) struct Timers {
+    /// The armed timer of the earliest deadline, and when it fires.
+    wake: RefCell<Option<(Instant, JsValue)>>,
+    /// Whether the timer of the next turn is armed.
+    is_turn_due: Cell<bool>,
+}
+
+impl Timers {
+    /// Calls `turn` once the runtime has written what it was given: it fires timers after that.
+    pub(super) fn set_turn(&self, turn: &JsValue) {
+        if !self.is_turn_due.replace(true) {
+            set_timeout(turn, 0.0);
+        }
+    }
+
+    pub(super) fn turn_has_fired(&self) {
+        self.is_turn_due.set(false);
+    }
+
+    /// Calls `wake` at `wake_at`, or earlier; never if that is `None`.
+    ///
+    /// A write only ever postpones what is due, so an armed timer is early at worst, and is not set
+    /// anew at each write.
+    pub(super) fn set_wake(&self, wake_at: Option<Instant>, now: Instant, wake: &JsValue) {
+        let mut armed = self.wake.borrow_mut();
+        let Some(wake_at) = wake_at else {
+            if let Some((_, timer)) = armed.take() {
+                clear_timeout(&timer);
+            }
+            return;
+        };
+        match &*armed {
+            Some((fires_at, _)) if *fires_at <= wake_at => return,
+            Some((_, timer)) => clear_timeout(timer),
+            None => {}
+        }
+
+        let millis = wake_at.millis_since(now).clamp(1, LONGEST_MILLIS) as f64;
+        *armed = Some((wake_at, set_timeout(wake, millis)));
+    }
+
+    pub(super) fn wake_has_fired(&self) {
+        self.wake.take();
+    }
+}

@@ -1,0 +1,239 @@
+//! One record's object without the platform: its streams and its store are what it is given.
+
+mod backlog;
+mod round;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use saacms_realtime_core::event::Event;
+use saacms_realtime_core::feed::{self, Feed, Store, StoredRing};
+use saacms_realtime_core::name::ResourceKey;
+use saacms_realtime_core::position::Epoch;
+use saacms_realtime_core::refusal::Refusal;
+use saacms_realtime_core::route::Problem;
+use saacms_realtime_core::time::{Instant, Now};
+
+use self::round::{Limits, PORTION, Round};
+use self::stream::Stream;
+use crate::settings::Settings;
+
+/// The most bytes that wait for streams to have their turn. Above it all streams are sent everything
+/// at once.
+const MAX_WAITING_BYTES: usize = 256 << 10;
+
+/// Where the bytes of a stream go.
+pub(crate) trait Sink {
+    /// Bytes that were sent and have not left; `None` if the stream is over.
+    fn queued(&self) -> Option<usize>;
+
+    /// Sends bytes, or notes them to be sent with those of other streams. If the stream turns out to
+    /// be over, [`Object::remove`] must be called.
+    fn send(&self, bytes: &Bytes);
+
+    /// Asks for a call of [`Object::writable`] once fewer than the allowed bytes are queued.
+    fn want_room(&self);
+
+    /// Ends the stream after what was sent.
+    fn end(&self);
+
+    /// Cuts the stream off; what is queued is lost.
+    fn cut(&self);
+}
+
+/// The streams and the ring of one record.
+///
+/// Commands are [`publish`](Self::publish) and [`reserve`](Self::reserve) with
+/// [`subscribe`](Self::subscribe). Inputs are [`writable`](Self::writable),
+/// [`remove`](Self::remove), [`handle_timeout`](Self::handle_timeout) and [`turn`](Self::turn). After
+/// each of them: if the object [`wants_turn`](Self::wants_turn), call [`turn`](Self::turn) as soon as
+/// the runtime had its own; otherwise set the timer to [`wake_at`](Self::wake_at). Without either, a
+/// stream that waits is never served again.
+#[derive(Debug)]
+pub(crate) struct Object<S> {
+    settings: Settings,
+    /// Which record this is; `None` until the platform or the first event tells.
+    key: Option<ResourceKey>,
+    feed: Feed,
+    /// By number, which is the order of their turns.
+    streams: BTreeMap<u32, Stream<S>>,
+    next_number: u32,
+    round: Round,
+}
+
+impl<S: Sink> Object<S> {
+    /// Makes an object that goes on where `stored` ends; `epoch` must be random.
+    pub(crate) fn new(
+        settings: Settings,
+        key: Option<ResourceKey>,
+        stored: Option<StoredRing>,
+        epoch: Epoch,
+        now: Now,
+    ) -> Self {
+        let (stored_key, epoch, events) = match stored {
+            Some(stored) => (Some(stored.key), stored.epoch, stored.events),
+            None => (None, epoch, Vec::new()),
+        };
+        let mut feed = Feed::new(&settings.hub, epoch);
+        feed.restore(events, now);
+
+        // A stream may be two rounds behind, and the event that makes the second one full.
+        let held_events = settings.hub.max_lag.max(settings.hub.max_events);
+        let limits = Limits {
+            events: held_events.saturating_sub(1) / 2,
+            bytes: (settings.hub.max_lag_bytes / 2).min(MAX_WAITING_BYTES),
+        };
+        Self {
+            settings,
+            key: key.or(stored_key),
+            feed,
+            streams: BTreeMap::new(),
+            next_number: 0,
+            round: Round::new(limits),
+        }
+    }
+
+    /// Slots that a store has.
+    pub(crate) fn slots(settings: &Settings) -> u64 {
+        feed::slots(&settings.hub.retention())
+    }
+
+    /// Open streams.
+    #[cfg(test)]
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Publishes an event: stores it and adds it to the ring. It is sent to every stream with room,
+    /// or waits for the streams' next turn.
+    pub(crate) fn publish(
+        &mut self,
+        event: Event,
+        now: Now,
+        store: Option<&dyn Store<Error = String>>,
+    ) -> Result<(), Problem> {
+        if let Some(own) = self.key.as_ref().filter(|own| *own != event.key()) {
+            return Err(Problem::other_record(own, event.key()));
+        }
+
+        // The first event tells which record this is, once it is stored.
+        let first_key = self.key.is_none().then(|| event.key().clone());
+        let frame_bytes = self
+            .feed
+            .publish(event, now, &store)
+            .map_err(|_| Problem::not_stored())?;
+        if let Some(key) = first_key {
+            self.key = Some(key);
+        }
+
+        self.round.add(frame_bytes);
+        if self.round.is_full() {
+            self.send_all(now);
+        } else if !self.round.is_under_way() {
+            self.turn(now);
+        }
+        Ok(())
+    }
+
+    /// Reserves the number of a new stream.
+    pub(crate) fn reserve(&mut self) -> Result<u32, Refusal> {
+        let limit = self.settings.hub.max_subscribers_per_topic;
+        if self.streams.len() >= limit {
+            return Err(Refusal::TooManySubscribersOfTopic { limit });
+        }
+
+        let number = self.next_number;
+        self.next_number = number.wrapping_add(1);
+        Ok(number)
+    }
+
+    /// Subscribes the stream of a reserved number, and sends what it begins with.
+    pub(crate) fn subscribe(
+        &mut self,
+        number: u32,
+        sink: S,
+        last_event_id: Option<&[u8]>,
+        now: Now,
+    ) {
+        let heartbeat = self.settings.hub.heartbeat;
+        let reader = self.feed.subscribe(last_event_id, heartbeat, now);
+        let stream = Stream::new(reader, sink, now.instant);
+        self.streams.insert(number, stream);
+        self.send_one(number, now);
+    }
+
+    /// Sends what waits to a stream that has room again.
+    pub(crate) fn writable(&mut self, number: u32, now: Now) {
+        self.send_one(number, now);
+    }
+
+    /// Removes a stream that is over, or whose client is gone.
+    pub(crate) fn remove(&mut self, number: u32) {
+        if let Some(stream) = self.streams.remove(&number) {
+            stream.cut();
+        }
+    }
+
+    /// Does what is due at [`wake_at`](Self::wake_at).
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        self.round.mark_stale();
+        self.turn(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due; `None` while nothing is, as without
+    /// streams.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        self.streams.values().filter_map(Stream::wake_at).min()
+    }
+
+    /// Whether [`turn`](Self::turn) is due as soon as the runtime had its own.
+    pub(crate) fn wants_turn(&self) -> bool {
+        self.round.is_under_way()
+    }
+
+    /// Serves the streams whose turn it is.
+    pub(crate) fn turn(&mut self, now: Now) {
+        let Some(first) = self.round.begin_turn() else {
+            return;
+        };
+
+        let mut served = 0;
+        let mut next = None;
+        let mut over = Vec::new();
+        for (number, stream) in self.streams.range_mut(first..) {
+            if served == PORTION {
+                next = Some(*number);
+                break;
+            }
+            // Only a stream that is written to costs the runtime a wake-up.
+            let sent_before = stream.total_sent();
+            if !stream.send(&mut self.feed, &self.settings, now) {
+                over.push(*number);
+            }
+            served += usize::from(stream.total_sent() != sent_before);
+        }
+
+        for number in over {
+            self.streams.remove(&number);
+        }
+        self.round.end_turn(next);
+    }
+
+    fn send_all(&mut self, now: Now) {
+        self.streams
+            .retain(|_, stream| stream.send(&mut self.feed, &self.settings, now));
+        self.round.end();
+    }
+
+    fn send_one(&mut self, number: u32, now: Now) {
+        let Some(stream) = self.streams.get_mut(&number) else {
+            return;
+        };
+        if !stream.send(&mut self.feed, &self.settings, now) {
+            self.streams.remove(&number);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+/// Streams that are written to in one turn.
+///
+/// Few, because a publish that comes meanwhile waits for them; not one, because each turn costs a
+/// timer.
+pub(super) const PORTION: usize = 16;
+
+/// The round of an object over its streams, which are served in the order of their numbers.
+///
+/// Waking a stream costs the runtime the same for one frame as for twenty, and what is sent to a
+/// stream while it is busy only stands in its queue. So streams are served a portion at a time. Between
+/// two portions the runtime has its turn: it writes what it was given, and reads what arrived. What is
+/// published meanwhile waits in the ring, and goes to every stream at its next turn, joined to one
+/// chunk.
+///
+/// Each turn is a [`begin_turn`](Self::begin_turn) and an [`end_turn`](Self::end_turn).
+#[derive(Debug)]
+pub(super) struct Round {
+    /// The stream that is next; `None` if no round is under way.
+    next: Option<u32>,
+    /// Whether streams that had their turn lack something.
+    is_stale: bool,
+    /// Events published since the round began.
+    events: usize,
+    /// Bytes of these events.
+    bytes: usize,
+    limits: Limits,
+}
+
+/// The most that may be published during a round.
+///
+/// A stream that waits for its turn can be two such amounts behind: what came in this round, and what
+/// came after its turn in the last one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+}
+
+/// Bytes that a waiting event counts beside its frame: more than its share of the ring.
+const EVENT_BYTES: usize = 512;
+
+impl Round {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            next: None,
+            is_stale: false,
+            events: 0,
+            bytes: 0,
+            limits,
+        }
+    }
+
+    /// Whether streams wait for their turn, until the runtime had its own.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Adds an event for all streams, by the length of its frame.
+    pub(super) fn add(&mut self, frame_bytes: usize) {
+        self.is_stale = true;
+        self.events += 1;
+        self.bytes = self
+            .bytes
+            .saturating_add(frame_bytes)
+            .saturating_add(EVENT_BYTES);
+    }
+
+    /// Whether so much waits that it must not wait for turns.
+    pub(super) fn is_full(&self) -> bool {
+        self.events > self.limits.events || self.bytes > self.limits.bytes
+    }
+
+    /// Notes that something is due that is no event.
+    pub(super) fn mark_stale(&mut self) {
+        self.is_stale = true;
+    }
+
+    /// Begins a turn at the stream that is returned; `None` if every stream has everything.
+    pub(super) fn begin_turn(&mut self) -> Option<u32> {
+        let next = self.next.or(self.is_stale.then_some(0))?;
+        if next == 0 {
+            self.reset();
+        }
+        Some(next)
+    }
+
+    /// Ends a turn; `next` is the first stream that had none.
+    pub(super) fn end_turn(&mut self, next: Option<u32>) {
+        self.next = next.or(self.is_stale.then_some(0));
+    }
+
+    /// Ends the round, because all streams are served at once.
+    pub(super) fn end(&mut self) {
+        self.reset();
+        self.next = None;
+    }
+
+    fn reset(&mut self) {
+        self.is_stale = false;
+        self.events = 0;
+        self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round() -> Round {
+        Round::new(Limits {
+            events: 3,
+            bytes: 4_000,
+        })
+    }
+
+    #[test]
+    fn a_round_goes_on_where_the_last_turn_ended_and_is_over_after_the_last_stream() {
+        let mut round = round();
+        assert_eq!(round.begin_turn(), None, "nothing came");
+        round.add(10);
+        assert_eq!(round.begin_turn(), Some(0));
+        round.end_turn(Some(7));
+        assert!(round.is_under_way());
+        assert_eq!(round.begin_turn(), Some(7));
+        round.end_turn(None);
+        assert!(!round.is_under_way());
+        assert_eq!(round.begin_turn(), None);
+    }
+
+    #[test]
+    fn what_comes_during_a_round_is_sent_in_another_one() {
+        let mut round = round();
+        round.add(10);
+        round.begin_turn();
+        round.end_turn(Some(7));
+        round.add(10);
+        assert_eq!(round.begin_turn(), Some(7));
+        round.end_turn(None);
+        assert!(round.is_under_way());
+        assert_eq!(round.begin_turn(), Some(0));
+        round.end_turn(None);
+        assert!(!round.is_under_way());
+    }
+
+    #[test]
+    fn a_round_is_full_by_events_or_by_bytes() {
+        let mut round = round();
+        (0..3).for_each(|_| round.add(10));
+        assert!(!round.is_full());
+        round.add(10);
+        assert!(round.is_full());
+        round.end();
+        assert!(!round.is_full() && !round.is_under_way());
+        round.add(4_000);
+        assert!(round.is_full());
+    }
+}

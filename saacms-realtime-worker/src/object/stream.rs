@@ -1,0 +1,122 @@
+use saacms_realtime_core::feed::{Feed, Output, Reader};
+use saacms_realtime_core::time::{Instant, Now};
+
+use super::Sink;
+use super::backlog::Backlog;
+use crate::settings::Settings;
+
+/// One stream: where it is in the ring, where its bytes go, and whether its client reads them.
+#[derive(Debug)]
+pub(super) struct Stream<S> {
+    reader: Reader,
+    sink: S,
+    backlog: Backlog,
+    /// When the last event was sent.
+    event_at: Instant,
+    /// When it must be served again; `None` if only an event or room is a reason to.
+    wake_at: Option<Instant>,
+}
+
+impl<S: Sink> Stream<S> {
+    pub(super) fn new(reader: Reader, sink: S, now: Instant) -> Self {
+        Self {
+            reader,
+            sink,
+            backlog: Backlog::new(now),
+            event_at: now,
+            wake_at: None,
+        }
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.wake_at
+    }
+
+    /// Bytes sent so far.
+    pub(super) fn total_sent(&self) -> u64 {
+        self.backlog.total_sent()
+    }
+
+    pub(super) fn cut(&self) {
+        self.sink.cut();
+    }
+
+    /// Sends what waits as far as there is room, and what is due. Returns whether the stream stays
+    /// open.
+    #[must_use]
+    pub(super) fn send(&mut self, feed: &mut Feed, settings: &Settings, now: Now) -> bool {
+        while !feed.is_idle(&self.reader, now.instant) {
+            // Looking at the queue costs about half of what a delivery does, so it is spared while
+            // there is room even if nothing has left.
+            let may_be_full = self.backlog.upper_bound() >= settings.max_backlog_bytes / 2;
+            let cut_at = self.backlog.cut_at(settings.stall_timeout);
+            if may_be_full || is_due(cut_at, now) {
+                let Some(queued) = self.measure(settings, now) else {
+                    return false;
+                };
+                if queued >= settings.max_backlog_bytes {
+                    self.sink.want_room();
+                    self.wake_at = self.backlog.cut_at(settings.stall_timeout);
+                    return true;
+                }
+            }
+            self.send_piece(feed, now);
+        }
+        self.rest(feed, settings, now)
+    }
+
+    fn send_piece(&mut self, feed: &mut Feed, now: Now) {
+        let cursor = self.reader.cursor();
+        let Output::Frames(bytes) = feed.poll(&mut self.reader, now) else {
+            return;
+        };
+
+        self.sink.send(&bytes);
+        self.backlog.add(bytes.len());
+        // A heartbeat leaves the cursor where it is.
+        if self.reader.cursor() != cursor {
+            self.event_at = now.instant;
+        }
+    }
+
+    /// Everything is sent: waits for the heartbeat, for a sign of life, or for the end of an idle
+    /// stream. Returns whether the stream stays open.
+    fn rest(&mut self, feed: &mut Feed, settings: &Settings, now: Now) -> bool {
+        let end_at = (!settings.idle_timeout.is_zero())
+            .then(|| self.event_at.saturating_add(settings.idle_timeout));
+        if is_due(end_at, now) {
+            let retry_millis = u64::try_from(settings.retry.as_millis()).unwrap_or(u64::MAX);
+            self.sink.send(&feed.farewell(retry_millis, now));
+            self.sink.end();
+            return false;
+        }
+
+        let is_stalled = is_due(self.backlog.cut_at(settings.stall_timeout), now);
+        if is_stalled && self.measure(settings, now).is_none() {
+            return false;
+        }
+        let deadlines = [
+            self.reader.wake_at(),
+            end_at,
+            self.backlog.cut_at(settings.stall_timeout),
+        ];
+        self.wake_at = deadlines.into_iter().flatten().min();
+        true
+    }
+
+    /// Measures the queue, and cuts the stream if nothing has left it for too long. `None` if the
+    /// stream is over.
+    fn measure(&mut self, settings: &Settings, now: Now) -> Option<usize> {
+        let queued = self.sink.queued()?;
+        self.backlog.update(queued, now.instant);
+        if is_due(self.backlog.cut_at(settings.stall_timeout), now) {
+            self.sink.cut();
+            return None;
+        }
+        Some(queued)
+    }
+}
+
+fn is_due(deadline: Option<Instant>, now: Now) -> bool {
+    deadline.is_some_and(|deadline| deadline <= now.instant)
+}
