@@ -69,6 +69,11 @@ impl Api {
         &self.base_path
     }
 
+    /// The origins that are let in.
+    pub fn cors(&self) -> &Cors {
+        &self.cors
+    }
+
     /// Largest body of a publish, in bytes. A larger one is [`Problem::body_too_large`].
     pub fn max_body_bytes(&self) -> usize {
         self.max_body_bytes
