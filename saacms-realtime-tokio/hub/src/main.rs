@@ -1,4 +1,4 @@
-//! The `saacms-realtime` command: runs the hub, publishes to it, follows it.
+//! The program `saacms-realtime`: it runs the hub, publishes to it, and follows records.
 
 #![forbid(unsafe_code)]
 
@@ -8,28 +8,30 @@ mod publish;
 mod serve;
 mod settings;
 mod tail;
+mod terminal;
 
 use core::error::Error;
 use std::env;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tikv_jemallocator::Jemalloc;
 
 use crate::publish::PublishArgs;
-use crate::settings::{Loaded, Refusal, ServeArgs};
+use crate::settings::{ServeArgs, StartError, UncheckedSettings};
 use crate::tail::TailArgs;
+use crate::terminal::{print, print_error};
 
-/// Of what ten thousand clients took that came at once and went, it gives back all but a tenth within
-/// a minute, which `tests/faults` asserts.
+/// Within a minute after ten thousand clients have come at once and gone, it has given back nine
+/// tenths of the memory that they took. `tests/faults` asserts that.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Streams "this record was edited" to browsers over Server-Sent Events.
 ///
-/// Without a command it serves: publishers post record events, subscribers get them live, and
-/// whoever reconnects gets what was missed or is told to refetch.
+/// Without a command it serves: publishers post record events, subscribers get them live, and a
+/// client that reconnects gets the events that it missed or is told to refetch.
 #[derive(Debug, Parser)]
 #[command(name = "saacms-realtime", version, after_help = SERVE_HELP)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -42,7 +44,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the hub; what happens without a command, too
+    /// Run the hub; also what happens without a command
     #[command(after_help = SERVE_HELP)]
     Serve(ServeArgs),
     Publish(PublishArgs),
@@ -60,12 +62,12 @@ Examples:
       serves the network; publishing needs the token in that file
   saacms-realtime --print-config > realtime.toml
   saacms-realtime --config realtime.toml
-      writes every setting to a file, starts from the file
+      writes every setting to a file, then starts from that file
 
-Settings: a flag wins over its environment variable, that over the --config file, that over the
-  default. A key in the file is the flag without the dashes: max-events = 100, max-age = \"1h\",
-  cors-origin = [\"https://www.example.org\"]. A key or SAACMS_REALTIME_ variable that does not
-  exist is an error.
+Settings: a flag wins over its environment variable, which wins over the --config file, which wins
+  over the default. A key in the file is the flag without its leading dashes: max-events = 100,
+  max-age = \"1h\", cors-origin = [\"https://www.example.org\"]. An unknown key or
+  SAACMS_REALTIME_ variable is an error. An empty variable counts as not set.
 Sizes: bytes, or KiB MiB GiB TiB (times 1024), kB MB GB TB (times 1000): 65536, 64KiB, 4MB.
 Times: with a unit, 500ms, 90s, 5m, 1h, 1h30m, 7d; or 0.
 Exit codes: 0 done, 1 failed while running, 2 wrong usage or settings.";
@@ -80,32 +82,33 @@ fn main() -> ExitCode {
     };
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Refused(refusal)) => {
-            print_error(&refusal.to_string());
+        Err(ServeError::Start(error)) => {
+            print_error(error);
             ExitCode::from(2)
         }
-        Err(Failure::Broke(error)) => {
-            print_error(&with_causes(&*error));
+        Err(ServeError::Run(error)) => {
+            print_error(with_causes(&*error));
             ExitCode::FAILURE
         }
     }
 }
 
-fn serve(args: ServeArgs) -> Result<(), Failure> {
+fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let print_config = args.print_config;
-    let loaded = Loaded::read(args, env::vars_os())?;
+    let unchecked = UncheckedSettings::read(args, env::vars_os())?;
     if print_config {
-        // Printed first and checked second: where a value comes from is wanted most when it is
-        // refused.
-        print(&loaded.to_toml())?;
-        loaded.check()?;
+        // Before the check, because the origin of a value matters most when the value is refused.
+        print(&unchecked.to_toml())?;
+        unchecked.check()?;
         return Ok(());
     }
-    let settings = loaded.check()?;
+
+    let settings = unchecked.check()?;
     logging::init(settings.log_format, &settings.log_level)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
+
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -113,45 +116,32 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
 }
 
 /// Why `serve` ended.
-enum Failure {
-    /// It never started: exit code 2.
-    Refused(Refusal),
-    /// It could not do what it was told: exit code 1.
-    Broke(Box<dyn Error>),
+enum ServeError {
+    /// It did not start: exit code 2.
+    Start(StartError),
+    /// It failed while running: exit code 1.
+    Run(Box<dyn Error>),
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl From<StartError> for ServeError {
+    fn from(error: StartError) -> Self {
+        Self::Start(error)
     }
 }
 
-impl From<Box<dyn Error>> for Failure {
+impl From<Box<dyn Error>> for ServeError {
     fn from(error: Box<dyn Error>) -> Self {
-        Self::Broke(error)
+        Self::Run(error)
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for ServeError {
     fn from(error: io::Error) -> Self {
-        Self::Broke(error.into())
+        Self::Run(error.into())
     }
 }
 
-/// Writes to standard output; a reader that went away (`| head`) wants no more.
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
-    }
-}
-
-fn print_error(text: &str) {
-    // Where standard error is closed nobody is there to be told.
-    let _ = writeln!(io::stderr(), "error: {text}");
-}
-
+/// The error and its causes, in one line.
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -2,13 +2,15 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use super::layers::{CONFIG, Given, Layer};
+use saacms_realtime_core::config::variable;
+
+use super::layers::{CONFIG, Layer, RawSetting};
 use super::table::{SETTINGS, Setting};
-use super::values::quoted;
+use crate::terminal::quoted;
 
 const PRINT_CONFIG: &str = "print-config";
 
-/// What the command line of `serve` says.
+/// The flags of `serve`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServeArgs {
     /// Print the settings and stop.
@@ -20,21 +22,18 @@ pub(crate) struct ServeArgs {
 impl Args for ServeArgs {
     fn augment_args(command: Command) -> Command {
         const HEADING: &str = "Configuration";
-        const CONFIG_HELP: &str = "TOML file with settings; a relative path in it counts from the \
-                                   working directory";
+        const CONFIG_HELP: &str = "TOML file with settings; relative paths in it start at the working \
+                                   directory";
         let config = flag(CONFIG, "FILE")
             .help(CONFIG_HELP)
-            .long_help(format!(
-                "{CONFIG_HELP}\n[env: {}]",
-                Setting::variable(CONFIG)
-            ))
+            .long_help(format!("{CONFIG_HELP}\n[env: {}]", variable(CONFIG)))
             .help_heading(HEADING);
         let print_config = Arg::new(PRINT_CONFIG)
             .long(PRINT_CONFIG)
             .action(ArgAction::SetTrue)
             .help(
-                "Print every setting with where it comes from, as a file for --config; say what \
-                 is wrong with them, and stop",
+                "Print every setting with its origin, as a file for --config; report what is wrong \
+                 with them, and stop",
             )
             .help_heading(HEADING);
         command
@@ -62,7 +61,7 @@ impl FromArgMatches for ServeArgs {
                 let origin = format!("flag --{key}");
                 flags.insert(
                     key,
-                    Given {
+                    RawSetting {
                         texts,
                         written: written.join(" "),
                         origin,
@@ -84,7 +83,7 @@ impl FromArgMatches for ServeArgs {
 
 fn flag_of(setting: &'static Setting) -> Arg {
     let (help, default) = (setting.help, setting.default_text());
-    let variable = Setting::variable(setting.key);
+    let variable = variable(setting.key);
     flag(setting.key, setting.value_name)
         .action(if setting.is_list() {
             ArgAction::Append
@@ -96,7 +95,7 @@ fn flag_of(setting: &'static Setting) -> Arg {
         .help_heading(setting.heading)
 }
 
-/// A flag with a value; -5 is one, to be refused for its range.
+/// A flag with a value. The value can be -5, so that it is refused for its range.
 fn flag(key: &'static str, value_name: &'static str) -> Arg {
     Arg::new(key)
         .long(key)

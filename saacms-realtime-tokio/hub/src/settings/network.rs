@@ -1,23 +1,22 @@
-//! Addresses, paths and origins.
+//! The addresses to listen on.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::net::ToSocketAddrs as _;
 
-use saacms_realtime_core::route::{Api, Cors, InvalidOrigin};
+use saacms_realtime_core::route::Api;
 
-use super::values::quoted;
-
-/// Where to listen: what was written, and the addresses that it stands for.
+/// Where to listen: the text, and the addresses that it stands for.
 #[derive(Clone, Debug)]
 pub(crate) struct Listen {
     text: String,
+    /// Never empty; several if the text is a name that has several.
     addresses: Vec<SocketAddr>,
 }
 
 impl Listen {
-    /// Reads `host:port`. A name is looked up here and never again, so the addresses that are
-    /// checked are those that are listened on.
+    /// Reads `host:port`. A name is resolved here and never again, so that the server listens on the
+    /// very addresses that are checked.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         const FORM: &str = "must be host:port, such as 127.0.0.1:8787 or [::1]:8787";
         if let Ok(address) = text.parse() {
@@ -26,6 +25,7 @@ impl Listen {
                 addresses: vec![address],
             });
         }
+
         let (host, port) = text.rsplit_once(':').ok_or(FORM)?;
         if host.contains(':') && !host.contains(['[', ']']) {
             return Err("must have an IPv6 address in brackets, such as [::1]:8787".to_owned());
@@ -35,6 +35,7 @@ impl Listen {
             return Err(FORM.to_owned());
         }
         let port: u16 = port.parse().map_err(|_| "must end in a port, 0 to 65535")?;
+
         let found = (host, port).to_socket_addrs();
         let addresses: Vec<_> = found
             .map_err(|error| format!("the name {host} has no address: {error}"))?
@@ -48,18 +49,16 @@ impl Listen {
         })
     }
 
-    /// The addresses to listen on, of which there is at least one; several where a name has
-    /// several.
+    /// The addresses to listen on: at least one, several if a name has several.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Whether only this machine can connect.
-    pub(super) fn is_loopback(&self) -> bool {
-        // Canonical, because ::ffff:127.0.0.1 is the IPv4 address.
+    /// Whether `api` may be served at all of the addresses.
+    pub(super) fn may_serve(&self, api: &Api) -> bool {
         self.addresses
             .iter()
-            .all(|address| address.ip().to_canonical().is_loopback())
+            .all(|address| api.may_be_served_at(address.ip()))
     }
 }
 
@@ -79,30 +78,14 @@ impl fmt::Display for Listen {
     }
 }
 
-/// A base path, empty for the root.
-pub(super) fn base_path(text: &str) -> Result<String, String> {
-    match Api::default().at(text) {
-        Ok(api) => Ok(api.base_path().to_owned()),
-        Err(wrong) => Err(wrong.to_string()),
-    }
-}
-
-/// The origins in `texts`, each a list with commas, as browsers write them.
-pub(super) fn origins(texts: &[String]) -> Result<Vec<String>, String> {
-    let items = texts.iter().flat_map(|text| text.split(',')).map(str::trim);
-    match Cors::new(items.filter(|item| !item.is_empty())) {
-        Ok(cors) => Ok(cors.origins().map(str::to_owned).collect()),
-        Err(InvalidOrigin { origin, reason, .. }) => Err(format!("{} {reason}", quoted(&origin))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_address_has_a_host_and_a_port() {
-        for (text, loopback) in [
+        let api = Api::default();
+        for (text, may_serve) in [
             ("127.0.0.1:8787", true),
             ("127.8.8.8:0", true),
             ("[::1]:8787", true),
@@ -113,7 +96,7 @@ mod tests {
             ("192.0.2.1:80", false),
         ] {
             let listen = Listen::parse(text).expect(text);
-            assert_eq!(listen.is_loopback(), loopback, "{text}");
+            assert_eq!(listen.may_serve(&api), may_serve, "{text}");
             assert_eq!(listen.to_string(), text);
             assert!(!listen.addresses().is_empty());
         }
@@ -130,28 +113,5 @@ mod tests {
         ] {
             assert!(Listen::parse(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_base_path_has_no_slash_at_the_end() {
-        for (text, path) in [("", ""), ("/", ""), ("/a/b", "/a/b")] {
-            assert_eq!(base_path(text).as_deref(), Ok(path));
-        }
-        for text in ["api", "//", "/a?b", "/{id}", "/:id", "/*"] {
-            assert!(base_path(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn origins_are_listed_with_commas_or_one_by_one() {
-        let texts = [
-            "https://a, https://b".to_owned(),
-            "https://A:443".to_owned(),
-            String::new(),
-        ];
-        assert_eq!(
-            origins(&texts),
-            Ok(vec!["https://a".to_owned(), "https://b".to_owned()])
-        );
     }
 }

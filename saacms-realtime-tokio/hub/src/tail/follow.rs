@@ -1,4 +1,4 @@
-//! One record's stream, over as many connections as it takes.
+//! The stream of one record, over as many connections as it takes.
 
 use core::hash::{BuildHasher as _, Hasher as _};
 use core::time::Duration;
@@ -10,63 +10,30 @@ use std::thread;
 use std::time::{Instant, SystemTime};
 
 use saacms_realtime_core::name::{RESYNC, ResourceKey};
-use saacms_realtime_core::sse::{Decoded, Decoder, Message};
+use saacms_realtime_core::sse::{Decoded, Decoder};
 use saacms_realtime_core::time::Timestamp;
 use ureq::Body;
 use ureq::http::{HeaderValue, Response, StatusCode, header};
 
-use crate::client::{Refusal, percent_encoded, transport_error};
+use super::report::{News, Replayed, Report};
+use crate::client::{ErrorAnswer, percent_encoded, transport_error};
 
-/// The reconnection time of a stream that names none.
+/// The reconnection time until the stream names one.
 const RECONNECTION_TIME: Duration = Duration::from_secs(3);
 
-/// The shortest one: a hub that says `retry: 0` and ends must not keep a processor busy.
+/// The shortest reconnection time: a hub that sends `retry: 0` and ends must not keep a core busy.
 const MIN_RECONNECTION_TIME: Duration = Duration::from_millis(50);
 
-/// Up to where the time between failures grows.
+/// How far the time between failed attempts grows.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// The longest time that a hub can ask to wait.
+/// The longest wait that a hub can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
-/// A replay is written in one go: after this much silence it is over.
-const QUIET: Duration = Duration::from_secs(1);
+/// A replay comes in one go, so it is over after this much silence.
+const REPLAY_GAP: Duration = Duration::from_secs(1);
 
-/// Something to tell about a record.
-#[derive(Debug)]
-pub(super) struct Item {
-    pub(super) at: Timestamp,
-    pub(super) key: Arc<ResourceKey>,
-    pub(super) what: What,
-}
-
-#[derive(Debug)]
-pub(super) enum What {
-    /// The stream began, with this last event ID.
-    Connected { last_event_id: String },
-    /// There is no stream; another is tried after `wait`.
-    Lost { reason: String, wait: Duration },
-    /// The hub wants no reconnect.
-    Ended,
-    /// There is no use in another try.
-    Refused { reason: String },
-    /// An event, or a resync.
-    Message {
-        message: Message,
-        replayed: Option<Replayed>,
-    },
-}
-
-/// Why an event may be one that the hub kept, as far as it can be known here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Replayed {
-    /// It came at once after a first connection that named a last event ID.
-    AfterConnect,
-    /// It came at once after a reconnect.
-    AfterReconnect,
-}
-
-/// Follows one record and reports.
+/// Follows one record and sends reports.
 #[derive(Debug)]
 pub(super) struct Follower {
     agent: ureq::Agent,
@@ -75,16 +42,16 @@ pub(super) struct Follower {
     last_event_id: String,
     max_event_len: usize,
     silence: Option<Duration>,
-    reports: SyncSender<Item>,
+    reports: SyncSender<Report>,
     reconnection_time: Duration,
-    /// Tries since something was heard of the hub.
+    /// Attempts since the hub last sent a byte of the stream.
     failures: u32,
     connected_before: bool,
 }
 
-/// Why a connection is over.
-enum End {
-    /// Try again; not before the hub's `Retry-After`, where it named one.
+/// How a connection ended.
+enum Outcome {
+    /// Try again, but not before `retry_after`, which is zero if the hub named none.
     Lost {
         reason: String,
         retry_after: Duration,
@@ -93,9 +60,10 @@ enum End {
         reason: String,
     },
     Ended,
-    /// Nobody listens to the reports.
-    Unheard,
 }
+
+/// Nobody receives the reports any more.
+struct NoReceiver;
 
 impl Follower {
     pub(super) fn new(
@@ -105,7 +73,7 @@ impl Follower {
         last_event_id: String,
         max_event_len: usize,
         silence: Option<Duration>,
-        reports: SyncSender<Item>,
+        reports: SyncSender<Report>,
     ) -> Self {
         Self {
             agent,
@@ -121,70 +89,65 @@ impl Follower {
         }
     }
 
-    /// Follows until the hub ends it or nobody listens any more.
+    /// Follows until the hub ends the stream or nobody receives the reports.
     pub(super) fn run(mut self) {
-        loop {
-            self.failures = self.failures.saturating_add(1);
-            let what = match self.connect() {
-                End::Lost {
-                    reason,
-                    retry_after,
-                } => {
-                    let wait = self.backoff(random()).max(retry_after.min(MAX_RETRY_AFTER));
-                    What::Lost { reason, wait }
-                }
-                End::Refused { reason } => What::Refused { reason },
-                End::Ended => What::Ended,
-                End::Unheard => return,
-            };
-            let wait = if let What::Lost { wait, .. } = what {
-                Some(wait)
-            } else {
-                None
-            };
-            if self.report(what).is_err() {
-                return;
-            }
-            match wait {
-                Some(wait) => thread::sleep(wait),
-                None => return,
-            }
+        while let Ok(Some(wait)) = self.attempt() {
+            thread::sleep(wait);
         }
     }
 
-    /// One connection, from its request to its end.
-    fn connect(&mut self) -> End {
+    /// Makes one connection and reports its end. Returns the wait before the next one, if there is
+    /// to be one.
+    fn attempt(&mut self) -> Result<Option<Duration>, NoReceiver> {
+        // Counted before the attempt. The first byte of a stream sets it back to 0.
+        self.failures = self.failures.saturating_add(1);
+        let (news, wait) = match self.connect()? {
+            Outcome::Lost {
+                reason,
+                retry_after,
+            } => {
+                let wait = self.backoff(random()).max(retry_after.min(MAX_RETRY_AFTER));
+                (News::Lost { reason, wait }, Some(wait))
+            }
+            Outcome::Refused { reason } => (News::Refused { reason }, None),
+            Outcome::Ended => (News::Ended, None),
+        };
+        self.report(news)?;
+        Ok(wait)
+    }
+
+    /// Makes one connection and reads it to its end.
+    fn connect(&mut self) -> Result<Outcome, NoReceiver> {
         let response = match self.request() {
             Ok(response) => response,
             Err(error) => {
                 let reason = transport_error(&error, self.silence);
-                return lost(format!(
+                return Ok(lost(format!(
                     "no answer from {}: {reason}; is the hub running?",
                     self.url
-                ));
+                )));
             }
         };
+
         match response.status() {
-            StatusCode::OK if is_event_stream(&response) => match self.read(response) {
-                Ok(end) | Err(end) => end,
-            },
-            StatusCode::OK => End::Refused {
+            StatusCode::OK if is_event_stream(&response) => self.read(response),
+            StatusCode::OK => Ok(Outcome::Refused {
                 reason: format!("{} is no event stream; is --url right?", self.url),
-            },
-            StatusCode::NO_CONTENT => End::Ended,
-            _ => {
-                let refusal = Refusal::read(response);
-                let reason = format!("{} answered {refusal}", self.url);
-                if refusal.is_temporary() {
-                    let retry_after = refusal.retry_after.unwrap_or_default();
-                    End::Lost {
-                        reason,
-                        retry_after,
-                    }
-                } else {
-                    End::Refused { reason }
-                }
+            }),
+            StatusCode::NO_CONTENT => Ok(Outcome::Ended),
+            _ => Ok(self.error_outcome(&ErrorAnswer::read(response))),
+        }
+    }
+
+    fn error_outcome(&self, answer: &ErrorAnswer) -> Outcome {
+        let reason = format!("{} answered {answer}", self.url);
+        if answer.is_temporary() {
+            Outcome::Lost {
+                reason,
+                retry_after: answer.retry_after.unwrap_or_default(),
             }
+        } else {
+            Outcome::Refused { reason }
         }
     }
 
@@ -192,7 +155,7 @@ impl Follower {
         let mut url = self.url.clone();
         let mut last_event_id = None;
         if !self.last_event_id.is_empty() {
-            // An ID with a control character cannot be a header's value.
+            // An ID with a control character cannot be the value of a header.
             match HeaderValue::from_bytes(self.last_event_id.as_bytes()) {
                 Ok(value) => last_event_id = Some(value),
                 Err(_) => {
@@ -201,6 +164,7 @@ impl Follower {
                 }
             }
         }
+
         let mut request = self
             .agent
             .get(url)
@@ -213,27 +177,28 @@ impl Follower {
     }
 
     /// Reads a stream to its end.
-    fn read(&mut self, response: Response<Body>) -> Result<End, End> {
+    fn read(&mut self, response: Response<Body>) -> Result<Outcome, NoReceiver> {
         let mut replayed = match (self.last_event_id.is_empty(), self.connected_before) {
             (true, _) => None,
             (false, false) => Some(Replayed::AfterConnect),
             (false, true) => Some(Replayed::AfterReconnect),
         };
         self.connected_before = true;
-        self.report(What::Connected {
+        self.report(News::Connected {
             last_event_id: self.last_event_id.clone(),
         })?;
 
         let mut stream = response.into_body().into_reader();
         let mut decoder = Decoder::resuming(self.max_event_len, self.last_event_id.clone());
         let mut piece = vec![0; 16 * 1024];
-        let mut any = false;
+        let mut has_begun = false;
         loop {
-            let asked = Instant::now();
+            let asked_at = Instant::now();
             let read = stream.read(&mut piece);
-            if any && asked.elapsed() >= QUIET {
+            if has_begun && asked_at.elapsed() >= REPLAY_GAP {
                 replayed = None;
             }
+
             let len = match read {
                 Ok(0) => return Ok(lost("connection lost: the hub ended it".to_owned())),
                 Ok(len) => len,
@@ -243,23 +208,28 @@ impl Follower {
                     return Ok(lost(format!("connection lost: {reason}")));
                 }
             };
-            any = true;
+
+            has_begun = true;
             self.failures = 0;
             let fed = decoder.feed(&piece[..len]);
             while let Some(decoded) = decoder.next() {
-                self.take(decoded, &mut replayed)?;
+                self.handle(decoded, &mut replayed)?;
             }
             decoder.last_event_id().clone_into(&mut self.last_event_id);
             if let Err(error) = fed {
-                // The hub keeps the event, so the next connection would end here too.
-                return Ok(End::Refused {
+                // The hub would replay the same event to the next connection.
+                return Ok(Outcome::Refused {
                     reason: format!("{error}; --max-event-bytes can allow more"),
                 });
             }
         }
     }
 
-    fn take(&mut self, decoded: Decoded, replayed: &mut Option<Replayed>) -> Result<(), End> {
+    fn handle(
+        &mut self,
+        decoded: Decoded,
+        replayed: &mut Option<Replayed>,
+    ) -> Result<(), NoReceiver> {
         match decoded {
             Decoded::Comment(_) => Ok(()),
             Decoded::Retry(millis) => {
@@ -268,10 +238,10 @@ impl Follower {
             }
             Decoded::Message(message) => {
                 if message.event_type == RESYNC {
-                    // The hub did not find the last event ID, so there is nothing to replay.
+                    // The hub does not know the last event ID, so it replays nothing.
                     *replayed = None;
                 }
-                self.report(What::Message {
+                self.report(News::Message {
                     message,
                     replayed: *replayed,
                 })
@@ -281,7 +251,7 @@ impl Follower {
         }
     }
 
-    fn report(&self, what: What) -> Result<(), End> {
+    fn report(&self, news: News) -> Result<(), NoReceiver> {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let millis = since_1970.map_or(0, |time| {
             i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
@@ -289,17 +259,18 @@ impl Follower {
         let at = Timestamp::from_millis(millis);
         let key = Arc::clone(&self.key);
         self.reports
-            .send(Item { at, key, what })
-            .map_err(|_| End::Unheard)
+            .send(Report { at, key, news })
+            .map_err(|_| NoReceiver)
     }
 
-    /// How long to wait for the next connection: the reconnection time after a stream, up to twice
-    /// as much after each failure. `random` keeps many clients from coming back in step.
+    /// How long to wait for the next connection: the reconnection time after a stream, and up to
+    /// twice as long after each failure. `random` keeps many clients from returning in step.
     fn backoff(&self, random: u32) -> Duration {
         let shortest = self.reconnection_time.max(MIN_RECONNECTION_TIME);
         if self.failures == 0 {
             return shortest;
         }
+
         let longest = shortest
             .saturating_mul(1 << self.failures.min(16))
             .min(MAX_BACKOFF.max(shortest));
@@ -309,14 +280,14 @@ impl Follower {
     }
 }
 
-fn lost(reason: String) -> End {
-    End::Lost {
+fn lost(reason: String) -> Outcome {
+    Outcome::Lost {
         reason,
         retry_after: Duration::ZERO,
     }
 }
 
-/// Anything: it only spreads clients that were cut at the same moment.
+/// A random number; it only spreads clients that were cut off at the same moment.
 fn random() -> u32 {
     let [a, b, c, d, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
     u32::from_ne_bytes([a, b, c, d])
@@ -379,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reconnection_time_over_the_limit_is_the_hubs_wish() {
+    fn a_reconnection_time_over_the_limit_is_kept() {
         let hour = Duration::from_secs(3_600);
         assert_eq!(follower(hour, 3).backoff(u32::MAX), hour);
         let forever = Duration::from_millis(u64::MAX);

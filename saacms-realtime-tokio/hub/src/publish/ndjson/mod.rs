@@ -1,35 +1,35 @@
-//! `publish --ndjson`: lines to batches, answers to line numbers.
+//! `publish --ndjson`: posts lines in batches and reports errors by line number.
+
+mod lines;
 
 use core::fmt;
 use core::time::Duration;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::io::{self, BufRead, BufReader};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Instant;
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use ureq::http::StatusCode;
 
-use crate::client::{Problem, printable, say_error};
+use self::lines::{Input, Line, MAX_LINE_LEN, read_lines};
+use super::hub_client::{HubClient, PostError, hint, is_busy};
+use crate::client::Problem;
+use crate::terminal::{print_error, printable};
 
-use super::{Hub, PostError, hint, is_busy};
-
-/// A batch is kept well below the 1 MiB that a hub takes unless it is told otherwise.
+/// Well below the 1 MiB that a hub accepts by default.
 const MAX_BATCH_LEN: usize = 512 * 1024;
 const MAX_BATCH_LINES: usize = 1_000;
 
-/// A line that no hub will take, so that its end is looked for without keeping it.
-const MAX_LINE_LEN: usize = 16 << 20;
-
-/// How long a batch waits for its next line: what a slow producer writes is soon published.
+/// How long a batch waits for its next line. Short, so that a slow producer's lines are not delayed.
 const BATCH_WAIT: Duration = Duration::from_millis(20);
 
 /// How many lines are read ahead. Few, since each may have [`MAX_LINE_LEN`].
 const READ_AHEAD: usize = 16;
 
-/// Publishes the events in `file`; whether all of them were.
-pub(super) fn publish(mut hub: Hub, file: &str) -> Result<bool, String> {
+/// Publishes the events in `file`, and returns whether all of them are published.
+pub(super) fn publish(mut hub: HubClient, file: &str) -> Result<bool, String> {
     let (input, len): (Box<dyn BufRead + Send>, _) = if file == "-" {
         (Box::new(BufReader::new(io::stdin())), None)
     } else {
@@ -41,6 +41,7 @@ pub(super) fn publish(mut hub: Hub, file: &str) -> Result<bool, String> {
             metadata.is_file().then_some(metadata.len()),
         )
     };
+
     let (sender, lines) = mpsc::sync_channel(READ_AHEAD);
     thread::Builder::new()
         .spawn(move || read_lines(input, &sender))
@@ -62,6 +63,7 @@ pub(super) fn publish(mut hub: Hub, file: &str) -> Result<bool, String> {
         failed,
     } = publisher;
     hub.progress.finish_and_clear();
+
     let took = started.elapsed().as_secs_f64();
     if !hub.quiet {
         let events = published + failed;
@@ -71,14 +73,14 @@ pub(super) fn publish(mut hub: Hub, file: &str) -> Result<bool, String> {
         } else {
             ""
         };
-        hub.say(format_args!(
+        hub.status(format_args!(
             "published {published} of {events} events in {took:.1} s{rest}"
         ));
     }
     Ok(failed == 0 && !stopped)
 }
 
-/// Bytes where it is known how many there are, lines otherwise.
+/// Shows bytes if their number is known, lines otherwise.
 fn progress_bar(len: Option<u64>) -> ProgressBar {
     let (bar, template) = match len {
         Some(len) => (
@@ -90,12 +92,12 @@ fn progress_bar(len: Option<u64>) -> ProgressBar {
             "{spinner} {human_pos} lines, {rate} a second",
         ),
     };
-    // Draws nothing where standard error is no terminal.
+    // Draws nothing unless standard error is a terminal.
     bar.set_draw_target(ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(
             style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
-                // Nothing can be done about a terminal that takes no text.
+                // A terminal that cannot be written to is no reason to fail.
                 let _ = write!(out, "{:.0}", state.per_sec());
             }),
         );
@@ -104,66 +106,18 @@ fn progress_bar(len: Option<u64>) -> ProgressBar {
     bar
 }
 
-/// An event of the input.
-struct Line {
-    /// Counted from 1, as editors do.
-    number: u64,
-    text: Vec<u8>,
-}
-
-enum Input {
-    Line(Line),
-    TooLong {
-        number: u64,
-    },
-    /// A line without an event.
-    Blank,
-    Failed(io::Error),
-}
-
-/// Sends on what `input` has, until nobody wants more.
-fn read_lines(mut input: impl BufRead, sender: &SyncSender<Input>) {
-    for number in 1.. {
-        let next = match read_line(&mut input) {
-            Ok(None) => return,
-            Ok(Some(text)) if text.len() > MAX_LINE_LEN => Input::TooLong { number },
-            Ok(Some(text)) if text.trim_ascii().is_empty() => Input::Blank,
-            Ok(Some(text)) => Input::Line(Line { number, text }),
-            Err(error) => Input::Failed(error),
-        };
-        let last = matches!(next, Input::Failed(_));
-        if sender.send(next).is_err() || last {
-            return;
-        }
-    }
-}
-
-/// The next line without its LF, cut where it is longer than [`MAX_LINE_LEN`]; `None` at the end.
-fn read_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
-    let mut text = Vec::new();
-    let max = MAX_LINE_LEN as u64 + 1;
-    if input.by_ref().take(max).read_until(b'\n', &mut text)? == 0 {
-        return Ok(None);
-    }
-    if text.last() == Some(&b'\n') {
-        text.pop();
-    } else if text.len() > MAX_LINE_LEN {
-        input.skip_until(b'\n')?;
-    }
-    Ok(Some(text))
-}
-
+/// Publishes batches and counts.
 struct Publisher {
-    hub: Hub,
+    hub: HubClient,
     published: u64,
     failed: u64,
 }
 
-/// Nothing more can be published; it has been told why.
+/// Nothing more can be published. The reason is reported.
 struct Stop;
 
 impl Publisher {
-    /// Whether it stopped before the end of the input.
+    /// Publishes all lines. Returns whether it stopped before the end of the input.
     fn run(&mut self, lines: &Receiver<Input>, count_bytes: bool) -> bool {
         let mut batch: Vec<Line> = Vec::new();
         let mut batch_len = 0;
@@ -173,6 +127,7 @@ impl Publisher {
             } else {
                 lines.recv_timeout(BATCH_WAIT)
             };
+
             let line_len = match &next {
                 Ok(Input::Line(line)) => line.text.len() + 1,
                 Ok(_) | Err(_) => 0,
@@ -188,6 +143,7 @@ impl Publisher {
                 batch.clear();
                 batch_len = 0;
             }
+
             match next {
                 Ok(Input::Line(line)) => {
                     batch.push(line);
@@ -200,9 +156,9 @@ impl Publisher {
                 ),
                 Ok(Input::Failed(error)) => {
                     self.hub.progress.suspend(|| {
-                        say_error(format_args!("cannot read the input any further: {error}"));
+                        print_error(format_args!("cannot read the input any further: {error}"));
                     });
-                    // Reported by itself where it fails; it is the end either way.
+                    // It reports its own failure, and this is the end in any case.
                     let _ = self.publish_batch(&batch);
                     return true;
                 }
@@ -211,7 +167,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes `batch`, in parts where the hub does not take it whole.
+    /// Publishes `batch`, in halves if the hub refuses it as too large.
     fn publish_batch(&mut self, batch: &[Line]) -> Result<(), Stop> {
         let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
             return Ok(());
@@ -221,14 +177,15 @@ impl Publisher {
             .map(|line| &*line.text)
             .collect::<Vec<_>>()
             .join(&b'\n');
+
         match self.hub.post("application/x-ndjson", &body) {
             Ok(answer) => {
                 self.read_results(batch, &answer);
                 Ok(())
             }
-            Err(PostError::Refused(refusal)) if refusal.status == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(PostError::Refused(answer)) if answer.status == StatusCode::PAYLOAD_TOO_LARGE => {
                 if batch.len() == 1 {
-                    self.fail(first.number, format_args!("{refusal}"));
+                    self.fail(first.number, format_args!("{answer}"));
                     return Ok(());
                 }
                 let (front, back) = batch.split_at(batch.len() / 2);
@@ -242,13 +199,13 @@ impl Publisher {
                 };
                 self.failed += batch.len() as u64;
                 let lines = format!("lines {} to {} {outcome}: ", first.number, last.number);
-                self.hub.say_failure(&lines, &failure);
+                self.hub.report_failure(&lines, &failure);
                 Err(Stop)
             }
         }
     }
 
-    /// Takes the answer to a batch: one result a line, in order.
+    /// Reads the answer to a batch: one result per line, in the order of the batch.
     fn read_results(&mut self, batch: &[Line], answer: &[u8]) {
         let mut results = answer
             .split(|byte| *byte == b'\n')
@@ -261,6 +218,7 @@ impl Publisher {
                 );
                 continue;
             };
+
             let problem = Problem::parse(result);
             let status = problem
                 .status
@@ -292,48 +250,6 @@ impl Publisher {
         self.failed += 1;
         self.hub
             .progress
-            .suspend(|| say_error(format_args!("line {line}: {why}")));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blank_lines_count_and_are_not_sent() {
-        let (sender, lines) = mpsc::sync_channel(8);
-        read_lines(&b"\n{\"a\":1}\r\n  \t\r\n\xff\n\nlast"[..], &sender);
-        drop(sender);
-        let read: Vec<_> = lines
-            .iter()
-            .filter_map(|input| match input {
-                Input::Line(line) => Some((line.number, line.text)),
-                Input::TooLong { .. } | Input::Blank | Input::Failed(_) => None,
-            })
-            .collect();
-        assert_eq!(
-            read,
-            [
-                (2, b"{\"a\":1}\r".to_vec()),
-                (4, b"\xff".to_vec()),
-                (6, b"last".to_vec())
-            ]
-        );
-    }
-
-    #[test]
-    fn a_line_that_is_too_long_is_skipped_whole() {
-        let text = [vec![b'x'; MAX_LINE_LEN + 10], b"\nnext".to_vec()].concat();
-        let mut input = &text[..];
-        assert!(
-            read_line(&mut input)
-                .is_ok_and(|line| line.is_some_and(|line| line.len() > MAX_LINE_LEN))
-        );
-        assert_eq!(
-            read_line(&mut input).expect("memory"),
-            Some(b"next".to_vec())
-        );
-        assert_eq!(read_line(&mut input).expect("memory"), None);
+            .suspend(|| print_error(format_args!("line {line}: {why}")));
     }
 }

@@ -1,7 +1,10 @@
 //! `tail`: follows records in the terminal, as a browser would.
 
 mod follow;
+mod indent;
+mod json;
 mod print;
+mod report;
 
 use core::time::Duration;
 use std::io::{self, ErrorKind, Write};
@@ -10,48 +13,50 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
+use saacms_realtime_core::config::text;
 use saacms_realtime_core::name::ResourceKey;
 
-use crate::client::{HubArgs, say, say_error};
-
-use self::follow::{Follower, Item, What};
+use self::follow::Follower;
 use self::print::Printer;
+use self::report::{News, Report};
+use crate::client::HubArgs;
+use crate::terminal::{print_error, print_status};
 
-/// Items that wait for standard output. Few: when it is not read, neither is the hub's stream, and
-/// the hub says what that cost.
-const WAITING_ITEMS: usize = 16;
+/// Reports that may wait for standard output. Few, so that a reader that stops also stops the reading
+/// of the hub's stream, and the hub resyncs it.
+const MAX_WAITING_REPORTS: usize = 16;
 
 /// Follow records: print each event as it arrives
 ///
-/// Reconnects as a browser does: with the last event ID, after the time that the hub named, else 3
-/// seconds; after failures more and more slowly. Events on standard output, all else on standard
-/// error.
+/// Reconnects as a browser does: with the last event ID, after the reconnection time of the hub or 3
+/// seconds, and more slowly after each failure. Events go to standard output, everything else to
+/// standard error.
 ///
 /// With --json, each line of output is an object with the members at, key, kind, type, id, data and
-/// replayed. `kind` is event, resync, connected or disconnected; what a kind does not have is null.
-/// `replayed` is true for what came in one go after a connection that named a last event ID: the
-/// hub does not mark what it sends again, so an event of that very moment can be among it.
+/// replayed. `kind` is event, resync, connected or disconnected; members that a kind does not have
+/// are null. `replayed` is true for events that came in one go after a connection that named a last
+/// event ID. The hub does not mark replays, so an event of that very moment can be among them.
 ///
-/// Ends with 0 when the hub ended all streams for good (204), after --count events, or when nobody
-/// reads standard output; with 1 when a record was refused.
+/// Exit codes: 0 the hub ended all streams for good (204), --count events are printed, or nobody
+/// reads standard output; 1 a record was refused.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TailArgs {
-    /// Records, each as COLLECTION/ID; the ID is what stands after the first slash
+    /// Records, each as COLLECTION/ID; the ID is everything after the first slash
     #[arg(value_name = "RECORD", required = true, value_parser = record)]
     records: Vec<ResourceKey>,
 
     #[command(flatten)]
     hub: HubArgs,
 
-    /// Last event ID to begin with: what happened since is sent first
+    /// Last event ID to begin with: the events after it are sent first
     #[arg(long, value_name = "ID")]
     last_event_id: Option<String>,
 
-    /// End after this many events, resyncs among them
+    /// End after this many events; resyncs count
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 
@@ -63,26 +68,26 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
     color: clap::ColorChoice,
 
-    /// Reconnect when not even a comment has come for this long; 0s = never. The default is 2.5
-    /// times the heartbeat of a hub
+    /// Reconnect when not even a comment has come for this long; 0 = never. The default is 2.5 times a
+    /// hub's default heartbeat
     #[arg(
         long,
         value_name = "DURATION",
         default_value = "75s",
-        value_parser = humantime::parse_duration
+        value_parser = text::time
     )]
     timeout: Duration,
 
-    /// The longest event that is read, in bytes
+    /// Longest event that is read, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 2 << 20)]
     max_event_bytes: usize,
 
-    /// Say nothing but errors on standard error
+    /// Print nothing but errors on standard error
     #[arg(short, long)]
     quiet: bool,
 }
 
-/// Follows what the arguments name.
+/// Follows the records that the arguments name.
 pub(crate) fn run(args: TailArgs) -> ExitCode {
     match args.color {
         clap::ColorChoice::Auto => anstream::ColorChoice::Auto,
@@ -94,10 +99,11 @@ pub(crate) fn run(args: TailArgs) -> ExitCode {
     let mut records = args.records;
     records.sort_unstable();
     records.dedup();
+
     let printer = Printer::new(args.json, args.pretty, &records);
     let silence = Some(args.timeout).filter(|timeout| !timeout.is_zero());
     let agent = args.hub.url.agent(silence, 10);
-    let (sender, items) = mpsc::sync_channel(WAITING_ITEMS);
+    let (sender, reports) = mpsc::sync_channel(MAX_WAITING_REPORTS);
     for key in records {
         let follower = Follower::new(
             agent.clone(),
@@ -109,60 +115,65 @@ pub(crate) fn run(args: TailArgs) -> ExitCode {
             sender.clone(),
         );
         if let Err(error) = thread::Builder::new().spawn(move || follower.run()) {
-            say_error(format_args!(
+            print_error(format_args!(
                 "cannot start a thread for each record: {error}"
             ));
             return ExitCode::FAILURE;
         }
     }
+    // The followers have their own; the loop below ends when the last of them has.
     drop(sender);
 
-    // JSON is written as it is: it has no colours, and what looks like one belongs to the data.
+    // JSON has no colours, so an escape sequence in it belongs to the data and must stay.
     let output: &mut dyn Write = if args.json {
         &mut io::stdout()
     } else {
         &mut anstream::stdout()
     };
-    match print_items(items, &printer, output, args.count, args.quiet) {
+    match print_reports(reports, &printer, output, args.count, args.quiet) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            say_error(format_args!("cannot write to standard output: {error}"));
+            print_error(format_args!("cannot write to standard output: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Prints until there is no more or it is enough; whether no record was refused.
-fn print_items(
-    items: impl IntoIterator<Item = Item>,
+/// Prints until all followers have ended or `count` events are printed.
+///
+/// Returns whether no record was refused.
+fn print_reports(
+    reports: impl IntoIterator<Item = Report>,
     printer: &Printer,
     output: &mut dyn Write,
     count: Option<u64>,
     quiet: bool,
 ) -> io::Result<bool> {
     let mut events = 0;
-    let mut all_well = true;
-    for item in items {
-        if let What::Refused { .. } = item.what {
-            all_well = false;
-            say_error(printer.state(&item));
-        } else if !quiet && !matches!(item.what, What::Message { .. }) {
-            say(printer.state(&item));
+    let mut none_refused = true;
+    for report in reports {
+        if let News::Refused { .. } = report.news {
+            none_refused = false;
+            print_error(printer.state(&report));
+        } else if !quiet && !matches!(report.news, News::Message { .. }) {
+            print_status(printer.state(&report));
         }
-        if let Some(text) = printer.output(&item) {
+
+        if let Some(text) = printer.output(&report) {
             output.write_all(text.as_bytes())?;
             output.flush()?;
         }
-        if let What::Message { .. } = item.what {
+
+        if let News::Message { .. } = report.news {
             events += 1;
             if Some(events) == count {
                 break;
             }
         }
     }
-    Ok(all_well)
+    Ok(none_refused)
 }
 
 fn record(text: &str) -> Result<ResourceKey, String> {
@@ -177,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_is_all_that_stands_after_the_first_slash() {
+    fn the_id_is_everything_after_the_first_slash() {
         let key = record("posts/a/b%20c").expect("a record");
         assert_eq!((key.slug(), key.id()), ("posts", "a/b%20c"));
         assert!(record("posts").is_err());

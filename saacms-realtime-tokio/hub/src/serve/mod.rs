@@ -12,7 +12,6 @@ use std::thread::available_parallelism;
 use hyper::service::service_fn;
 use saacms_realtime_core::hub::Hub;
 use saacms_realtime_core::route::limits::{BACKLOG, LAST_ANSWERS};
-use saacms_realtime_core::route::{Api, Cors, Token};
 use saacms_realtime_tokio::Realtime;
 use saacms_realtime_tokio::server::Connections;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -30,7 +29,7 @@ use pages::Site;
 ///
 /// Where an address cannot be listened on, or a setting cannot be used.
 pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
-    let realtime = Realtime::new(settings.hub, api(&settings)?)?;
+    let realtime = Realtime::new(settings.hub, settings.api)?;
     let site = Arc::new(Site::new(&realtime));
     // Before the lanes, which are files, too.
     let room = Arc::new(Semaphore::new(file_room(settings.max_connections)));
@@ -41,7 +40,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     for address in settings.listen.addresses() {
         let listener =
             listen(*address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        announce(listener.local_addr()?, settings.base_path.as_str());
+        announce(listener.local_addr()?, realtime.api().base_path());
         accepting.spawn(accept(
             listener,
             Arc::clone(&site),
@@ -78,18 +77,6 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     } else {
         Ok(())
     }
-}
-
-fn api(settings: &Settings) -> Result<Api, Box<dyn Error>> {
-    let origins = settings.cors_origins.iter().map(String::as_str);
-    let mut api = Api::default()
-        .at(&settings.base_path)?
-        .with_cors(Cors::new(origins)?)
-        .with_max_body_bytes(settings.max_body_bytes);
-    if let Some(token) = settings.publish_token.clone() {
-        api = api.with_publish_token(Token::new(&token.into_string())?);
-    }
-    Ok(api)
 }
 
 /// How many connections there is room for: each is an open file, and most systems begin with a

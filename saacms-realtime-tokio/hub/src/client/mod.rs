@@ -1,0 +1,92 @@
+//! What `publish` and `tail` share: the hub's URL, its token, and what they make of its errors.
+
+mod base_url;
+mod error_answer;
+
+use core::time::Duration;
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use saacms_realtime_core::config::text;
+
+pub(crate) use self::base_url::{BaseUrl, percent_encoded};
+pub(crate) use self::error_answer::{ErrorAnswer, Problem};
+use crate::terminal::seconds;
+
+const URL_VARIABLE: &str = "SAACMS_REALTIME_URL";
+const TOKEN_VARIABLE: &str = "SAACMS_REALTIME_PUBLISH_TOKEN";
+
+/// Where the hub is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HubArgs {
+    /// URL of the hub, with its base path
+    #[arg(
+        long,
+        value_name = "URL",
+        env = unless_empty(URL_VARIABLE),
+        default_value = "http://127.0.0.1:8787/api/saacms/v1"
+    )]
+    pub(crate) url: BaseUrl,
+}
+
+/// The variable for clap to read; `None` if it is empty, which counts as not set.
+fn unless_empty(variable: &'static str) -> Option<&'static str> {
+    let is_empty = env::var_os(variable).is_some_and(|value| value.is_empty());
+    (!is_empty).then_some(variable)
+}
+
+/// The token that the hub wants from publishers.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TokenArgs {
+    /// File with the hub's publish token; without it, the token comes from the environment variable
+    /// SAACMS_REALTIME_PUBLISH_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl TokenArgs {
+    /// Reads the token, if the arguments or the environment name one.
+    pub(crate) fn token(&self) -> Result<Option<String>, String> {
+        let (content, source) = match &self.token_file {
+            Some(path) => {
+                let content = fs::read_to_string(path)
+                    .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+                (content, path.display().to_string())
+            }
+            None => {
+                let value = env::var_os(TOKEN_VARIABLE).unwrap_or_default();
+                let Some(value) = text::non_empty(value.to_string_lossy()) else {
+                    return Ok(None);
+                };
+                (value.into_owned(), TOKEN_VARIABLE.to_owned())
+            }
+        };
+
+        let token = content.trim();
+        // The hub decides whether it is long enough; here it only has to fit into a header.
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(format!(
+                "{source} has no token: a token is one word of printable ASCII characters"
+            ));
+        }
+        Ok(Some(token.to_owned()))
+    }
+}
+
+/// What is wrong with a connection, without the layers that reported it.
+///
+/// `silence` is the timeout that the connection has.
+pub(crate) fn transport_error(error: &ureq::Error, silence: Option<Duration>) -> String {
+    match (error, silence) {
+        // ureq's body readers wrap its errors in I/O errors.
+        (ureq::Error::Io(error), _) => match error.get_ref().and_then(|e| e.downcast_ref()) {
+            Some(inner) => transport_error(inner, silence),
+            None => error.to_string(),
+        },
+        (ureq::Error::Timeout(ureq::Timeout::PerRead), Some(silence)) => {
+            format!("nothing came for {}", seconds(silence))
+        }
+        _ => error.to_string(),
+    }
+}

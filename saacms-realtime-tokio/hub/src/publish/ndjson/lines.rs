@@ -1,0 +1,101 @@
+//! The lines of the input, read ahead of the batches.
+
+use std::io::{self, BufRead, Read as _};
+use std::sync::mpsc::SyncSender;
+
+/// Longer than any hub accepts. The rest of such a line is skipped and not kept.
+pub(super) const MAX_LINE_LEN: usize = 16 << 20;
+
+/// A line of the input with an event.
+pub(super) struct Line {
+    /// Counted from 1, as editors do.
+    pub(super) number: u64,
+    pub(super) text: Vec<u8>,
+}
+
+/// What one line of the input is.
+pub(super) enum Input {
+    Line(Line),
+    TooLong {
+        number: u64,
+    },
+    /// An empty line.
+    Blank,
+    Failed(io::Error),
+}
+
+/// Sends the lines of `input` until its end, an error, or the receiver is gone.
+pub(super) fn read_lines(mut input: impl BufRead, sender: &SyncSender<Input>) {
+    for number in 1.. {
+        let next = match read_line(&mut input) {
+            Ok(None) => return,
+            Ok(Some(text)) if text.len() > MAX_LINE_LEN => Input::TooLong { number },
+            Ok(Some(text)) if text.trim_ascii().is_empty() => Input::Blank,
+            Ok(Some(text)) => Input::Line(Line { number, text }),
+            Err(error) => Input::Failed(error),
+        };
+        let last = matches!(next, Input::Failed(_));
+        if sender.send(next).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// The next line without its LF, cut after [`MAX_LINE_LEN`] and one more byte; `None` at the end.
+fn read_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut text = Vec::new();
+    let max = MAX_LINE_LEN as u64 + 1;
+    if input.by_ref().take(max).read_until(b'\n', &mut text)? == 0 {
+        return Ok(None);
+    }
+    if text.last() == Some(&b'\n') {
+        text.pop();
+    } else if text.len() > MAX_LINE_LEN {
+        input.skip_until(b'\n')?;
+    }
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn blank_lines_count_and_are_not_sent() {
+        let (sender, lines) = mpsc::sync_channel(8);
+        read_lines(&b"\n{\"a\":1}\r\n  \t\r\n\xff\n\nlast"[..], &sender);
+        drop(sender);
+        let read: Vec<_> = lines
+            .iter()
+            .filter_map(|input| match input {
+                Input::Line(line) => Some((line.number, line.text)),
+                Input::TooLong { .. } | Input::Blank | Input::Failed(_) => None,
+            })
+            .collect();
+        assert_eq!(
+            read,
+            [
+                (2, b"{\"a\":1}\r".to_vec()),
+                (4, b"\xff".to_vec()),
+                (6, b"last".to_vec())
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_skipped_whole() {
+        let text = [vec![b'x'; MAX_LINE_LEN + 10], b"\nnext".to_vec()].concat();
+        let mut input = &text[..];
+        assert!(
+            read_line(&mut input)
+                .is_ok_and(|line| line.is_some_and(|line| line.len() > MAX_LINE_LEN))
+        );
+        assert_eq!(
+            read_line(&mut input).expect("memory"),
+            Some(b"next".to_vec())
+        );
+        assert_eq!(read_line(&mut input).expect("memory"), None);
+    }
+}

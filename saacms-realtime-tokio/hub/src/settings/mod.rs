@@ -1,0 +1,182 @@
+//! The settings of `serve`: one table, and four layers that give them values.
+//!
+//! A flag wins over an environment variable, which wins over the file, which wins over the default.
+//! Every layer is text until [`table`] reads it, so a value means the same wherever it is written,
+//! and an error quotes it as it was written.
+
+mod args;
+mod layers;
+mod network;
+mod slot;
+mod start_error;
+mod table;
+mod token;
+
+use core::time::Duration;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use saacms_realtime_core::config::text::{show_size, show_time};
+use saacms_realtime_core::config::{ConfigError, HubConfig};
+use saacms_realtime_core::route::Api;
+use saacms_realtime_core::route::limits::{DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_CONNECTIONS};
+
+pub(crate) use self::args::ServeArgs;
+pub(crate) use self::network::Listen;
+pub(crate) use self::start_error::StartError;
+
+use self::layers::{CONFIG, Layer, RawSetting};
+use self::start_error::{HOW_TO_MAKE_A_TOKEN, LIST_ALL};
+use self::table::{SETTINGS, Setting};
+use crate::logging::LogFormat;
+
+/// What `serve` runs with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Addresses to listen on.
+    pub(crate) listen: Listen,
+    /// Base path, origins, publish token and the longest body.
+    pub(crate) api: Api,
+    /// Retention, heartbeat and limits.
+    pub(crate) hub: HubConfig,
+    /// TCP connections at one time.
+    pub(crate) max_connections: usize,
+    /// How long streams may take to end when the server is told to stop.
+    pub(crate) drain_timeout: Duration,
+    /// The look of the log.
+    pub(crate) log_format: LogFormat,
+    /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub(crate) log_level: String,
+    /// What is allowed but unwise: to be logged once there is a log.
+    pub(crate) warnings: Vec<String>,
+    /// Where [`check`](UncheckedSettings::check) reads the publish token of `api` from.
+    publish_token_file: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: Listen::default(),
+            api: Api::default(),
+            hub: HubConfig::default(),
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+            log_format: LogFormat::Human,
+            log_level: "info".to_owned(),
+            warnings: Vec::new(),
+            publish_token_file: None,
+        }
+    }
+}
+
+/// Settings that are read, but not yet checked against each other and the world.
+#[derive(Debug)]
+pub(crate) struct UncheckedSettings {
+    settings: Settings,
+    /// The winning text of each setting that some layer has.
+    raw: Layer,
+}
+
+impl UncheckedSettings {
+    /// Reads all layers.
+    ///
+    /// # Errors
+    ///
+    /// The first unknown name or unreadable value, or an unreadable file.
+    pub(crate) fn read(
+        args: ServeArgs,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, StartError> {
+        let mut flags = args.flags;
+        let mut environment = Layer::from_environment(variables)?;
+        let file = match flags.remove(CONFIG).or_else(|| environment.remove(CONFIG)) {
+            Some(config) => Layer::from_file(&config)?,
+            None => Layer::default(),
+        };
+        let raw = flags.or(environment).or(file);
+
+        let mut settings = Settings::default();
+        for setting in SETTINGS {
+            if let Some(RawSetting { texts, written, .. }) = raw.get(setting.key) {
+                setting
+                    .read(texts, &mut settings)
+                    .map_err(|reason| StartError {
+                        message: format!("{written}: {reason}"),
+                        hint: setting.hint(),
+                    })?;
+            }
+        }
+        Ok(Self { settings, raw })
+    }
+
+    /// The settings as a TOML file for `--config`. Each line says where its value comes from.
+    pub(crate) fn to_toml(&self) -> String {
+        let line = |setting: &Setting| {
+            let value = setting.show(&self.settings);
+            let origin = self
+                .raw
+                .get(setting.key)
+                .map_or("default", |raw| raw.origin.as_str());
+            format!("{:<42} # {origin}\n", format!("{} = {value}", setting.key))
+        };
+        SETTINGS.iter().map(line).collect()
+    }
+
+    /// Checks what a single value cannot show: the hub's ranges, the token, who can connect.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, as the user wrote it.
+    pub(crate) fn check(self) -> Result<Settings, StartError> {
+        self.settings
+            .hub
+            .check()
+            .map_err(|error| self.out_of_range(&error))?;
+        let Self { mut settings, raw } = self;
+
+        if let Some(path) = &settings.publish_token_file {
+            let (token, warning) = token::read(path).map_err(|reason| StartError {
+                message: format!("{}: {reason}", raw.written("publish-token-file")),
+                hint: HOW_TO_MAKE_A_TOKEN.to_owned(),
+            })?;
+            settings.api = settings.api.with_publish_token(token);
+            settings.warnings.extend(warning);
+        }
+
+        if !settings.listen.may_serve(&settings.api) {
+            return Err(StartError {
+                message: format!(
+                    "{}: other machines can reach this address, and without a publish token all \
+                     of them could publish",
+                    raw.written("listen")
+                ),
+                hint: HOW_TO_MAKE_A_TOKEN.to_owned(),
+            });
+        }
+        Ok(settings)
+    }
+
+    /// The hub's error, with the setting as the user wrote it and the range in readable units.
+    fn out_of_range(&self, error: &ConfigError) -> StartError {
+        let key = error.setting.replace('_', "-");
+        let text = error.to_string();
+        let reason = text
+            .strip_prefix(error.setting)
+            .unwrap_or(&text)
+            .trim_start();
+
+        let (low, high) = (*error.allowed.start(), *error.allowed.end());
+        let hint = match error.unit {
+            "bytes" => format!("that is {} to {}", show_size(low), show_size(high)),
+            "ms" => {
+                let [low, high] = [low, high].map(|ms| show_time(Duration::from_millis(ms)));
+                format!("that is {low} to {high}")
+            }
+            _ => Setting::find(&key).map_or_else(|| LIST_ALL.to_owned(), Setting::hint),
+        };
+        StartError {
+            message: format!("{}: out of range; it {reason}", self.raw.written(&key)),
+            hint,
+        }
+    }
+}

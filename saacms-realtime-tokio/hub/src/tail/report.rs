@@ -1,0 +1,43 @@
+//! What a follower reports to the printer.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use saacms_realtime_core::name::ResourceKey;
+use saacms_realtime_core::sse::Message;
+use saacms_realtime_core::time::Timestamp;
+
+/// News of a record.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) at: Timestamp,
+    pub(super) key: Arc<ResourceKey>,
+    pub(super) news: News,
+}
+
+/// What happened on the stream of a record.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The stream began. The request named this last event ID; empty = none.
+    Connected { last_event_id: String },
+    /// The connection is lost, or there was none. The next attempt follows after `wait`.
+    Lost { reason: String, wait: Duration },
+    /// The hub ended the stream for good.
+    Ended,
+    /// Another attempt would fail as well.
+    Refused { reason: String },
+    /// An event, or a resync.
+    Message {
+        message: Message,
+        replayed: Option<Replayed>,
+    },
+}
+
+/// Why an event is probably a replay. The hub does not mark what it sends again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replayed {
+    /// It came right after the first connection, which named a last event ID.
+    AfterConnect,
+    /// It came right after a reconnect.
+    AfterReconnect,
+}
