@@ -23,7 +23,7 @@ use crate::time::{Instant, Now};
 
 pub use lane::{Lane, Outgoing, Piece};
 pub use stats::Stats;
-pub use subscription::{Output, Subscription};
+pub use subscription::{Output, Subscription, TypedOutput};
 
 use shared::Shared;
 use sync::Arc;

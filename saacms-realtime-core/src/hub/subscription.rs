@@ -1,3 +1,5 @@
+mod typed;
+
 use alloc::string::String;
 use core::fmt;
 use core::pin::Pin;
@@ -16,6 +18,8 @@ use crate::name::ResourceKey;
 use crate::refusal::Refusal;
 use crate::sse::write_retry;
 use crate::time::{Instant, Now};
+
+pub use typed::TypedOutput;
 
 /// What a subscriber does next, as [`Subscription::poll`] returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +40,7 @@ pub enum Output {
 /// A subscriber of a hub: a cursor and a slot for a waker. It has no queue.
 ///
 /// - *Getters*: [`key`](Self::key), [`subscribers_of_topic`](Self::subscribers_of_topic).
-/// - *Polls*: [`poll`](Self::poll).
+/// - *Polls*: [`poll`](Self::poll) for bytes, [`poll_typed`](Self::poll_typed) for other protocols.
 ///
 /// A driver polls until [`Output::Idle`], writing every [`Output::Frames`] before the next poll; then
 /// it waits for the waker or for `wake_at`, whichever comes first, and polls again. Only the idle
@@ -161,16 +165,26 @@ impl Cursor {
                 shared.counters.resyncs.fetch_add(resyncs, Relaxed);
                 Output::Frames(frames)
             }
-            // Only an idle subscriber is drained: it has got everything first.
-            feed::Output::Idle { .. } if shared.draining.load(Relaxed) => {
-                self.has_ended = true;
-                let mut retry = String::new();
-                write_retry(&mut retry, shared.next_retry_millis())
-                    .expect("a String is never full");
-                Output::Frames(Bytes::from(retry))
-            }
-            feed::Output::Idle { wake_at } => Output::Idle { wake_at },
+            feed::Output::Idle { wake_at } => match self.last_retry(shared) {
+                Some(millis) => {
+                    let mut retry = String::new();
+                    write_retry(&mut retry, millis).expect("a String is never full");
+                    Output::Frames(Bytes::from(retry))
+                }
+                None => Output::Idle { wake_at },
+            },
         }
+    }
+
+    /// The reconnection time of an idle subscriber if the hub drains; its end is next.
+    ///
+    /// Only an idle subscriber is drained: it has got everything first.
+    fn last_retry(&mut self, shared: &Shared) -> Option<u64> {
+        if !shared.draining.load(Relaxed) {
+            return None;
+        }
+        self.has_ended = true;
+        Some(shared.next_retry_millis())
     }
 }
 
