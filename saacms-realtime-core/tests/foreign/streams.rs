@@ -220,8 +220,8 @@ impl Written {
                 for _ in 0..chance.below(40) {
                     self.bytes.extend([":", &line(chance), "\n"]);
                 }
-                self.bytes
-                    .push_str(*chance.pick(&[":\n:\n", ":\n\n\n", sse::KEEPALIVE]));
+                let comments = *chance.pick(&[":\n:\n", ":\n\n\n", sse::KEEPALIVE]);
+                self.bytes.push_str(comments);
             }
         }
     }
