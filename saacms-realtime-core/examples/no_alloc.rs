@@ -14,7 +14,7 @@
 #![no_std]
 #![cfg_attr(not(any(unix, windows)), no_main)]
 
-// How it is started where nothing calls `main`.
+// The entry points of targets where nothing calls `main`.
 #[cfg(target_os = "none")]
 #[path = "no_alloc/bare_metal.rs"]
 mod bare_metal;
@@ -40,14 +40,14 @@ type Id = String<40>;
 type Frame = String<96>;
 type Record = Topic<Id, Frame, Deque<Entry<Named<Id, Frame>>, 4>>;
 
-// All memory that a record ever takes, and a reader: nothing is queued for anybody.
+// All memory of a record and of a reader: a reader has no queue.
 const _: () = assert!(size_of::<Record>() <= 1_024 && size_of::<Subscriber>() <= 48);
 
 const ETAGS: IdPolicy = IdPolicy::Etag { quiet_resume: true };
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// Publishes an edit. The frame is encoded once for all readers, and before the ring is touched: an
-/// edit that is too long changes nothing.
+/// Publishes an edit. The frame is encoded once for all readers, and before it is pushed: an edit
+/// that is too long changes nothing in the ring.
 fn publish(record: &mut Record, etag: &str, data: &str, now: Now) -> fmt::Result {
     let etag = EventId::new(etag).map_err(|_| fmt::Error)?;
     let id = record.next_id(Some(etag), now.wall).to_event_id::<Id>()?;
@@ -58,17 +58,19 @@ fn publish(record: &mut Record, etag: &str, data: &str, now: Now) -> fmt::Result
     Ok(())
 }
 
-/// A client that is connected. What is in `outbox` waits for the radio.
+/// A client that is connected.
 struct Connection {
     subscriber: Subscriber,
+    /// The ID that the first keep-alive carries.
     greeting: Option<IdText<'static>>,
+    /// Bytes that wait for the radio.
     outbox: String<256>,
 }
 
 impl Connection {
     fn open(record: &mut Record, last_event_id: Option<&str>, now: Now) -> Self {
         let resume = record.resume(last_event_id.map(str::as_bytes), now.instant);
-        // With positions, a client that has not seen any event can resume too: it is told one.
+        // With positions, a client that never got an event can resume, too.
         let greeting = record.greeting(last_event_id.map(str::as_bytes));
         Self {
             subscriber: Subscriber::new(resume, HEARTBEAT),
@@ -77,10 +79,10 @@ impl Connection {
         }
     }
 
-    /// Writes all that is due; answers until when the device may sleep if nothing is published.
+    /// Writes all that is due, and returns until when the device may sleep if nothing is published.
     ///
-    /// A full outbox is the end of the connection, and nothing is lost by it: when the client comes
-    /// back, it names the last event that it has seen.
+    /// A full outbox ends the connection. Nothing is lost: the client reconnects with the last event
+    /// ID that it got.
     fn drain(&mut self, record: &mut Record, now: Now) -> Result<Option<Instant>, fmt::Error> {
         loop {
             match record.poll(&mut self.subscriber, now.instant) {
@@ -100,9 +102,9 @@ impl Connection {
     }
 }
 
-/// Shows what each step sends; panics where that is not what it must be.
+/// Shows what each step sends, and panics if that is not what it must be.
 fn cycle(mut show: impl FnMut(&str, &str)) -> fmt::Result {
-    // Milliseconds since the device was started; they will do as wall clock too.
+    // Milliseconds since the device was started. They are the wall clock, too.
     let at = |millis: u32| Now::from_millis(millis.into(), millis.into());
     let mut expect = |step, connection: &mut Connection, record: &mut Record, now, bytes| {
         let wake_at = connection.drain(record, now)?;
@@ -151,7 +153,7 @@ fn cycle(mut show: impl FnMut(&str, &str)) -> fmt::Result {
         ":keepalive\n\n",
     )?;
 
-    // The client is gone. Nobody has to be told: a cursor was all there was of it.
+    // The client is gone. Nothing is cleaned up: it was only a cursor.
     publish(&mut record, "v2", "{\"on\":false}", at(40_000))?;
     publish(&mut record, "v3", "{\"on\":true}", at(41_000))?;
     let missed = ":keepalive\n\nevent: changed\nid: v2\ndata: {\"on\":false}\n\n\

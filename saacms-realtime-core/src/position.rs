@@ -2,13 +2,13 @@
 
 use core::fmt;
 
-/// One life of one ring. A ring that is dropped and made anew has another.
+/// One life of one ring. A ring that is dropped and created again has another epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(u64);
 
 impl Epoch {
-    /// The epoch with this number. No two lives of any ring may share one, across processes too: a
-    /// random start per process and a counter will do.
+    /// The epoch with this number. No two lives of any ring may share one, not even in different
+    /// processes: count up from a random start.
     pub const fn from_number(number: u64) -> Self {
         Self(number)
     }
@@ -19,7 +19,7 @@ impl Epoch {
     }
 }
 
-/// The place behind an event: `<epoch>.<sequence>` on the wire, hexadecimal and decimal.
+/// The place after an event: `<epoch>.<sequence>` on the wire, hexadecimal and decimal.
 ///
 /// The alphabet is within `[A-Za-z0-9._~-]` and the length at most 37 bytes, so that a cross-origin
 /// request with it as `Last-Event-ID` stays a simple one (Fetch, "CORS-safelisted request-header"
@@ -41,7 +41,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Reads a position; `None` for anything that is not written as one.
+    /// Reads a position; `None` for text that is not written as one.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let dot = text.iter().position(|byte| *byte == b'.')?;
         let (epoch, sequence) = (&text[..dot], &text[dot + 1..]);
@@ -53,7 +53,7 @@ impl Position {
 }
 
 fn number(digits: &[u8], radix: u32) -> Option<u64> {
-    // `from_str_radix` takes a sign and upper case, which nobody was given.
+    // `from_str_radix` accepts a sign and upper case, which are never written.
     let written_here = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if !digits.iter().all(written_here) {
         return None;

@@ -9,9 +9,9 @@ use crate::time::{Instant, whole_millis};
 /// Where a reader begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
-    /// With the item of this number, or the first one after it that is pushed.
+    /// With the item of this number, which may be the next one to be pushed.
     At(u64),
-    /// With a resync: what comes next for this reader is not known or not there any more.
+    /// With a resync: the next item for this reader is unknown or gone.
     Lost(ResyncReason),
 }
 
@@ -19,14 +19,14 @@ pub enum Resume {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Step<'a, T> {
-    /// Send this item; replayed and live ones are the same.
+    /// Send this item, replayed or live.
     Deliver(&'a T),
-    /// What came next is gone: tell the reader to refetch. Exactly one per fall.
+    /// The next item is gone: tell the reader to refetch. Exactly one per gap.
     Resync {
         /// Why.
         reason: ResyncReason,
     },
-    /// Send a comment: nothing was sent for as long as the heartbeat.
+    /// Send a comment: nothing was sent for one heartbeat.
     KeepAlive,
     /// Nothing until something is pushed, or until `wake_at`.
     Idle {
@@ -38,8 +38,12 @@ pub enum Step<'a, T> {
 /// A reader of a ring: a small plain value.
 ///
 /// The first step is always [`Step::KeepAlive`], the greeting of a stream. A keep-alive that is due
-/// goes before items that wait, so a reader that is polled less often than the heartbeat gets one
-/// between its items.
+/// goes before items that wait: a reader that is polled less often than its heartbeat gets one
+/// before each item.
+///
+/// A driver does what each step says and polls again until [`Step::Idle`]. A step counts as done:
+/// one that is not carried out is lost to the reader. An idle reader is polled again after a push,
+/// and at `wake_at`.
 ///
 /// ```
 /// use saacms_realtime_core::ring::{Retention, Ring, Slots};
@@ -56,11 +60,15 @@ pub enum Step<'a, T> {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Subscriber {
-    /// Number of the next item. 0, which no item has, is gone from the start.
+    /// Number of the next item. No item has number 0: a reader there gets a resync first.
     cursor: u64,
-    /// What a fall is to be called.
+    /// The reason of the next resync, if no source was lost: why the reader began lost, then
+    /// `Lagged`.
     reason: ResyncReason,
+    /// 0 is off.
     heartbeat_millis: u64,
+    /// When the next keep-alive is due. The start of the clock at first, so that a reader is
+    /// greeted; `None` after that where the heartbeat is off.
     keep_alive_at: Option<Instant>,
 }
 
@@ -71,11 +79,10 @@ impl Subscriber {
             Resume::At(cursor) => (cursor, ResyncReason::Lagged),
             Resume::Lost(reason) => (0, reason),
         };
-        let heartbeat_millis = whole_millis(heartbeat);
         Self {
             cursor,
             reason,
-            heartbeat_millis,
+            heartbeat_millis: whole_millis(heartbeat),
             keep_alive_at: Some(Instant::ZERO),
         }
     }
@@ -90,6 +97,7 @@ impl Subscriber {
             self.wrote(now);
             return Step::KeepAlive;
         }
+
         match ring.at(self.cursor) {
             At::Item(item) => {
                 self.cursor += 1;
@@ -100,12 +108,14 @@ impl Subscriber {
                 wake_at: self.keep_alive_at,
             },
             At::Gone => {
+                // A reader that began lost has its own reason, whatever happened to the source.
                 let interrupted = self.cursor != 0 && self.cursor < ring.lost_before();
                 let reason = if interrupted {
                     ResyncReason::SourceLost
                 } else {
                     self.reason
                 };
+                // From here on only slowness can make this reader miss items.
                 self.reason = ResyncReason::Lagged;
                 self.cursor = ring.next();
                 self.wrote(now);
@@ -132,6 +142,7 @@ impl Subscriber {
         self.wrote(now);
     }
 
+    /// Puts off the keep-alive: something was sent.
     fn wrote(&mut self, now: Instant) {
         self.keep_alive_at = match self.heartbeat_millis {
             0 => None,

@@ -5,9 +5,9 @@ use core::time::Duration;
 
 /// A moment on the caller's monotonic clock, in whole milliseconds since any fixed start.
 ///
-/// `std::time::Instant` has no zero, no "never", and panics on `wasm32-unknown-unknown`; a number
-/// of milliseconds has none of these problems. Ages and heartbeats are measured with it, so a wall
-/// clock that is set back or forward moves neither.
+/// `std::time::Instant` has no zero, and panics on `wasm32-unknown-unknown`; a number of
+/// milliseconds does neither. Ages and heartbeats are measured with it, so setting the wall clock
+/// changes neither.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
@@ -25,15 +25,15 @@ impl Instant {
         self.0
     }
 
-    /// The moment `duration` later, at most the last one that can be told.
+    /// The moment `duration` later, at most the last one of the clock.
     ///
-    /// A fraction of a millisecond counts as a whole one: a deadline is never early.
+    /// Fractions of a millisecond are rounded up: a deadline is never early.
     #[must_use]
     pub const fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(whole_millis(duration)))
     }
 
-    /// Milliseconds from `earlier` to `self`, 0 where `earlier` is the later one.
+    /// Milliseconds from `earlier` to `self`; 0 if `earlier` is later.
     pub const fn millis_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -41,7 +41,7 @@ impl Instant {
 
 /// `duration` in milliseconds, rounded up, at most `u64::MAX`.
 pub(crate) const fn whole_millis(duration: Duration) -> u64 {
-    // Not by `as_nanos`, which would divide 128 bits.
+    // `as_nanos` would divide 128 bits.
     let millis = duration.subsec_nanos().div_ceil(1_000_000) as u64;
     duration
         .as_secs()
@@ -51,7 +51,7 @@ pub(crate) const fn whole_millis(duration: Duration) -> u64 {
 
 /// A moment on the wall clock, in milliseconds since 1970-01-01T00:00:00Z; may be negative.
 ///
-/// It is written the way `Date.prototype.toISOString` writes it (ECMA-262, 21.4.1.32):
+/// It is written as `Date.prototype.toISOString` writes it (ECMA-262, 21.4.1.32):
 ///
 /// ```
 /// use saacms_realtime_core::time::Timestamp;
@@ -62,13 +62,13 @@ pub(crate) const fn whole_millis(duration: Duration) -> u64 {
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The last moment that ECMA-262 can name; beyond it a date has no text.
+    /// The last moment that has a text in ECMA-262.
     pub const MAX: Self = Self(8_640_000_000_000_000);
-    /// The first moment that ECMA-262 can name.
+    /// The first moment that has a text in ECMA-262.
     pub const MIN: Self = Self(-Self::MAX.0);
 
-    /// The moment `millis` milliseconds after 1970, moved into [`MIN`](Self::MIN)..=
-    /// [`MAX`](Self::MAX) where it lies outside.
+    /// The moment `millis` milliseconds after 1970, clamped to [`MIN`](Self::MIN)..=
+    /// [`MAX`](Self::MAX).
     pub const fn from_millis(millis: i64) -> Self {
         const MIN: i64 = Timestamp::MIN.0;
         const MAX: i64 = Timestamp::MAX.0;
@@ -105,12 +105,15 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, millis) = (self.0.div_euclid(86_400_000), self.0.rem_euclid(86_400_000));
         let (year, month, day) = civil_from_days(days);
+
+        // Years of four digits have no sign, others have one and six digits.
         if (0..=9999).contains(&year) {
             write!(f, "{year:04}")?;
         } else {
             let sign = if year.is_negative() { '-' } else { '+' };
             write!(f, "{sign}{:06}", year.unsigned_abs())?;
         }
+
         let (hour, minute) = (millis / 3_600_000, millis / 60_000 % 60);
         let (second, milli) = (millis / 1_000 % 60, millis % 1_000);
         write!(
@@ -120,9 +123,9 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Year, month and day of the `days`-th day after 1970-01-01 in the proleptic Gregorian calendar.
+/// Year, month and day `days` days after 1970-01-01, in the proleptic Gregorian calendar.
 ///
-/// Counts eras of 400 years from 1 March of year 0, so that the leap day is the last of its year.
+/// Counts in eras of 400 years that begin on 1 March: the leap day is the last day of its year.
 const fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);

@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets: any bytes in, a panic where something is wrong.
+//! The bodies of the fuzz targets: any bytes in, a panic if something is wrong.
 //!
 //! They are part of the library so that every test build compiles them and replays the corpus; the
 //! targets in `fuzz/` are one line each. Not part of the API.
@@ -17,15 +17,17 @@ use crate::sse::{Decoded, Decoder, Message, write_event};
 
 pub use operations::operations;
 
-/// No body of a publish makes the parser panic, and what it takes goes out as one whole message.
+/// No body of a publish makes the parser panic, and an event it accepts is one whole message.
 pub fn event_json(body: &[u8]) {
     let Ok(event) = Event::from_json(body) else {
         return;
     };
+
     let data = core::str::from_utf8(event.data()).expect("records are UTF-8");
     assert!(!data.contains(['\r', '\n']), "{data}");
     let value: serde::de::IgnoredAny = serde_json::from_str(data).expect("records are JSON");
     let _ = value;
+
     let key = event.key().clone();
     let etag = event.etag().map(|etag| String::from(etag.as_str()));
     let event_type = event.event_type();
@@ -40,7 +42,8 @@ pub fn event_json(body: &[u8]) {
         (event_type.as_str(), data)
     );
     assert_eq!(message.last_event_id, id.as_str());
-    // What goes out can be posted again, and is the same then.
+
+    // What goes out can be posted again and gives the same event.
     let text = |text: &str| serde_json::to_string(text).expect("strings are JSON");
     let again = format!(
         r#"{{"type":"{event_type}","slug":{},"id":{},"record":{data}}}"#,
@@ -74,9 +77,9 @@ fn decode(pieces: &[&[u8]], limit: usize) -> (Vec<Decoded>, bool) {
     (decoded, false)
 }
 
-/// What is written is read again as what it was, by this decoder and by `others`.
+/// What is written reads as what it was, by this decoder and by `others`.
 ///
-/// An other answers type, data and ID of the messages that it reads.
+/// Another decoder returns type, data and ID of the messages that it reads.
 pub fn sse_encode_decode(bytes: &[u8], others: &[impl Fn(&[u8]) -> Vec<[String; 3]>]) {
     let [choice, id_len, rest @ ..] = bytes else {
         return;
@@ -91,6 +94,7 @@ pub fn sse_encode_decode(bytes: &[u8], others: &[impl Fn(&[u8]) -> Vec<[String; 
     let [message] = &read[..] else {
         panic!("{frame:?} is {read:?}")
     };
+
     let lines = data.replace("\r\n", "\n").replace('\r', "\n");
     let expected = [event_type.as_str(), &*lines, id.as_str()].map(String::from);
     assert_eq!(
@@ -149,6 +153,7 @@ pub fn route(bytes: &[u8]) {
         is_http_1_1,
         headers: &&headers[..],
     };
+
     let cors = Cors::new(["https://a.example"]).expect("an origin");
     for api in [
         Api::default(),
@@ -218,7 +223,7 @@ mod tests {
 
     use super::*;
 
-    /// Every input that was ever worth keeping, and each of its beginnings.
+    /// Runs every input of the corpus, and each of its prefixes.
     fn replay(target: &str, body: impl Fn(&[u8])) {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("fuzz/corpus")

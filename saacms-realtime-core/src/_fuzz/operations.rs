@@ -7,7 +7,7 @@ use crate::ring::{At, Entry, Retention, Ring, Slots, Storage};
 use crate::subscriber::{Resume, Step, Subscriber};
 use crate::time::Instant;
 
-/// Any operations on a ring and its readers, beside all that was ever pushed.
+/// Any operations on a ring and its readers are those of a model that keeps every item.
 pub fn operations(bytes: &[u8]) {
     let [events, age, lag, lag_bytes, heartbeat, operations @ ..] = bytes else {
         return;
@@ -35,11 +35,11 @@ pub fn operations(bytes: &[u8]) {
     play(Slots::new([]), retention, heartbeat, operations);
 }
 
-/// What was pushed, by number; `None` is the hole of a lost source.
+/// Every item ever pushed, by number; `None` is the number that an interrupt skips.
 #[derive(Default)]
-struct Told {
+struct Model {
     items: Vec<Option<(u64, usize)>>,
-    /// Everything before this number has left.
+    /// Everything before this number was evicted.
     first: u64,
     lost_before: u64,
     latest: u64,
@@ -61,40 +61,43 @@ fn play<S: Storage<Entry<u64>>>(
 ) {
     let room = storage.capacity();
     let mut ring = Ring::new(storage, retention);
-    let mut told = Told {
+    let mut model = Model {
         first: 1,
-        ..Told::default()
+        ..Model::default()
     };
-    let (mut readers, mut now) = (Vec::<Reader>::new(), 0);
+    let mut readers = Vec::<Reader>::new();
+    let mut now = 0;
+
     for operation in operations.chunks_exact(2) {
         let [what, much] = *operation else { break };
         let amount = u64::from(much);
         match what % 8 {
             0..=2 => {
-                let number = ring.push(told.next(), much.into(), Instant::from_millis(now), |_| {});
-                assert_eq!(number, told.next());
-                told.latest = told.latest.max(now);
-                told.items.push(Some((told.latest, much.into())));
-                told.evict(&retention, room, now);
+                let number =
+                    ring.push(model.next(), much.into(), Instant::from_millis(now), |_| {});
+                assert_eq!(number, model.next());
+                model.latest = model.latest.max(now);
+                model.items.push(Some((model.latest, much.into())));
+                model.evict(&retention, room, now);
             }
             3 => now += amount * 1_000,
             4 => {
                 ring.evict(Instant::from_millis(now), |_| {});
-                told.evict(&retention, room, now);
+                model.evict(&retention, room, now);
             }
             5 if much < 32 => {
                 ring.interrupt();
-                told.items.push(None);
-                told.first = told.next();
-                told.lost_before = told.next();
+                model.items.push(None);
+                model.first = model.next();
+                model.lost_before = model.next();
             }
             5 => {
                 let popped = ring.pop();
-                assert_eq!(popped, (told.first < told.next()).then_some(told.first));
-                told.first += u64::from(popped.is_some());
+                assert_eq!(popped, (model.first < model.next()).then_some(model.first));
+                model.first += u64::from(popped.is_some());
             }
             6 => {
-                let place = (much < 200).then_some(amount.min(told.next()).max(1));
+                let place = (much < 200).then_some(amount.min(model.next()).max(1));
                 let lost = Resume::Lost(ResyncReason::BufferMiss);
                 readers.push(Reader {
                     subscriber: Subscriber::new(place.map_or(lost, Resume::At), heartbeat),
@@ -106,25 +109,26 @@ fn play<S: Storage<Entry<u64>>>(
             _ if readers.is_empty() => {}
             _ => {
                 let index = usize::from(much) % readers.len();
-                readers[index].poll(&ring, &told, heartbeat, now);
+                readers[index].poll(&ring, &model, heartbeat, now);
             }
         }
-        assert_eq!((ring.first(), ring.next()), (told.first, told.next()));
-        assert_eq!(ring.len() as u64, told.next() - told.first);
-        assert_eq!(ring.bytes(), told.bytes());
+
+        assert_eq!((ring.first(), ring.next()), (model.first, model.next()));
+        assert_eq!(ring.len() as u64, model.next() - model.first);
+        assert_eq!(ring.bytes(), model.bytes());
         assert!(ring.len() <= room);
         let window = ring.replay_start(Instant::from_millis(now));
-        assert_eq!(window, told.window(&retention, now));
+        assert_eq!(window, model.window(&retention, now));
     }
 }
 
-impl Told {
+impl Model {
     fn next(&self) -> u64 {
         self.items.len() as u64 + 1
     }
 
     fn item(&self, number: u64) -> (u64, usize) {
-        self.items[number as usize - 1].expect("holes are not held")
+        self.items[number as usize - 1].expect("a skipped number is not held")
     }
 
     fn bytes(&self) -> usize {
@@ -164,7 +168,7 @@ impl Reader {
     fn poll<S: Storage<Entry<u64>>>(
         &mut self,
         ring: &Ring<u64, S>,
-        told: &Told,
+        model: &Model,
         heartbeat: Duration,
         now: u64,
     ) {
@@ -175,19 +179,20 @@ impl Reader {
             self.keep_alive_at = next_beat;
             return;
         }
+
         match self.place {
-            Some(place) if place == told.next() => {
+            Some(place) if place == model.next() => {
                 assert_eq!(ring.at(place), At::Next);
                 let wake_at = self.keep_alive_at.map(Instant::from_millis);
                 assert_eq!(step, Step::Idle { wake_at });
                 return;
             }
-            Some(place) if place >= told.first => {
+            Some(place) if place >= model.first => {
                 assert_eq!(step, Step::Deliver(&place));
                 self.place = Some(place + 1);
             }
             _ => {
-                let is_interrupted = self.place.is_some_and(|place| place < told.lost_before);
+                let is_interrupted = self.place.is_some_and(|place| place < model.lost_before);
                 let reason = if is_interrupted {
                     ResyncReason::SourceLost
                 } else {
@@ -195,7 +200,7 @@ impl Reader {
                 };
                 assert_eq!(step, Step::Resync { reason });
                 self.reason = ResyncReason::Lagged;
-                self.place = Some(told.next());
+                self.place = Some(model.next());
             }
         }
         self.keep_alive_at = next_beat;

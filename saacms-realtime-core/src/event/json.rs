@@ -1,4 +1,4 @@
-//! The text of a record, kept as it was published, less the whitespace between its tokens.
+//! The text of a record, kept as it was published except for whitespace between tokens.
 
 use alloc::vec::Vec;
 
@@ -34,16 +34,16 @@ pub(super) fn outline(json: &str) -> Outline {
     }
 }
 
-/// Appends `json`, which must be valid, without the whitespace between its tokens, where it may have
-/// some.
+/// Appends `json`, which must be valid, without the whitespace between its tokens.
 ///
-/// What stays are the token's own bytes: numbers, member order, duplicates and escapes as they
-/// were written (contract, section 2). No line break stays, as JSON allows none inside a string.
+/// Tokens keep their bytes: numbers, member order, duplicates and escapes stay as they were written
+/// (contract, section 2). No line break stays, as JSON allows none inside a string.
 pub(super) fn append_compact(out: &mut Vec<u8>, json: &str, has_whitespace: bool) {
     if !has_whitespace {
         out.extend_from_slice(json.as_bytes());
         return;
     }
+
     let mut bytes = json.as_bytes().iter();
     let mut uncopied = bytes.as_slice();
     loop {
@@ -60,14 +60,16 @@ pub(super) fn append_compact(out: &mut Vec<u8>, json: &str, has_whitespace: bool
     }
 }
 
-/// Moves behind the closing quote of a string whose opening quote has been read.
+/// Moves past the closing quote of a string whose opening quote was read.
 fn skip_string(bytes: &mut core::slice::Iter<'_, u8>) {
     while let Some(at) = memchr2(b'"', b'\\', bytes.as_slice()) {
         if bytes.nth(at) == Some(&b'"') {
             return;
         }
+        // A backslash: the byte after it is escaped.
         bytes.next();
     }
+    // No closing quote: the text is not valid, and the parser will say so.
     *bytes = [].iter();
 }
 

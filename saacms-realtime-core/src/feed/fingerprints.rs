@@ -1,27 +1,29 @@
 use alloc::collections::VecDeque;
 
-/// Where in a ring an ID may be, without a look at every event.
+/// Hashes of the IDs in a ring: an index of where an ID may be.
 ///
 /// Four bytes for each event, side by side: a search reads 40 KB for 10,000 events, where the IDs
-/// themselves are as many places in memory. Two IDs may share a fingerprint, so whoever finds a
-/// place compares the ID there.
+/// themselves lie in as many places of memory. Two IDs may share a fingerprint, so the IDs of the
+/// candidates are compared, too.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fingerprints {
+    /// One for each event in the ring, in the same order; those of evicted events may remain at
+    /// the front until the next push.
     of_events: VecDeque<u32>,
-    /// Number of the event behind the newest.
+    /// Number of the event after the newest.
     next: u64,
 }
 
 impl Fingerprints {
-    /// FNV-1a (RFC 9923). Whoever publishes could make many IDs with one fingerprint: a search is
-    /// then as slow as without.
+    /// FNV-1a (RFC 9923). A publisher could make many IDs with one fingerprint: a search is then
+    /// as slow as without an index.
     pub(super) fn of(id: &[u8]) -> u32 {
         let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
         id.iter().fold(0x811c_9dc5, step)
     }
 
-    /// Takes note of the event with this number; `held` events are in the ring, with this one. What was
-    /// before a hole in the numbers is not.
+    /// Adds the event with this number. `held` events are in the ring, this one included; the
+    /// fingerprints of older ones are dropped.
     pub(super) fn push(&mut self, number: u64, fingerprint: u32, held: usize) {
         self.next = number + 1;
         self.of_events.push_back(fingerprint);
@@ -29,21 +31,20 @@ impl Fingerprints {
         self.of_events.drain(..gone);
     }
 
-    /// Numbers of events that may have this ID, the oldest first.
+    /// Numbers of events that may have this ID, oldest first.
     pub(super) fn places<'a>(&'a self, id: &[u8]) -> impl Iterator<Item = u64> + use<'a> {
         let wanted = Self::of(id);
         let (front, back) = self.of_events.as_slices();
         let first = self.next - self.of_events.len() as u64;
-        let behind = first + front.len() as u64;
-        places(front, wanted, first).chain(places(back, wanted, behind))
+        let middle = first + front.len() as u64;
+        places(front, wanted, first).chain(places(back, wanted, middle))
     }
 }
 
-/// Where `wanted` is, counted from `first`.
+/// The places of `wanted`, counted from `first`.
 fn places(fingerprints: &[u32], wanted: u32, first: u64) -> impl Iterator<Item = u64> {
     let (blocks, rest) = fingerprints.as_chunks::<32>();
-    // A whole block at a time, without a way out in its middle: compilers make that a few
-    // instructions.
+    // A whole block at a time, without an early exit: compilers vectorize that.
     let has = move |block: &[u32]| {
         block
             .iter()

@@ -3,23 +3,25 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-/// Most bytes that are handed over in one piece, unless one frame alone has more.
+/// Most bytes in one piece, unless one frame alone has more.
 pub(super) const MAX_PIECE: usize = 64 << 10;
 
-/// Several frames that were joined for one reader, kept for the next one at the same place.
+/// Frames that were joined for one reader, kept for the next one at the same place.
 ///
-/// Readers of a topic mostly stand at the same place: a burst is joined once and its bytes are
-/// shared by all of them, so that each takes it in one write.
+/// Most readers of a topic are at the same place: a burst is joined once, and all of them share its
+/// bytes and write it in one go.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Joined {
+    /// Numbers of the events whose frames are joined.
     numbers: Range<u64>,
+    /// Exactly their frames, in order.
     bytes: Bytes,
 }
 
 impl Joined {
-    /// What waits from number `from` on, as one piece of bytes, and the number behind it.
+    /// The frames from number `from` on as one piece, and the number of the event after it.
     ///
-    /// `frame` gives the frame of a number below `next`; the one at `from` must exist.
+    /// `frame` returns the frame of a number below `next`; the one at `from` must exist.
     pub(super) fn run(
         &mut self,
         from: u64,
@@ -28,13 +30,14 @@ impl Joined {
     ) -> Option<(Bytes, u64)> {
         let fits = |len: usize, more: &Bytes| len + more.len() <= MAX_PIECE;
         if self.numbers.start == from && !self.numbers.is_empty() {
-            // What came since it was joined belongs to it, too: each reader would copy it else.
+            // If a newer frame fits, all are joined anew: otherwise each reader would copy it.
             let end = self.numbers.end;
             let is_whole = end == next || !frame(end).is_some_and(|it| fits(self.bytes.len(), &it));
             if is_whole {
                 return Some((self.bytes.clone(), end));
             }
         }
+
         let first = frame(from)?;
         let (mut end, mut len) = (from + 1, first.len());
         while end < next
@@ -47,6 +50,7 @@ impl Joined {
         if end == from + 1 {
             return Some((first, end));
         }
+
         let mut joined = Vec::with_capacity(len);
         (from..end)
             .filter_map(frame)
@@ -58,7 +62,7 @@ impl Joined {
         Some((self.bytes.clone(), end))
     }
 
-    /// Bytes that it keeps.
+    /// Bytes of the joined frames.
     #[cfg(any(feature = "std", test))]
     pub(super) fn len(&self) -> usize {
         self.bytes.len()

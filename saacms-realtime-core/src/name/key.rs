@@ -1,7 +1,7 @@
 use alloc::boxed::Box;
 use core::fmt;
 
-/// Which record an event or a subscription is about: collection slug and record ID.
+/// The name of a record: collection slug and record ID.
 ///
 /// A pair, never a joined string: `a:b` + `c` and `a` + `b:c` are two records.
 ///
@@ -30,7 +30,7 @@ impl ResourceKey {
     ///
     /// # Errors
     ///
-    /// Which part cannot stand, and why.
+    /// Which part is not valid, and why.
     pub fn new(slug: &str, id: &str) -> Result<Self, InvalidKey> {
         check(KeyPart::Slug, slug, Self::MAX_SLUG_LEN)?;
         check(KeyPart::Id, id, Self::MAX_ID_LEN)?;
@@ -52,7 +52,7 @@ impl ResourceKey {
 }
 
 impl fmt::Display for ResourceKey {
-    /// `slug/id`, for people; not unique.
+    /// `slug/id`, for people: two records may have the same.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.slug, self.id)
     }

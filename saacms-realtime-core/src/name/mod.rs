@@ -1,4 +1,4 @@
-//! What things are called: event types, event IDs, resource keys. Parsed once, valid ever after.
+//! Names: event types, event IDs, resource keys. Checked once, valid ever after.
 
 #[cfg(feature = "alloc")]
 mod key;
@@ -50,7 +50,7 @@ impl fmt::Display for EventType {
     }
 }
 
-/// Event type of the frame that tells a client to refetch. Nobody can publish it.
+/// Event type of the frame that tells a client to refetch. It cannot be published.
 pub const RESYNC: &str = "saacms-resync";
 
 /// Why a client is told to refetch. A client needs to know only the event type.
@@ -93,12 +93,11 @@ impl fmt::Display for ResyncReason {
     }
 }
 
-/// A text that may stand behind `id:` and comes back unchanged as `Last-Event-ID`.
+/// An event ID: a text that comes back unchanged as `Last-Event-ID`.
 ///
 /// 1..=512 bytes, no CR, LF or NUL (they end the line, or make a client ignore the ID: WHATWG HTML,
-/// 9.2.6), no blanks at either end (HTTP drops them: RFC 9110, 5.5). It says nothing about where
-/// the text is kept: `EventId<&str>`, `EventId<Box<str>>` and `EventId<heapless::String<32>>` are
-/// all valid IDs.
+/// 9.2.6), no blanks at either end (HTTP drops them: RFC 9110, 5.5). The text may be in any memory:
+/// `EventId<&str>`, `EventId<Box<str>>` and `EventId<heapless::String<32>>` are all valid IDs.
 ///
 /// ```
 /// use saacms_realtime_core::name::EventId;
@@ -116,7 +115,7 @@ impl<S: AsRef<str>> EventId<S> {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, where it cannot be an event ID.
+    /// Why `text` cannot be an event ID.
     pub fn new(text: S) -> Result<Self, InvalidEventId> {
         let bytes = text.as_ref().as_bytes();
         if bytes.is_empty() {
@@ -145,7 +144,7 @@ impl<S: AsRef<str>> EventId<S> {
 
 #[cfg(feature = "alloc")]
 impl<S: Into<alloc::boxed::Box<str>>> EventId<S> {
-    /// The same ID in memory of its own, and no more than it needs.
+    /// The same ID in memory of its own, of exactly its length.
     pub fn into_boxed(self) -> EventId<alloc::boxed::Box<str>> {
         EventId(self.0.into())
     }
@@ -163,12 +162,12 @@ impl<S: AsRef<str>> fmt::Display for EventId<S> {
     }
 }
 
-/// The text of an event ID that a topic gives, before it is written anywhere. Valid by its making.
+/// An event ID that a topic hands out, before it is written anywhere. Always valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdText<'a> {
     /// A record's ETag.
     Etag(EventId<&'a str>),
-    /// A time that no other event of the topic has.
+    /// A time that the topic gives no other event.
     Time(Timestamp),
     /// A position.
     Position(Position),
@@ -179,7 +178,7 @@ impl IdText<'_> {
     ///
     /// # Errors
     ///
-    /// Where that memory is too small. A time has at most 27 bytes, a position 37, an ETag 512.
+    /// That memory is too small. A time has at most 27 bytes, a position 37, an ETag 512.
     ///
     /// ```
     /// use saacms_realtime_core::{name::IdText, time::Timestamp};

@@ -1,25 +1,25 @@
 use core::fmt;
 
-/// Where a ring keeps its entries: a queue with two ends and, maybe, an end to its room.
+/// Memory for the entries of a ring: a queue, of fixed size or growing.
 ///
 /// Implemented for [`Slots`] (arrays and borrowed slices), `heapless::Deque` (feature `heapless`)
 /// and `VecDeque` (feature `alloc`).
 pub trait Storage<T> {
-    /// Most entries that it can ever hold.
+    /// Most entries that it can hold.
     fn capacity(&self) -> usize;
 
-    /// Entries that it holds.
+    /// Number of entries.
     fn len(&self) -> usize;
 
-    /// Whether it holds none.
+    /// Whether there is no entry.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The entry at `index`, the oldest being at 0.
+    /// The entry at `index`; the oldest is at 0.
     fn get(&self, index: usize) -> Option<&T>;
 
-    /// Adds an entry as the newest.
+    /// Adds an entry, which is the newest.
     ///
     /// # Errors
     ///
@@ -34,12 +34,14 @@ pub trait Storage<T> {
 #[derive(Clone)]
 pub struct Slots<B> {
     buffer: B,
+    /// Index of the oldest entry; less than the length of `buffer`, or 0.
     front: usize,
+    /// At most the length of `buffer`. Entries may wrap around its end.
     len: usize,
 }
 
 impl<B> Slots<B> {
-    /// An empty queue; what `buffer` holds is overwritten.
+    /// An empty queue, which overwrites what is in `buffer`.
     pub const fn new(buffer: B) -> Self {
         Self {
             buffer,
@@ -89,9 +91,9 @@ impl<T, B: AsRef<[Option<T>]> + AsMut<[Option<T>]>> Storage<T> for Slots<B> {
     }
 }
 
-/// `index` in a buffer of `len` slots, for an index of less than twice the length.
+/// `index` wrapped into a buffer of `len` slots; it must be less than twice the length.
 ///
-/// A comparison, as a remainder is a library call on most targets without an operating system.
+/// A remainder would be a library call on most targets without an operating system.
 const fn wrap(index: usize, len: usize) -> usize {
     if index >= len { index - len } else { index }
 }
