@@ -49,6 +49,7 @@ impl Realtime {
         let seed = RandomState::new().build_hasher().finish();
         let hub = Arc::new(Hub::new(config, seed)?);
         let clock = Clock::start();
+
         let sweep = sweep(Arc::downgrade(&hub), clock);
         let sweeper = thread::Builder::new().name("saacms-realtime".to_owned());
         sweeper
@@ -70,7 +71,7 @@ impl Realtime {
         self.hub.publish(event, self.clock.now())
     }
 
-    /// Subscribes to a record, from behind `last_event_id` where one is named.
+    /// Subscribes to a record, after `last_event_id` if one is named.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Why a hub does not do what it was asked: one of its limits.
+//! Why a hub refuses a command: one of its limits is reached.
 
 use core::fmt;
 
@@ -8,7 +8,7 @@ use core::fmt;
 pub enum Refusal {
     /// The hub is shutting down and takes no new subscriptions.
     Draining,
-    /// `max_topics` records have subscribers, so that none can be forgotten.
+    /// `max_topics` records have subscribers, so none can be dropped.
     TooManyTopics {
         /// The limit.
         limit: usize,

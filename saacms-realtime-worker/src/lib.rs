@@ -11,8 +11,8 @@
 //! (feature `entry`) or calls it from a handler of its own.
 //!
 //! Every rule of the wire is in `saacms-realtime-core`; this crate owns streams, timers, storage
-//! and JavaScript values. It builds natively too, so that what decides is tested without a runtime;
-//! what touches a JavaScript value works in a Worker only.
+//! and JavaScript values. It builds natively too: `object` decides and is tested without a runtime,
+//! `js` touches JavaScript values and works in a Worker only.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Retention, heartbeat and limits: what a hub, or whatever keeps one record's feed, is set to.
+//! Retention, heartbeat and limits of a hub, or of an object that serves one record.
 
 mod setting;
 pub mod text;
@@ -13,10 +13,10 @@ use crate::position::Epoch;
 use crate::ring::Retention;
 use crate::topic::IdPolicy;
 
-/// What the events of a hub are called on the wire.
+/// The kind of event ID that the frames of a hub carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EventIds {
-    /// `id:` is the record's ETag, or a time where it has none. Resume is a lookup.
+    /// `id:` is the record's ETag, or a time if it has none. Resume is a lookup.
     #[default]
     Etag,
     /// `id:` is `<epoch>.<sequence>`. Resume is arithmetic and exact.
@@ -25,8 +25,8 @@ pub enum EventIds {
 
 /// Retention, heartbeat and limits of a [hub](crate::hub).
 ///
-/// Every limit is finite by default. [`check`](Self::check) says which values make sense;
-/// a hub refuses the others.
+/// Every limit is finite by default. A hub refuses a configuration that [`check`](Self::check)
+/// refuses; [`HUB_SETTINGS`] has the ranges, and how each field is read from text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HubConfig {
     /// Events per record that a reconnect can be answered from; 0 = live only. Default 100.
@@ -41,9 +41,9 @@ pub struct HubConfig {
     pub max_lag_bytes: usize,
     /// Silence after which a stream gets a comment; zero = off. Default 30 s.
     pub heartbeat: Duration,
-    /// Which kind of event ID the wire carries. Default [`EventIds::Etag`].
+    /// The kind of event ID on the wire. Default [`EventIds::Etag`].
     pub event_ids: EventIds,
-    /// The event evicted last still counts as known (contract, section 3). Default true.
+    /// Whether the event evicted last still counts as known (contract, section 3). Default true.
     pub quiet_resume: bool,
     /// Records with history or subscribers at one time. Default 100,000.
     pub max_topics: usize,
@@ -53,8 +53,9 @@ pub struct HubConfig {
     pub max_subscribers_per_topic: usize,
     /// Bytes of history of all records together; idle ones are dropped first. Default 256 MiB.
     pub max_history_bytes: usize,
-    /// Shortest time that a client is asked to wait when the hub drains; the longest is four times
-    /// as long, and each client is told another. Default 1 s.
+    /// Shortest reconnection time of a client when the hub drains. Default 1 s.
+    ///
+    /// Each client gets its own, 1 to 4 times this, so that they do not return at once.
     pub drain_retry: Duration,
 }
 
@@ -95,7 +96,7 @@ impl HubConfig {
         }
     }
 
-    /// What the events of a record are called, in this life of its ring.
+    /// How the events of a record get their IDs, in this life of its ring.
     pub fn id_policy(&self, epoch: Epoch) -> IdPolicy {
         match self.event_ids {
             EventIds::Etag => IdPolicy::Etag {

@@ -75,7 +75,7 @@ pub const HUB_SETTINGS: &[HubSetting] = &[
         allowed: None },
 ];
 
-/// The one setting that may be 0 outside its range: a heartbeat that is off.
+/// The only setting that may be 0, outside its range: the heartbeat is off then.
 pub(super) const HEARTBEAT: &str = "heartbeat";
 
 impl HubSetting {

@@ -1,13 +1,14 @@
 use super::EVENT_STREAM;
 
-/// Whether a client with this `Accept` header takes an event stream (RFC 9110, 12.5.1).
+/// Whether a client with this `Accept` header accepts an event stream (RFC 9110, 12.5.1).
 ///
-/// Of the ranges that match, the most specific one decides; weight 0 means "not this".
-pub(super) fn takes_event_stream(accept: Option<&[u8]>) -> bool {
+/// The most specific of the ranges that match decides; weight 0 means "not this".
+pub(super) fn accepts_event_stream(accept: Option<&[u8]>) -> bool {
     let Some(accept) = accept else { return true };
     let Ok(accept) = core::str::from_utf8(accept) else {
         return false;
     };
+
     let ranges = accept.split(',').filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
         let specificity = match parts.next()? {
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_goes_to_whoever_takes_one() {
+    fn a_stream_is_for_those_who_accept_one() {
         for accept in [
             "text/event-stream",
             "Text/Event-Stream",
@@ -53,13 +54,13 @@ mod tests {
             "text/*;q=0, text/event-stream",
             "application/json;q=0,*/*;q=0.001",
         ] {
-            assert!(takes_event_stream(Some(accept.as_bytes())), "{accept}");
+            assert!(accepts_event_stream(Some(accept.as_bytes())), "{accept}");
         }
-        assert!(takes_event_stream(None));
+        assert!(accepts_event_stream(None));
     }
 
     #[test]
-    fn nobody_else_gets_one() {
+    fn nobody_else_gets_a_stream() {
         for accept in [
             "",
             "application/json",
@@ -70,8 +71,8 @@ mod tests {
             "text/event-stream; Q=0, */*",
             "text/*;q=0, */*",
         ] {
-            assert!(!takes_event_stream(Some(accept.as_bytes())), "{accept}");
+            assert!(!accepts_event_stream(Some(accept.as_bytes())), "{accept}");
         }
-        assert!(!takes_event_stream(Some(b"\xff")));
+        assert!(!accepts_event_stream(Some(b"\xff")));
     }
 }

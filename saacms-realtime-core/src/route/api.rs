@@ -2,9 +2,10 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use super::accept::accepts_event_stream;
 use super::path::{self, InvalidBasePath, Target};
 use super::{Action, AnswerHeaders, Cors, Decision, Problem, PublishFormat, Reply, Request, Token};
-use super::{DEFAULT_BASE_PATH, DEFAULT_MAX_BODY_BYTES, accept};
+use super::{DEFAULT_BASE_PATH, DEFAULT_MAX_BODY_BYTES};
 use crate::name::ResourceKey;
 
 /// The HTTP API of a server: where it is served, and who may use it.
@@ -64,7 +65,7 @@ impl Api {
         self
     }
 
-    /// Where it is served.
+    /// The base path: empty, or without a `/` at the end.
     pub fn base_path(&self) -> &str {
         &self.base_path
     }
@@ -79,8 +80,9 @@ impl Api {
         self.max_body_bytes
     }
 
-    /// Whether a server of it may listen at `address`: anybody who reaches an address of the network
-    /// could publish, so that needs a token.
+    /// Whether a server of this API may listen at `address`.
+    ///
+    /// Anybody who reaches an address of the network could publish, so that takes a token.
     ///
     /// ```
     /// use core::net::Ipv4Addr;
@@ -112,8 +114,8 @@ impl Api {
         }
     }
 
-    /// Decides what to do with a request to subscribe to `key`, whatever its path. `Err` is what is
-    /// wrong with the parts of a key.
+    /// Decides what to do with a request to subscribe to `key`, at any path. `Err` tells what is wrong
+    /// with the parts of the key.
     pub fn decide_subscribe(
         &self,
         request: &Request<'_>,
@@ -122,7 +124,7 @@ impl Api {
         self.decision(request, key.and_then(|key| subscribe(request, key)))
     }
 
-    /// Decides what to do with a request to publish, whatever its path.
+    /// Decides what to do with a request to publish, at any path.
     pub fn decide_publish(&self, request: &Request<'_>) -> Decision {
         self.decision(request, self.publish(request))
     }
@@ -179,7 +181,7 @@ fn subscribe(request: &Request<'_>, key: ResourceKey) -> Result<Action, Problem>
         "GET" | "HEAD" => {}
         _ => return Err(Problem::method_not_allowed(ALLOWED)),
     }
-    if !accept::takes_event_stream(request.header("accept").as_deref()) {
+    if !accepts_event_stream(request.header("accept").as_deref()) {
         return Err(Problem::not_acceptable());
     }
 
@@ -194,7 +196,7 @@ fn subscribe(request: &Request<'_>, key: ResourceKey) -> Result<Action, Problem>
     })
 }
 
-/// What the client names as its last event ID. The header wins over the query, even an empty one.
+/// What the client names as its last event ID. Even an empty header wins over the query.
 pub(super) fn last_event_id(request: &Request<'_>) -> Option<Vec<u8>> {
     match request.header("last-event-id") {
         Some(value) => Some(value.into_owned()),

@@ -6,16 +6,16 @@ use super::{Problem, Reply};
 use crate::event::Event;
 use crate::name::ResourceKey;
 
-/// Lines of NDJSON on their way to the objects of their records, and the result of each.
+/// Lines of NDJSON that a router distributes to the objects of their records, and their results.
 ///
-/// For a router: send the lines of each [`next_part`](Self::next_part) to the object of its record,
-/// give the body of the answer to [`record`](Self::record), and answer with
-/// [`into_reply`](Self::into_reply) when there is no part left.
+/// Send the lines of each [`next_part`](Self::next_part) to the object of its record and pass the body
+/// of its answer to [`insert`](Self::insert). When there is no part left, answer with
+/// [`into_reply`](Self::into_reply).
 #[derive(Debug)]
 pub struct Batch {
     /// The result of each line, in order; `None` until its object has answered.
     results: Vec<Option<Vec<u8>>>,
-    /// One part per record, those that were not yet sent.
+    /// The parts that were not yet sent, one per record.
     parts: VecDeque<Part>,
 }
 
@@ -24,8 +24,8 @@ pub struct Batch {
 pub struct Part {
     key: ResourceKey,
     lines: Vec<u8>,
-    /// Which results of the batch are those of these lines.
-    places: Vec<usize>,
+    /// The index of the result of each line.
+    indexes: Vec<usize>,
 }
 
 impl Part {
@@ -47,10 +47,11 @@ impl Batch {
             results: Vec::new(),
             parts: VecDeque::new(),
         };
-        for (place, line) in lines(body).enumerate() {
+
+        for (index, line) in lines(body).enumerate() {
             let result = match Event::from_json(line) {
                 Ok(event) => {
-                    batch.add(event.key(), line, place);
+                    batch.add(event.key(), line, index);
                     None
                 }
                 Err(error) => Some(Problem::from(error).to_json().into_bytes()),
@@ -60,13 +61,13 @@ impl Batch {
         batch
     }
 
-    fn add(&mut self, key: &ResourceKey, line: &[u8], place: usize) {
+    fn add(&mut self, key: &ResourceKey, line: &[u8], index: usize) {
         let known = self.parts.iter().position(|part| part.key == *key);
         let at = known.unwrap_or_else(|| {
             self.parts.push_back(Part {
                 key: key.clone(),
                 lines: Vec::new(),
-                places: Vec::new(),
+                indexes: Vec::new(),
             });
             self.parts.len() - 1
         });
@@ -74,7 +75,7 @@ impl Batch {
         let part = &mut self.parts[at];
         part.lines.extend_from_slice(line);
         part.lines.push(b'\n');
-        part.places.push(place);
+        part.indexes.push(index);
     }
 
     /// The next part to send.
@@ -82,10 +83,10 @@ impl Batch {
         self.parts.pop_front()
     }
 
-    /// Records an object's answer to its part: a result a line. A line without a result has failed.
-    pub fn record(&mut self, part: &Part, answer: &[u8]) {
-        for (place, line) in part.places.iter().zip(lines(answer)) {
-            self.results[*place] = Some(line.to_vec());
+    /// Inserts an object's answer to its part: a result a line. A line without a result has failed.
+    pub fn insert(&mut self, part: &Part, answer: &[u8]) {
+        for (index, line) in part.indexes.iter().zip(lines(answer)) {
+            self.results[*index] = Some(line.to_vec());
         }
     }
 
@@ -125,11 +126,11 @@ mod tests {
         let part = batch.next_part().expect("a");
         let lines = format!("{}\n{}\n", event("a", "1"), event("a", "3"));
         assert_eq!((part.key().id(), part.lines()), ("a", lines.as_bytes()));
-        batch.record(&part, b"A1\nA3\n");
+        batch.insert(&part, b"A1\nA3\n");
         let part = batch.next_part().expect("b");
-        batch.record(&part, b"B2\n");
+        batch.insert(&part, b"B2\n");
         let part = batch.next_part().expect("c");
-        batch.record(&part, b"");
+        batch.insert(&part, b"");
         assert!(batch.next_part().is_none());
 
         let reply = batch.into_reply();

@@ -9,7 +9,7 @@ use core::net::{IpAddr, Ipv6Addr};
 use super::Problem;
 use super::reply::Header;
 
-/// Which origins' pages may use the API from a browser. By default none but its own.
+/// The origins whose pages may use the API from a browser. By default only its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors {
     any: bool,
@@ -17,7 +17,7 @@ pub struct Cors {
 }
 
 impl Cors {
-    /// Lets in `origins`, each `scheme://host[:port]`, or `*` for every one.
+    /// Allows `origins`, each `scheme://host[:port]`, or `*` for every one.
     ///
     /// They are kept as browsers write them, because they are compared as text: in lower case and
     /// without the port that the scheme implies.
@@ -32,6 +32,7 @@ impl Cors {
                 cors.any = true;
                 continue;
             }
+
             let origin = origin(text).map_err(|reason| InvalidOrigin {
                 origin: text.into(),
                 reason,
@@ -43,7 +44,7 @@ impl Cors {
         Ok(cors)
     }
 
-    /// The origins that are let in, `*` among them where every one is.
+    /// The origins that are allowed, with `*` first if every one is.
     pub fn origins(&self) -> impl Iterator<Item = &str> {
         self.any
             .then_some("*")
@@ -55,12 +56,14 @@ impl Cors {
     pub(super) fn headers(&self, origin: Option<&[u8]>, method: &str) -> Vec<Header> {
         let mut headers: Vec<Header> = Vec::new();
         if !self.any && !self.origins.is_empty() {
-            // The answer depends on who asks, and a cache must know.
+            // The answer depends on the origin, and a cache must know.
             headers.push(("vary", "Origin".into()));
         }
-        let Some(origin) = origin.filter(|origin| self.lets_in(origin)) else {
+        let Some(origin) = origin.filter(|origin| self.allows(origin)) else {
             return headers;
         };
+
+        // With `*` nothing depends on the origin, and an origin that is not UTF-8 is in no list.
         let allowed = match core::str::from_utf8(origin) {
             Ok(origin) if !self.any => Cow::Owned(origin.to_owned()),
             Ok(_) | Err(_) => Cow::Borrowed("*"),
@@ -79,8 +82,8 @@ impl Cors {
         headers
     }
 
-    /// Refuses a publish without a token from a page that is neither let in nor served by a hub on
-    /// its visitor's own machine.
+    /// Refuses a publish without a token from a page that is neither allowed nor served by a hub on its
+    /// visitor's own machine.
     ///
     /// A browser sends such a request without asking first when it looks simple, so that any page
     /// could publish to a hub on its visitor's machine. A page of another machine whose name was
@@ -91,21 +94,24 @@ impl Cors {
         origin: Option<&[u8]>,
         host: Option<&[u8]>,
     ) -> Result<(), Problem> {
-        let Some(origin) = origin else { return Ok(()) };
+        let Some(origin) = origin else {
+            return Ok(());
+        };
+
         let origin_host = core::str::from_utf8(origin)
             .ok()
             .and_then(|origin| origin.split_once("://"))
             .map(|(_, host)| host);
         let is_own =
             origin_host.is_some_and(|name| Some(name.as_bytes()) == host && is_loopback_host(name));
-        if is_own || self.lets_in(origin) {
+        if is_own || self.allows(origin) {
             Ok(())
         } else {
             Err(Problem::foreign_origin())
         }
     }
 
-    fn lets_in(&self, origin: &[u8]) -> bool {
+    fn allows(&self, origin: &[u8]) -> bool {
         self.any
             || self
                 .origins
@@ -114,7 +120,7 @@ impl Cors {
     }
 }
 
-/// An origin as browsers write it.
+/// Writes an origin as browsers do.
 fn origin(text: &str) -> Result<String, &'static str> {
     const FORM: &str = "must be * or scheme://host[:port], such as https://www.example.org";
     let text = text.to_ascii_lowercase();
@@ -125,6 +131,7 @@ fn origin(text: &str) -> Result<String, &'static str> {
     {
         return Err(FORM);
     }
+
     if authority.contains('/') {
         return Err("must end after the host or port: browsers send no path");
     }
@@ -146,10 +153,12 @@ fn origin(text: &str) -> Result<String, &'static str> {
             None => (authority.to_owned(), None),
         },
     };
+
     let host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if host.is_empty() || !(host.starts_with('[') || host.bytes().all(host_byte)) {
         return Err(FORM);
     }
+
     let Some(port) = port else {
         return Ok(format!("{scheme}://{host}"));
     };
@@ -162,7 +171,7 @@ fn origin(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Whether `host`, with or without a port, is a name of the machine that resolves it.
+/// Whether `host`, with or without a port, names the machine that resolves it.
 fn is_loopback_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, port),
@@ -176,7 +185,7 @@ fn is_loopback_host(host: &str) -> bool {
     (is_ip || is_name) && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A text is no origin.
+/// A text is not an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidOrigin {
@@ -199,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_listed_origins_are_let_in() {
+    fn only_listed_origins_are_allowed() {
         let cors = Cors::new(["https://a.example", "http://localhost:3000"]).expect("origins");
         let allowed = |origin: &str| {
             let headers = cors.headers(Some(origin.as_bytes()), "GET");

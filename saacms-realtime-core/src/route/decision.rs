@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 use super::{Header, PublishFormat, Reply};
 use crate::name::ResourceKey;
 
-/// What to do with a request, and the headers of its answer whatever that is.
+/// What to do with a request, and the headers that its answer carries in any case.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Decision {
@@ -15,7 +15,7 @@ pub struct Decision {
 
 /// What to do with a request.
 ///
-/// An adapter matches on all of these, so another one would be a change of each adapter.
+/// Exhaustive, because every adapter must handle every action.
 #[derive(Clone, Debug)]
 #[must_use]
 pub enum Action {

@@ -1,27 +1,27 @@
-//! What a server of this contract allows besides [`Api::max_body_bytes`](super::Api::max_body_bytes)
-//! and the limits of the hub, so that every adapter allows the same.
+//! Limits of a server of this contract besides [`Api::max_body_bytes`](super::Api::max_body_bytes)
+//! and those of the hub, the same for every adapter.
 
 use core::time::Duration;
 
-/// A client must have sent the head of its request, or its HTTP/2 preface, after this time.
+/// Time in which a client must send the head of its request, or its HTTP/2 preface.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A publisher must have sent its whole body after this time.
+/// Time in which a publisher must send its whole body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Largest head of a request, and most that is held of an answer, in bytes.
+/// Largest head of a request, and most that is buffered of an answer, in bytes.
 pub const MAX_BUFFER_BYTES: usize = 65_536;
 
 /// Requests at one time on one HTTP/2 connection.
 pub const MAX_HTTP_2_STREAMS: u32 = 1_000;
 
-/// Silence after which an HTTP/2 peer is asked whether it is there, and the time it has to answer.
+/// Silence after which an HTTP/2 peer is pinged, and the time it has to answer.
 pub const HTTP_2_PING: Duration = Duration::from_secs(20);
 
-/// Connections that wait to be accepted: room for everybody who comes back at once.
+/// Connections that wait to be accepted: enough for all clients that reconnect at once.
 pub const BACKLOG: u32 = 4_096;
 
-/// Connections at one time unless configured: room for every subscriber that a hub takes by
+/// Connections at one time unless configured: enough for the subscribers that a hub accepts by
 /// default, and for publishers.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 110_000;
 
@@ -34,8 +34,8 @@ pub const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
 pub const HTTP_2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Whether a connection that begins with these bytes speaks HTTP/2. `None` where it takes more of
-/// them to tell.
+/// Whether a connection that begins with these bytes speaks HTTP/2. `None` if too few bytes have
+/// arrived to tell.
 ///
 /// ```
 /// use saacms_realtime_core::route::limits::{HTTP_2_PREFACE, speaks_http_2};

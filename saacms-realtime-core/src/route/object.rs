@@ -1,7 +1,8 @@
 use alloc::vec::Vec;
 
+use super::accept::accepts_event_stream;
 use super::api::last_event_id;
-use super::{Api, Problem, PublishFormat, Reply, Request, accept};
+use super::{Api, Problem, PublishFormat, Reply, Request};
 
 /// What an object that serves one record does with a request.
 #[derive(Clone, Debug)]
@@ -30,16 +31,14 @@ pub enum ObjectAction {
 impl Api {
     /// Decides what an object that serves one record does with a request.
     ///
-    /// Which record it is was decided by the router that chose the object, so the last segment of the
-    /// path is all that counts. There are two requests, `GET .../subscribe` and `POST .../publish`;
-    /// everything else is a 404, as the objects of the JavaScript plugin have it. CORS is the
-    /// router's, too.
+    /// The router that chose the object has decided which record it is, so only the last segment of
+    /// the path counts. There are two requests, `GET .../subscribe` and `POST .../publish`; everything
+    /// else is a 404, even a client that accepts no stream. The router adds the headers for CORS.
     pub fn decide_object(&self, request: &Request<'_>) -> ObjectAction {
         let last_segment = request.path.rsplit('/').next().unwrap_or_default();
+
         match (request.method, last_segment) {
-            ("GET", "subscribe")
-                if accept::takes_event_stream(request.header("accept").as_deref()) =>
-            {
+            ("GET", "subscribe") if accepts_event_stream(request.header("accept").as_deref()) => {
                 ObjectAction::Subscribe {
                     last_event_id: last_event_id(request),
                     head: Reply::stream(request.is_http_1_1),

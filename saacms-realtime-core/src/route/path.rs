@@ -15,7 +15,7 @@ pub(super) enum Target {
     Publish,
     /// `{base}/{collection}/{id}/subscribe`, both still percent-encoded.
     Subscribe { slug: String, id: String },
-    /// Nothing of this API.
+    /// Nothing that this API serves.
     Unknown,
 }
 
@@ -27,6 +27,7 @@ pub(super) fn target(path: &str, base_path: &str) -> Target {
     else {
         return Target::Unknown;
     };
+
     let mut segments = path.split('/');
     match [
         segments.next(),
@@ -43,7 +44,7 @@ pub(super) fn target(path: &str, base_path: &str) -> Target {
     }
 }
 
-/// `path` as a URL parser leaves it (WHATWG URL, "path state"): few clients send another one.
+/// Resolves dot segments as a URL parser does (WHATWG URL, "path state"). Few clients send any.
 fn without_dot_segments(path: &str) -> Cow<'_, str> {
     if !path
         .split('/')
@@ -51,6 +52,7 @@ fn without_dot_segments(path: &str) -> Cow<'_, str> {
     {
         return Cow::Borrowed(path);
     }
+
     let mut kept = Vec::new();
     let mut segments = path.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {
@@ -61,6 +63,7 @@ fn without_dot_segments(path: &str) -> Cow<'_, str> {
             kept.push(segment);
             continue;
         }
+        // A dot segment at the end leaves its slash: `/a/..` is `/`.
         if is_last {
             kept.push("");
         }
@@ -69,20 +72,20 @@ fn without_dot_segments(path: &str) -> Cow<'_, str> {
 }
 
 fn is_dot(segment: &str) -> bool {
-    behind_dot(segment) == Some("")
+    after_dot(segment) == Some("")
 }
 
 fn is_double_dot(segment: &str) -> bool {
-    behind_dot(segment).is_some_and(is_dot)
+    after_dot(segment).is_some_and(is_dot)
 }
 
-fn behind_dot(text: &str) -> Option<&str> {
+fn after_dot(text: &str) -> Option<&str> {
     [".", "%2e", "%2E"]
         .iter()
         .find_map(|dot| text.strip_prefix(dot))
 }
 
-/// The resource key of two path segments, each percent-decoded once.
+/// Reads the resource key of two path segments, each percent-decoded once.
 pub(super) fn key(slug: &str, id: &str) -> Result<ResourceKey, Problem> {
     let decode = |part, text| {
         percent_decode_str(text)
@@ -95,7 +98,7 @@ pub(super) fn key(slug: &str, id: &str) -> Result<ResourceKey, Problem> {
     )?)
 }
 
-/// The value of `lastEventId` in a query (URL Standard, application/x-www-form-urlencoded).
+/// Finds the value of `lastEventId` in a query (URL Standard, application/x-www-form-urlencoded).
 pub(super) fn last_event_id(query: &str) -> Option<Vec<u8>> {
     query.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -104,7 +107,7 @@ pub(super) fn last_event_id(query: &str) -> Option<Vec<u8>> {
 }
 
 pub(super) fn check_base(base_path: &str) -> Result<(), InvalidBasePath> {
-    // Nothing that any place a base path is written to would have to escape.
+    // No character that would have to be escaped in a route, a URL or a page.
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
     let segments = base_path
         .strip_prefix('/')
@@ -116,6 +119,7 @@ pub(super) fn check_base(base_path: &str) -> Result<(), InvalidBasePath> {
             .split('/')
             .all(|segment| !matches!(segment, "" | "." | "..")),
     };
+
     if well_formed && base_path.chars().all(plain) {
         Ok(())
     } else {

@@ -8,7 +8,7 @@ use crate::event::EventError;
 use crate::name::{InvalidKey, ResourceKey};
 use crate::refusal::Refusal;
 
-/// A refusal as the client gets it: a problem document (RFC 9457).
+/// An error as the client gets it: a problem document (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     kind: Kind,
@@ -60,7 +60,7 @@ impl Problem {
         Self::new(kind::BODY_TOO_SLOW, detail)
     }
 
-    /// 404: nothing is served there.
+    /// 404: an object serves nothing there.
     pub fn nothing_here() -> Self {
         Self::new(
             kind::NOT_FOUND,
@@ -68,7 +68,7 @@ impl Problem {
         )
     }
 
-    /// 409: an object that serves one record was given the event of another.
+    /// 409: an object that serves one record received the event of another.
     pub fn other_record(own: &ResourceKey, named: &ResourceKey) -> Self {
         let detail = format!("this object serves {own}, the event is about {named}");
         Self::new(kind::OTHER_RECORD, detail)
@@ -82,7 +82,7 @@ impl Problem {
         )
     }
 
-    /// 502: what serves the record did not answer as it should.
+    /// 502: the object of the record did not answer as it should.
     pub fn record_unreachable() -> Self {
         Self::new(
             kind::RECORD_UNREACHABLE,
@@ -114,7 +114,7 @@ impl Problem {
         )
     }
 
-    /// 400: a part of the key, as the path has it, is not UTF-8.
+    /// 400: a part of the key in the path is not UTF-8.
     pub fn path_not_utf8(part: &'static str) -> Self {
         let detail = format!("`{part}` in the path is not UTF-8 after percent-decoding");
         Self::new(kind::INVALID_KEY, detail)

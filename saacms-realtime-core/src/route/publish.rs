@@ -19,6 +19,7 @@ impl PublishFormat {
             .split(|byte| *byte == b';')
             .next()
             .unwrap_or_default();
+
         if media_type
             .trim_ascii()
             .eq_ignore_ascii_case(NDJSON.as_bytes())
@@ -49,6 +50,7 @@ impl PublishFormat {
         let mut publish_text = |text: &[u8]| -> Result<(), Problem> {
             publish(Event::from_json(text)?).map_err(Into::into)
         };
+
         match self {
             Self::Json => match publish_text(body) {
                 Ok(()) => Reply::no_content(),

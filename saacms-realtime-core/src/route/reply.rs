@@ -44,7 +44,7 @@ impl Reply {
         let reply = Self::ok(EVENT_STREAM, Vec::new())
             .with("cache-control", "no-cache, no-transform")
             .with("x-accel-buffering", "no");
-        // HTTP/2 forbids it (RFC 9113, 8.2.2), HTTP/1.0 means something else by it.
+        // HTTP/2 forbids the header (RFC 9113, 8.2.2), and it means something else in HTTP/1.0.
         if is_http_1_1 {
             reply.with("connection", "keep-alive")
         } else {

@@ -151,7 +151,7 @@ fn an_api_is_what_it_was_made_with() {
 }
 
 #[test]
-fn whoever_publishes_shows_the_token() {
+fn a_publisher_must_show_the_token() {
     let token = Token::new("0123456789abcdef").expect("valid");
     let api = Api::default().with_publish_token(token);
     let bearer = |shown| status(&api, "POST", PUBLISH, &[("authorization", shown)]);

@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::Problem;
 
-/// The secret that publishers show.
+/// The secret that publishers must show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Box<str>);
 
@@ -14,7 +14,7 @@ impl Token {
     ///
     /// # Errors
     ///
-    /// Where it is not of this form.
+    /// `text` is not of this form.
     pub fn new(text: &str) -> Result<Self, InvalidToken> {
         if !(16..=512).contains(&text.len()) {
             return Err(InvalidToken::Length { len: text.len() });
@@ -25,8 +25,8 @@ impl Token {
         Ok(Self(text.into()))
     }
 
-    /// Whether an `Authorization` header shows it. The comparison takes the same time for every
-    /// token of the same length.
+    /// Checks that an `Authorization` header shows the token, in the same time for every token of the
+    /// same length.
     pub(super) fn check(&self, authorization: Option<&[u8]>) -> Result<(), Problem> {
         let shown = authorization.and_then(|value| {
             let (scheme, shown) = value.split_at_checked("Bearer ".len())?;

@@ -1,4 +1,4 @@
-//! What the runtime offers that no crate binds, and the small things that both doors share.
+//! Parts of the runtime that no crate binds, and what object and router share.
 
 use std::borrow::Cow;
 use std::sync::Once;
@@ -41,7 +41,7 @@ extern "C" {
     pub(crate) fn fetch(this: &Stub, request: &Request) -> Result<Promise, JsValue>;
 }
 
-/// The member `name` of a JavaScript object; `undefined` where there is none, or it throws.
+/// The member `name` of a JavaScript object; `undefined` if there is none, or reading it throws.
 pub(crate) fn member(object: &JsValue, name: &str) -> JsValue {
     Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED)
 }
@@ -61,7 +61,7 @@ pub(crate) fn variable(env: &JsValue, name: &str) -> Option<String> {
         .or_else(|| value.as_f64().map(|number| number.to_string()))
 }
 
-/// `function`, called with `argument` before its other ones.
+/// Binds `function` to its first argument.
 pub(crate) fn bound(function: &JsValue, argument: u32) -> JsValue {
     let bind: Function = member(function, "bind").unchecked_into();
     bind.call2(function, &JsValue::UNDEFINED, &argument.into())
@@ -130,7 +130,7 @@ pub(crate) fn parts(url: &str) -> (&str, &str, Option<&str>) {
     }
 }
 
-/// The response that a reply says, with `stream` as its body where there is one.
+/// The response of a reply, with `stream` as its body if there is one.
 pub(crate) fn response(
     reply: &Reply,
     stream: Option<&ReadableStream>,
@@ -144,6 +144,7 @@ pub(crate) fn response(
         }
         init.set_headers(&headers);
     }
+
     match stream {
         Some(stream) => Response::new_with_opt_readable_stream_and_init(Some(stream), &init),
         None if reply.body.is_empty() => Response::new_with_opt_str_and_init(None, &init),
@@ -154,7 +155,7 @@ pub(crate) fn response(
     }
 }
 
-/// Lets a panic, which is a bug, say where it happened before it ends the module.
+/// Reports where a panic happened, before it ends the module. A panic is a bug.
 pub(crate) fn report_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

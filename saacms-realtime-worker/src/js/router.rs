@@ -29,6 +29,7 @@ pub async fn fetch(request: Request, env: JsValue) -> Result<Response, JsValue> 
         settings: &settings,
         env: &env,
     };
+
     let head = Head::of(&request);
     let Decision { action, answer, .. } = settings.api.decide(&head.as_request());
     let reply = match action {
@@ -38,10 +39,8 @@ pub async fn fetch(request: Request, env: JsValue) -> Result<Response, JsValue> 
             head,
             ..
         } => {
-            let stream = router
-                .subscribe(&key, last_event_id.as_deref(), &request)
-                .await?;
-            match stream {
+            let last_event_id = last_event_id.as_deref();
+            match router.subscribe(&key, last_event_id, &request).await? {
                 Answer::Stream(stream) => {
                     return platform::response(&answer.add_to(head), stream.as_ref());
                 }
@@ -58,6 +57,7 @@ pub async fn fetch(request: Request, env: JsValue) -> Result<Response, JsValue> 
         },
         Action::Reply(reply) => reply,
     };
+
     platform::response(&answer.add_to(reply), None)
 }
 
@@ -70,6 +70,7 @@ fn settings(env: &JsValue) -> Result<Rc<RouterSettings>, JsValue> {
         if let Some(settings) = known.get() {
             return Ok(Rc::clone(settings));
         }
+
         let settings = RouterSettings::read(Environment(&|name| platform::variable(env, name)))
             .map_err(|error| js_sys::Error::new(&error.to_string()))?;
         Ok(Rc::clone(known.get_or_init(|| Rc::new(settings))))
@@ -82,7 +83,7 @@ struct Router<'a> {
 }
 
 impl Router<'_> {
-    /// Subscribes at the object of a record. The answer is its stream, or its refusal as it is.
+    /// Subscribes at the object of a record. Its refusal is passed on as it is.
     async fn subscribe(
         &self,
         key: &ResourceKey,
@@ -132,13 +133,14 @@ impl Router<'_> {
                 .await
             {
                 Ok(answer) if answer.status() == 200 => {
-                    batch.record(&part, &reply_of(&answer).await?.body);
+                    batch.insert(&part, &reply_of(&answer).await?.body);
                 }
                 // The lines of this object fail, those of others go on.
                 Ok(_) => {}
                 Err(error) => web_sys::console::error_1(&error),
             }
         }
+
         Ok(batch.into_reply())
     }
 
@@ -223,6 +225,7 @@ async fn read_body(request: &Request, max_body_bytes: usize) -> Result<Vec<u8>, 
         if member(&read, "done").is_truthy() {
             return Ok(body);
         }
+
         let chunk = Uint8Array::new(&member(&read, "value"));
         let len = body.len() + chunk.length() as usize;
         if len > max_body_bytes {

@@ -26,7 +26,7 @@ const LOAD: &str = "SELECT * FROM saacms_realtime ORDER BY number";
 /// delete.
 const SAVE: &str = "INSERT OR REPLACE INTO saacms_realtime VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
-/// The storage of an object, where its class has SQLite.
+/// The SQLite storage of an object.
 #[derive(Debug)]
 pub(crate) struct SqlStore {
     sql: Sql,
@@ -34,10 +34,10 @@ pub(crate) struct SqlStore {
 }
 
 impl SqlStore {
-    /// The storage of the object whose state is `ctx`; `None` where its class has no SQLite.
+    /// The storage of the object whose state is `ctx`; `None` if its class has no SQLite.
     pub(crate) fn of(ctx: &JsValue) -> Option<Self> {
         let sql = member(&member(ctx, "storage"), "sql");
-        // Where it has none, there is an object whose every use throws.
+        // Without SQLite there is an object whose every use throws.
         let has_sql = sql.is_object() && member(&sql, "databaseSize").as_f64().is_some();
         has_sql.then(|| Self {
             sql: sql.unchecked_into(),
@@ -45,7 +45,8 @@ impl SqlStore {
         })
     }
 
-    /// What was stored, where anything was. `slots` is how many there are to be.
+    /// Reads the ring back, if one was stored, and moves its events if there were more or fewer
+    /// `slots` before.
     pub(crate) fn load(&self, slots: u64) -> Result<Option<StoredRing>, JsValue> {
         if rows(&self.exec(HAS_TABLE, &Array::new())?)?.is_empty() {
             return Ok(None);
@@ -72,7 +73,6 @@ impl SqlStore {
         }
 
         if let Some(ring) = ring.as_mut().filter(|_| misplaced) {
-            // There were more or fewer slots before.
             ring.truncate(slots);
             self.exec("DELETE FROM saacms_realtime", &Array::new())?;
             for row in ring.rows(slots) {
@@ -87,6 +87,7 @@ impl SqlStore {
             self.exec(TABLE, &Array::new())?;
             self.has_table.set(true);
         }
+
         let Row {
             slot,
             key,
@@ -108,6 +109,7 @@ impl SqlStore {
             event.id.as_str().into(),
             Uint8Array::from(&event.frame.as_bytes()[..]).into(),
         ];
+
         self.exec(SAVE, &values.iter().collect()).map(drop)
     }
 
@@ -145,6 +147,7 @@ fn read(row: &JsValue) -> Option<(u64, ResourceKey, Epoch, StoredEvent)> {
         id: EventId::new(text("id")?).ok()?.into_boxed(),
         frame: Frame::parse(Bytes::from(frame))?,
     };
+
     let key = ResourceKey::new(&text("slug")?, &text("record")?).ok()?;
     let epoch = u64::from_str_radix(&text("epoch")?, 16).ok()?;
     Some((

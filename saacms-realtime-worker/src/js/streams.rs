@@ -121,10 +121,12 @@ impl Streams {
         set_member(&source, "start", &callbacks.start);
         set_member(&source, "pull", &callbacks.pull);
         set_member(&source, "cancel", &callbacks.cancel);
+
         // Without a strategy the queue counts chunks and asks for more once it is empty. One that
         // counts bytes would be asked for the size of every chunk: a call from the runtime into
         // JavaScript each, a fifth of what a delivery costs.
         let stream = ReadableStream::new_with_underlying_source(&source)?;
+
         let handle = self.open.borrow().get(&number).cloned();
         let handle = handle.ok_or("the runtime did not start the stream")?;
         let sink = JsSink {
@@ -185,6 +187,7 @@ impl Streams {
         if is_other {
             self.flush();
         }
+
         let mut outbox = self.outbox.borrow_mut();
         if is_other {
             outbox.bytes = bytes.clone();
@@ -278,7 +281,7 @@ impl Drop for JsSink {
     fn drop(&mut self) {
         self.streams.controllers.delete(&self.number.into());
         let handle = self.streams.open.borrow_mut().remove(&self.number);
-        // Nobody is left who could keep the promise.
+        // The promise that its `pull` was answered with stays open: the stream is over.
         drop(handle);
     }
 }

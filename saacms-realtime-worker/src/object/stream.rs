@@ -60,6 +60,7 @@ impl<S: Sink> Stream<S> {
                     return true;
                 }
             }
+
             self.send_piece(feed, now);
         }
         self.rest(feed, settings, now)

@@ -52,6 +52,7 @@ fn publish_token(env: Environment<'_>) -> Result<Option<Token>, InvalidSetting> 
     const NAME: &str = "publish_token";
     let mut is_open = false;
     env.read("open_publish", &mut is_open, text::switch)?;
+
     match env.text(NAME) {
         // The secret is not repeated in an error.
         Some(text) => match Token::new(&text) {

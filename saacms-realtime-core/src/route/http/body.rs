@@ -10,8 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 use crate::route::Problem;
 use crate::route::limits::BODY_TIMEOUT;
 
-/// Reads the whole body of a request, which must have arrived when `timeout` is over: that is to
-/// take [`BODY_TIMEOUT`].
+/// Reads the whole body of a request, unless `timeout` is over first: it must take
+/// [`BODY_TIMEOUT`].
 ///
 /// # Errors
 ///
@@ -30,11 +30,13 @@ pub async fn read_body<B: Body>(
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
             Poll::Pending => timeout.as_mut().poll(cx).map(Err),
         });
+
         match frame.await {
             Ok(Some(Ok(frame))) => {
                 let Ok(mut data) = frame.into_data() else {
                     continue;
                 };
+
                 let len = data.remaining();
                 if first.len().max(pieces.len()) + len > max_bytes {
                     return Err(Problem::body_too_large(max_bytes));
@@ -102,8 +104,8 @@ impl<S: Body<Data = Bytes, Error = Infallible> + Unpin> Body for ResponseBody<S>
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            // Nothing at all is a 204, or a HEAD: of the stream's length nothing is known, and some
-            // servers would tell that of this.
+            // No bytes are a 204 or the answer to a HEAD. Some servers would announce the length 0,
+            // which is wrong for the stream that a GET would get.
             Content::Document(bytes) if bytes.is_empty() => SizeHint::default(),
             Content::Document(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Stream(stream) => stream.size_hint(),

@@ -1,4 +1,4 @@
-//! Between this module's types and those of the `http` crate, for every adapter that uses it.
+//! [`route`](super) in terms of the `http` crate, for every adapter that uses it.
 
 mod body;
 
@@ -42,7 +42,7 @@ impl Reply {
         self.into_head(ResponseBody::document(document))
     }
 
-    /// The reply as the response that `stream` is the body of.
+    /// The reply as the head of a response whose body is `stream`.
     ///
     /// # Panics
     ///
@@ -55,7 +55,7 @@ impl Reply {
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).expect("a status of HTTP");
         for (name, value) in self.headers {
-            // Every value is a constant, or an origin that came as a header.
+            // Cannot fail: every value is a constant, or came as a header itself.
             if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value.into_owned())) {
                 response.headers_mut().append(name, value);
             }
