@@ -1,7 +1,7 @@
 //! Record-change streaming for smol and async-std.
 //!
-//! [`Realtime`] is the hub with its clock; keep it in your application's state. [`serve`] is an
-//! HTTP server for it, HTTP/1.1 and h2c:
+//! [`Realtime`] is the hub with its clock; keep it in your application's state. [`serve`] serves it
+//! over HTTP/1.1 and h2c:
 //!
 //! ```no_run
 //! use saacms_realtime_asyncstd::{Realtime, ServeConfig, serve};
@@ -15,12 +15,12 @@
 //! # #[cfg(not(feature = "smol"))] fn main() {}
 //! ```
 //!
-//! Where you have a server already, let it answer with [`Realtime::respond`]. Publishing from code is
-//! [`Realtime::publish`]. The rules of the wire are those of [`saacms_realtime_core`], re-exported
-//! as [`core`].
+//! If you have a server already, let it answer with [`Realtime::respond`]. To publish from code, call
+//! [`Realtime::publish`]. The rules of the wire are those of [`saacms_realtime_core`];
+//! [`realtime_core`] is the whole of it.
 //!
-//! Sockets and timers are those of `async-io`, which lies under smol and async-std: neither runtime
-//! is needed for the other's sake, and any other executor will do, too.
+//! Sockets and timers are those of `async-io`, on which both smol and async-std are built. Neither
+//! runtime pulls in the other, and any other executor works as well.
 //!
 //! # Crate features
 //!
@@ -29,8 +29,8 @@
 //! | `smol` (default) | [`ServeConfig::smol`]: connections run on smol's global executor |
 //! | `async-std` | [`ServeConfig::async_std`]: connections run on async-std's |
 //!
-//! Without them connections run where [`ServeConfig::spawning`] is told. async-std is discontinued;
-//! see the crate's README for the way to smol.
+//! Without them, connections run where [`ServeConfig::spawning`] puts them. async-std is
+//! discontinued; the crate's README shows the way to smol.
 
 #![forbid(unsafe_code)]
 
@@ -41,11 +41,34 @@ mod serve;
 mod stream;
 
 pub use realtime::Realtime;
-pub use saacms_realtime_core as core;
 pub use serve::{ServeConfig, serve};
 pub use stream::EventStream;
+
+/// The whole core. Most users need only what is re-exported from it below.
+pub use saacms_realtime_core as realtime_core;
+#[doc(no_inline)]
+pub use saacms_realtime_core::{
+    config::{ConfigError, EventIds, HubConfig},
+    event::{Event, EventError},
+    hub::{Hub, Stats},
+    name::{EventType, InvalidKey, ResourceKey},
+    refusal::Refusal,
+    route::http::ResponseBody,
+    route::{Api, Cors, InvalidBasePath, InvalidOrigin, InvalidToken, Problem, Token},
+};
 
 /// The program in the README.
 #[cfg(all(doctest, feature = "smol"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_import_of_everything_leaves_the_crate_core_alone() {
+        #[allow(unused_imports)] // that nothing of it is named `core` is all that is tested
+        use super::*;
+
+        assert_eq!(core::hint::black_box(1), 1);
+    }
+}

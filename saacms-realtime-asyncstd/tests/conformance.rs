@@ -12,9 +12,7 @@ use std::thread::{self, JoinHandle};
 use conformance::Running;
 use event_listener::Event;
 use futures_lite::future::or;
-use saacms_realtime_asyncstd::core::config::HubConfig;
-use saacms_realtime_asyncstd::core::route::Api;
-use saacms_realtime_asyncstd::{Realtime, ServeConfig, serve};
+use saacms_realtime_asyncstd::{Api, HubConfig, Realtime, ServeConfig, serve};
 
 #[cfg(feature = "smol")]
 #[test]

@@ -11,8 +11,7 @@ use http::{Method, Request, Response, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2::{self, SendRequest};
-use saacms_realtime_asyncstd::core::config::HubConfig;
-use saacms_realtime_asyncstd::{Realtime, ServeConfig, serve};
+use saacms_realtime_asyncstd::{HubConfig, Realtime, ServeConfig, serve};
 use smol::{Async, Executor, Timer};
 use smol_hyper::rt::{FuturesIo, SmolExecutor};
 

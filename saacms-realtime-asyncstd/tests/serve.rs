@@ -15,9 +15,7 @@ use std::time::{Duration, Instant};
 use client::{Connection, PATIENCE, Request};
 use event_listener::Event;
 use futures_lite::future::or;
-use saacms_realtime_asyncstd::core::config::HubConfig;
-use saacms_realtime_asyncstd::core::route::{Api, Token};
-use saacms_realtime_asyncstd::{Realtime, ServeConfig, serve};
+use saacms_realtime_asyncstd::{Api, HubConfig, Realtime, ServeConfig, Token, serve};
 use stream::Stream;
 
 const SUBSCRIBE: &str = "/api/saacms/v1/posts/1/subscribe";

@@ -14,10 +14,7 @@ use axum::extract::{FromRef, Path, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::routing::put;
 use axum::{Router, middleware};
-use saacms_realtime_tokio::core::event::Event;
-use saacms_realtime_tokio::core::name::ResourceKey;
-use saacms_realtime_tokio::core::route::Problem;
-use saacms_realtime_tokio::{Realtime, router};
+use saacms_realtime_tokio::{Event, Problem, Realtime, ResourceKey, router};
 
 #[derive(Clone)]
 struct App {

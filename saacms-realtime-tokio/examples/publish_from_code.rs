@@ -9,10 +9,8 @@ use std::future::poll_fn;
 use std::pin::Pin;
 
 use futures_core::Stream as _;
-use saacms_realtime_tokio::core::event::Event;
-use saacms_realtime_tokio::core::name::ResourceKey;
-use saacms_realtime_tokio::core::sse::{Decoded, Decoder};
-use saacms_realtime_tokio::{EventStream, Realtime};
+use saacms_realtime_tokio::realtime_core::sse::{Decoded, Decoder};
+use saacms_realtime_tokio::{Event, EventStream, Realtime, ResourceKey};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -14,7 +14,7 @@
 //!
 //! To publish from code, call [`Realtime::publish`]. Each frame is encoded once and shared by all
 //! readers, and everything that waits for a reader leaves in one piece. The rules of the wire are
-//! those of [`saacms_realtime_core`].
+//! those of [`saacms_realtime_core`]; [`realtime_core`] is the whole of it.
 //!
 //! # Crate features
 //!
@@ -36,5 +36,28 @@ mod stream;
 pub use body::StreamBody;
 pub use realtime::Realtime;
 pub use respond::router;
-pub use saacms_realtime_core as core;
 pub use stream::EventStream;
+
+/// The whole core. Most users need only what is re-exported from it below.
+pub use saacms_realtime_core as realtime_core;
+#[doc(no_inline)]
+pub use saacms_realtime_core::{
+    config::{ConfigError, EventIds, HubConfig},
+    event::{Event, EventError},
+    hub::{Hub, Stats},
+    name::{EventType, InvalidKey, ResourceKey},
+    refusal::Refusal,
+    route::http::ResponseBody,
+    route::{Api, Cors, InvalidBasePath, InvalidOrigin, InvalidToken, Problem, Token},
+};
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_import_of_everything_leaves_the_crate_core_alone() {
+        #[allow(unused_imports)] // that nothing of it is named `core` is all that is tested
+        use super::*;
+
+        assert_eq!(core::hint::black_box(1), 1);
+    }
+}

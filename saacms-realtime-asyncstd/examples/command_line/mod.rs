@@ -6,8 +6,7 @@ use std::net::TcpListener;
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt as _;
 use lexopt::{Arg, Parser, ValueExt as _};
-use saacms_realtime_asyncstd::Realtime;
-use saacms_realtime_asyncstd::core::config::HubConfig;
+use saacms_realtime_asyncstd::{HubConfig, Realtime};
 
 const HELP: &str = "\
 Streams record changes over Server-Sent Events at /api/saacms/v1.
