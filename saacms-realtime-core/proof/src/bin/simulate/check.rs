@@ -10,15 +10,15 @@ use saacms_realtime_core::time::{Now, Timestamp};
 pub(crate) struct Expected {
     pub(crate) record: usize,
     pub(crate) places: Vec<Place>,
-    /// Where a client begins that named nothing, under positions.
+    /// With position IDs: where a client begins that named no last event ID.
     pub(crate) greeting: Option<String>,
     keep_alive_at: Option<u64>,
     has_ended: bool,
 }
 
-/// What a hub said in one piece.
+/// One block of a stream. A hub may hand out several in one piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum Block {
     KeepAlive,
     Greeting,
     Event { number: u64 },
@@ -28,8 +28,8 @@ pub(crate) enum Said {
 
 #[derive(Default)]
 struct Reading {
-    said: Vec<Said>,
-    /// Times of events that nobody had seen.
+    blocks: Vec<Block>,
+    /// Times of events that no stream had carried yet.
     learned: Vec<(u64, String)>,
     marker: Option<String>,
 }
@@ -50,9 +50,9 @@ impl Expected {
         reference: &mut Reference,
         bytes: &[u8],
         now: Now,
-    ) -> Result<Vec<Said>, String> {
+    ) -> Result<Vec<Block>, String> {
         if self.has_ended {
-            return Err("a stream went on after its end".into());
+            return Err("a stream continued after its end".into());
         }
         let (now, wall) = (now.instant.as_millis(), now.wall);
         let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
@@ -71,21 +71,21 @@ impl Expected {
         places.dedup();
         self.places = places;
         for (number, id) in read.learned {
-            reference.give(self.record, &id)?;
+            reference.record_time(self.record, &id)?;
             if let Some(event) = reference.life(self.record).event_mut(number) {
                 event.id = Some(id);
             }
         }
         if let Some(id) = read.marker
-            && reference.file_marker(self.record, &id, wall)?
+            && reference.record_marker(self.record, &id, wall)?
         {
-            reference.give(self.record, &id)?;
+            reference.record_time(self.record, &id)?;
         }
         self.greeting = None;
-        self.has_ended = matches!(read.said.last(), Some(Said::Retry { .. }));
+        self.has_ended = matches!(read.blocks.last(), Some(Block::Retry { .. }));
         let heartbeat = reference.config.heartbeat.as_millis() as u64;
         self.keep_alive_at = (heartbeat > 0).then_some(now + heartbeat);
-        Ok(read.said)
+        Ok(read.blocks)
     }
 
     pub(crate) fn idle(
@@ -97,17 +97,18 @@ impl Expected {
     ) -> Result<(), String> {
         let next = reference.life(self.record).next();
         if self.has_ended || reference.is_draining {
-            return Err("a stream sleeps, where it must end".into());
+            return Err("a stream is idle where it must end".into());
         }
         if !self.places.contains(&Place::At(next)) {
             return Err(format!(
-                "a stream at {:?} sleeps, and {next} is next",
+                "a stream at {:?} is idle, and {next} is next",
                 self.places
             ));
         }
         self.places = vec![Place::At(next)];
         let is_right = if shares_timers {
-            // The first heartbeat of all streams, of this one at a whole 128th of its interval.
+            // All streams of the lane share one timer: the earliest deadline, each rounded up to a
+            // 128th of its interval.
             let beat = (reference.config.heartbeat.as_millis() as u64 / 128).max(1);
             let latest = self.keep_alive_at.map(|due| due.div_ceil(beat) * beat);
             wake_at.is_some() == latest.is_some() && wake_at <= latest
@@ -145,22 +146,22 @@ impl Expected {
         let (mut rest, mut place, mut reading) = (text, from, Reading::default());
         if self.keep_alive_at.is_some_and(|due| due <= now) {
             rest = strip(rest, ":keepalive\n\n")?;
-            reading.said.push(Said::KeepAlive);
+            reading.blocks.push(Block::KeepAlive);
             if let Some(position) = &self.greeting {
                 rest = strip(strip(rest, "id: ")?, position)?;
                 rest = strip(rest, "\n\n")?;
-                reading.said.push(Said::Greeting);
+                reading.blocks.push(Block::Greeting);
             }
         } else if rest.is_empty() {
-            return Err("nothing was handed over".into());
+            return Err("an empty piece was handed out".into());
         }
         while !rest.is_empty() {
             let is_resync = rest.starts_with("event: saacms-resync\n");
             let reason = match place {
                 Place::Lost(reason) => Some(reason),
-                Place::At(number) if life.is_gone(number) => Some(life.reason_of_a_fall(number)),
+                Place::At(number) if life.is_gone(number) => Some(life.reason_for_resync(number)),
                 Place::At(number) if is_resync && life.is_unsure(number) => {
-                    Some(life.reason_of_a_fall(number))
+                    Some(life.reason_for_resync(number))
                 }
                 Place::At(_) => None,
             };
@@ -170,7 +171,8 @@ impl Expected {
                 let known = allowed.event.and_then(|number| life.event(number));
                 let fits = match known.and_then(|event| event.id.as_deref()) {
                     Some(known) => known == id,
-                    // It may be that of an event that nobody has seen, or the current time.
+                    // The newest event may be one that no stream has carried yet; or it is the
+                    // current time.
                     None if allowed.marker && id == wall.to_string() => false,
                     None if known.is_some() => {
                         reading
@@ -188,14 +190,14 @@ impl Expected {
                 }
                 rest = strip(data, &format!("{{\"reason\":\"{reason}\"}}\n\n"))?;
                 let is_time = reading.marker.is_some();
-                reading.said.push(Said::Resync { reason, is_time });
+                reading.blocks.push(Block::Resync { reason, is_time });
                 place = Place::At(life.next());
                 continue;
             }
             let Place::At(number) = place else { continue };
             if number == life.next() {
                 if !is_draining {
-                    return Err(format!("nothing was to be said: {rest:.200}"));
+                    return Err(format!("nothing was due: {rest:.200}"));
                 }
                 let digits = strip(rest, "retry: ")?
                     .strip_suffix("\n\n")
@@ -207,10 +209,12 @@ impl Expected {
                         "asked to wait {millis} ms, where {least} is configured"
                     ));
                 }
-                reading.said.push(Said::Retry { millis });
+                reading.blocks.push(Block::Retry { millis });
                 break;
             }
-            let event = life.event(number).ok_or("a hole was delivered")?;
+            let event = life
+                .event(number)
+                .ok_or("an event of a gap was delivered")?;
             let (id, data) = block(rest, event.kind)?;
             match &event.id {
                 Some(known) if known != id => {
@@ -220,7 +224,7 @@ impl Expected {
                 None => reading.learned.push((number, id.to_owned())),
             }
             rest = strip(strip(data, &event.data)?, "\n\n")?;
-            reading.said.push(Said::Event { number });
+            reading.blocks.push(Block::Event { number });
             place = Place::At(number + 1);
         }
         Ok((place, reading))

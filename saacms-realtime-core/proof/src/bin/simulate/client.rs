@@ -6,12 +6,12 @@ pub(crate) type Version = i64;
 
 pub(crate) const DELETED: Version = -1;
 
-/// What a client keeps when its connection is gone.
+/// What a client keeps when its connection is lost.
 #[derive(Clone, Debug)]
-pub(crate) struct Memory {
+pub(crate) struct Knowledge {
     pub(crate) id: String,
     pub(crate) record: Version,
-    /// It fetched the record after the event that its ID names.
+    /// The client fetched the record after the event that its ID names.
     pub(crate) is_ahead: bool,
 }
 
@@ -19,9 +19,9 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) watches: usize,
-    pub(crate) knows: Memory,
-    /// Earlier states, the oldest first: pages that were kept for long.
-    pub(crate) memories: Vec<Memory>,
+    pub(crate) knows: Knowledge,
+    /// What it knew earlier, oldest first: pages that a browser restores.
+    pub(crate) earlier: Vec<Knowledge>,
     pub(crate) is_on: bool,
     pub(crate) is_stalled: bool,
     pub(crate) reconnect_at: Option<u64>,
@@ -30,7 +30,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(watches: usize) -> Self {
-        let knows = Memory {
+        let knows = Knowledge {
             id: String::new(),
             record: 0,
             is_ahead: false,
@@ -38,7 +38,7 @@ impl Client {
         Self {
             watches,
             knows,
-            memories: Vec::new(),
+            earlier: Vec::new(),
             is_on: false,
             is_stalled: false,
             reconnect_at: None,
@@ -46,7 +46,7 @@ impl Client {
         }
     }
 
-    /// Takes a message in; `truth` is what a refetch would bring.
+    /// Applies a message; `truth` is what a refetch would return.
     pub(crate) fn apply(&mut self, message: &Message, truth: Version) -> Result<(), String> {
         let is_resync = message.event_type == RESYNC;
         let record = match &*message.event_type {
@@ -54,15 +54,15 @@ impl Client {
             "deleted" => DELETED,
             _ => version(&message.data).ok_or_else(|| format!("no record: {}", message.data))?,
         };
-        self.knows = Memory {
+        self.knows = Knowledge {
             id: message.last_event_id.clone(),
             record,
             is_ahead: is_resync,
         };
-        if self.memories.len() == 8 {
-            self.memories.remove(0);
+        if self.earlier.len() == 8 {
+            self.earlier.remove(0);
         }
-        self.memories.push(self.knows.clone());
+        self.earlier.push(self.knows.clone());
         Ok(())
     }
 }

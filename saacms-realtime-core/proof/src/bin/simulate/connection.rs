@@ -7,7 +7,7 @@ use saacms_realtime_core::sse::{Decoder, Message};
 
 use crate::check::Expected;
 
-/// A waker that can be asked whether it was called.
+/// A waker that remembers that it was called.
 #[derive(Debug, Default)]
 pub(crate) struct Flag(AtomicBool);
 
@@ -30,28 +30,28 @@ impl Wake for Flag {
 /// One connection: the server's end with its stream, the network, the client's end.
 pub(crate) struct Connection<R> {
     pub(crate) client: usize,
-    /// The server's end; `None` once the stream has ended or the server knows of the cut.
+    /// The server's end; `None` once the stream has ended or the server has noticed the cut.
     pub(crate) reader: Option<R>,
     pub(crate) expected: Expected,
     pub(crate) woken: Arc<Flag>,
     pub(crate) wake_at: Option<u64>,
-    /// Bytes that the server has taken from the stream and not yet written.
+    /// Bytes that the server took from the stream and has not written yet.
     pub(crate) out: VecDeque<u8>,
-    /// What is on its way, with the time of its arrival.
+    /// Bytes in flight, with the time of their arrival.
     pub(crate) pipe: VecDeque<(u64, Vec<u8>)>,
     pub(crate) in_flight: usize,
-    /// The client's end is there.
+    /// The client's end is open.
     pub(crate) is_open: bool,
-    /// Bytes vanish on their way.
+    /// Bytes are lost in flight, and neither end is told.
     pub(crate) is_half_open: bool,
     pub(crate) server_notices_at: Option<u64>,
     pub(crate) decoder: Decoder,
     /// Messages that the hub wrote and the client has not read.
     pub(crate) unread: VecDeque<Message>,
     pub(crate) named: Option<String>,
-    pub(crate) has_heard: bool,
-    pub(crate) heard_at: u64,
-    /// The client named an ETag that stands for several states, and knows a later one.
+    pub(crate) has_received: bool,
+    pub(crate) received_at: u64,
+    /// The client named an ETag that was published more than once, and knows a later state.
     pub(crate) is_exempt: bool,
 }
 
@@ -66,7 +66,7 @@ impl<R> Connection<R> {
             && (self.woken.is_set() || self.wake_at.is_some_and(|due| due <= now))
     }
 
-    /// Moves what fits into the window from the server into the network.
+    /// Sends as much as fits into the window; returns whether that was anything.
     pub(crate) fn write(&mut self, now: u64, delay: u64, segment: usize, window: usize) -> bool {
         let mut has_written = false;
         while !self.out.is_empty() && self.in_flight < window {
@@ -91,13 +91,13 @@ impl<R> Connection<R> {
         Some(bytes)
     }
 
-    /// Whether there is nothing left of it at either end.
+    /// Whether both ends are closed.
     pub(crate) fn is_over(&self) -> bool {
         self.reader.is_none() && !self.is_open
     }
 }
 
-/// The messages in text that a hub wrote: each `event:`, `id:` and `data:` on one line.
+/// The messages in text that a hub wrote: `event:`, `id:` and `data:`, a line each.
 pub(crate) fn messages(text: &str) -> impl Iterator<Item = Message> {
     text.split("\n\n").filter_map(|block| {
         let rest = block.strip_prefix("event: ")?;

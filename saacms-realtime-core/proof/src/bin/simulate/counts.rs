@@ -2,7 +2,7 @@ use core::ops::AddAssign;
 
 macro_rules! counts {
     ($($(#[doc = $text:literal])+ $name:ident,)+) => {
-        /// How often each thing happened, so that one sees that rare paths were reached.
+        /// How often each thing happened. It shows that rare paths were reached.
         #[derive(Clone, Copy, Debug, Default)]
         pub(crate) struct Counts {
             $($(#[doc = $text])+ pub(crate) $name: u64,)+
@@ -29,7 +29,7 @@ counts! {
     published,
     /// publishes refused (no room for a record)
     publishes_refused,
-    /// events that were published while the hub was down
+    /// events published while the hub was down
     published_while_down,
     /// streams opened
     opened,
@@ -41,7 +41,7 @@ counts! {
     delivered,
     /// reconnects that replayed at least one event
     replays,
-    /// reconnects that had missed nothing
+    /// reconnects that missed nothing
     nothing_missed,
     /// resyncs: buffer-miss
     buffer_miss,
@@ -71,7 +71,7 @@ counts! {
     restarts,
     /// connections cut
     cuts,
-    /// bytes lost on their way
+    /// bytes lost in flight
     bytes_lost,
     /// half-open connections
     half_open,
@@ -79,7 +79,7 @@ counts! {
     impatient,
     /// clients that were blocked by a full window
     blocked,
-    /// wall clock set
+    /// changes of the wall clock
     clock_set,
     /// clients found equal to the hub at the end
     converged,

@@ -1,51 +1,53 @@
-//! One life of one record's history, told in full: nothing is ever removed from it, and what a hub
-//! may still hold is computed from all of it by the words of the contract.
+//! The full history of one record, from one start of its topic to its end.
+//!
+//! Nothing is ever removed. What a hub may still hold is computed from all of it, as the contract
+//! says.
 
 use saacms_realtime_core::config::{EventIds, HubConfig};
 use saacms_realtime_core::name::ResyncReason;
 use saacms_realtime_core::time::Timestamp;
 
-/// Where a reader stands, as far as the outside can know.
+/// The place of a reader in the history, as far as it can be known from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The event of this number comes next.
     At(u64),
-    /// It is to be told to refetch.
+    /// A resync is next.
     Lost(ResyncReason),
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct PastEvent {
     pub(crate) kind: &'static str,
-    /// `None` for a time that nobody has seen yet: the hub chooses it.
+    /// `None` for a time that no stream has carried yet: the hub chooses it.
     pub(crate) id: Option<String>,
     pub(crate) data: String,
     at: u64,
     size: usize,
 }
 
-/// Events of one life are numbered from 1; a source that was lost leaves a hole.
+/// One life of a record. Events are numbered from 1; a lost source leaves a gap.
 #[derive(Debug)]
 pub(crate) struct Life {
     pub(crate) epoch: u64,
-    events: Vec<Option<Told>>,
+    events: Vec<Option<PastEvent>>,
     /// Everything before this number is gone.
     floor: u64,
-    /// What is before this number may have been freed for lack of memory.
+    /// Events before this number may have been freed for lack of memory.
     unsure_below: u64,
     lost_before: u64,
-    /// The latest moment that this history was told.
+    /// The latest time that this history has seen.
     latest: u64,
-    /// Time IDs of resyncs, and the place that all of them name.
+    /// The place that resyncs named by a time, and those times.
     markers: (u64, Vec<String>),
-    /// Without quiet resume: times that resyncs named, as the plugin does, whatever they meant
-    /// before; each may be known as this place, or not.
+    /// Without quiet resume, a resync names the current time, as the plugin does, even if that time
+    /// named something before. Each of them may be known as its place, or not.
     loose: Vec<(u64, String)>,
     pub(crate) readers: usize,
     pub(crate) idle_since: u64,
 }
 
-/// A connected reader is given a minute, however short `max_age` is.
+/// A connected reader has at least a minute, however short `max_age` is.
 const LAG_MILLIS: u64 = 60_000;
 
 impl Life {
@@ -68,11 +70,11 @@ impl Life {
         self.events.len() as u64 + 1
     }
 
-    pub(crate) fn event(&self, number: u64) -> Option<&Told> {
+    pub(crate) fn event(&self, number: u64) -> Option<&PastEvent> {
         self.events.get(number.checked_sub(1)? as usize)?.as_ref()
     }
 
-    pub(crate) fn event_mut(&mut self, number: u64) -> Option<&mut Told> {
+    pub(crate) fn event_mut(&mut self, number: u64) -> Option<&mut PastEvent> {
         self.events
             .get_mut(number.checked_sub(1)? as usize)?
             .as_mut()
@@ -93,7 +95,7 @@ impl Life {
             .map_or("2023-11-14T22:13:20.000Z".len(), String::len);
         let frame_len = "event: \nid: \ndata: \n\n".len() + kind.len() + id_len + data.len();
         let size = frame_len + id_len + overhead;
-        self.events.push(Some(Told {
+        self.events.push(Some(PastEvent {
             kind,
             id,
             data,
@@ -104,8 +106,10 @@ impl Life {
         self.idle_since = self.idle_since.max(now);
     }
 
-    /// A reader may be behind by `max_lag` events (never less than `max_events`), of at most
-    /// `max_lag_bytes` beyond the newest `max_events`, none older than `max_age` or a minute.
+    /// Moves the floor up.
+    ///
+    /// The ring holds the newest `max_lag` events (at least `max_events`), at most `max_lag_bytes`
+    /// beyond the newest `max_events`, none older than `max_age` or a minute, whichever is longer.
     pub(crate) fn evict(&mut self, config: &HubConfig, now: u64) {
         self.latest = self.latest.max(now);
         let most = config.max_events.max(config.max_lag).max(1) as u64;
@@ -126,7 +130,7 @@ impl Life {
         self.floor = held;
     }
 
-    /// The source lost data: nothing is known any more, and everybody must refetch.
+    /// The source lost data: every client must refetch.
     pub(crate) fn interrupt(&mut self) {
         self.events.push(None);
         self.floor = self.next();
@@ -135,7 +139,7 @@ impl Life {
         self.loose.clear();
     }
 
-    /// Anything before the newest event may have been freed, and that one too.
+    /// Any event so far may have been freed.
     pub(crate) fn may_be_freed(&mut self) {
         self.unsure_below = self.next();
     }
@@ -144,7 +148,7 @@ impl Life {
         number < self.floor
     }
 
-    /// Whether retention alone has left nothing.
+    /// Whether retention alone leaves no event.
     pub(crate) fn is_empty(&self) -> bool {
         self.floor == self.next()
     }
@@ -153,7 +157,7 @@ impl Life {
         number < self.unsure_below
     }
 
-    pub(crate) fn reason_of_a_fall(&self, number: u64) -> ResyncReason {
+    pub(crate) fn reason_for_resync(&self, number: u64) -> ResyncReason {
         if number < self.lost_before {
             ResyncReason::SourceLost
         } else {
@@ -165,7 +169,7 @@ impl Life {
         self.next() == 1 && self.markers.1.is_empty() && config.event_ids == EventIds::Etag
     }
 
-    pub(crate) fn named_nothing(&self) -> bool {
+    pub(crate) fn has_no_loose_times(&self) -> bool {
         self.loose.is_empty()
     }
 
@@ -173,7 +177,7 @@ impl Life {
         format!("{:x}.{number}", self.epoch)
     }
 
-    /// Where a client that names this may begin: one answer, or several where memory was freed.
+    /// Where a client that names this ID may begin: one place, or several if memory was freed.
     pub(crate) fn resume(
         &mut self,
         config: &HubConfig,
@@ -204,9 +208,9 @@ impl Life {
         places
     }
 
-    /// The rule of law 2: a client is told to refetch exactly where the event behind the one it
-    /// names is not in the replay window, the newest `max_events` of at most `max_age`; where it
-    /// missed nothing, its ID counts as known (`quiet_resume`).
+    /// Law 2: a client gets a resync exactly when the event after the one it names is not in the
+    /// replay window, the newest `max_events` of at most `max_age`. If it missed nothing, its ID
+    /// counts as known (`quiet_resume`).
     fn resume_where_held_from(
         &self,
         first: u64,
@@ -292,8 +296,8 @@ impl Life {
         }
     }
 
-    /// Files the time of a resync. Answers whether it must be a new one.
-    pub(crate) fn file_marker(
+    /// Records the time that a resync named; returns whether it must be a new one.
+    pub(crate) fn record_marker(
         &mut self,
         config: &HubConfig,
         id: &str,
@@ -323,7 +327,7 @@ impl Life {
         }
     }
 
-    /// How many events have certainly left it.
+    /// How many events have certainly been evicted.
     pub(crate) fn evicted(&self) -> u64 {
         (1..self.floor)
             .filter(|number| self.event(*number).is_some())

@@ -1,6 +1,6 @@
 use core::fmt;
 
-/// What happened: hashed always, kept as text where somebody wants to read it.
+/// What happened in a run: always hashed, and kept as text if a trace is wanted.
 #[derive(Debug)]
 pub(crate) struct Log {
     hash: u64,

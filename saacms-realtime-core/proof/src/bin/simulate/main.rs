@@ -1,16 +1,16 @@
-//! A hub, its clients and the network between them, in a world where everything that can go wrong
-//! does and nothing is left to chance but one number.
+//! Simulates a hub, its clients and the network between them, from one seed.
 //!
-//! The code of the core is the real one. The world around it is simulated: clocks jump from one
-//! deadline to the next, connections are cut with bytes in flight, clients stall and invent what
-//! they know, the hub runs out of memory, drains and restarts. A reference that keeps the full
-//! history of each record says what each stream may carry; at the end each client must know the
-//! record as it is. The same seed gives the same run, byte for byte.
+//! Core is the real code; the world around it is simulated. Clocks jump from one deadline to the
+//! next, connections are cut with bytes in flight, clients stall and invent last event IDs, the hub
+//! runs out of memory, drains and restarts. A reference keeps the full history of each record and
+//! says what each stream may carry; at the end each client must know the record as it is. A seed
+//! gives the same run each time.
 
 #[path = "../../../../tests/support/chance.rs"]
 mod chance;
 mod check;
 mod client;
+mod connect;
 mod connection;
 mod counts;
 mod drive;
@@ -29,29 +29,29 @@ use std::time::Instant;
 
 use clap::Parser;
 
-use report::{Tally, replay, report};
+use report::{Totals, replay, report};
 
-/// Runs many small worlds against the real core, and says which of them it failed in.
+/// Runs many small simulated worlds against core, and reports the first that fails.
 #[derive(Debug, Parser)]
 #[command(name = "simulate")]
 struct Arguments {
     /// How many seeds to run.
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
-    /// The first of them.
+    /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Run this seed alone, and print what happens.
+    /// Run only this seed, and print its trace.
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
-    /// Threads; as many as there are processors where it is not given.
+    /// Threads; by default as many as there are processors.
     #[arg(long)]
     threads: Option<NonZero<usize>>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // A panic of the core is a failure of its seed, which is reported with it.
+    // A panic in core is a failure of its seed, and is reported as such.
     std::panic::set_hook(Box::new(|_| {}));
     if let Some(seed) = arguments.seed {
         return replay(seed);
@@ -61,6 +61,6 @@ fn main() -> ExitCode {
         .or(std::thread::available_parallelism().ok());
     let started = Instant::now();
     let seeds = arguments.from..arguments.from + arguments.seeds;
-    let tally = Tally::of(seeds, threads.map_or(1, NonZero::get));
+    let tally = Totals::of(seeds, threads.map_or(1, NonZero::get));
     report(&tally, started.elapsed())
 }

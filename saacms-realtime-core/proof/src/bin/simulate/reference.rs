@@ -1,4 +1,4 @@
-//! What one hub must answer, from the full history of each record and the limits.
+//! What a hub must answer, computed from the full history of each record and the limits.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use saacms_realtime_core::time::Timestamp;
 
 use crate::life::{Life, Place};
 
-/// The reference beside one hub process. Records are numbered, in the order of their keys.
+/// The reference for one hub process. Records are numbered in the order of their keys.
 #[derive(Debug)]
 pub(crate) struct Reference {
     pub(crate) config: HubConfig,
@@ -21,15 +21,15 @@ pub(crate) struct Reference {
     sweep_at: u64,
     futile_until: u64,
     pub(crate) is_draining: bool,
-    /// Time IDs that a record gave, in all its lives: none may come twice.
+    /// Time IDs of each record, in all its lives: none may be used twice.
     given: Vec<BTreeSet<String>>,
-    /// Topics forgotten for others, and lives that ended by expiry.
+    /// Topics dropped to make room for others, and topics that expired.
     pub(crate) forgotten: u64,
     pub(crate) expired: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum ExpectedRefusal {
     Draining,
     Topics,
     Subscribers,
@@ -53,8 +53,8 @@ impl Reference {
         }
     }
 
-    /// Another process, which knows nothing of this one.
-    pub(crate) fn begin_again(&mut self, seed: u64) {
+    /// Starts again as another process, which knows nothing of this one.
+    pub(crate) fn restart(&mut self, seed: u64) {
         let given = core::mem::take(&mut self.given);
         *self = Self {
             given,
@@ -78,22 +78,22 @@ impl Reference {
             .expect("a record with a reader has a life")
     }
 
-    /// A time that is seen for the first time must not have been given before.
-    pub(crate) fn give(&mut self, record: usize, id: &str) -> Result<(), String> {
+    /// Records a time ID that a stream carries for the first time: it must be a new one.
+    pub(crate) fn record_time(&mut self, record: usize, id: &str) -> Result<(), String> {
         if self.given[record].insert(id.to_owned()) {
             return Ok(());
         }
         Err(format!("the time {id} names two things"))
     }
 
-    pub(crate) fn file_marker(
+    pub(crate) fn record_marker(
         &mut self,
         record: usize,
         id: &str,
         wall: Timestamp,
     ) -> Result<bool, String> {
         let config = self.config;
-        self.life(record).file_marker(&config, id, wall)
+        self.life(record).record_marker(&config, id, wall)
     }
 
     pub(crate) fn publish(
@@ -103,7 +103,7 @@ impl Reference {
         etag: Option<&str>,
         data: &str,
         now: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ExpectedRefusal> {
         self.find_or_make(record, now)?;
         let config = self.config;
         let overhead = self.overhead;
@@ -121,18 +121,18 @@ impl Reference {
         record: usize,
         last_event_id: Option<&str>,
         now: u64,
-    ) -> Result<Vec<Place>, Refused> {
+    ) -> Result<Vec<Place>, ExpectedRefusal> {
         if self.is_draining {
-            return Err(Refused::Draining);
+            return Err(ExpectedRefusal::Draining);
         }
         if self.subscribers >= self.config.max_subscribers {
-            return Err(Refused::Subscribers);
+            return Err(ExpectedRefusal::Subscribers);
         }
         self.find_or_make(record, now)?;
         let config = self.config;
         let life = self.life(record);
         if life.readers >= config.max_subscribers_per_topic {
-            return Err(Refused::SubscribersOfTopic);
+            return Err(ExpectedRefusal::SubscribersOfTopic);
         }
         life.readers += 1;
         let places = life.resume(&config, last_event_id, now);
@@ -140,7 +140,7 @@ impl Reference {
         Ok(places)
     }
 
-    /// `stats` are those after it.
+    /// A reader left; `stats` are those after it.
     pub(crate) fn leave(&mut self, record: usize, now: u64, stats: &Stats) {
         self.subscribers -= 1;
         let config = self.config;
@@ -149,27 +149,27 @@ impl Reference {
         life.idle_since = life.idle_since.max(now);
         let is_unread = life.readers == 0;
         if is_unread && life.is_blank(&config) {
-            // Whether a time that a resync named without quiet resume is remembered is not told.
-            let is_certain = life.named_nothing();
+            // Without quiet resume the hub may or may not remember a time that a resync named.
+            let is_certain = life.has_no_loose_times();
             if is_certain || stats.topics < self.topics() {
                 self.lives[record] = None;
             }
         }
     }
 
-    fn find_or_make(&mut self, record: usize, now: u64) -> Result<(), Refused> {
+    fn find_or_make(&mut self, record: usize, now: u64) -> Result<(), ExpectedRefusal> {
         if self.lives[record].is_some() {
             return Ok(());
         }
         let limit = self.config.max_topics;
         if self.topics() >= limit {
             if now < self.futile_until {
-                return Err(Refused::Topics);
+                return Err(ExpectedRefusal::Topics);
             }
             self.forget_idle(self.topics() - (limit - limit.div_ceil(8)));
             if self.topics() >= limit {
                 self.futile_until = now + 1_000;
-                return Err(Refused::Topics);
+                return Err(ExpectedRefusal::Topics);
             }
         }
         self.lives[record] = Some(Life::new(self.next_epoch, now));
@@ -177,7 +177,7 @@ impl Reference {
         Ok(())
     }
 
-    /// Nobody reads these; the one that was idle longest first.
+    /// Drops topics without readers, longest idle first; returns how many.
     fn forget_idle(&mut self, most: usize) -> usize {
         let mut idle: Vec<(u64, usize)> = self.lives.iter().enumerate().filter_map(idle).collect();
         idle.sort_unstable();
@@ -189,7 +189,7 @@ impl Reference {
         gone
     }
 
-    /// Sweeps where that is due, at most every ten seconds; answers when to come again.
+    /// Sweeps if that is due, at most every ten seconds; returns when the next sweep is due.
     pub(crate) fn sweep(&mut self, now: u64) -> Option<u64> {
         if self.sweep_at <= now {
             self.sweep_at = now + 10_000;
@@ -215,9 +215,11 @@ impl Reference {
         gone
     }
 
-    /// The hub was over its memory, or would have been: what it may have freed is unsure, and what
-    /// it forgot is known from how many topics are left.
-    pub(crate) fn freed(&mut self, now: u64, stats: &Stats) -> Result<(), String> {
+    /// The hub was over its memory limit, or would have been.
+    ///
+    /// Which events it freed cannot be known. Which topics it dropped follows from how many are
+    /// left.
+    pub(crate) fn history_freed(&mut self, now: u64, stats: &Stats) -> Result<(), String> {
         let gone = self.topics().saturating_sub(stats.topics);
         if gone > 0 {
             let expired = self.sweep_all(now);
@@ -232,7 +234,7 @@ impl Reference {
         Ok(())
     }
 
-    /// What can be seen of a hub from the outside, at any time.
+    /// Checks the figures that a hub shows.
     pub(crate) fn check(&self, stats: &Stats) -> Result<(), String> {
         let held: usize = self.lives.iter().flatten().map(Life::held_bytes).sum();
         let limit = self.config.max_history_bytes;

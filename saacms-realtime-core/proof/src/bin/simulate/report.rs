@@ -10,20 +10,20 @@ use crate::counts::Counts;
 use crate::run::{run, shrink};
 use crate::scenario::Scenario;
 
-/// What came of many seeds.
+/// The results of many seeds.
 #[derive(Default)]
-pub(crate) struct Tally {
+pub(crate) struct Totals {
     seeds: u64,
     counts: Counts,
-    /// The hashes of all traces, added up: the same seeds give the same sum.
+    /// The sum of the hashes of all traces, whatever thread ran which seed.
     hash: u64,
     failed: Option<u64>,
 }
 
-/// Seeds that a thread takes at a time.
+/// How many seeds a thread takes at a time.
 const BLOCK: u64 = 64;
 
-impl Tally {
+impl Totals {
     pub(crate) fn of(seeds: Range<u64>, threads: usize) -> Self {
         let style = "{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left";
         let bar = ProgressBar::new(seeds.end - seeds.start);
@@ -70,7 +70,7 @@ impl Tally {
     }
 }
 
-pub(crate) fn report(tally: &Tally, took: Duration) -> ExitCode {
+pub(crate) fn report(tally: &Totals, took: Duration) -> ExitCode {
     for (what, count) in tally.counts.table() {
         println!("{count:>14} {what}");
     }
@@ -88,7 +88,7 @@ pub(crate) fn report(tally: &Tally, took: Duration) -> ExitCode {
     fail(&Scenario::draw(seed))
 }
 
-/// Runs one seed and prints what happens.
+/// Runs one seed and prints its trace.
 pub(crate) fn replay(seed: u64) -> ExitCode {
     let scenario = Scenario::draw(seed);
     let outcome = run(&scenario, true);

@@ -11,7 +11,7 @@ use crate::scenario::{Op, Scenario};
 use crate::sut::{HubWithLane, Sut};
 use crate::world::{World, overhead};
 
-/// What a run came to.
+/// The result of one run.
 pub(crate) struct Outcome {
     pub(crate) hash: u64,
     pub(crate) counts: Counts,
@@ -19,8 +19,7 @@ pub(crate) struct Outcome {
     pub(crate) result: Result<(), String>,
 }
 
-/// Runs a scenario; the same one gives the same outcome, byte for byte. Every other seed has its
-/// streams in a lane.
+/// Runs a scenario. Every other seed has its streams in a lane.
 pub(crate) fn run(scenario: &Scenario, is_traced: bool) -> Outcome {
     match scenario.seed % 2 {
         0 => run_over::<Hub>(scenario, is_traced),
@@ -42,7 +41,7 @@ fn run_over<S: Sut>(scenario: &Scenario, is_traced: bool) -> Outcome {
     }
 }
 
-/// Leaves out operations for as long as what is left fails too.
+/// Removes operations as long as the rest still fails.
 pub(crate) fn shrink(scenario: &Scenario) -> Scenario {
     let mut smallest = scenario.clone();
     let mut size = smallest.ops.len() / 2;
@@ -73,17 +72,17 @@ fn text_of(panic: &(dyn core::any::Any + Send)) -> String {
 
 impl<S: Sut> World<S> {
     fn play(&mut self, ops: &[Op]) -> Result<(), String> {
-        self.settle()?;
+        self.run_until_idle()?;
         for op in ops {
             self.run(*op)?;
         }
-        self.come_to_rest()?;
-        self.leave_nothing()
+        self.finish_deliveries()?;
+        self.check_nothing_is_left()
     }
 
-    /// The network is whole again, everybody reads: then each client that is connected knows the
-    /// record as it is, and each that was away does once it is back.
-    fn come_to_rest(&mut self) -> Result<(), String> {
+    /// Heals the network and lets every client read. Then each connected client must know the
+    /// record as it is, and every other one once it is back.
+    fn finish_deliveries(&mut self) -> Result<(), String> {
         self.log
             .line(self.now, format_args!("the network is whole again"));
         for client in 0..self.clients.len() {
@@ -97,34 +96,34 @@ impl<S: Sut> World<S> {
             }
         }
         self.wait(20_000)?;
-        self.let_bytes_arrive()?;
+        self.deliver_bytes()?;
         for client in 0..self.clients.len() {
             if self.is_connected(client) {
-                self.knows_the_truth(client)?;
+                self.check_knowledge(client)?;
             }
         }
         for client in 0..self.clients.len() {
             if !self.is_connected(client) {
-                // Its turn alone, so that no limit is in its way.
-                self.everybody_leaves()?;
+                // It comes back alone, so that no limit refuses it.
+                self.leave_all()?;
                 self.wait(1_001)?;
                 self.run(Op::Join {
                     client,
                     naming: crate::scenario::Naming::True,
                 })?;
-                self.let_bytes_arrive()?;
+                self.deliver_bytes()?;
                 if !self.is_connected(client) {
                     return Err(format!("client {client} cannot come back"));
                 }
-                self.knows_the_truth(client)?;
+                self.check_knowledge(client)?;
             }
         }
         Ok(())
     }
 
-    fn let_bytes_arrive(&mut self) -> Result<(), String> {
+    fn deliver_bytes(&mut self) -> Result<(), String> {
         let is_on_its_way = |it: &Connection<S::Reader>| {
-            it.is_open && !it.is_half_open && (!it.unread.is_empty() || !it.has_heard)
+            it.is_open && !it.is_half_open && (!it.unread.is_empty() || !it.has_received)
         };
         for _ in 0..1_000 {
             if !self.connections.iter().any(is_on_its_way) {
@@ -132,7 +131,7 @@ impl<S: Sut> World<S> {
             }
             self.wait(self.settings.delay + 1)?;
         }
-        Err("bytes are on their way for ever".into())
+        Err("bytes are in flight for ever".into())
     }
 
     fn is_connected(&self, client: usize) -> bool {
@@ -141,7 +140,7 @@ impl<S: Sut> World<S> {
             .any(|it| it.client == client && it.is_open && it.reader.is_some())
     }
 
-    fn knows_the_truth(&mut self, client: usize) -> Result<(), String> {
+    fn check_knowledge(&mut self, client: usize) -> Result<(), String> {
         let Client { watches, knows, .. } = &self.clients[client];
         let is_exempt = self
             .connections
@@ -153,7 +152,7 @@ impl<S: Sut> World<S> {
             self.counts.repeated_etag += 1;
         } else {
             return Err(format!(
-                "client {client} has version {}, the record is at {}, and nobody told it",
+                "client {client} has version {}, the record is at {}, and no stream said so",
                 knows.record, self.truth[*watches]
             ));
         }
@@ -161,7 +160,7 @@ impl<S: Sut> World<S> {
         Ok(())
     }
 
-    fn everybody_leaves(&mut self) -> Result<(), String> {
+    fn leave_all(&mut self) -> Result<(), String> {
         for connection in &mut self.connections {
             connection.server_notices_at = connection.server_notices_at.map(|_| 0);
         }
@@ -171,19 +170,19 @@ impl<S: Sut> World<S> {
         Ok(())
     }
 
-    /// Nobody is left: once history has expired, the hub holds nothing at all.
-    fn leave_nothing(&mut self) -> Result<(), String> {
-        self.everybody_leaves()?;
+    /// Disconnects all clients: once history has expired, the hub must hold nothing.
+    fn check_nothing_is_left(&mut self) -> Result<(), String> {
+        self.leave_all()?;
         self.wait(5_001)?;
         self.counts.evicted += self.evicted();
         let linger = (self.settings.hub.max_age.as_millis() as u64).max(60_000);
-        self.pass_without_sweeps(linger + 10_001);
+        self.jump_past_sweeps(linger + 10_001);
         self.sweep()?;
         self.count_lives();
         let stats = self.sut.as_ref().map(S::stats);
         match stats {
             Some(stats) if stats.topics + stats.subscribers + stats.history_bytes > 0 => {
-                Err(format!("{stats:?}, and nobody is there"))
+                Err(format!("{stats:?}, and no client is left"))
             }
             _ => Ok(()),
         }

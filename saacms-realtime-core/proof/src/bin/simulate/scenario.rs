@@ -4,10 +4,10 @@ use saacms_realtime_core::config::{EventIds, HubConfig};
 
 use crate::chance::Chance;
 
-/// What happens in one run: settings and a list of operations, all drawn from one seed.
+/// The settings and operations of one run, all drawn from one seed.
 ///
-/// Each operation carries what it needs of chance, so that a list with some of them left out is
-/// again a scenario: that is how a failure is shrunk.
+/// Each operation carries its own random choices, so a list without some of them is again a
+/// scenario: that is how a failure is made smaller.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
@@ -21,20 +21,20 @@ pub(crate) struct Settings {
     pub(crate) records: usize,
     /// The record that each client watches.
     pub(crate) clients: Vec<usize>,
-    /// Bytes of a record beside its number, in a burst that is meant to fill memory.
+    /// Bytes of padding in a record of a burst that is meant to fill memory.
     pub(crate) padding: usize,
     /// Bytes in one segment of the network.
     pub(crate) segment: usize,
-    /// Bytes on their way and in the client's buffer before the server must wait.
+    /// Bytes in flight and in the client's buffer before the server must wait.
     pub(crate) window: usize,
     pub(crate) delay: u64,
-    /// How far the clock that one thread read may be behind what another told.
+    /// How far the clock of one thread may be behind that of another.
     pub(crate) skew: u64,
     /// How late the timer of the sweep fires.
     pub(crate) sweep_late: u64,
-    /// Silence after which a client believes its connection to be dead; 0 = never.
+    /// Silence after which a client gives a connection up; 0 = never.
     pub(crate) patience: u64,
-    /// Of 100 events that carry a record, how many have an ETag.
+    /// The percentage of events with a record that have an ETag.
     pub(crate) tagged: u64,
 }
 
@@ -65,7 +65,7 @@ pub(crate) enum Op {
     Stall {
         client: usize,
     },
-    Go {
+    Unstall {
         client: usize,
     },
     Wait {
@@ -86,24 +86,24 @@ pub(crate) enum Op {
     Drain,
 }
 
-/// What a client says it knows when it joins.
+/// Which last event ID a client names when it joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Naming {
-    /// The last event ID it was given, as a browser does.
+    /// The last event ID it received, as a browser does.
     True,
     /// The same with blanks around it.
     Blanks,
-    /// One from a while ago, with the record of then.
+    /// An older one, with the record of that time.
     Old,
-    /// Nothing, as a page that was loaded again.
+    /// None, as a page that was loaded again.
     Nothing,
-    /// Something that nobody gave it.
+    /// One that no hub has used.
     Invented(usize),
-    /// What it was given, made larger.
+    /// The one it received, made larger.
     Ahead,
 }
 
-/// IDs that no hub of a simulation gives to anybody.
+/// IDs that no hub of a simulation uses.
 pub(crate) const INVENTED: [&str; 8] = [
     "zz",
     "",
@@ -115,7 +115,7 @@ pub(crate) const INVENTED: [&str; 8] = [
     ".",
 ];
 
-/// Seeds that lie side by side give numbers that do not.
+/// The numbers of a seed. Neighbouring seeds are spread apart first.
 pub(crate) fn seeded(seed: u64) -> Chance {
     Chance::new(seed.wrapping_mul(0xd134_2543_de82_ef95) ^ 0x5851_f42d_4c95_7f2d)
 }
@@ -239,7 +239,7 @@ impl Op {
                 server_notices_after: 70_000,
             },
             640..690 => Self::Stall { client },
-            690..740 => Self::Go { client },
+            690..740 => Self::Unstall { client },
             740..880 => Self::Wait {
                 millis: Self::wait(chance, settings),
             },

@@ -1,0 +1,174 @@
+//! How clients connect and disconnect.
+
+use core::task::Waker;
+use std::sync::Arc;
+
+use saacms_realtime_core::config::EventIds;
+use saacms_realtime_core::sse::Decoder;
+
+use crate::check::Expected;
+use crate::connection::{Connection, Flag};
+use crate::life::Place;
+use crate::scenario::{INVENTED, Naming};
+use crate::sut::Sut;
+use crate::world::World;
+
+/// Largest event that a client takes.
+const MAX_EVENT: usize = 1 << 20;
+
+impl<S: Sut> World<S> {
+    pub(crate) fn join(&mut self, client: usize, naming: Naming) -> Result<(), String> {
+        self.hang_up(client, Some(0), true)?;
+        let page = &mut self.clients[client];
+        page.is_on = true;
+        page.reconnect_at = None;
+        let mut named = Some(page.knows.id.clone()).filter(|id| !id.is_empty());
+        match naming {
+            Naming::True => {}
+            Naming::Blanks => named = named.map(|id| format!(" {id}\t")),
+            Naming::Nothing => named = None,
+            Naming::Ahead => named = named.map(|id| format!("{id}999")),
+            Naming::Invented(choice) => named = Some(INVENTED[choice].to_owned()),
+            Naming::Old => {
+                if let Some(memory) = page.earlier.first().cloned() {
+                    page.knows = memory;
+                    named = Some(page.knows.id.clone());
+                }
+            }
+        }
+        self.connect_naming(client, named)
+    }
+
+    /// Reconnects as a browser does by itself.
+    pub(crate) fn connect(&mut self, client: usize) -> Result<(), String> {
+        let named = Some(self.clients[client].knows.id.clone()).filter(|id| !id.is_empty());
+        self.connect_naming(client, named)
+    }
+
+    fn connect_naming(&mut self, client: usize, named: Option<String>) -> Result<(), String> {
+        let record = self.clients[client].watches;
+        self.clients[client].reconnect_at = None;
+        let Some(sut) = &self.sut else {
+            self.clients[client].reconnect_at = Some(self.now + 2_000);
+            return Ok(());
+        };
+        let answer = sut.subscribe(
+            &self.keys[record],
+            named.as_deref().map(str::as_bytes),
+            self.both(),
+        );
+        let right = self.reference.subscribe(record, named.as_deref(), self.now);
+        self.log.line(
+            self.now,
+            format_args!("  client {client} names {named:?}: {right:?}"),
+        );
+        let (reader, places) = match (answer, right) {
+            (Ok(reader), Ok(places)) => (reader, places),
+            (Err(_), Err(_)) => {
+                self.counts.refused += 1;
+                self.clients[client].reconnect_at = Some(self.now + 12_000 + client as u64);
+                return Ok(());
+            }
+            (answer, right) => {
+                return Err(format!(
+                    "a client was answered {:?}, not {right:?}",
+                    answer.map(|_| "a stream")
+                ));
+            }
+        };
+        self.counts.opened += 1;
+        self.count_resume(record, named.is_some(), &places);
+        let life = self.reference.known(record);
+        let is_positions = self.settings.hub.event_ids == EventIds::Position;
+        let greeting = (is_positions && named.is_none()).then(|| life.position(life.next() - 1));
+        let knows = &self.clients[client].knows;
+        let is_repeated = named
+            .as_ref()
+            .is_some_and(|id| self.uses.get(&(record, id.trim().into())) > Some(&1));
+        let is_exempt = !is_positions && knows.is_ahead && is_repeated;
+        let woken = Arc::<Flag>::default();
+        Waker::from(Arc::clone(&woken)).wake();
+        let trimmed = named.as_ref().map(|id| id.trim().to_owned());
+        self.connections.push(Connection {
+            client,
+            reader: Some(reader),
+            expected: Expected::new(record, places, greeting),
+            woken,
+            wake_at: None,
+            out: Default::default(),
+            pipe: Default::default(),
+            in_flight: 0,
+            is_open: true,
+            is_half_open: false,
+            server_notices_at: None,
+            decoder: Decoder::resuming(MAX_EVENT, trimmed.unwrap_or_default()),
+            unread: Default::default(),
+            named,
+            has_received: false,
+            received_at: self.now,
+            is_exempt,
+        });
+        Ok(())
+    }
+
+    fn count_resume(&mut self, record: usize, is_named: bool, places: &[Place]) {
+        let next = self.reference.known(record).next();
+        match places {
+            [Place::At(number)] if is_named && *number < next => self.counts.replays += 1,
+            [Place::At(_)] if is_named => self.counts.nothing_missed += 1,
+            _ => {}
+        }
+    }
+
+    /// Closes the client's end. The server notices later, or never by itself.
+    pub(crate) fn hang_up(
+        &mut self,
+        client: usize,
+        server_notices_after: Option<u64>,
+        loses_all: bool,
+    ) -> Result<(), String> {
+        let is_his =
+            |connection: &Connection<S::Reader>| connection.client == client && connection.is_open;
+        let Some(index) = self.connections.iter().position(is_his) else {
+            return Ok(());
+        };
+        if !loses_all {
+            // Bytes in flight arrive first.
+            while let Some((_, bytes)) = self.connections[index].pipe.pop_front() {
+                self.receive_bytes(index, &bytes)?;
+            }
+        }
+        let connection = &mut self.connections[index];
+        self.counts.cuts += 1;
+        self.counts.bytes_lost += connection
+            .pipe
+            .iter()
+            .map(|(_, bytes)| bytes.len() as u64)
+            .sum::<u64>();
+        connection.pipe.clear();
+        connection.is_open = false;
+        let notices_at = server_notices_after.map(|after| self.now + after);
+        connection.server_notices_at = notices_at.or(connection.server_notices_at);
+        self.disconnected(client);
+        Ok(())
+    }
+
+    pub(crate) fn half_open(&mut self, client: usize, server_notices_after: u64) {
+        for connection in &mut self.connections {
+            if connection.client == client && connection.is_open && !connection.is_half_open {
+                self.counts.half_open += 1;
+                connection.is_half_open = true;
+                connection.pipe.clear();
+                connection.server_notices_at = Some(self.now + server_notices_after);
+            }
+        }
+    }
+
+    pub(crate) fn disconnected(&mut self, client: usize) {
+        let page = &mut self.clients[client];
+        if page.is_on {
+            page.reconnect_at = Some(self.now + page.retry);
+            page.retry = 3_000;
+        }
+    }
+}
