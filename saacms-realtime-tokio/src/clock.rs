@@ -2,7 +2,7 @@ use std::time::SystemTime;
 
 use saacms_realtime_core::time::{Instant, Now};
 
-/// Reads both clocks. Tokio's monotonic one, so that a test which pauses it moves deadlines.
+/// Reads both clocks. The monotonic one is tokio's, so that a test can pause it and move deadlines.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: tokio::time::Instant,
@@ -23,9 +23,9 @@ impl Clock {
         }
     }
 
-    /// When tokio's clock shows `instant`.
+    /// The time of tokio's clock at `instant`.
     pub(crate) fn deadline(self, instant: Instant) -> tokio::time::Instant {
-        // Far beyond what any timer can wait for, and within what the clock can tell.
+        // 34 years: longer than any timer has to wait, and still within the range of the clock.
         const FAR_MILLIS: u64 = 1 << 40;
         self.start + std::time::Duration::from_millis(instant.as_millis().min(FAR_MILLIS))
     }

@@ -15,7 +15,8 @@ use crate::stream::EventStream;
 
 /// The hub with its clock and its API. Cheap to clone; every clone is the same hub.
 ///
-/// It is all that an application keeps: publish with it, nest [`router`](crate::router) of it.
+/// An application keeps nothing else: it publishes through it and nests its
+/// [`router`](crate::router).
 #[derive(Clone, Debug)]
 pub struct Realtime {
     hub: Arc<Hub>,
@@ -24,21 +25,23 @@ pub struct Realtime {
 }
 
 impl Realtime {
-    /// A hub, and a task on the current runtime that sweeps it for as long as it lives.
+    /// Creates a hub, and a task on the current runtime that sweeps it as long as it lives.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] where a setting is out of its range.
+    /// [`ConfigError`] if a setting is out of range.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
     pub fn new(config: HubConfig, api: Api) -> Result<Self, ConfigError> {
-        // The standard library's hash keys are random: nobody can guess an epoch, or repeat one.
+        // The standard library's hash keys are random, so nobody can guess an epoch or repeat one.
         let seed = RandomState::new().build_hasher().finish();
         let hub = Arc::new(Hub::new(config, seed)?);
         let clock = Clock::start();
+        // A weak reference: the task must not keep the hub alive.
         tokio::spawn(sweep(Arc::downgrade(&hub), clock));
+
         Ok(Self {
             hub,
             api: Arc::new(api),
@@ -46,20 +49,20 @@ impl Realtime {
         })
     }
 
-    /// Publishes an event: once this returns `Ok` it is in the record's history.
+    /// Publishes an event. When this returns `Ok`, the event is in the record's history.
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooManyTopics`]; nothing was published then.
+    /// [`Refusal::TooManyTopics`]: nothing is published.
     pub fn publish(&self, event: Event) -> Result<(), Refusal> {
         self.hub.publish(event, self.clock.now())
     }
 
-    /// Subscribes to a record, from behind `last_event_id` where one is named.
+    /// Subscribes to a record, starting after `last_event_id` if there is one.
     ///
     /// # Errors
     ///
-    /// Any [`Refusal`]; nobody is registered then.
+    /// Any [`Refusal`]: no subscriber is registered.
     pub fn subscribe(
         &self,
         key: &ResourceKey,
@@ -77,15 +80,15 @@ impl Realtime {
         self.hub.subscribe(key, last_event_id, self.clock.now())
     }
 
-    /// Begins to end: new streams are refused, open ones get what they have not yet had, a
-    /// reconnection time and their end.
+    /// Starts the drain: new streams are refused; open ones get the events they have not yet had and a
+    /// reconnection time, and end.
     ///
-    /// To be called before a server's graceful shutdown, which waits for streams to end.
+    /// Call it before a server's graceful shutdown, which waits for streams to end.
     pub fn drain(&self) {
         self.hub.drain();
     }
 
-    /// The hub, for its figures and for [`Hub::source_lost`].
+    /// The hub, for its statistics and for [`Hub::source_lost`].
     pub fn hub(&self) -> &Hub {
         &self.hub
     }
@@ -94,13 +97,13 @@ impl Realtime {
         self.clock
     }
 
-    /// The HTTP contract that this is served by.
+    /// The HTTP API that serves this hub.
     pub fn api(&self) -> &Api {
         &self.api
     }
 }
 
-/// Sweeps the hub when that is due, and sleeps without a timer while there is no topic.
+/// Sweeps the hub whenever that is due. Waits without a timer while there is no topic.
 async fn sweep(hub: Weak<Hub>, clock: Clock) {
     loop {
         let wake_at = poll_fn(|cx| {

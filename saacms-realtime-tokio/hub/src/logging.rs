@@ -1,4 +1,4 @@
-//! What the server logs, and how: for people or as JSON lines, always to standard error.
+//! The log: for people or as lines of JSON, always to standard error.
 
 use core::error::Error;
 use std::env;
@@ -12,15 +12,15 @@ use tracing_subscriber::filter::LevelFilter;
 pub(crate) enum LogFormat {
     /// Lines for people, coloured on a terminal.
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Starts to log whatever passes `filter`; for the whole process, once.
+/// Starts the log of the whole process; `filter` decides what is logged.
 ///
 /// # Errors
 ///
-/// Where `filter` is none, or something else in the process logs already.
+/// `filter` is not a filter, or the process has a log already.
 pub(crate) fn init(format: LogFormat, filter: &str) -> Result<(), Box<dyn Error>> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter)?)
@@ -33,7 +33,7 @@ pub(crate) fn init(format: LogFormat, filter: &str) -> Result<(), Box<dyn Error>
     started.map_err(|error| error as Box<dyn Error>)
 }
 
-/// Checks that `text` is a filter, and means what it seems to mean.
+/// Checks that `text` is a filter without a misspelt level.
 ///
 /// # Errors
 ///
@@ -47,7 +47,7 @@ pub(crate) fn check_filter(text: &str) -> Result<(), String> {
         .map(str::trim)
         .filter(|directive| !directive.is_empty())
     {
-        // A bare word that is no level would be taken for the name of a module, and a misspelt
+        // `EnvFilter` reads a bare word that is not a level as the name of a module, so a misspelt
         // `inof` would silence everything else.
         let bare = !directive.contains(['=', '[', ']', '{', '}']);
         if bare && directive.parse::<LevelFilter>().is_err() {
@@ -58,13 +58,14 @@ pub(crate) fn check_filter(text: &str) -> Result<(), String> {
             ));
         }
     }
+
     match EnvFilter::try_new(text) {
         Ok(_) => Ok(()),
         Err(_) => Err("must be a level, or a list such as info,hyper=warn".to_owned()),
     }
 }
 
-/// Colours are for terminals, and for people who have not said no (<https://no-color.org>).
+/// Whether standard error is a terminal whose user does not refuse colours (<https://no-color.org>).
 fn colours_wanted() -> bool {
     let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !refused && io::stderr().is_terminal()

@@ -80,6 +80,7 @@ fn main() -> ExitCode {
         Some(Command::Publish(args)) => return publish::run(args),
         Some(Command::Tail(args)) => return tail::run(args),
     };
+
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(ServeError::Start(error)) => {

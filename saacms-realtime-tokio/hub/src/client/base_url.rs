@@ -42,6 +42,7 @@ impl BaseUrl {
             // A proxy from the environment cannot reach this machine's loopback.
             config = config.proxy(None);
         }
+
         config.build().new_agent()
     }
 
@@ -68,11 +69,13 @@ impl FromStr for BaseUrl {
             .authority()
             .is_some_and(|authority| authority.as_str().contains('@'))
         {
+            // The token has a flag of its own, and a URL ends up in logs.
             return Err("it must not contain a user name or a password".to_owned());
         }
         if text.contains(['?', '#']) {
             return Err("it must end with the base path, without `?` and `#`".to_owned());
         }
+
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }
 }

@@ -27,11 +27,11 @@ use pages::Site;
 ///
 /// # Errors
 ///
-/// Where an address cannot be listened on, or a setting cannot be used.
+/// An address cannot be listened on, a setting is out of range, or a lane has failed.
 pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let realtime = Realtime::new(settings.hub, settings.api)?;
     let site = Arc::new(Site::new(&realtime));
-    // Before the lanes, which are files, too.
+    // Before the lanes, because it raises the limit of open files, and they need some.
     let room = Arc::new(Semaphore::new(file_room(settings.max_connections)));
     let connections = Connections::new(&realtime)
         .map_err(|error| format!("cannot start the threads that write streams: {error}"))?;
@@ -51,12 +51,14 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
 
     let is_broken = tokio::select! {
         stopped = stop_signal() => stopped.map(|()| false)?,
-        // Who is left is told to come again, and whoever runs this starts it again.
+        // The other lanes still work, so their clients are told to reconnect. The supervisor starts
+        // the program again.
         () = connections.broken() => true,
     };
+
     tracing::info!(subscribers = realtime.hub().stats().subscribers, "draining");
     realtime.drain();
-    // New requests are still answered, so that a client which comes now is told to come again.
+    // Connections are still accepted, so that a client that connects now is told to come again.
     let drained = async {
         tokio::select! {
             done = timeout(settings.drain_timeout, all_ended(realtime.hub())) => done.is_ok(),
@@ -67,6 +69,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         let left = realtime.hub().stats().subscribers;
         tracing::warn!(left, "stopping with streams that did not read their end");
     }
+
     accepting.shutdown().await;
     if timeout(LAST_ANSWERS, connections.shutdown()).await.is_err() {
         tracing::debug!("stopping with answers that were not read");
@@ -79,18 +82,20 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// How many connections there is room for: each is an open file, and most systems begin with a
-/// limit of 1,024 of them. Raises that limit as far as it goes.
+/// Raises the limit of open files as far as needed, and returns how many connections it allows.
+///
+/// Each connection is an open file, and most systems start programs with a limit of 1,024.
 fn file_room(max_connections: usize) -> usize {
-    /// Files that are no connections: listeners, the runtime's own, standard streams.
+    /// Files that are not connections: listeners, the runtime's own, standard streams.
     const OTHER_FILES: u64 = 64;
-    /// A lane for each core: what it polls, what wakes it, what it writes by.
+    /// Files of the lane that each core has: its poll, its waker, and what io_uring needs.
     const FILES_PER_CORE: u64 = 4;
     let cores = available_parallelism().map_or(1, |cores| cores.get() as u64);
     let others = OTHER_FILES + FILES_PER_CORE * cores;
     let wanted = u64::try_from(max_connections)
         .unwrap_or(u64::MAX)
         .saturating_add(others);
+
     let limit = rlimit::increase_nofile_limit(wanted).unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot read the limit of open files");
         wanted
@@ -120,10 +125,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn announce(address: SocketAddr, base_path: &str) {
     tracing::info!(%address, base_path, "listening");
-    // For people; where standard output is closed nobody wants it.
+    // For people. If standard output is closed, nobody is there to read it.
     let _ = writeln!(io::stdout(), "open http://{address}/ in a browser");
 }
 
+/// Accepts connections as long as there is room; the next one waits in the kernel.
 async fn accept(
     listener: TcpListener,
     site: Arc<Site>,
@@ -134,8 +140,9 @@ async fn accept(
         let permit = Arc::clone(&room)
             .acquire_owned()
             .await
-            .expect("is never closed");
+            .expect("the semaphore is never closed");
         let stream = next_stream(&listener).await;
+
         tokio::spawn(connection(
             stream,
             Arc::clone(&site),
@@ -149,11 +156,11 @@ async fn next_stream(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
-            // The peer was gone before it was accepted: nothing of ours is wrong.
+            // The client left before it was accepted, which is no error of the server.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept a connection");
-                // Most likely no file is free; it takes an end of another connection to get one.
+                // Most likely no file is free. Another connection has to close first.
                 sleep(Duration::from_millis(100)).await;
             }
         }
@@ -172,12 +179,15 @@ async fn connection(
     }
 }
 
+/// Returns when the hub has no subscriber.
 async fn all_ended(hub: &Hub) {
+    // Polled, because the hub does not announce that its last subscriber has left.
     while hub.stats().subscribers > 0 {
         sleep(Duration::from_millis(20)).await;
     }
 }
 
+/// Returns at SIGTERM or SIGINT.
 async fn stop_signal() -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

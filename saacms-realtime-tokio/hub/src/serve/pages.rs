@@ -18,7 +18,7 @@ use tracing::{Level, debug, enabled};
 
 const PAGE: &str = include_str!("../page.html");
 
-/// All that the server answers.
+/// Everything that the server answers with.
 pub(super) struct Site {
     realtime: Realtime,
     pages: Router,
@@ -37,17 +37,18 @@ impl Site {
         }
     }
 
-    /// Answers a request: by a page where there is one at this path, and by the API otherwise.
+    /// Answers a request with the page at its path, if there is one, otherwise with the API.
     pub(super) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Either<Body, ApiBody>>, Infallible> {
         let logged = enabled!(Level::DEBUG)
             .then(|| (request.method().clone(), request.uri().path().to_owned()));
-        // A publish is answered without the router, which costs as much as the publish.
+
+        // The API is not behind the router, because the router costs as much as a publish.
         let response = match request.uri().path() {
             "/" | "/healthz" | "/readyz" => {
-                // Boxed, as it would make the future of every publish larger.
+                // Boxed, because the future of every publish would be as large otherwise.
                 let answered = Box::pin(self.pages.clone().oneshot(request));
                 answered.await?.map(Either::Left)
             }
@@ -65,7 +66,7 @@ type ApiBody = ResponseBody<StreamBody>;
 async fn page(State(realtime): State<Realtime>) -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        // The page has the rest of its policy in itself; this part counts only in a header.
+        // The rest of the policy is in the page; browsers read this part only from a header.
         (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
         (header::CACHE_CONTROL, "no-cache"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -82,7 +83,7 @@ async fn health(State(realtime): State<Realtime>) -> Response<Body> {
     report(StatusCode::OK, &realtime)
 }
 
-/// Ready: new streams are taken.
+/// Ready: new streams are accepted.
 async fn ready(State(realtime): State<Realtime>) -> Response<Body> {
     let draining = realtime.hub().is_draining();
     report(
@@ -106,6 +107,7 @@ fn report(status: StatusCode, realtime: &Realtime) -> Response<Body> {
         "published": stats.published,
         "resyncs": stats.resyncs,
     });
+
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-store"),

@@ -28,6 +28,7 @@ impl Args for ServeArgs {
             .help(CONFIG_HELP)
             .long_help(format!("{CONFIG_HELP}\n[env: {}]", variable(CONFIG)))
             .help_heading(HEADING);
+
         let print_config = Arg::new(PRINT_CONFIG)
             .long(PRINT_CONFIG)
             .action(ArgAction::SetTrue)
@@ -36,6 +37,7 @@ impl Args for ServeArgs {
                  with them, and stop",
             )
             .help_heading(HEADING);
+
         command
             .args(SETTINGS.iter().map(flag_of))
             .arg(config)
@@ -52,23 +54,26 @@ impl FromArgMatches for ServeArgs {
         let mut flags = Layer::default();
         let keys = SETTINGS.iter().map(|setting| setting.key).chain([CONFIG]);
         for key in keys {
-            if let Some(texts) = matches.get_many::<String>(key) {
-                let texts: Vec<String> = texts.cloned().collect();
-                let written: Vec<_> = texts
-                    .iter()
-                    .map(|text| format!("--{key} {}", quoted(text)))
-                    .collect();
-                let origin = format!("flag --{key}");
-                flags.insert(
-                    key,
-                    RawSetting {
-                        texts,
-                        written: written.join(" "),
-                        origin,
-                    },
-                );
-            }
+            let Some(texts) = matches.get_many::<String>(key) else {
+                continue;
+            };
+            let texts: Vec<String> = texts.cloned().collect();
+            let written: Vec<_> = texts
+                .iter()
+                .map(|text| format!("--{key} {}", quoted(text)))
+                .collect();
+            let origin = format!("flag --{key}");
+
+            flags.insert(
+                key,
+                RawSetting {
+                    texts,
+                    written: written.join(" "),
+                    origin,
+                },
+            );
         }
+
         Ok(Self {
             print_config: matches.get_flag(PRINT_CONFIG),
             flags,

@@ -112,6 +112,7 @@ impl Follower {
             Outcome::Refused { reason } => (News::Refused { reason }, None),
             Outcome::Ended => (News::Ended, None),
         };
+
         self.report(news)?;
         Ok(wait)
     }
@@ -241,6 +242,7 @@ impl Follower {
                     // The hub does not know the last event ID, so it replays nothing.
                     *replayed = None;
                 }
+
                 self.report(News::Message {
                     message,
                     replayed: *replayed,

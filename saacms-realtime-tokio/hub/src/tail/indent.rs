@@ -12,6 +12,7 @@ pub(super) fn indented(json: &str) -> String {
     let mut in_string = false;
     let mut escaped = false;
     let mut chars = json.chars().peekable();
+
     while let Some(c) = chars.next() {
         if in_string {
             text.push(if c.is_control() {
@@ -23,9 +24,11 @@ pub(super) fn indented(json: &str) -> String {
             escaped = c == '\\' && !escaped;
             continue;
         }
+
         match c {
             '{' | '[' => {
                 text.push(c);
+                // `{ }` stays on one line, without the blanks.
                 while chars.next_if(|next| next.is_ascii_whitespace()).is_some() {}
                 if let Some(close) = chars.next_if(|next| matches!(next, '}' | ']')) {
                     text.push(close);

@@ -34,6 +34,8 @@ pub(super) fn read_lines(mut input: impl BufRead, sender: &SyncSender<Input>) {
             Ok(Some(text)) => Input::Line(Line { number, text }),
             Err(error) => Input::Failed(error),
         };
+
+        // What follows a failed read could begin in the middle of a line.
         let last = matches!(next, Input::Failed(_));
         if sender.send(next).is_err() || last {
             return;

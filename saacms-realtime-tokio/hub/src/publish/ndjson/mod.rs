@@ -92,6 +92,7 @@ fn progress_bar(len: Option<u64>) -> ProgressBar {
             "{spinner} {human_pos} lines, {rate} a second",
         ),
     };
+
     // Draws nothing unless standard error is a terminal.
     bar.set_draw_target(ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template(template) {
@@ -102,6 +103,8 @@ fn progress_bar(len: Option<u64>) -> ProgressBar {
             }),
         );
     }
+
+    // So that the rate falls while the input or the hub is silent.
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
@@ -132,6 +135,7 @@ impl Publisher {
                 Ok(Input::Line(line)) => line.text.len() + 1,
                 Ok(_) | Err(_) => 0,
             };
+            // The next line may not fit, so the batch is sent before the line is added.
             let full = batch_len + line_len > MAX_BATCH_LEN || batch.len() == MAX_BATCH_LINES;
             if !batch.is_empty() && (full || next.is_err()) {
                 if self.publish_batch(&batch).is_err() {
