@@ -112,21 +112,20 @@ impl Record {
                     // Cannot happen: a topic with subscribers is not removed.
                     None => Output::End,
                 };
-                let piece = match output {
-                    Output::Frames(frames) => Piece::Frames(frames),
-                    Output::Idle { wake_at } => {
-                        due = earliest(due, wake_at);
-                        continue;
-                    }
+                match output {
+                    Output::Frames(frames) => outgoing.push(Outgoing {
+                        stream: member,
+                        piece: Piece::Frames(frames),
+                    }),
+                    Output::Idle { wake_at } => due = earliest(due, wake_at),
                     Output::End => {
                         stream.state = State::Ended;
-                        Piece::End
+                        outgoing.push(Outgoing {
+                            stream: member,
+                            piece: Piece::End,
+                        });
                     }
-                };
-                outgoing.push(Outgoing {
-                    stream: member,
-                    piece,
-                });
+                }
             }
         }
         due
