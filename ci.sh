@@ -352,4 +352,5 @@ done
 for step in "${steps[@]}"; do
     run "$step"
 done
+[ $# != 0 ] || echo "== left out, as they run when asked for: ${deep_steps[*]}"
 echo "== all ok ($SECONDS s)"

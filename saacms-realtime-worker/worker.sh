@@ -62,11 +62,11 @@ find_wasm_bindgen() {
 install_wasm_bindgen() {
     local version
     version=$(wasm_bindgen_version)
-    echo "installing wasm-bindgen $version; this takes a few minutes, once"
-    # Without --locked: its lock file names a crate that not every registry has. Hardly optimised: to
-    # build it takes longer than all that it does.
-    env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
-        cargo install --quiet wasm-bindgen-cli --version "$version" \
+    echo "installing wasm-bindgen $version; this takes a minute, once"
+    # Neither npm nor PyPI has the program. Without --locked: its lock file names a crate that not every
+    # registry has. Not optimised: to build it takes longer than all that it does.
+    env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 \
+        cargo install --quiet --debug wasm-bindgen-cli --version "$version" \
         --root "$CARGO_TARGET_DIR/tools" || fail "wasm-bindgen $version could not be installed"
     find_wasm_bindgen || fail "wasm-bindgen $version was installed and does not run"
 }
