@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant as StdInstant, SystemTime};
 
-use saacms_realtime_core::time::{Instant, Now};
+use saacms_realtime_core::{Instant, Now};
 
 /// Reads both clocks of the system.
 #[derive(Clone, Copy, Debug)]

@@ -46,15 +46,14 @@ pub use stream::EventStream;
 
 /// The whole core. Most users need only what is re-exported from it below.
 pub use saacms_realtime_core as realtime_core;
+pub use saacms_realtime_core::route::http::ResponseBody;
+pub use saacms_realtime_core::route::{
+    Api, Cors, InvalidBasePath, InvalidOrigin, InvalidToken, Problem, Token,
+};
 #[doc(no_inline)]
 pub use saacms_realtime_core::{
-    config::{ConfigError, EventIds, HubConfig},
-    event::{Event, EventError},
-    hub::{Hub, Stats},
-    name::{EventType, InvalidKey, ResourceKey},
-    refusal::Refusal,
-    route::http::ResponseBody,
-    route::{Api, Cors, InvalidBasePath, InvalidOrigin, InvalidToken, Problem, Token},
+    ConfigError, Event, EventError, EventIds, EventType, Hub, HubConfig, InvalidKey, Refusal,
+    ResourceKey, Stats,
 };
 
 /// The program in the README.

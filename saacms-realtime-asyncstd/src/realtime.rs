@@ -8,14 +8,10 @@ use async_io::Timer;
 use futures_lite::future::block_on;
 use http::{Request, Response};
 use http_body::Body;
-use saacms_realtime_core::config::{ConfigError, HubConfig};
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::Hub;
-use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::refusal::Refusal;
 use saacms_realtime_core::route::http::{ResponseBody, read_body};
 use saacms_realtime_core::route::limits::BODY_TIMEOUT;
 use saacms_realtime_core::route::{Action, Api, Decision, Problem};
+use saacms_realtime_core::{ConfigError, Event, Hub, HubConfig, Refusal, ResourceKey};
 
 use crate::clock::Clock;
 use crate::stream::EventStream;

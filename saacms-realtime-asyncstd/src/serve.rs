@@ -13,7 +13,7 @@ use futures_lite::future::or;
 use hyper::rt::Executor as _;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use saacms_realtime_core::hub::Hub;
+use saacms_realtime_core::Hub;
 use saacms_realtime_core::route::limits::{
     BACKLOG, DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_CONNECTIONS, HEAD_TIMEOUT, HTTP_2_PING,
     LAST_ANSWERS, MAX_BUFFER_BYTES, MAX_HTTP_2_STREAMS,

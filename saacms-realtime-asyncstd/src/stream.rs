@@ -6,8 +6,7 @@ use async_io::Timer;
 use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Body, Frame};
-use saacms_realtime_core::hub::{Output, Subscription};
-use saacms_realtime_core::time::Instant;
+use saacms_realtime_core::{Instant, Output, Subscription};
 
 use crate::clock::Clock;
 

@@ -24,11 +24,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use saacms_realtime_core::name::EventId;
-use saacms_realtime_core::ring::{Entry, Retention};
-use saacms_realtime_core::subscriber::{Step, Subscriber};
-use saacms_realtime_core::time::{Instant, Now};
-use saacms_realtime_core::topic::{IdPolicy, Named, Topic};
+use saacms_realtime_core::{
+    Entry, EventId, IdPolicy, Instant, Named, Now, Retention, Step, Subscriber, Topic,
+};
 
 type Lines = Topic<String, String, VecDeque<Entry<Named<String, String>>>>;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -26,13 +26,10 @@ use core::fmt::{self, Write as _};
 use core::time::Duration;
 
 use heapless::{Deque, String};
-use saacms_realtime_core::name::{EventId, EventType, IdText};
-use saacms_realtime_core::position::Epoch;
-use saacms_realtime_core::ring::{Entry, Retention};
-use saacms_realtime_core::sse;
-use saacms_realtime_core::subscriber::{Step, Subscriber};
-use saacms_realtime_core::time::{Instant, Now};
-use saacms_realtime_core::topic::{IdPolicy, Named, Topic};
+use saacms_realtime_core::{
+    Entry, Epoch, EventId, EventType, IdPolicy, IdText, Instant, Named, Now, Retention, Step,
+    Subscriber, Topic, sse,
+};
 
 // Without an allocator a limit is a type: four events, IDs of 40 bytes (the longest position has
 // 37), frames of 96. Retention can ask for less than the storage holds, never for more.

@@ -1,21 +1,33 @@
 //! Record-change streaming without I/O.
 //!
-//! A **ring** per record keeps the last events; a **subscriber** is a cursor into it; the one verb
-//! is [`Subscriber::poll`](subscriber::Subscriber::poll). Replay after a reconnect and live
-//! delivery are the same call, and whoever was away too long, reads too slowly or names an event ID
-//! that nobody knows is told to refetch, exactly once.
+//! A **ring** per record keeps the last events. A **subscriber** is a cursor into it. The one verb
+//! is [`Subscriber::poll`]: replay after a reconnect and live delivery are the same call. A client
+//! that was away too long, reads too slowly or names an event ID that nobody knows is told to
+//! refetch, exactly once.
 //!
-//! No clock, no randomness, no log, no I/O: time comes in as an argument called `now`, deadlines go
-//! out as values.
+//! There is no clock, no randomness, no log and no I/O: time comes in as an argument called `now`,
+//! deadlines go out as values.
+//!
+//! # Layers
+//!
+//! | layer | to begin with | what it is |
+//! | --- | --- | --- |
+//! | a record's items | [`Ring`], [`Subscriber`] | items with their times, and one reader of them |
+//! | a record's events | [`Topic`], [`EventId`], [`Position`] | a ring with the IDs of its events, and what a last event ID means |
+//! | the format | [`sse`] | frames written into any [`core::fmt::Write`], and the [decoder](sse::Decoder) |
+//! | a record's frames | [`Event`], [`feed`] | what each reader gets next, in whole frames; what a store keeps |
+//! | all records | [`Hub`], [`Subscription`], [`Lane`] | key to topic map, locks, wakers, limits, sweep, drain |
+//! | HTTP | [`route`] | the contract without HTTP: a request in, what to do out |
+//! | settings | [`HubConfig`], [`settings`] | what a hub is set to, and how the text of a setting is read |
 //!
 //! # Crate features
 //!
 //! | feature | what it adds |
 //! | --- | --- |
-//! | none | rings over storage of the caller ([`ring`], [`subscriber`], [`topic`], [`position`]), frames into [`core::fmt::Write`] ([`sse`]); no allocation at all |
+//! | none | rings and topics over storage of the caller, frames into [`core::fmt::Write`]; no allocation at all |
 //! | `heapless` | `heapless::Deque` as storage of a ring |
-//! | `alloc` | owned keys ([`name`]) and events ([`event`]), the frames of one record ([`feed`]), the SSE [`decoder`](sse::Decoder), the HTTP contract without HTTP ([`route`]) |
-//! | `std` (default) | the [`hub`]: key to topic map, locks, wakers, limits, sweep |
+//! | `alloc` | owned keys and events, [`feed`], the decoder, [`route`] |
+//! | `std` (default) | the [`Hub`] |
 //! | `http` | [`route`] in terms of the `http` crate |
 //!
 //! Features only add: none changes what another part does.
@@ -31,25 +43,49 @@ extern crate alloc;
 extern crate std;
 
 #[cfg(feature = "alloc")]
-pub mod config;
+mod config;
 #[cfg(feature = "alloc")]
-pub mod event;
+mod event;
 #[cfg(feature = "alloc")]
 pub mod feed;
-pub mod name;
-pub mod position;
+#[cfg(feature = "std")]
+mod hub;
+mod name;
+mod position;
 #[cfg(feature = "alloc")]
-pub mod refusal;
-pub mod ring;
+mod refusal;
+mod ring;
 #[cfg(feature = "alloc")]
 pub mod route;
 pub mod sse;
-pub mod subscriber;
-pub mod time;
-pub mod topic;
+mod subscriber;
+mod time;
+mod topic;
+
+pub use name::{EventId, EventType, IdText, InvalidEventId, RESYNC, ResyncReason};
+pub use position::{Epoch, Position};
+pub use ring::{At, Entry, Retention, Ring, Slots, Storage};
+pub use subscriber::{Resume, Step, Subscriber};
+pub use time::{Instant, Now, Timestamp};
+pub use topic::{IdPolicy, Named, Topic};
+
+#[cfg(feature = "alloc")]
+pub use config::{ConfigError, EventIds, HubConfig};
+#[cfg(feature = "alloc")]
+pub use event::{Event, EventError};
+#[cfg(feature = "alloc")]
+pub use name::{InvalidKey, KeyPart, ResourceKey};
+#[cfg(feature = "alloc")]
+pub use refusal::Refusal;
 
 #[cfg(feature = "std")]
-pub mod hub;
+pub use hub::{Hub, Lane, Outgoing, Output, Piece, Stats, Subscription, TypedOutput};
+
+/// How the text of a setting is read, once for all adapters.
+#[cfg(feature = "alloc")]
+pub mod settings {
+    pub use crate::config::{Field, HUB_SETTINGS, HubSetting, VARIABLE_PREFIX, text, variable};
+}
 
 /// Bodies of the fuzz targets. Not part of the API.
 #[cfg(all(feature = "std", any(test, fuzzing)))]

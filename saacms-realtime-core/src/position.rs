@@ -26,7 +26,7 @@ impl Epoch {
 /// limits values to 128 bytes).
 ///
 /// ```
-/// use saacms_realtime_core::position::{Epoch, Position};
+/// use saacms_realtime_core::{Epoch, Position};
 /// let position = Position { epoch: Epoch::from_number(0xbeef), sequence: 12 };
 /// assert_eq!(position.to_string(), "beef.12");
 /// assert_eq!(Position::parse(b"beef.12"), Some(position));

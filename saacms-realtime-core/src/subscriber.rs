@@ -46,9 +46,7 @@ pub enum Step<'a, T> {
 /// and at `wake_at`.
 ///
 /// ```
-/// use saacms_realtime_core::ring::{Retention, Ring, Slots};
-/// use saacms_realtime_core::subscriber::{Resume, Step, Subscriber};
-/// use saacms_realtime_core::time::Instant;
+/// use saacms_realtime_core::{Instant, Resume, Retention, Ring, Slots, Step, Subscriber};
 ///
 /// let mut ring = Ring::new(Slots::new([const { None }; 4]), Retention::default());
 /// let now = Instant::ZERO;

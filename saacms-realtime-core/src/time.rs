@@ -54,7 +54,7 @@ pub(crate) const fn whole_millis(duration: Duration) -> u64 {
 /// It is written as `Date.prototype.toISOString` writes it (ECMA-262, 21.4.1.32):
 ///
 /// ```
-/// use saacms_realtime_core::time::Timestamp;
+/// use saacms_realtime_core::Timestamp;
 /// assert_eq!(Timestamp::from_millis(1_709_210_096_789).to_string(), "2024-02-29T12:34:56.789Z");
 /// assert_eq!(Timestamp::from_millis(253_402_300_800_000).to_string(), "+010000-01-01T00:00:00.000Z");
 /// ```

@@ -12,10 +12,7 @@ use std::task::Wake;
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use saacms_realtime_core::config::{EventIds, HubConfig};
-use saacms_realtime_core::hub::Hub;
-use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::time::Now;
+use saacms_realtime_core::{EventIds, Hub, HubConfig, Now, ResourceKey};
 
 use support::{Chance, Client, changed, hub, key, quiet_config};
 

@@ -11,9 +11,7 @@ use std::task::Wake;
 use std::thread::{self, Thread};
 
 use bytes::Bytes;
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::hub::{Hub, Lane, Outgoing, Output, Piece};
-use saacms_realtime_core::time::{Instant, Now};
+use saacms_realtime_core::{Hub, HubConfig, Instant, Lane, Now, Outgoing, Output, Piece};
 use support::{Chance, Clock, CountingWaker, hub, key, publish, quiet_config};
 
 const HEARTBEAT: Duration = Duration::from_secs(30);

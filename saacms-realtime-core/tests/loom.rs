@@ -11,11 +11,9 @@ use std::task::{Context, Poll, Waker};
 use loom::future::{AtomicWaker, block_on};
 use loom::sync::Arc;
 use loom::thread;
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, Lane, Outgoing, Output, Piece, Subscription};
-use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::time::Now;
+use saacms_realtime_core::{
+    Event, Hub, HubConfig, Lane, Now, Outgoing, Output, Piece, ResourceKey, Subscription,
+};
 
 /// Every order with at most this many switches that no lock forces.
 const PREEMPTIONS: usize = 3;

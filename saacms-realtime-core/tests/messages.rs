@@ -5,14 +5,12 @@ use core::error::Error as _;
 use core::time::Duration;
 use std::collections::HashMap;
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::event::{Event, EventError};
-use saacms_realtime_core::name::{
-    EventId, EventType, InvalidEventId, InvalidKey, KeyPart, ResourceKey, ResyncReason,
-};
-use saacms_realtime_core::refusal::Refusal;
 use saacms_realtime_core::route::{Api, Cors, Problem, Token};
 use saacms_realtime_core::sse::Decoder;
+use saacms_realtime_core::{
+    Event, EventError, EventId, EventType, HubConfig, InvalidEventId, InvalidKey, KeyPart, Refusal,
+    ResourceKey, ResyncReason,
+};
 
 #[test]
 fn a_refusal_of_the_hub_names_the_limit_that_is_reached() {

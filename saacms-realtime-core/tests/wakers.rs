@@ -7,11 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::task::Wake;
 use std::thread;
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, Output};
-use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::time::Now;
+use saacms_realtime_core::{Event, Hub, HubConfig, Now, Output, ResourceKey};
 
 const NOW: Now = Now::from_millis(0, 1_700_000_000_000);
 

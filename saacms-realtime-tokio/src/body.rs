@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::Extensions;
 use http_body::{Body, Frame};
-use saacms_realtime_core::hub::Subscription;
+use saacms_realtime_core::Subscription;
 
 use crate::clock::Clock;
 #[cfg(feature = "server")]

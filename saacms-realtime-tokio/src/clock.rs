@@ -1,6 +1,6 @@
 use std::time::SystemTime;
 
-use saacms_realtime_core::time::{Instant, Now};
+use saacms_realtime_core::{Instant, Now};
 
 /// Reads both clocks. The monotonic one is tokio's, so that a test can pause it and move deadlines.
 #[derive(Clone, Copy, Debug)]

@@ -18,7 +18,7 @@
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRef, Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use saacms_realtime_core::name::ResourceKey;
+use saacms_realtime_core::ResourceKey;
 use saacms_realtime_core::route::Problem;
 
 use crate::realtime::Realtime;

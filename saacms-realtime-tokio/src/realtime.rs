@@ -3,12 +3,10 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
-use saacms_realtime_core::config::{ConfigError, HubConfig};
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, Subscription};
-use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::refusal::Refusal;
 use saacms_realtime_core::route::Api;
+use saacms_realtime_core::{
+    ConfigError, Event, Hub, HubConfig, Refusal, ResourceKey, Subscription,
+};
 
 use crate::clock::Clock;
 use crate::stream::EventStream;

@@ -3,7 +3,7 @@ use axum::extract::{OriginalUri, State};
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
-use saacms_realtime_core::name::ResourceKey;
+use saacms_realtime_core::ResourceKey;
 use saacms_realtime_core::route::http::{ResponseBody, read_body};
 use saacms_realtime_core::route::limits::BODY_TIMEOUT;
 use saacms_realtime_core::route::{Action, Decision, Problem};

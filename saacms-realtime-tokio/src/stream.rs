@@ -5,8 +5,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Body, Frame};
-use saacms_realtime_core::hub::{Output, Subscription};
-use saacms_realtime_core::time::Instant;
+use saacms_realtime_core::{Instant, Output, Subscription};
 use tokio::time::Sleep;
 
 use crate::clock::Clock;

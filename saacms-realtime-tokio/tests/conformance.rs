@@ -24,7 +24,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 #[cfg(target_os = "linux")]
 use rustix::io::Errno;
-use saacms_realtime_core::config::HubConfig;
+use saacms_realtime_core::HubConfig;
 use saacms_realtime_core::route::{Api, Cors};
 use saacms_realtime_tokio::{Realtime, handlers, router};
 #[cfg(target_os = "linux")]

@@ -11,9 +11,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::name::ResourceKey;
+use saacms_realtime_core::{Event, HubConfig, ResourceKey};
 use saacms_realtime_tokio::Realtime;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;

@@ -11,9 +11,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use conformance::Running;
-use saacms_realtime_core::config::{EventIds, HubConfig};
-use saacms_realtime_core::hub::Hub;
 use saacms_realtime_core::route::Api;
+use saacms_realtime_core::{EventIds, Hub, HubConfig};
 
 /// What the platform does not allow, or what no client can see.
 const WITHOUT: &[(&str, &str)] = &[

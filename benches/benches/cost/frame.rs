@@ -8,9 +8,8 @@ use axum::response::{IntoResponse as _, Response};
 use criterion::{Criterion, Throughput};
 use futures_util::stream;
 use http_body::Body as _;
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::name::{EventId, EventType};
 use saacms_realtime_core::sse::write_event;
+use saacms_realtime_core::{Event, EventId, EventType};
 
 use crate::material;
 

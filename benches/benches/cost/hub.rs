@@ -5,8 +5,7 @@ use std::sync::RwLock;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::hub::{Hub, Lane, Output};
+use saacms_realtime_core::{Hub, HubConfig, Lane, Output};
 use tokio::sync::broadcast;
 
 use crate::material::{self, NOW};

@@ -1,12 +1,8 @@
 //! The events that the benches are about: frames of 300 bytes.
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::event::Event;
 use saacms_realtime_core::feed::{Feed, NoStore};
-use saacms_realtime_core::name::{EventId, EventType, ResourceKey};
-use saacms_realtime_core::position::Epoch;
 use saacms_realtime_core::sse::write_event;
-use saacms_realtime_core::time::Now;
+use saacms_realtime_core::{Epoch, Event, EventId, EventType, HubConfig, Now, ResourceKey};
 
 pub(crate) const FRAME_LEN: usize = 300;
 pub(crate) const NOW: Now = Now::from_millis(1_000, 1_700_000_000_000);

@@ -5,10 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use criterion::Criterion;
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::hub::Hub;
-use saacms_realtime_core::ring::{Entry, Retention, Ring};
-use saacms_realtime_core::subscriber::{Resume, Step, Subscriber};
+use saacms_realtime_core::{Entry, Hub, HubConfig, Resume, Retention, Ring, Step, Subscriber};
 use tokio::sync::broadcast;
 
 use crate::material::{self, NOW};

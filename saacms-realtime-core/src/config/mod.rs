@@ -23,7 +23,7 @@ pub enum EventIds {
     Position,
 }
 
-/// Retention, heartbeat and limits of a [hub](crate::hub).
+/// Retention, heartbeat and limits of a hub.
 ///
 /// Every limit is finite by default. A hub refuses a configuration that [`check`](Self::check)
 /// refuses; [`HUB_SETTINGS`] has the ranges, and how each field is read from text.

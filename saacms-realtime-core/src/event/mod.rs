@@ -23,12 +23,12 @@ use json::{Outline, append_compact, outline};
 /// the lock of its topic is taken.
 ///
 /// ```
-/// use saacms_realtime_core::event::Event;
+/// use saacms_realtime_core::Event;
 /// let event = Event::from_json(
 ///     br#"{"type":"changed","slug":"posts","id":"1","record":{ "title": "x" },"etag":"v1"}"#,
 /// )?;
 /// assert_eq!(event.data(), br#"{"title":"x"}"#);
-/// # Ok::<(), saacms_realtime_core::event::EventError>(())
+/// # Ok::<(), saacms_realtime_core::EventError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Event {

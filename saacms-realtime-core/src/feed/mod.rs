@@ -1,6 +1,6 @@
 //! The events of one record as frames, and what each of its readers gets next.
 //!
-//! The [hub](crate::hub) keeps a feed per record; an adapter that serves one record at a time needs
+//! A hub keeps a feed per record; an adapter that serves one record at a time needs
 //! nothing else of core. A feed gives events their IDs, writes the other frames of a stream
 //! (greeting, resync, keep-alive), joins what waits for a reader into one piece, and tells a store
 //! what to keep for the feed to go on after a restart.
@@ -62,9 +62,8 @@ const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 128;
 /// it has not yet read.
 ///
 /// ```
-/// use saacms_realtime_core::event::Event;
+/// use saacms_realtime_core::{Epoch, Event, HubConfig, Now};
 /// use saacms_realtime_core::feed::{Feed, NoStore, Output};
-/// use saacms_realtime_core::{config::HubConfig, position::Epoch, time::Now};
 ///
 /// let mut feed = Feed::new(&HubConfig::default(), Epoch::from_number(0));
 /// let now = Now::from_millis(0, 0);

@@ -118,9 +118,8 @@ impl Feed {
     /// polled either way at any time.
     ///
     /// ```
-    /// use saacms_realtime_core::event::Event;
+    /// use saacms_realtime_core::{Epoch, Event, HubConfig, Now};
     /// use saacms_realtime_core::feed::{Feed, NoStore, TypedOutput};
-    /// use saacms_realtime_core::{config::HubConfig, position::Epoch, time::Now};
     ///
     /// let mut feed = Feed::new(&HubConfig::default(), Epoch::from_number(0));
     /// let now = Now::from_millis(0, 0);

@@ -47,7 +47,7 @@ use sync::Arc;
 ///
 /// ```
 /// use core::task::{Context, Waker};
-/// use saacms_realtime_core::{config::HubConfig, event::Event, hub::{Hub, Output}, time::Now};
+/// use saacms_realtime_core::{Event, Hub, HubConfig, Now, Output};
 ///
 /// let hub = Hub::new(HubConfig::default(), 0)?;
 /// let now = Now::from_millis(0, 1_700_000_000_000);

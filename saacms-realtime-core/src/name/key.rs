@@ -6,7 +6,7 @@ use core::fmt;
 /// A pair, never a joined string: `a:b` + `c` and `a` + `b:c` are two records.
 ///
 /// ```
-/// use saacms_realtime_core::name::ResourceKey;
+/// use saacms_realtime_core::ResourceKey;
 /// let key = ResourceKey::new("posts", "1").unwrap();
 /// assert_eq!((key.slug(), key.id()), ("posts", "1"));
 /// assert!(ResourceKey::new("a:b", "1").is_err());

@@ -100,7 +100,7 @@ impl fmt::Display for ResyncReason {
 /// `EventId<&str>`, `EventId<Box<str>>` and `EventId<heapless::String<32>>` are all valid IDs.
 ///
 /// ```
-/// use saacms_realtime_core::name::EventId;
+/// use saacms_realtime_core::EventId;
 /// assert!(EventId::new("W/\"5f1\"").is_ok());
 /// assert!(EventId::new("v1\ndata: forged").is_err());
 /// ```
@@ -181,7 +181,7 @@ impl IdText<'_> {
     /// That memory is too small. A time has at most 27 bytes, a position 37, an ETag 512.
     ///
     /// ```
-    /// use saacms_realtime_core::{name::IdText, time::Timestamp};
+    /// use saacms_realtime_core::{IdText, Timestamp};
     /// let id = IdText::Time(Timestamp::from_millis(0)).to_event_id::<String>();
     /// assert_eq!(id.unwrap().as_str(), "1970-01-01T00:00:00.000Z");
     /// ```

@@ -31,7 +31,7 @@ pub const KEEPALIVE: &str = ":keepalive\n\n";
 /// That of the sink, where it is full.
 ///
 /// ```
-/// use saacms_realtime_core::name::{EventId, EventType};
+/// use saacms_realtime_core::{EventId, EventType};
 /// let mut frame = String::new();
 /// let id = EventId::new("v1").unwrap();
 /// saacms_realtime_core::sse::write_event(&mut frame, EventType::Changed, &id, "{}").unwrap();

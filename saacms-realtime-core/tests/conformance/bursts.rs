@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use saacms_realtime_core::config::HubConfig;
+use saacms_realtime_core::HubConfig;
 
 use super::client::{Connection, Request};
 use super::stream::Stream;

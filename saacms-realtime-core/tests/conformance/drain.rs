@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use saacms_realtime_core::config::HubConfig;
+use saacms_realtime_core::HubConfig;
 
 use super::client::Request;
 use super::stream::Stream;

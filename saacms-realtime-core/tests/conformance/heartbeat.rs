@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
-use saacms_realtime_core::config::HubConfig;
+use saacms_realtime_core::HubConfig;
 
 use super::world::{KEEPALIVE, World, quiet};
 use super::{Start, scenarios};

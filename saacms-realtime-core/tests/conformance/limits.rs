@@ -1,6 +1,6 @@
 //! Limits of the hub, as clients meet them, and that nobody stays registered who is gone.
 
-use saacms_realtime_core::config::HubConfig;
+use saacms_realtime_core::HubConfig;
 
 use super::client::{Connection, Request};
 use super::stream::Stream;

@@ -41,9 +41,8 @@ use core::net::SocketAddr;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::hub::Hub;
 use saacms_realtime_core::route::Api;
+use saacms_realtime_core::{Hub, HubConfig};
 
 /// A server that runs. It stops when it is dropped.
 pub(crate) struct Running {

@@ -14,8 +14,7 @@
 //! What a stream begins with follows from what a live reader got. Where a case has no quirk that is
 //! to be fixed, that must be the plugin's bytes.
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::event::Event;
+use saacms_realtime_core::{Event, HubConfig};
 use serde_json::Value;
 
 use super::Start;

@@ -1,6 +1,6 @@
 //! Event IDs that are positions: resume is exact, and an ID of another life is told from a lost one.
 
-use saacms_realtime_core::config::{EventIds, HubConfig};
+use saacms_realtime_core::{EventIds, HubConfig};
 
 use super::client::Request;
 use super::stream::Stream;

@@ -1,6 +1,6 @@
 //! What a client gets that comes back: replay, resync, and how it names what it had last.
 
-use saacms_realtime_core::config::HubConfig;
+use saacms_realtime_core::HubConfig;
 
 use super::client::Request;
 use super::streams::expect_time;

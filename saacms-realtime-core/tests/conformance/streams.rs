@@ -1,6 +1,6 @@
 //! The bytes of a stream while nobody reconnects: greeting, live frames, IDs.
 
-use saacms_realtime_core::time::Timestamp;
+use saacms_realtime_core::Timestamp;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::client::Request;
@@ -176,7 +176,7 @@ fn a_large_event_arrives_whole(start: Start) {
 }
 
 fn a_source_that_lost_data_has_everybody_refetch(start: Start) {
-    use saacms_realtime_core::name::ResourceKey;
+    use saacms_realtime_core::ResourceKey;
     let world = World::start(start);
     let mut streams = [world.subscribe("1"), world.subscribe("1")];
     let mut other = world.subscribe("2");

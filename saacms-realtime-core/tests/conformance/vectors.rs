@@ -11,7 +11,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use saacms_realtime_core::name::ResourceKey;
+use saacms_realtime_core::ResourceKey;
 use serde_json::Value;
 
 use super::client::Request;

@@ -4,9 +4,8 @@ use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::hub::Stats;
 use saacms_realtime_core::route::Api;
+use saacms_realtime_core::{HubConfig, Stats};
 
 use super::client::{Connection, PATIENCE, Request, Response};
 use super::stream::Stream;

@@ -6,12 +6,10 @@ use core::iter;
 use core::task::{Context, Waker};
 use std::collections::BTreeSet;
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, Output};
-use saacms_realtime_core::name::{EventId, EventType, IdText, RESYNC, ResyncReason};
 use saacms_realtime_core::sse::{self, Decoded, Decoder, Message};
-use saacms_realtime_core::time::Now;
+use saacms_realtime_core::{
+    Event, EventId, EventType, Hub, HubConfig, IdText, Now, Output, RESYNC, ResyncReason,
+};
 use serde_json::Value;
 
 use crate::chance::Chance;

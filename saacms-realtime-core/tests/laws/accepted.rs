@@ -4,9 +4,7 @@ use core::task::{Context, Waker};
 use std::sync::{Arc, Mutex};
 use std::task::Wake;
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::hub::Hub;
-use saacms_realtime_core::refusal::Refusal;
+use saacms_realtime_core::{Hub, HubConfig, Refusal};
 
 use crate::support::{Client, Clock, CountingWaker, changed, hub, key, publish, quiet_config};
 

@@ -2,9 +2,7 @@
 
 use core::time::Duration;
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::hub::Hub;
-use saacms_realtime_core::refusal::Refusal;
+use saacms_realtime_core::{Hub, HubConfig, Refusal};
 
 use crate::support::{Client, Clock, changed, hub, key, publish, quiet_config};
 

@@ -4,9 +4,7 @@ use core::cell::Cell;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use saacms_realtime_core::ring::{Entry, Retention, Ring, Storage};
-use saacms_realtime_core::subscriber::{Resume, Step, Subscriber};
-use saacms_realtime_core::time::Instant;
+use saacms_realtime_core::{Entry, Instant, Resume, Retention, Ring, Step, Storage, Subscriber};
 
 #[test]
 fn a_poll_looks_at_one_item_at_most_however_many_there_are() {

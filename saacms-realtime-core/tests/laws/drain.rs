@@ -10,10 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Wake;
 
 use futures_core::Stream as _;
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, Output};
-use saacms_realtime_core::refusal::Refusal;
+use saacms_realtime_core::{Event, Hub, HubConfig, Output, Refusal};
 
 use crate::support::{
     Client, Clock, CountingWaker, changed, hub, key, padded, publish, quiet_config,

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use saacms_realtime_core::config::{EventIds, HubConfig};
+use saacms_realtime_core::{EventIds, HubConfig};
 
 use crate::support::{Chance, Client, Clock, changed, hub, key, padded, publish, quiet_config};
 
@@ -141,7 +141,7 @@ fn a_client_of_a_process_that_is_gone_is_resynced() {
         let (mut client, _) = Client::join(&before, &key, None, clock.now());
         publish(&before, &key, 1..=1, clock.now());
         client.read(clock.now());
-        let after = saacms_realtime_core::hub::Hub::new(config, 0xbeef).expect("valid");
+        let after = saacms_realtime_core::Hub::new(config, 0xbeef).expect("valid");
         publish(&after, &key, 2..=2, clock.now());
         let (client, said) = client.reconnect(&after, clock.now());
         assert_eq!(said, ["keepalive", reason]);

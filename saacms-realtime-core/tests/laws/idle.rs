@@ -4,8 +4,7 @@
 use core::task::{Context, Waker};
 use core::time::Duration;
 
-use saacms_realtime_core::config::{EventIds, HubConfig};
-use saacms_realtime_core::time::Instant;
+use saacms_realtime_core::{EventIds, HubConfig, Instant};
 
 use crate::support::{Client, Clock, CountingWaker, hub, key, publish, quiet_config, sweep};
 

@@ -1,10 +1,8 @@
 //! Law 5: input never panics, and no byte that a publisher controls can end a line, a field or a
 //! frame.
 
-use saacms_realtime_core::config::{EventIds, HubConfig};
-use saacms_realtime_core::event::{Event, EventError};
-use saacms_realtime_core::name::{EventId, ResourceKey};
 use saacms_realtime_core::sse::{Decoded, Decoder};
+use saacms_realtime_core::{Event, EventError, EventId, EventIds, HubConfig, ResourceKey};
 
 use crate::support::{Chance, Client, Clock, hub, key, quiet_config};
 
@@ -194,8 +192,7 @@ fn no_last_event_id_makes_a_subscribe_panic_or_lie() {
                 .subscribe(&key, Some(&id), clock.now())
                 .expect("within the limits");
             let cx = core::task::Context::from_waker(core::task::Waker::noop());
-            let saacms_realtime_core::hub::Output::Frames(bytes) =
-                subscription.poll(&cx, clock.now())
+            let saacms_realtime_core::Output::Frames(bytes) = subscription.poll(&cx, clock.now())
             else {
                 panic!("nothing for {id:?}");
             };

@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use core::task::{Context, Waker};
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, Output};
+use saacms_realtime_core::{Event, Hub, HubConfig, Output};
 
 use crate::support::{Chance, Client, Clock, hub, key, padded, publish, quiet_config, sweep};
 
@@ -255,7 +253,7 @@ fn a_frame_keeps_no_more_memory_than_it_is_counted_with() {
     );
 }
 
-fn next_frames(reader: &mut saacms_realtime_core::hub::Subscription, clock: &Clock) -> Bytes {
+fn next_frames(reader: &mut saacms_realtime_core::Subscription, clock: &Clock) -> Bytes {
     match reader.poll(&Context::from_waker(Waker::noop()), clock.now()) {
         Output::Frames(frames) => frames,
         other @ (Output::Idle { .. } | Output::End) => panic!("{other:?}"),

@@ -4,8 +4,7 @@ use core::task::{Context, Waker};
 use core::time::Duration;
 
 use bytes::Bytes;
-use saacms_realtime_core::config::{EventIds, HubConfig};
-use saacms_realtime_core::hub::Output;
+use saacms_realtime_core::{EventIds, HubConfig, Output};
 
 use crate::support::{Client, Clock, hub, key, publish, quiet_config, sweep};
 

@@ -1,7 +1,7 @@
 //! Law 8: a ring that was dropped and made anew has a new epoch; a position of the old one is
 //! answered with a resync, never with the wrong history.
 
-use saacms_realtime_core::config::{EventIds, HubConfig};
+use saacms_realtime_core::{EventIds, HubConfig};
 
 use crate::support::{Client, Clock, hub, key, publish, quiet_config, sweep};
 

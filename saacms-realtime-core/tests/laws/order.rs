@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use saacms_realtime_core::config::{EventIds, HubConfig};
-use saacms_realtime_core::event::Event;
+use saacms_realtime_core::{Event, EventIds, HubConfig};
 
 use crate::support::{Chance, Client, Clock, changed, hub, key, publish, quiet_config};
 
@@ -65,8 +64,8 @@ fn the_id_of_a_resync_that_no_event_lent_is_given_to_no_event() {
 #[test]
 fn records_that_a_joined_name_would_confuse_are_apart() {
     let (hub, clock) = (hub(quiet_config()), Clock::new());
-    let one = saacms_realtime_core::name::ResourceKey::new("a", "b:c").expect("valid");
-    let other = saacms_realtime_core::name::ResourceKey::new("a", "b/c").expect("valid");
+    let one = saacms_realtime_core::ResourceKey::new("a", "b:c").expect("valid");
+    let other = saacms_realtime_core::ResourceKey::new("a", "b/c").expect("valid");
     let (mut of_one, _) = Client::join(&hub, &one, None, clock.now());
     let (mut of_other, _) = Client::join(&hub, &other, None, clock.now());
     publish(&hub, &one, [1], clock.now());

@@ -2,8 +2,7 @@
 
 use core::time::Duration;
 
-use saacms_realtime_core::config::{EventIds, HubConfig};
-use saacms_realtime_core::time::Instant;
+use saacms_realtime_core::{EventIds, HubConfig, Instant};
 
 /// What was published, in order. Events are numbered from 1; their record is their number.
 pub(crate) struct Reference {

@@ -2,10 +2,7 @@
 
 use core::time::Duration;
 
-use saacms_realtime_core::config::{EventIds, HubConfig};
-use saacms_realtime_core::hub::Hub;
-use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::time::{Instant, Now};
+use saacms_realtime_core::{EventIds, Hub, HubConfig, Instant, Now, ResourceKey};
 
 use crate::reference::{Memory, Named, Reader, Reference};
 use crate::support::{Chance, Client, Clock, changed, hub, key, sweep};

@@ -11,13 +11,10 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::task::Wake;
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, Output, Subscription};
-use saacms_realtime_core::name::{RESYNC, ResourceKey};
-use saacms_realtime_core::refusal::Refusal;
 use saacms_realtime_core::sse::{Decoded, Decoder, Message};
-use saacms_realtime_core::time::{Instant, Now};
+use saacms_realtime_core::{
+    Event, Hub, HubConfig, Instant, Now, Output, RESYNC, Refusal, ResourceKey, Subscription,
+};
 
 pub(crate) use chance::Chance;
 

@@ -3,12 +3,9 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use saacms_realtime_core::name::EventId;
-use saacms_realtime_core::position::Epoch;
-use saacms_realtime_core::ring::{Entry, Retention};
-use saacms_realtime_core::subscriber::{Step, Subscriber};
-use saacms_realtime_core::time::Now;
-use saacms_realtime_core::topic::{IdPolicy, Named, Topic};
+use saacms_realtime_core::{
+    Entry, Epoch, EventId, IdPolicy, Named, Now, Retention, Step, Subscriber, Topic,
+};
 
 pub(crate) const QUIET: IdPolicy = IdPolicy::Etag { quiet_resume: true };
 pub(crate) const AS_THE_PLUGIN: IdPolicy = IdPolicy::Etag {

@@ -1,6 +1,6 @@
 //! Positions, and what an interruption does to either kind of ID.
 
-use saacms_realtime_core::name::EventId;
+use saacms_realtime_core::EventId;
 
 use crate::log::{Log, POSITION, QUIET};
 

@@ -1,8 +1,6 @@
 //! What the contract says of a posted event: refused, and why, or which frame.
 
-use saacms_realtime_core::event::EventError;
-use saacms_realtime_core::name::{InvalidEventId, InvalidKey, KeyPart};
-use saacms_realtime_core::time::Timestamp;
+use saacms_realtime_core::{EventError, InvalidEventId, InvalidKey, KeyPart, Timestamp};
 
 use super::json::{Document, Json, Unreadable};
 

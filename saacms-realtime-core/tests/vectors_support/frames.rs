@@ -1,8 +1,7 @@
 //! `frames.json`: an event in, a frame out.
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::name::{EventId, EventType};
 use saacms_realtime_core::sse::{Decoded, Message, write_event};
+use saacms_realtime_core::{EventId, EventType, HubConfig};
 use serde_json::Value;
 
 use super::contract::{Fault, Posted, Reading, Wrong, etag_faults, read, time_id};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use saacms_realtime_core::config::HubConfig;
+use saacms_realtime_core::HubConfig;
 
 use super::contract::{Fault, Wrong};
 use super::contract::{Posted, key_part_faults, read, time_id, without_blanks};

@@ -6,12 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Wake;
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, Output, Subscription};
-use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::sse::Decoded;
-use saacms_realtime_core::time::{Instant, Now};
+use saacms_realtime_core::{
+    Event, Hub, HubConfig, Instant, Now, Output, ResourceKey, Subscription,
+};
 
 use super::contract::Fault;
 use super::step::{Key, Outs, Reaction, Step, decode};

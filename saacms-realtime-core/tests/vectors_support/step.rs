@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use saacms_realtime_core::config::HubConfig;
+use saacms_realtime_core::HubConfig;
 use saacms_realtime_core::sse::{Decoded, Decoder};
 use serde_json::Value;
 

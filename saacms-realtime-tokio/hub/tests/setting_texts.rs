@@ -4,7 +4,7 @@
 use std::env;
 use std::process::{Command, Stdio};
 
-use saacms_realtime_core::config::{text, variable};
+use saacms_realtime_core::settings::{text, variable};
 
 #[path = "../../../saacms-realtime-core/tests/support/setting_texts.rs"]
 mod setting_texts;

@@ -6,7 +6,7 @@ use core::task::{Context, Poll};
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use saacms_realtime_core::hub::Subscription;
+use saacms_realtime_core::Subscription;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 

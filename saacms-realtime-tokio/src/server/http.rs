@@ -14,7 +14,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use saacms_realtime_core::hub::Subscription;
+use saacms_realtime_core::Subscription;
 use saacms_realtime_core::route::limits::{
     HEAD_TIMEOUT, HTTP_2_PING, HTTP_2_PREFACE, MAX_BUFFER_BYTES, MAX_HTTP_2_STREAMS, speaks_http_2,
 };

@@ -7,7 +7,7 @@ use std::task::Wake;
 
 use mio::net::TcpStream;
 use mio::{Poll, Token, Waker};
-use saacms_realtime_core::hub::Subscription;
+use saacms_realtime_core::Subscription;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// The token of an inbox's wake-ups. Sockets are numbered from 0.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mio::event::Event;
 use mio::{Events, Poll, Token};
-use saacms_realtime_core::hub::{Lane, Outgoing};
+use saacms_realtime_core::{Lane, Outgoing};
 
 use super::inbox::{Arrival, Inbox, WAKE};
 use super::socket::{Outcome, Socket};

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use saacms_realtime_core::hub::{Lane, Outgoing, Piece};
+use saacms_realtime_core::{Lane, Outgoing, Piece};
 
 use super::socket::{Chunks, Outcome, Socket};
 use super::uring::{BATCH, Uring};
@@ -124,7 +124,7 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use saacms_realtime_core::name::ResourceKey;
+    use saacms_realtime_core::ResourceKey;
     use tokio::sync::Semaphore;
 
     use super::*;

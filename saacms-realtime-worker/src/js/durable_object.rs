@@ -5,12 +5,10 @@ use std::fmt;
 use std::rc::Rc;
 
 use js_sys::{ArrayBuffer, Uint8Array};
-use saacms_realtime_core::config::VARIABLE_PREFIX;
 use saacms_realtime_core::feed::Store;
-use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::position::Epoch;
 use saacms_realtime_core::route::{Api, ObjectAction, Problem, PublishFormat, Reply};
-use saacms_realtime_core::time::Now;
+use saacms_realtime_core::settings::VARIABLE_PREFIX;
+use saacms_realtime_core::{Epoch, Now, ResourceKey};
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
 

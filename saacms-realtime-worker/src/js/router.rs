@@ -4,11 +4,10 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use js_sys::{Object, Promise, Uint8Array};
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::route::{
     Action, Batch, Decision, EVENT_STREAM, Problem, PublishFormat, Reply,
 };
+use saacms_realtime_core::{Event, ResourceKey};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, ReadableStream, ReadableStreamDefaultReader, Request, Response};

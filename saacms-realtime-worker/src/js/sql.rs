@@ -5,10 +5,8 @@ use std::cell::Cell;
 use bytes::Bytes;
 use js_sys::{Array, Uint8Array};
 use saacms_realtime_core::feed::{Row, Store, StoredEvent, StoredRing};
-use saacms_realtime_core::name::{EventId, ResourceKey};
-use saacms_realtime_core::position::Epoch;
 use saacms_realtime_core::sse::Frame;
-use saacms_realtime_core::time::{Instant, Timestamp};
+use saacms_realtime_core::{Epoch, EventId, Instant, ResourceKey, Timestamp};
 use wasm_bindgen::prelude::*;
 
 use super::platform::{Sql, member};

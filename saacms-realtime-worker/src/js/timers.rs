@@ -1,6 +1,6 @@
 use std::cell::{Cell, RefCell};
 
-use saacms_realtime_core::time::Instant;
+use saacms_realtime_core::Instant;
 use wasm_bindgen::prelude::*;
 
 use super::platform::{clear_timeout, set_timeout};

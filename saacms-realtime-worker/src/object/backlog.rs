@@ -1,6 +1,6 @@
 use core::time::Duration;
 
-use saacms_realtime_core::time::Instant;
+use saacms_realtime_core::Instant;
 
 /// Tells whether a stream is still being read, by what leaves its queue.
 ///

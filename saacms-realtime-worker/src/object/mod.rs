@@ -9,13 +9,9 @@ mod tests;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use saacms_realtime_core::event::Event;
 use saacms_realtime_core::feed::{self, Feed, Store, StoredRing};
-use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::position::Epoch;
-use saacms_realtime_core::refusal::Refusal;
 use saacms_realtime_core::route::Problem;
-use saacms_realtime_core::time::{Instant, Now};
+use saacms_realtime_core::{Epoch, Event, Instant, Now, Refusal, ResourceKey};
 
 use self::round::{Limits, PORTION, Round};
 use self::stream::Stream;

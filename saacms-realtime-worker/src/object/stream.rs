@@ -1,5 +1,5 @@
 use saacms_realtime_core::feed::{Feed, Output, Reader};
-use saacms_realtime_core::time::{Instant, Now};
+use saacms_realtime_core::{Instant, Now};
 
 use super::Sink;
 use super::backlog::Backlog;

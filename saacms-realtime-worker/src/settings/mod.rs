@@ -7,7 +7,8 @@ mod router;
 
 use core::fmt;
 
-use saacms_realtime_core::config::{ConfigError, text, variable};
+use saacms_realtime_core::ConfigError;
+use saacms_realtime_core::settings::{text, variable};
 
 pub use self::object::Settings;
 pub use self::router::RouterSettings;

@@ -1,7 +1,8 @@
 use core::time::Duration;
 
-use saacms_realtime_core::config::text::{self, InvalidText, show_size, show_time};
-use saacms_realtime_core::config::{HubConfig, HubSetting};
+use saacms_realtime_core::HubConfig;
+use saacms_realtime_core::settings::HubSetting;
+use saacms_realtime_core::settings::text::{self, InvalidText, show_size, show_time};
 
 use super::{Environment, InvalidSetting};
 
@@ -102,7 +103,7 @@ mod setting_texts;
 mod tests {
     use super::super::environment;
     use super::*;
-    use saacms_realtime_core::config::EventIds;
+    use saacms_realtime_core::EventIds;
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings, String> {
         let env = environment(variables);

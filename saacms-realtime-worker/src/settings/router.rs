@@ -1,5 +1,5 @@
-use saacms_realtime_core::config::text::{self, show_size};
 use saacms_realtime_core::route::{Api, Cors, Token};
+use saacms_realtime_core::settings::text::{self, show_size};
 
 use super::{Environment, InvalidSetting};
 

@@ -59,9 +59,7 @@ const BEATS: u64 = 128;
 ///
 /// ```
 /// use core::{task::Waker, time::Duration};
-/// use saacms_realtime_core::{event::Event, time::Now};
-/// use saacms_realtime_core::config::HubConfig;
-/// use saacms_realtime_core::hub::{Hub, Lane, Piece};
+/// use saacms_realtime_core::{Event, Hub, HubConfig, Lane, Now, Piece};
 ///
 /// let hub = Hub::new(HubConfig::default(), 0)?;
 /// let now = Now::from_millis(0, 0);

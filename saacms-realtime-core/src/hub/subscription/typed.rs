@@ -52,8 +52,7 @@ impl Subscription {
     ///
     /// ```
     /// use core::task::{Context, Waker};
-    /// use saacms_realtime_core::hub::{Hub, TypedOutput};
-    /// use saacms_realtime_core::{config::HubConfig, event::Event, time::Now};
+    /// use saacms_realtime_core::{Event, Hub, HubConfig, Now, TypedOutput};
     ///
     /// let hub = Hub::new(HubConfig::default(), 0)?;
     /// let now = Now::from_millis(0, 0);

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use saacms_realtime_core::name::ResourceKey;
+use saacms_realtime_core::ResourceKey;
 
 /// How long it may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

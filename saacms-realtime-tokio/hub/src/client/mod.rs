@@ -8,7 +8,7 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-use saacms_realtime_core::config::text;
+use saacms_realtime_core::settings::text;
 
 pub(crate) use self::base_url::{BaseUrl, percent_encoded};
 pub(crate) use self::error_answer::{ErrorAnswer, Problem};

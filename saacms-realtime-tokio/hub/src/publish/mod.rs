@@ -7,8 +7,7 @@ use std::io::Read as _;
 use std::process::ExitCode;
 use std::{fs, io};
 
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::name::EventType;
+use saacms_realtime_core::{Event, EventType};
 use serde_json::value::RawValue;
 
 use self::hub_client::HubClient;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use hyper::service::service_fn;
-use saacms_realtime_core::hub::Hub;
+use saacms_realtime_core::Hub;
 use saacms_realtime_core::route::limits::{BACKLOG, LAST_ANSWERS};
 use saacms_realtime_tokio::Realtime;
 use saacms_realtime_tokio::server::Connections;

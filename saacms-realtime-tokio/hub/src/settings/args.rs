@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use saacms_realtime_core::config::variable;
+use saacms_realtime_core::settings::variable;
 
 use super::layers::{CONFIG, Layer, RawSetting};
 use super::table::{SETTINGS, Setting};

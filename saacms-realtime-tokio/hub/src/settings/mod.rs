@@ -16,10 +16,10 @@ use core::time::Duration;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use saacms_realtime_core::config::text::{show_size, show_time};
-use saacms_realtime_core::config::{ConfigError, HubConfig};
 use saacms_realtime_core::route::Api;
 use saacms_realtime_core::route::limits::{DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_CONNECTIONS};
+use saacms_realtime_core::settings::text::{show_size, show_time};
+use saacms_realtime_core::{ConfigError, HubConfig};
 
 pub(crate) use self::args::ServeArgs;
 pub(crate) use self::network::Listen;

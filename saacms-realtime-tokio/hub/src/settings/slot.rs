@@ -2,9 +2,10 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::path::PathBuf;
 
-use saacms_realtime_core::config::text::{self, show_size, show_time};
-use saacms_realtime_core::config::{Field, HubConfig, HubSetting};
+use saacms_realtime_core::HubConfig;
 use saacms_realtime_core::route::{Api, Cors};
+use saacms_realtime_core::settings::text::{self, show_size, show_time};
+use saacms_realtime_core::settings::{Field, HubSetting};
 use toml::Value;
 
 use super::network::Listen;

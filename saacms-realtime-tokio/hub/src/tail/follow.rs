@@ -9,9 +9,8 @@ use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::{Instant, SystemTime};
 
-use saacms_realtime_core::name::{RESYNC, ResourceKey};
 use saacms_realtime_core::sse::{Decoded, Decoder};
-use saacms_realtime_core::time::Timestamp;
+use saacms_realtime_core::{RESYNC, ResourceKey, Timestamp};
 use ureq::Body;
 use ureq::http::{HeaderValue, Response, StatusCode, header};
 

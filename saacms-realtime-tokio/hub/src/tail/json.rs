@@ -1,6 +1,6 @@
 //! What `tail --json` writes for programs.
 
-use saacms_realtime_core::name::RESYNC;
+use saacms_realtime_core::RESYNC;
 use serde_json::value::RawValue;
 
 use super::report::{News, Report};

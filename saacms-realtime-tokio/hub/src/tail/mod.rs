@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
-use saacms_realtime_core::config::text;
-use saacms_realtime_core::name::ResourceKey;
+use saacms_realtime_core::ResourceKey;
+use saacms_realtime_core::settings::text;
 
 use self::follow::Follower;
 use self::print::Printer;

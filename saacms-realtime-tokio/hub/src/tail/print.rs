@@ -3,8 +3,8 @@
 use core::fmt::Write as _;
 
 use owo_colors::OwoColorize as _;
-use saacms_realtime_core::name::{RESYNC, ResourceKey};
 use saacms_realtime_core::sse::Message;
+use saacms_realtime_core::{RESYNC, ResourceKey};
 use serde_json::value::RawValue;
 
 use super::indent::indented;

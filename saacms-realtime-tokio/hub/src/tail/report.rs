@@ -3,9 +3,8 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use saacms_realtime_core::name::ResourceKey;
 use saacms_realtime_core::sse::Message;
-use saacms_realtime_core::time::Timestamp;
+use saacms_realtime_core::{ResourceKey, Timestamp};
 
 /// News of a record.
 #[derive(Debug)]

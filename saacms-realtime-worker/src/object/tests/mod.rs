@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use saacms_realtime_core::config::HubConfig;
+use saacms_realtime_core::HubConfig;
 use saacms_realtime_core::feed::Row;
 
 /// A stream whose client reads when it is told to.

@@ -2,8 +2,7 @@
 
 use crate::life::Place;
 use crate::reference::Reference;
-use saacms_realtime_core::name::ResyncReason;
-use saacms_realtime_core::time::{Now, Timestamp};
+use saacms_realtime_core::{Now, ResyncReason, Timestamp};
 
 /// One stream as the reference sees it.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-use saacms_realtime_core::name::RESYNC;
+use saacms_realtime_core::RESYNC;
 use saacms_realtime_core::sse::Message;
 
 /// The state of a record: its version, or that it is deleted.

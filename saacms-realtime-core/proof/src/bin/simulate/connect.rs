@@ -3,7 +3,7 @@
 use core::task::Waker;
 use std::sync::Arc;
 
-use saacms_realtime_core::config::EventIds;
+use saacms_realtime_core::EventIds;
 use saacms_realtime_core::sse::Decoder;
 
 use crate::check::Expected;

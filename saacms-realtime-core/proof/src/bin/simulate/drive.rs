@@ -3,9 +3,8 @@
 use core::task::{Context, Waker};
 use std::sync::Arc;
 
-use saacms_realtime_core::hub::Output;
-use saacms_realtime_core::name::ResyncReason;
 use saacms_realtime_core::sse::Decoded;
+use saacms_realtime_core::{Output, ResyncReason};
 
 use crate::check::Block;
 use crate::connection::{Connection, messages};

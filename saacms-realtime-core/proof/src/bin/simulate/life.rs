@@ -3,9 +3,7 @@
 //! Nothing is ever removed. What a hub may still hold is computed from all of it, as the contract
 //! says.
 
-use saacms_realtime_core::config::{EventIds, HubConfig};
-use saacms_realtime_core::name::ResyncReason;
-use saacms_realtime_core::time::Timestamp;
+use saacms_realtime_core::{EventIds, HubConfig, ResyncReason, Timestamp};
 
 /// The place of a reader in the history, as far as it can be known from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

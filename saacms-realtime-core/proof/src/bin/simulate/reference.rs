@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use saacms_realtime_core::config::{EventIds, HubConfig};
-use saacms_realtime_core::hub::Stats;
+use saacms_realtime_core::{EventIds, HubConfig, Stats};
 
-use saacms_realtime_core::time::Timestamp;
+use saacms_realtime_core::Timestamp;
 
 use crate::life::{Life, Place};
 

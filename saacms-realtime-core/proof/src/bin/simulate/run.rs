@@ -1,7 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
-use saacms_realtime_core::hub::Hub;
+use saacms_realtime_core::Hub;
 
 use crate::client::Client;
 use crate::connection::Connection;

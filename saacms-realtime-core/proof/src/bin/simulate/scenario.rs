@@ -1,6 +1,6 @@
 use core::time::Duration;
 
-use saacms_realtime_core::config::{EventIds, HubConfig};
+use saacms_realtime_core::{EventIds, HubConfig};
 
 use crate::chance::Chance;
 

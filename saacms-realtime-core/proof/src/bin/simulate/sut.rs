@@ -4,12 +4,9 @@ mod lane;
 
 use core::task::Context;
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, Output, Stats, Subscription};
-use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::refusal::Refusal;
-use saacms_realtime_core::time::{Instant, Now};
+use saacms_realtime_core::{
+    Event, Hub, HubConfig, Instant, Now, Output, Refusal, ResourceKey, Stats, Subscription,
+};
 
 pub(crate) use lane::HubWithLane;
 

@@ -8,8 +8,7 @@ use core::task::Waker;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::time::Now;
+use saacms_realtime_core::{Now, ResourceKey};
 
 use crate::client::{Client, Version};
 use crate::connection::{Connection, Flag};

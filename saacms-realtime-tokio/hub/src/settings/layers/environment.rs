@@ -1,6 +1,6 @@
 use std::ffi::OsString;
 
-use saacms_realtime_core::config::{VARIABLE_PREFIX, variable};
+use saacms_realtime_core::settings::{VARIABLE_PREFIX, variable};
 
 use super::{CONFIG, Layer, RawSetting, keys, nearest};
 use crate::settings::start_error::{LIST_ALL, StartError};

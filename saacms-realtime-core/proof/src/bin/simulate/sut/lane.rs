@@ -6,12 +6,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
 
-use saacms_realtime_core::config::HubConfig;
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::hub::{Hub, Lane, Outgoing, Output, Piece, Stats};
-use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::refusal::Refusal;
-use saacms_realtime_core::time::{Instant, Now};
+use saacms_realtime_core::{
+    Event, Hub, HubConfig, Instant, Lane, Now, Outgoing, Output, Piece, Refusal, ResourceKey, Stats,
+};
 
 use super::Sut;
 

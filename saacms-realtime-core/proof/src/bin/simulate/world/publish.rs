@@ -1,9 +1,6 @@
 //! Edits of the records, as a CMS would publish them.
 
-use saacms_realtime_core::config::{EventIds, HubConfig};
-use saacms_realtime_core::event::Event;
-use saacms_realtime_core::name::ResourceKey;
-use saacms_realtime_core::time::Now;
+use saacms_realtime_core::{Event, EventIds, HubConfig, Now, ResourceKey};
 
 use super::World;
 use crate::chance::Chance;
