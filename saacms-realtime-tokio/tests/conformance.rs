@@ -61,7 +61,7 @@ fn the_server_that_may_not_use_io_uring_keeps_the_contract() {
     conformance::run("server without io_uring", start_server);
 }
 
-/// To this thread and all that it starts.
+/// Applies to this thread and to the threads that it starts.
 #[cfg(target_os = "linux")]
 fn refuse_io_uring() -> Result<(), Box<dyn Error>> {
     // The same on every architecture.
@@ -173,7 +173,7 @@ fn the_server_answers_the_http_vectors_as_the_contract_says() {
     conformance::run_vectors("server", start_server);
 }
 
-/// An application's own state, of which the hub is a part.
+/// The state of an application, with the hub as a part of it.
 #[derive(Clone)]
 struct App {
     title: &'static str,
@@ -218,11 +218,11 @@ async fn serve_connection(stream: TcpStream, realtime: Realtime) {
         .header_read_timeout(Duration::from_secs(10))
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(stream), service);
-    // That a client broke off is what some scenarios are about.
+    // Some scenarios break connections on purpose.
     let _ = connection.await;
 }
 
-/// As the binary does it.
+/// As the program does it.
 fn start_server(config: HubConfig, api: Api) -> Running {
     start(config, api, async |listener, realtime| {
         served::accept(listener, realtime, Arc::new(Semaphore::new(10_000))).await;

@@ -1,4 +1,4 @@
-//! Streams that have left hyper: what they leave behind, who has a turn, how they end.
+//! Streams that have left hyper: what they free, whose turn it is, how they end.
 
 #![cfg(feature = "server")]
 
@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 const ROOM: usize = 10_000;
-/// Far more than anything here takes; only a failing test waits for it.
+/// Far longer than anything here takes; only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
@@ -76,7 +76,7 @@ fn a_client_that_leaves_gives_its_place_back() {
         server.room.available_permits() == ROOM - 2
     });
     assert_eq!(server.realtime.hub().stats().subscribers, 2);
-    // Half a close is a close, as with hyper.
+    // A client that closes its sending side is gone, as with hyper.
     streams[0]
         .socket
         .shutdown(std::net::Shutdown::Write)
@@ -174,7 +174,7 @@ struct Server {
     address: SocketAddr,
     realtime: Realtime,
     room: Arc<Semaphore>,
-    /// Tasks that are no connections.
+    /// Tasks that are not connections.
     other_tasks: usize,
     runtime: Option<Runtime>,
 }
@@ -253,7 +253,7 @@ impl Client {
         self.socket.write_all(text.as_bytes()).expect("it reads");
     }
 
-    /// All that comes, up to `end` and what came with it.
+    /// Everything up to `end`, and what came with it.
     #[track_caller]
     fn read_until(&mut self, end: &str) -> String {
         let mut text = String::new();

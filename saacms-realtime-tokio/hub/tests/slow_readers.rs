@@ -1,5 +1,5 @@
-//! Readers that do not read, against the server's binary with its default settings: they neither
-//! grow it beyond its bounds nor slow the others, and are told once when they read again.
+//! Readers that do not read, against the program with its default settings. They do not make it
+//! exceed its bounds or slow the others down, and get one resync when they read again.
 
 #[path = "../../../saacms-realtime-core/tests/conformance/client.rs"]
 mod client;
@@ -23,18 +23,18 @@ const HEALTHY: usize = 4;
 /// 200 MB in all.
 const EVENTS: usize = 4_000;
 const RECORD: usize = 50_000;
-/// Published before anybody stalls, to know how long it takes.
+/// Published before any reader stalls, to measure how long it takes.
 const EVENTS_BEFORE: usize = 1_000;
 /// As many as a body of 1 MiB holds.
 const EVENTS_A_BODY: usize = 20;
 
-/// What ARCHITECTURE.md states, for frames of this size: a history holds its newest 100 events or
-/// 4 MiB, whichever is more; a connection holds 64 KiB that its socket did not take and one piece,
-/// which is a frame or 64 KiB of them, beside its own state.
+/// The bound in ARCHITECTURE.md, for frames of this size. A history holds its newest 100 events or
+/// 4 MiB, whichever is more. A connection holds its own state, 64 KiB that its socket did not take,
+/// and one piece: a frame, or 64 KiB of frames.
 const HISTORY: usize = 100 * (RECORD + 1_000);
 const CONNECTION: usize = (64 << 10) + (64 << 10) + (32 << 10);
 
-/// Far more than it takes to fill the sockets of those who stall.
+/// Far more than fills the sockets of the stalled readers.
 const SOCKETS_FILL: Duration = Duration::from_secs(10);
 
 #[test]
@@ -68,12 +68,12 @@ fn readers_that_do_not_read_neither_grow_the_server_nor_slow_the_others() {
          {after:.1?}, {told} resyncs\n",
         more >> 20,
     );
-    // Not `eprintln!`, which the test harness keeps to itself.
+    // Not `eprintln!`, which the test harness captures.
     std::io::stderr()
         .write_all(report.as_bytes())
         .expect("standard error is open");
     assert!(more <= HISTORY + STALLED * CONNECTION, "{report}");
-    // Five times as long, and what it takes to fill the sockets, would be another thing.
+    // Up to five times as long, plus the time to fill the sockets.
     let rounds = u32::try_from(EVENTS / EVENTS_BEFORE).expect("a few");
     assert!(during < before * rounds * 5 + SOCKETS_FILL, "{report}");
 }
@@ -83,7 +83,7 @@ fn readers_that_do_not_read_hold_up_the_stop_no_longer_than_is_set() {
     let mut server = Server::start(&["--drain-timeout", "500ms"]);
     let stalled: Vec<_> = (0..3).map(|_| subscribe(server.address)).collect();
     let mut connection = Connection::open(server.address);
-    // More than the sockets of one connection take by themselves.
+    // More than the buffers of one connection hold.
     for first in (1..500).step_by(EVENTS_A_BODY) {
         publish(&mut connection, first..first + EVENTS_A_BODY);
     }
@@ -120,8 +120,8 @@ fn publish_to_healthy_readers(address: SocketAddr, count: usize) {
         }
         let mut connection = Connection::open(address);
         for first in (1..=count).step_by(EVENTS_A_BODY) {
-            // Who is healthy is never further behind than the history reaches; it is the stalled
-            // ones that nobody waits for.
+            // A healthy reader is never so far behind that it would lag. Nobody waits for the stalled
+            // ones.
             progress.wait_until_all_have_read(first.saturating_sub(60));
             publish(&mut connection, first..first + EVENTS_A_BODY);
         }
@@ -140,8 +140,8 @@ fn publish(connection: &mut Connection, numbers: impl Iterator<Item = usize>) {
     assert_eq!(answer.text(), "{\"status\":204}\n".repeat(lines.len()));
 }
 
-/// Each must get what its sockets took, one resync, and what is published then. Answers how many
-/// resyncs that were.
+/// Each reader must get what its socket had taken, one resync, and what is published after that.
+/// Returns the number of resyncs.
 fn read_again(address: SocketAddr, stalled: &mut [Stream]) -> usize {
     let told: usize = thread::scope(|scope| {
         let read = |some: &mut [Stream]| some.iter_mut().map(read_up_to_the_last_event).sum();
@@ -166,8 +166,8 @@ fn read_again(address: SocketAddr, stalled: &mut [Stream]) -> usize {
     told
 }
 
-/// Answers how often the reader was told to refetch: once, unless a busy machine let it fall out
-/// before its sockets were full, too. Each time it goes on behind the event that the resync names.
+/// Returns how many resyncs the reader got: one, unless it also lagged on a busy machine before its
+/// socket was full. After each it continues after the event that the resync names.
 fn read_up_to_the_last_event(stream: &mut Stream) -> usize {
     let (mut next, mut told) = (1, 0);
     while next <= EVENTS {
@@ -207,14 +207,14 @@ fn frame(number: usize) -> String {
     )
 }
 
-/// A figure of the hub.
+/// A number from the hub's health.
 fn figure(address: SocketAddr, name: &str) -> usize {
     let answer = Connection::open(address).exchange(&Request::get("/healthz"));
     let health: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
     health[name].as_u64().expect("a number") as usize
 }
 
-/// How far each healthy reader is.
+/// The last event of each healthy reader.
 #[derive(Default)]
 struct Progress {
     read: Mutex<[usize; HEALTHY]>,

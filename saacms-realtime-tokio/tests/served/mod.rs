@@ -1,4 +1,4 @@
-//! Connections served as the binary serves them.
+//! Connections served as the program serves them.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use saacms_realtime_tokio::server::Connections;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-/// Accepts for ever; each connection holds a place in `room` until it ends, its stream included.
+/// Accepts connections without end. Each holds a permit of `room` until it closes, even if a lane
+/// closes it.
 pub(crate) async fn accept(listener: TcpListener, realtime: Realtime, room: Arc<Semaphore>) {
     let connections = Connections::new(&realtime).expect("threads");
     loop {

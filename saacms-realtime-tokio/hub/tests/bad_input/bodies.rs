@@ -1,8 +1,9 @@
-//! Bodies of publishes: huge, endless, lying about their length, nested, spoilt.
+//! Bodies of publishes: huge, endless, of a wrong length, deeply nested, corrupt.
 
+use crate::chance::Chance;
 use crate::client::{Connection, Request};
 use crate::real_server::Server;
-use crate::{Attacked, MIB, Numbers, PUBLISH, event, refusal_of, status_of};
+use crate::{Attacked, MIB, PUBLISH, event, refusal_of, status_of};
 
 #[test]
 fn a_body_without_an_end_is_refused_and_not_kept() {
@@ -13,7 +14,7 @@ fn a_body_without_an_end_is_refused_and_not_kept() {
             let request = Request::new("POST", PUBLISH).header("Transfer-Encoding", "chunked");
             connection.send(request.bytes());
             let chunk = ["10000\r\n", &"x".repeat(0x1_0000), "\r\n"].concat();
-            // 64 MiB, unless it is stopped.
+            // 64 MiB, unless the server stops it.
             let sent = (0..1_024)
                 .take_while(|_| connection.try_send(&chunk).is_ok())
                 .count();
@@ -126,19 +127,19 @@ fn nested_and_unfinished_json_is_refused() {
 fn an_event_with_any_byte_spoilt_is_taken_or_refused_and_never_half_taken() {
     let mut attacked = Attacked::start(&["--max-topics", "500"]);
     let whole = r#"{"type":"changed","slug":"attack","id":"1","record":{"a":[1,2.5e3,"é\u00e9",null]},"etag":"W/\"v1\""}"#;
-    let mut numbers = Numbers(0xB0D7);
+    let mut chance = Chance::new(0xB0D7);
     let (taken, published) = attacked.during(|server| {
         let mut connection = Connection::open(server.address);
         let mut taken = 0;
         for _ in 0..5_000 {
             let mut body = whole.as_bytes().to_vec();
-            for _ in 0..=numbers.below(3) {
-                let at = numbers.below(body.len());
-                match numbers.below(4) {
-                    0 => body[at] = numbers.below(256) as u8,
-                    1 => body[at] = b"\"\\{}[],:0-.eE\n\r\0 "[numbers.below(17)],
+            for _ in 0..=chance.index(3) {
+                let at = chance.index(body.len());
+                match chance.index(4) {
+                    0 => body[at] = chance.index(256) as u8,
+                    1 => body[at] = b"\"\\{}[],:0-.eE\n\r\0 "[chance.index(17)],
                     2 => drop(body.remove(at)),
-                    _ => body.insert(at, b"\"\\{}[],:0-.eE\n\r\0 "[numbers.below(17)]),
+                    _ => body.insert(at, b"\"\\{}[],:0-.eE\n\r\0 "[chance.index(17)]),
                 }
             }
             let answer = connection.exchange(&Request::post(PUBLISH, &body));

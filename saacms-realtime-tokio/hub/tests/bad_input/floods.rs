@@ -1,4 +1,4 @@
-//! Too much of what is well-formed: keys, connections, requests whose answers nobody reads.
+//! Too much well-formed input: keys, connections, requests whose answers nobody reads.
 
 use core::time::Duration;
 use std::io::Write as _;
@@ -28,7 +28,7 @@ fn thousands_of_keys_find_room_for_few() {
     attacked.during(|server| {
         let mut connection = Connection::open(server.address);
         publish_to_distinct_keys(&mut connection, 20_000);
-        // Records with subscribers are not forgotten, so that there is an end to them.
+        // Records with subscribers are never forgotten, so their number has a limit.
         let mut streams = Vec::new();
         let mut refused = 0;
         for number in 0..300 {
@@ -63,7 +63,7 @@ fn more_keys_than_the_default_limit_of_records_are_taken() {
     });
     assert!(attacked.figure("topics") <= 100_000);
     assert_eq!(attacked.figure("published"), published + 120_000);
-    // The youngest is there.
+    // The newest record is still there.
     let target = "/api/saacms/v1/attack/119999/subscribe";
     let request = Request::get(target).header("Last-Event-ID", "other");
     let mut stream = Stream::open(attacked.server.address, &request);
@@ -90,7 +90,7 @@ fn a_flood_of_connections_beyond_the_limit_shuts_nobody_out_who_is_in() {
                 .collect();
             drop(flood);
         }
-        // All have gone, so there is room.
+        // All clients have left, so there is room.
         let answer = Connection::open(server.address).exchange(&Request::get("/readyz"));
         assert_eq!(answer.status(), 200);
     });
@@ -139,7 +139,7 @@ fn answers_that_nobody_reads_are_not_piled_up() {
             socket
                 .set_write_timeout(Some(Duration::from_millis(500)))
                 .expect("not zero");
-            // A million requests, more than sockets take by themselves.
+            // A million requests: more than the buffers of the sockets hold.
             let is_read_to_the_end = (0..1_000).all(|_| socket.write_all(requests).is_ok());
             assert!(
                 !is_read_to_the_end,

@@ -1,4 +1,4 @@
-//! HTTP/2 by hand: prefaces that break off, frames that make no sense, floods of frames.
+//! HTTP/2 by hand: incomplete prefaces, senseless frames, floods of frames.
 
 use core::time::Duration;
 use std::time::Instant;
@@ -28,15 +28,15 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// What a client says before anything else.
+/// What a client sends first.
 fn hello() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
-/// Sends all of it, or as much as the server takes, and reads nothing before that.
+/// Sends everything, or as much as the server accepts, and reads only after that.
 fn send(server: &Server, bytes: &[u8]) -> Connection {
     let mut connection = Connection::open(server.address);
-    // A server that has answers which are not read does well to read no more.
+    // A server whose answers are not read is right to read no more.
     connection.set_write_timeout(Duration::from_secs(1));
     let _ = connection.try_send(bytes);
     connection.finish_sending();
@@ -56,7 +56,7 @@ fn a_preface_that_breaks_off_anywhere_ends_its_connection() {
         for mut connection in connections {
             connection.rest();
         }
-        // Who says that nothing more comes is not waited for.
+        // The server does not wait for a client that has closed its sending side.
         assert!(
             started.elapsed() < Duration::from_secs(8),
             "after {:?}",

@@ -1,7 +1,8 @@
 //! Request lines and headers: cut off, huge, malformed, hostile.
 
+use crate::chance::Chance;
 use crate::client::{Connection, Request};
-use crate::{Attacked, MIB, Numbers, PUBLISH, event, refusal_of, status_of};
+use crate::{Attacked, MIB, PUBLISH, event, refusal_of, status_of};
 
 #[test]
 fn a_request_that_breaks_off_anywhere_does_nothing() {
@@ -15,7 +16,7 @@ fn a_request_that_breaks_off_anywhere_does_nothing() {
                 matches!(status, None | Some(400)),
                 "{len} bytes: {status:?}"
             );
-            // And without even saying that nothing more comes.
+            // And with the sending side left open.
             Connection::open(server.address).send(&publish[..len]);
         }
         for len in 0..subscribe.len() {
@@ -57,7 +58,7 @@ fn a_head_that_is_too_large_is_refused() {
             "GET / HTTP/1.1\r\nHost: x\r\n{}: y\r\n\r\n",
             "X".repeat(200_000)
         ),
-        // Its end never comes.
+        // It never ends.
         format!(
             "GET / HTTP/1.1\r\n{}",
             "X-Header: some value\r\n".repeat(500_000)
@@ -147,13 +148,13 @@ fn whatever_a_path_is_made_of_it_is_answered() {
         "é",
     ];
     let mut attacked = Attacked::start(&[]);
-    let mut numbers = Numbers(0x5EED);
+    let mut chance = Chance::new(0x5EED);
     attacked.during(|server| {
         let mut connection = Connection::open(server.address);
         for _ in 0..3_000 {
-            let parts = (0..numbers.below(12)).map(|_| PARTS[numbers.below(PARTS.len())]);
+            let parts = (0..chance.index(12)).map(|_| PARTS[chance.index(PARTS.len())]);
             let target = format!("/api/saacms/v1/{}", parts.collect::<String>());
-            let method = ["GET", "HEAD", "POST", "OPTIONS"][numbers.below(4)];
+            let method = ["GET", "HEAD", "POST", "OPTIONS"][chance.index(4)];
             connection.send(
                 Request::new(method, &target)
                     .header("Content-Length", "0")
@@ -166,7 +167,7 @@ fn whatever_a_path_is_made_of_it_is_answered() {
             assert!(is_clear, "{method} {target}: {head:?}");
             let is_stream = head.header("content-type") == Some("text/event-stream");
             if is_stream || head.status == 400 && head.header("content-length") == Some("0") {
-                // An open stream, or what hyper takes for no target at all.
+                // An open stream, or a text in which hyper sees no target.
                 connection = Connection::open(server.address);
             } else if method != "HEAD" && head.status != 204 {
                 let len = head.header("content-length").expect("a whole answer");
@@ -182,7 +183,7 @@ fn whatever_is_named_as_last_event_id_is_an_answer_away_from_a_resync() {
     let mut attacked = Attacked::start(&["--event-ids", "position"]);
     let published = attacked.ask(&Request::post(PUBLISH, event("attack", "1", "1")));
     assert_eq!(published.status(), 204);
-    let mut numbers = Numbers(0x1D);
+    let mut chance = Chance::new(0x1D);
     let mut ids: Vec<Vec<u8>> = (0..300)
         .map(|_| {
             let byte = |byte| {
@@ -192,8 +193,8 @@ fn whatever_is_named_as_last_event_id_is_an_answer_away_from_a_resync() {
                     b'0'
                 }
             };
-            let len = numbers.below(60);
-            (0..len).map(|_| byte(numbers.below(256) as u8)).collect()
+            let len = chance.index(60);
+            (0..len).map(|_| byte(chance.index(256) as u8)).collect()
         })
         .collect();
     ids.extend([

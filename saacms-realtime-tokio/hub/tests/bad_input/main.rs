@@ -1,9 +1,10 @@
-//! Bad input against the server's binary: clear refusals, nothing lost, nobody else affected.
+//! Bad input against the program: clear refusals, nothing lost, nobody else affected.
 //!
-//! While each kind of it goes on, a publisher publishes and a subscriber reads on connections of
-//! their own, and must notice nothing.
+//! During each attack, a publisher and a subscriber on connections of their own must not be affected.
 
 mod bodies;
+#[path = "../../../../saacms-realtime-core/tests/support/chance.rs"]
+mod chance;
 #[path = "../../../../saacms-realtime-core/tests/conformance/client.rs"]
 mod client;
 mod floods;
@@ -26,10 +27,10 @@ use stream::Stream;
 const PUBLISH: &str = "/api/saacms/v1/publish";
 const MIB: usize = 1 << 20;
 
-/// A server with somebody healthy on it.
+/// A server with a healthy publisher and a healthy subscriber.
 struct Attacked {
     server: Server,
-    /// What was resident before anybody came.
+    /// Resident memory before any client came.
     memory: usize,
 }
 
@@ -40,7 +41,7 @@ impl Attacked {
         Self { server, memory }
     }
 
-    /// Runs `attack` and sees that the healthy ones notice nothing; answers how many events they
+    /// Runs `attack` and checks that the healthy clients are not affected. Returns how many events they
     /// published meanwhile.
     fn during<R>(&mut self, attack: impl FnOnce(&Server) -> R) -> (R, u64) {
         let address = self.server.address;
@@ -52,7 +53,7 @@ impl Attacked {
             let publishing = scope.spawn(|| publish_until(Connection::open(address), &is_over));
             let reading = scope.spawn(move || read_to_the_end(stream));
             let result = {
-                // Also where the attack itself fails.
+                // Even if the attack itself fails.
                 let _over = SetOnDrop(&is_over);
                 attack(&self.server)
             };
@@ -66,7 +67,7 @@ impl Attacked {
         (result, published)
     }
 
-    /// At no time may more memory have been in use than before anybody came, and `bytes`.
+    /// Resident memory may never have exceeded that at the start by more than `bytes`.
     fn expect_memory_below(&self, bytes: usize) {
         let more = self.server.memory().1.saturating_sub(self.memory);
         assert!(more <= bytes, "{} MiB more than at the start", more / MIB);
@@ -76,7 +77,7 @@ impl Attacked {
         Connection::open(self.server.address).exchange(request)
     }
 
-    /// A figure of the hub.
+    /// A number from the hub's health.
     fn figure(&self, name: &str) -> u64 {
         let answer = self.ask(&Request::get("/healthz"));
         let health: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
@@ -92,7 +93,7 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// Publishes an event every few milliseconds, and one to end with; answers how many.
+/// Publishes an event every few milliseconds, and a last one. Returns how many.
 fn publish_until(mut connection: Connection, is_over: &AtomicBool) -> u64 {
     for number in 1.. {
         let last = is_over.load(Ordering::Relaxed);
@@ -114,13 +115,13 @@ fn publish_until(mut connection: Connection, is_over: &AtomicBool) -> u64 {
     unreachable!("numbers do not end")
 }
 
-/// Reads every event in its order up to the last; answers how many.
+/// Reads every event in order up to the last one. Returns how many.
 fn read_to_the_end(mut stream: Stream) -> u64 {
     let mut number = 0;
     loop {
         let block = stream.block();
         if block.starts_with("id: ") {
-            // Where a client begins, with position IDs.
+            // The greeting's, with position IDs.
             continue;
         }
         number += 1;
@@ -138,16 +139,16 @@ fn event(slug: &str, id: &str, record: &str) -> String {
     format!(r#"{{"type":"changed","slug":"{slug}","id":"{id}","record":{record},"etag":"v"}}"#)
 }
 
-/// Sends `bytes`, of which the server may refuse the rest before it is sent; answers the status of
-/// the refusal.
+/// Sends `bytes`, which the server may refuse before it has all of them. Returns the status of the
+/// refusal.
 fn refusal_of(server: &Server, bytes: &[u8]) -> u16 {
     let mut connection = Connection::open(server.address);
     let _ = connection.try_send(bytes);
     connection.response("POST").status()
 }
 
-/// Sends `bytes` and says that nothing more comes; answers the status of what comes back, `None`
-/// where the server only closes the connection.
+/// Sends `bytes` and closes the sending side. Returns the status of the answer, `None` if the server
+/// only closes the connection.
 fn status_of(server: &Server, bytes: &[u8]) -> Option<u16> {
     let mut connection = Connection::open(server.address);
     connection.send(bytes);
@@ -156,20 +157,8 @@ fn status_of(server: &Server, bytes: &[u8]) -> Option<u16> {
         .try_response("POST")
         .map(|answer| answer.status());
     if status.is_some() {
-        // Where it goes on to read it must end by itself, as we have said that nothing more comes.
+        // If the server reads on, it must end by itself, because nothing more comes.
         connection.rest();
     }
     status
-}
-
-/// Numbers that look random and are the same in every run (xorshift64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).expect("below a usize")
-    }
 }

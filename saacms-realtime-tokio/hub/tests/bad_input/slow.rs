@@ -1,4 +1,4 @@
-//! Clients that send slowly, or nothing: cut after ten seconds, whatever they speak.
+//! Clients that send slowly, or nothing: cut after ten seconds in any protocol.
 
 use core::time::Duration;
 use std::thread;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::client::{Connection, Request};
 use crate::{Attacked, MIB, PUBLISH, event};
 
-/// The server gives a head this long.
+/// How long the server waits for a head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[test]
@@ -30,7 +30,7 @@ fn a_head_that_does_not_come_is_not_waited_for() {
                 connection
             })
             .collect();
-        // Some go on, a byte at a time, as if that were progress.
+        // Some send a byte at a time, as if that were progress.
         while started.elapsed() < HEAD_TIMEOUT - Duration::from_secs(1) {
             thread::sleep(Duration::from_millis(500));
             for connection in connections.iter_mut().skip(2).step_by(begins.len()) {

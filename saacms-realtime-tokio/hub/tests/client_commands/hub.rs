@@ -1,4 +1,4 @@
-//! A hub by script: one request a connection, answered by a closure.
+//! A scripted hub: one request per connection, answered by a closure.
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-/// Far more than anything here takes; only a failing test waits for it.
+/// Far longer than anything here takes; only a failing test waits this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A request as it came.
@@ -72,19 +72,19 @@ impl Request {
 
 /// A connection with its request read.
 pub(crate) struct Connection {
-    /// Which request of the hub it is, from 0.
+    /// The number of the request, from 0.
     pub(crate) number: usize,
     pub(crate) request: Request,
     stream: TcpStream,
 }
 
 impl Connection {
-    /// Writes as much as the client takes.
+    /// Writes as much as the client accepts.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
     }
 
-    /// Writes again and again until the client ends the connection.
+    /// Writes repeatedly until the client ends the connection.
     pub(crate) fn write_for_ever(mut self, bytes: impl AsRef<[u8]>) {
         while self.stream.write_all(bytes.as_ref()).is_ok() {}
     }
@@ -169,7 +169,7 @@ impl Hub {
         self.requests.recv_timeout(DEADLINE).expect("a request")
     }
 
-    /// The requests that came and have not been looked at.
+    /// The requests that came and were not yet asked for.
     pub(crate) fn rest(&self) -> Vec<Request> {
         self.requests.try_iter().collect()
     }

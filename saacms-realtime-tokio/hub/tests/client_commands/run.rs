@@ -1,4 +1,4 @@
-//! The binary, run.
+//! The program, run.
 
 use core::time::Duration;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::hub::{DEADLINE, Hub};
 
-/// What a run left behind.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
@@ -16,7 +16,7 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// The command with `args` for `hub`, without what the environment would add.
+/// The command with `args` for `hub`, without anything from the environment.
 pub(crate) fn command(hub: &Hub, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_saacms-realtime"));
     for (name, _) in std::env::vars_os() {
@@ -50,7 +50,7 @@ pub(crate) fn run_with_input(hub: &Hub, args: &[&str], input: &[u8]) -> Outcome 
     running.finish()
 }
 
-/// A command that runs; killed where a test gives up on it.
+/// A running command. Dropping it kills the process.
 pub(crate) struct Running(Child);
 
 impl Running {

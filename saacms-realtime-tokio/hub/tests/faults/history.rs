@@ -1,20 +1,20 @@
-//! The full history of what was published, and what a client may have seen of it.
+//! Everything that was published, and what a client may have got of it.
 
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 
-/// What one client saw, in order.
+/// What one client got, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// The event with this number.
     Event(u64),
-    /// It was told to fetch the record, which then held this number.
+    /// A resync. The record that it fetched then had this number.
     Fetched(u64),
 }
 
-/// The events of one record, by number: first the record is written, then the event published.
-/// What was not answered may have been published or not.
+/// The events of one record, by number. The record is written first, then the event is published;
+/// without an answer it may or may not have been.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     written: AtomicU64,
@@ -22,12 +22,12 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Writes the record once more. The number of its event.
+    /// Writes the record again. Returns the number of its event.
     pub(crate) fn write(&self) -> u64 {
         self.written.fetch_add(1, SeqCst) + 1
     }
 
-    /// What the record holds.
+    /// The number that the record has.
     pub(crate) fn fetch(&self) -> u64 {
         self.written.load(SeqCst)
     }
@@ -46,7 +46,7 @@ impl History {
         self.lock().len()
     }
 
-    /// The first thing that is wrong with what a client saw.
+    /// The first thing that is wrong in what a client got.
     pub(crate) fn fault(&self, seen: &[Seen]) -> Option<String> {
         let published = self.lock();
         let mut at = None;

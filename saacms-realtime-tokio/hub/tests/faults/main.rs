@@ -1,15 +1,17 @@
-//! Real faults against the server's binary, judged from the outside: whatever is killed, stopped,
-//! cut or full, no client may hold a record with a gap that it was not told of.
+//! Real faults against the program, judged from the outside. Processes are killed and stopped,
+//! connections cut, file tables full; and no client may have a gap in a record without a resync.
 //!
 //! `cargo test -p saacms-realtime --test faults -- --nocapture --test-threads=1` prints what
-//! happened. `FAULTS_SEED` repeats the random choices of a run, `FAULTS_TIMES` makes it so many times as long.
+//! happened. `FAULTS_SEED` repeats the random choices of a run, `FAULTS_TIMES` makes it that many times longer.
 
+#[path = "../../../../saacms-realtime-core/tests/support/chance.rs"]
 mod chance;
 mod history;
 mod proxy;
 #[path = "../real_server/mod.rs"]
 mod real_server;
 mod reconnects;
+mod seed;
 mod tab;
 mod wire;
 mod world;
@@ -69,7 +71,7 @@ fn a_server_that_stands_still_for_a_while_goes_on_where_it_was() {
 #[test]
 fn connections_that_are_cut_at_any_byte_are_resumed() {
     for event_ids in ["etag", "position"] {
-        // Far more than is published while somebody is away.
+        // Far more than is published while a client is away.
         let flags = ["--event-ids", event_ids, "--max-events", "10000"];
         let mut world = World::through(Proxy::start, &flags);
         world.go_on(Duration::from_secs(2));
@@ -127,7 +129,7 @@ fn a_wall_clock_that_is_set_back_and_forth_leaves_no_gap() {
         let file = folder.path().join("clock");
         let set = |offset: &str| fs::write(&file, offset).expect("a file");
         set("+0");
-        // libfaketime stands between the server and the wall clock. Without it there is no server.
+        // libfaketime replaces the wall clock of the server, which does not start without it.
         let mut world = World::after(
             &format!(
                 "LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1)\n\

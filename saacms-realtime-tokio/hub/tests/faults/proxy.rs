@@ -1,4 +1,4 @@
-//! A proxy that cuts connections at any byte, delays them, and lets some go silent first.
+//! A proxy that delays connections and cuts them at any byte, some after a silence.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -7,21 +7,22 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
 use crate::chance::Chance;
+use crate::seed::chance;
 
-/// Bytes of an answer after which a connection is cut, at most.
+/// The most bytes of an answer before the connection is cut.
 const MAX_BYTES: u64 = 30_000;
 
 #[derive(Debug)]
 pub(crate) struct Proxy;
 
 impl Proxy {
-    /// Where a proxy of the server at `target` listens, for as long as the process lives.
+    /// Starts a proxy of the server at `target`, which lives as long as the process. Its address.
     pub(crate) fn start(target: SocketAddr) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let chance = Chance::new();
+                let chance = chance();
                 thread::spawn(move || pass(client, target, chance));
             }
         });
@@ -29,7 +30,7 @@ impl Proxy {
     }
 }
 
-/// Passes bytes on until the connection is to be cut. Where it goes wrong, it is cut, too.
+/// Forwards bytes until the connection is due to be cut, or fails.
 fn pass(mut client: TcpStream, target: SocketAddr, mut chance: Chance) {
     let Ok(mut server) = TcpStream::connect(target) else {
         return;
@@ -38,7 +39,7 @@ fn pass(mut client: TcpStream, target: SocketAddr, mut chance: Chance) {
         return;
     };
     thread::spawn(move || {
-        // The request, and the end of the client where it leaves first.
+        // The request, and the client's end if it leaves first.
         let _ = std::io::copy(&mut requests, &mut upstream);
         let _ = upstream.shutdown(Shutdown::Both);
     });
@@ -58,7 +59,7 @@ fn pass(mut client: TcpStream, target: SocketAddr, mut chance: Chance) {
         }
     }
     if chance.below(10) == 0 {
-        // Half open: the client hears nothing, the server still sends.
+        // Half open: nothing reaches the client, but the server still sends.
         thread::sleep(Duration::from_millis(300));
     }
     let _ = client.shutdown(Shutdown::Both);

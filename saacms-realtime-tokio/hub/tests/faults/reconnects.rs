@@ -1,4 +1,4 @@
-//! Everybody comes back at once.
+//! All clients reconnect at once.
 
 use core::net::SocketAddr;
 use std::io::{Read as _, Write as _};
@@ -12,16 +12,16 @@ use crate::world::figure;
 
 /// Events that each client misses.
 const MISSED: u64 = 50;
-/// Files of this process that are no connections.
+/// Files of this process that are not connections.
 const OTHER_FILES: u64 = 200;
 
-/// Clients that were there before memory is first looked at: what a server allocates once is there.
+/// Clients before memory is first measured, so that what the server allocates once is allocated.
 const FIRST: usize = 200;
-/// The allocator gives back what nobody used for ten seconds.
+/// The allocator returns memory that was free for ten seconds.
 const GIVEN_BACK_AFTER: Duration = Duration::from_secs(60);
 
-/// Again and again so many clients go, miss events, and come back at once. Once all are gone, the
-/// server holds no more memory than before, but for a tenth.
+/// Many clients leave, miss events and come back at once, several times. When all have left, the
+/// server has at most a tenth more memory than before.
 pub(crate) fn run(wanted: usize) {
     let limit = rlimit::increase_nofile_limit(u64::MAX).expect("a limit of open files");
     let clients = wanted.min(limit.saturating_sub(OTHER_FILES) as usize);
@@ -57,7 +57,7 @@ pub(crate) fn run(wanted: usize) {
     );
 }
 
-/// Clients come, go, miss events, come back at once, and go. Answers how long they took to have
+/// Clients come, leave, miss events, come back at once, and leave. Returns how long they took to get
 /// everything.
 fn round(server: &Server, number: &mut u64, clients: usize) -> Duration {
     let streams = come(server.address, clients, None);
@@ -75,8 +75,7 @@ fn round(server: &Server, number: &mut u64, clients: usize) -> Duration {
     took
 }
 
-/// Resident memory, once it is not more than `allowed` and does not get less any more, or after the
-/// time in which it should have come to that.
+/// Resident memory once it is at most `allowed` and no longer shrinks, or at a timeout.
 fn settled(server: &Server, allowed: usize) -> usize {
     let started = Instant::now();
     let mut memory = server.memory().0;
@@ -102,7 +101,7 @@ fn publish(address: SocketAddr, number: &mut u64, count: u64) {
     }
 }
 
-/// All connect, then all ask.
+/// All clients connect, then all send their requests.
 fn come(address: SocketAddr, clients: usize, last: Option<u64>) -> Vec<TcpStream> {
     let id = last.map_or_else(String::new, |last| format!("v{last}"));
     let request = wire::subscribe_request(0, &id);

@@ -1,4 +1,4 @@
-//! A client: it follows a record as a browser's tab does, whatever happens to its connection.
+//! A client that follows a record as a tab of a browser does, whatever happens to its connection.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::history::{History, Seen};
 use crate::wire::{self, Chunks};
 use crate::world::Shared;
 
-/// A connection that says nothing for so long is given up: heartbeats are far more frequent.
+/// A connection that is silent this long is closed: heartbeats are far more frequent.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// Larger than any frame here.
@@ -25,9 +25,9 @@ pub(crate) struct Report {
     pub(crate) record: usize,
     pub(crate) seen: Vec<Seen>,
     pub(crate) connects: usize,
-    /// Resyncs by the reason that was told.
+    /// Resyncs by their reason.
     pub(crate) resyncs: BTreeMap<String, usize>,
-    /// It was left behind: the newest event never came.
+    /// The newest event never came.
     pub(crate) is_behind: bool,
 }
 

@@ -1,11 +1,11 @@
-//! As much HTTP/1.1 as a client of the server needs, where every step may fail.
+//! As much HTTP/1.1 as a client of the server needs. Every step may fail.
 
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 
-/// More than any answer of a server that runs takes.
+/// Longer than any answer of a running server takes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) const API: &str = "/api/saacms/v1";
@@ -41,7 +41,7 @@ pub(crate) fn publish_request(id: usize, number: u64, etag: Option<u64>, pad: us
     )
 }
 
-/// Sends a request and reads the head of its answer, which must be all of it. The status.
+/// Sends a request and reads its answer, which must have no body. Returns the status.
 pub(crate) fn exchange(stream: &mut TcpStream, request: &str) -> io::Result<u16> {
     stream.write_all(request.as_bytes())?;
     let head = head(stream)?;
@@ -52,7 +52,7 @@ pub(crate) fn exchange(stream: &mut TcpStream, request: &str) -> io::Result<u16>
     status.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// The head of an answer, and not a byte more.
+/// Reads the head of an answer, and not a byte more.
 pub(crate) fn head(stream: &mut TcpStream) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -63,16 +63,16 @@ pub(crate) fn head(stream: &mut TcpStream) -> io::Result<String> {
     String::from_utf8(head).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// Takes the chunks (RFC 9112, 7.1) off a body that comes in pieces of any size.
+/// Decodes a chunked body (RFC 9112, 7.1) that comes in pieces of any size.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
     size_line: String,
-    /// Bytes of this chunk that are to come, with the CRLF behind them.
+    /// Bytes of this chunk that are still to come, including the CRLF after it.
     left: usize,
 }
 
 impl Chunks {
-    /// Appends to `body` what `bytes` bring. False where the body has ended.
+    /// Appends the content of `bytes` to `body`. Returns false at the end of the body.
     pub(crate) fn take(&mut self, mut bytes: &[u8], body: &mut Vec<u8>) -> bool {
         while let [first, rest @ ..] = bytes {
             if self.left > 0 {

@@ -1,4 +1,4 @@
-//! A server under load: publishers, clients, and the full history that they are judged by.
+//! A server under load: publishers, clients, and the full history to judge them by.
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU8, Ordering::SeqCst};
@@ -13,6 +13,7 @@ use std::time::Instant;
 use crate::chance::Chance;
 use crate::history::History;
 use crate::real_server::Server;
+use crate::seed::chance;
 use crate::tab::{self, Report};
 use crate::wire;
 
@@ -20,16 +21,16 @@ const RECORDS: usize = 6;
 const CLIENTS: usize = 48;
 const PUBLISHERS: usize = 3;
 
-/// Time in which every client must have caught up once nothing is published any more.
+/// How long a client may take to catch up after the last publish.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const RUNNING: u8 = 0;
 /// Publishers stop.
 const QUIET: u8 = 1;
-/// Clients end as soon as they have all.
+/// Clients end as soon as they have everything.
 const OVER: u8 = 2;
 
-/// What all threads see.
+/// What all threads share.
 pub(crate) struct Shared {
     pub(crate) histories: Vec<History>,
     address: SocketAddr,
@@ -51,7 +52,7 @@ impl Shared {
     }
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counts {
     pub(crate) events: usize,
@@ -61,7 +62,7 @@ pub(crate) struct Counts {
 
 pub(crate) struct World {
     server: Server,
-    /// Where the server itself listens.
+    /// The address of the server itself.
     address: SocketAddr,
     flags: Vec<String>,
     files_before: usize,
@@ -75,12 +76,12 @@ impl World {
         Self::new("", true, flags, |address| address)
     }
 
-    /// The clients reach the server by what `between` starts.
+    /// The clients connect to what `between` starts, a proxy of the server.
     pub(crate) fn through(between: fn(SocketAddr) -> SocketAddr, flags: &[&str]) -> Self {
         Self::new("", true, flags, between)
     }
 
-    /// A server that a shell starts which runs `before` first; its events have ETags, or not.
+    /// The server is started by a shell that runs `before` first. Its events may have ETags.
     pub(crate) fn after(before: &str, has_etags: bool) -> Self {
         Self::new(before, has_etags, &[], |address| address)
     }
@@ -98,7 +99,7 @@ impl World {
             .collect();
         let server = Server::start_at("127.0.0.1:0", before, &borrowed(&flags));
         let address = server.address;
-        // The files that its runtime opens with the first connection are its own.
+        // Its runtime opens some files with the first connection, and keeps them.
         wire::exchange(&mut wire::connect(address).expect("it listens"), HEALTH).expect("healthy");
         thread::sleep(Duration::from_millis(50));
         let shared = Arc::new(Shared {
@@ -110,15 +111,13 @@ impl World {
         let clients = (0..CLIENTS)
             .map(|client| {
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || tab::follow(&shared, client % RECORDS, Chance::new()))
+                thread::spawn(move || tab::follow(&shared, client % RECORDS, chance()))
             })
             .collect();
         let publishers = (0..PUBLISHERS)
             .map(|publisher| {
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || {
-                    publish(&shared, address, has_etags, publisher, Chance::new())
-                })
+                thread::spawn(move || publish(&shared, address, has_etags, publisher, chance()))
             })
             .collect();
         let files_before = server.files();
@@ -133,7 +132,7 @@ impl World {
         }
     }
 
-    /// Lets the load go on.
+    /// Continues the load for a while.
     pub(crate) fn go_on(&mut self, time: Duration) {
         let times = std::env::var("FAULTS_TIMES").ok().map(|text| text.parse());
         let factor = times.map_or(1, |times| times.expect("FAULTS_TIMES is a number"));
@@ -150,7 +149,7 @@ impl World {
         self.server.wait();
     }
 
-    /// Ends it in good order, under load.
+    /// Stops it in good order, under load.
     pub(crate) fn terminate(&mut self) {
         self.signal("TERM");
         let status = self.server.wait();
@@ -172,7 +171,7 @@ impl World {
             .expect("it reads");
     }
 
-    /// The day, as the server's wall clock has it.
+    /// The date of the server's wall clock.
     pub(crate) fn date(&self) -> String {
         let mut stream = wire::connect(self.address).expect("it listens");
         stream.write_all(HEALTH.as_bytes()).expect("it reads");
@@ -183,14 +182,15 @@ impl World {
         date[.."tue, 24 nov 2026".len()].to_owned()
     }
 
-    /// Connections that ask for nothing. What does not fit waits.
+    /// Connections without a request. Those that do not fit wait to be accepted.
     pub(crate) fn idle_connections(&self, count: usize) -> Vec<TcpStream> {
         (0..count)
             .filter_map(|_| wire::connect(self.address).ok())
             .collect()
     }
 
-    /// Lets everybody catch up, judges what they saw, and sees that nothing is left behind.
+    /// Waits until every client has caught up, judges what each one got, and checks that no subscriber
+    /// and no file is left.
     pub(crate) fn end(mut self, what: &str) -> Counts {
         self.shared.phase.store(QUIET, SeqCst);
         self.publishers
@@ -247,7 +247,7 @@ fn borrowed(flags: &[String]) -> Vec<&str> {
     flags.iter().map(String::as_str).collect()
 }
 
-/// Writes its records and publishes each change once, answered or not.
+/// Writes its records, and publishes each change once whether that is answered or not.
 fn publish(
     shared: &Shared,
     address: SocketAddr,
@@ -282,12 +282,12 @@ fn publish(
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: faults\r\nConnection: close\r\n\r\n";
 
-/// Without clients there is no subscriber and no file that was not there before.
+/// Without clients there is no subscriber, and no more files than at the start.
 fn expect_nothing_left(server: &Server, files_before: usize) {
     let started = Instant::now();
     loop {
         let (subscribers, files) = (figure(server.address, "subscribers"), server.files());
-        // One is the connection that asks.
+        // One is the connection of this request.
         if subscribers == 0 && files <= files_before + 1 {
             return;
         }
@@ -300,7 +300,7 @@ fn expect_nothing_left(server: &Server, files_before: usize) {
     }
 }
 
-/// A figure of the server's health.
+/// A number from the server's health.
 pub(crate) fn figure(address: SocketAddr, name: &str) -> u64 {
     let mut stream = wire::connect(address).expect("it listens");
     wire::exchange(&mut stream, HEALTH).expect("an answer");

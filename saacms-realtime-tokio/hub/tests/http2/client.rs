@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::real_server::Server;
 
-/// Far more than anything here takes; only a failing test waits for it.
+/// Far longer than anything here takes; only a failing test waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 const KEEPALIVE: &str = ":keepalive\n\n";
@@ -66,7 +66,7 @@ impl Client {
             .expect("an answer")
     }
 
-    /// A stream of `posts/{id}`, greeted.
+    /// Opens a stream of `posts/{id}` and reads its greeting.
     pub(crate) async fn subscribe(&self, id: &str, last_event_id: Option<&str>) -> Stream {
         let target = format!("/api/saacms/v1/posts/{id}/subscribe");
         self.open(
@@ -97,7 +97,7 @@ impl Client {
         stream
     }
 
-    /// Publishes an event of `posts/{id}`; answers its frame.
+    /// Publishes an event of `posts/{id}`. Returns its frame.
     pub(crate) async fn publish(&self, id: &str, etag: &str, record: &str) -> String {
         let etag_json = serde_json::to_string(etag).expect("a string");
         let event = format!(
@@ -130,7 +130,7 @@ impl Client {
     }
 }
 
-/// An open event stream: what has come and was not yet asked for.
+/// An open event stream, with the bytes that came and were not yet asked for.
 pub(crate) struct Stream {
     pub(crate) headers: HeaderMap,
     body: Incoming,

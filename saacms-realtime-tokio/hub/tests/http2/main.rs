@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS (h2c, prior knowledge) against the server's binary.
+//! HTTP/2 without TLS (h2c, prior knowledge) against the program.
 
 mod client;
 #[path = "../real_server/mod.rs"]
@@ -164,7 +164,7 @@ async fn many_streams_share_one_connection() {
     for (number, stream) in streams.iter_mut().enumerate() {
         stream.expect(&frames[number % 5]).await;
     }
-    // Streams that are given up are forgotten, the others and the connection go on.
+    // The hub forgets the streams that the client resets; the others and the connection continue.
     streams.truncate(10);
     client.wait_for_subscribers(10).await;
     let live = client.publish("0", "live", "1").await;
@@ -186,7 +186,7 @@ async fn a_stream_that_is_not_read_holds_up_none_of_its_connection() {
         frames.push(client.publish("1", &format!("v{number}"), &record).await);
         reader.expect(frames.last().expect("pushed")).await;
     }
-    // What the window took, and then the news that the rest is gone.
+    // What fitted into the window, then the resync for the rest.
     let resync = "event: saacms-resync\nid: v39\ndata: {\"reason\":\"lagged\"}\n\n";
     let mut due = frames.iter();
     while !stalled.begins_with(resync).await {

@@ -1,4 +1,4 @@
-//! The server's binary, run as its users run it.
+//! The program, run as its users run it.
 
 // Each test crate that includes this file uses a part of it.
 #![allow(dead_code)]
@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-/// Far more than anything here takes; only a failing test waits for it.
+/// Far longer than anything here takes; only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server of its own, killed when it is dropped.
+/// A running server. Dropping it kills the process.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -73,12 +73,12 @@ impl Server {
         }
     }
 
-    /// What it logged: warnings, errors, and any panic.
+    /// Its log so far: warnings, errors, and any panic.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("nobody panics with it").clone()
     }
 
-    /// It must run, and must not have panicked in any of its tasks.
+    /// Asserts that it runs, and that none of its tasks has panicked.
     #[track_caller]
     pub(crate) fn expect_alive(&mut self) {
         let ended = self.child.try_wait().expect("a child");
@@ -86,7 +86,7 @@ impl Server {
         assert!(!self.log().contains("panicked"), "{}", self.log());
     }
 
-    /// Resident memory, in bytes, and the most it ever was.
+    /// Resident memory in bytes, now and at its peak.
     pub(crate) fn memory(&self) -> (usize, usize) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .expect("the status of a process that runs");
@@ -148,7 +148,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Where it has ended already there is nothing to kill.
+        // Fails only if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

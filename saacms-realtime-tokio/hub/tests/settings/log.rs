@@ -39,7 +39,7 @@ fn a_json_log_is_an_object_a_line() {
     );
 }
 
-/// A command line that runs a server; the first word can be left out.
+/// The arguments that run a server. The first one can be left out.
 fn serve(token: &str) -> [&str; 4] {
     [
         "serve",
@@ -55,7 +55,7 @@ fn token_of_mode(dir: &TempDir, mode: u32) -> String {
     token
 }
 
-/// The first line on standard error of a server, which is then ended.
+/// The first line on standard error of a server, which is then killed.
 fn first_line(args: Vec<&str>) -> String {
     let mut command = server(&args);
     command
@@ -67,7 +67,7 @@ fn first_line(args: Vec<&str>) -> String {
     stderr.lines().next().expect("a line").expect("UTF-8")
 }
 
-/// A process that ends with the test, however that ends.
+/// A process that is killed when the test ends, even if it panics.
 struct Running(Child);
 
 impl Drop for Running {
