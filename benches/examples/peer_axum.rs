@@ -1,8 +1,8 @@
 //! What one would write without us: axum's `Sse` over a tokio broadcast channel per record, and a
 //! queue of the last 100 events for clients that come back. `load` measures it beside the server.
 //!
-//! It has none of the laws: ids are not unique, a reader that lags or names an unknown id is told to
-//! refetch, but nothing is bounded in bytes, nothing is swept, and nothing is checked.
+//! It keeps none of the laws. A reader that lags or names an unknown ID gets a resync, but IDs are
+//! not unique, nothing is bounded in bytes, nothing is swept and nothing is checked.
 
 use core::convert::Infallible;
 use core::time::Duration;
@@ -115,7 +115,7 @@ async fn publish(State(topics): State<Topics>, body: Bytes) -> StatusCode {
         last.pop_front();
     }
     last.push_back(Arc::clone(&change));
-    // Without readers it is kept all the same.
+    // The event is kept even without readers.
     let _ = topic.sender.send(change);
     StatusCode::NO_CONTENT
 }
@@ -132,7 +132,7 @@ async fn main() -> std::io::Result<()> {
     println!("open http://{}/ in a browser", listener.local_addr()?);
     std::io::stdout().flush()?;
     let listener = listener.tap_io(|stream| {
-        // As the server does: an event waits for nothing.
+        // As our server does: an event is not delayed by Nagle's algorithm.
         let _ = stream.set_nodelay(true);
     });
     axum::serve(listener, app).await

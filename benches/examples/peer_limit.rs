@@ -1,11 +1,10 @@
-//! What the machine allows: a program that does nothing but write. `load` measures it beside the
-//! server.
+//! The limit of the machine: a program that only writes. `load` measures it beside the server.
 //!
 //! One thread accepts connections and reads requests, as little of them as it takes. Each other
 //! thread owns its share of the subscribers and, per record, one run of bytes that all of them
 //! share; a subscriber is an offset into it. A publish wakes each thread once; what waits for a
-//! subscriber goes out in one write. There are no laws here: who is too slow is cut off, nothing is
-//! checked, no history expires.
+//! subscriber goes out in one write. There are no laws here: a slow reader is disconnected, nothing
+//! is checked, no history expires.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read as _, Write as _};
@@ -58,7 +57,7 @@ struct Run {
     bytes: Vec<u8>,
     /// Offset of `bytes[0]` in all that was ever written.
     start: usize,
-    /// Number of each event that can be named, and the offset behind it.
+    /// Number of each event that can be named, and the offset after it.
     ends: VecDeque<(u64, usize)>,
     subscribers: Vec<usize>,
     is_new: bool,
@@ -97,7 +96,7 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    /// Writes what waits; false where the connection is of no use any more.
+    /// Writes what waits; false if the connection is broken.
     fn write(&mut self, run: &Run) -> bool {
         while self.offset < run.end() {
             let Some(from) = self.offset.checked_sub(run.start) else {
@@ -191,7 +190,7 @@ fn write(mut poll: Poll, inbox: &Inbox) -> io::Result<()> {
     }
 }
 
-/// What a request asks for; `None` where it has not all come.
+/// What a request asks for; `None` while it is incomplete.
 fn parse(request: &str) -> Option<(usize, Asked<'_>)> {
     let head = request.find("\r\n\r\n")? + 4;
     let header = |name: &str| {
@@ -242,7 +241,7 @@ fn main() -> io::Result<()> {
         std::thread::spawn(move || write(poll, &inbox).expect("epoll works"));
     }
     let mut poll = Poll::new()?;
-    // mio's own `bind` lets only 128 wait to be accepted.
+    // mio's own `bind` has a backlog of only 128.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     socket.listen(4_096)?;

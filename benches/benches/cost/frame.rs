@@ -76,7 +76,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     });
     group.finish();
 
-    // The whole way of a publish: JSON in, an event that is ready to be filed out.
+    // The whole way of a publish: from JSON to an event that is ready for the ring.
     let mut group = criterion.benchmark_group("frame/from_json");
     let body = material::body("1", 1);
     group.bench_function("ours", |bencher| {

@@ -41,7 +41,8 @@ fn fanout(criterion: &mut Criterion) {
                         unreachable!()
                     };
                     black_box(frames);
-                    // A reader is asked until it is idle: that is when its waker is registered.
+                    // A reader is polled until it is idle, because only then its waker is
+                    // registered.
                     let _ = black_box(reader.poll(&cx, NOW));
                 }
             },
@@ -95,7 +96,7 @@ fn fanout(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Publishing to one of 10,000 records that somebody watches.
+/// Publishing to one of 10,000 records, each with a subscriber.
 fn publish(criterion: &mut Criterion) {
     const TOPICS: usize = 10_000;
     let mut group = criterion.benchmark_group("hub/publish_10k_topics");

@@ -1,6 +1,7 @@
-//! What the core costs, each figure beside what one would write without it.
+//! What core costs, each figure beside what one would write without it.
 //!
-//! `cargo bench -p saacms-realtime-benches` runs all; `-- resume` those with this in their name.
+//! `cargo bench -p saacms-realtime-benches` runs all benches; `-- resume` runs those with `resume` in
+//! their name.
 
 mod frame;
 mod hub;

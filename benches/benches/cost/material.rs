@@ -1,4 +1,4 @@
-//! The events that the benches are about: frames of 300 bytes.
+//! The events of all benches: frames of 300 bytes.
 
 use saacms_realtime_core::feed::{Feed, NoStore};
 use saacms_realtime_core::sse::write_event;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use criterion::Criterion;
 use saacms_realtime_core::route::{Action, Api, Request};
 
-/// The request of a client that reconnects: where it goes, and what it named.
+/// The request of a client that reconnects: its path and its last event ID.
 pub(crate) fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("route/parse");
     const PATH: &str = "/api/saacms/v1/posts/0123456789abcdef/subscribe";
@@ -34,7 +34,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         });
     });
 
-    // The path alone: no percent-decoding, no check of the parts, no Accept, no CORS, no head.
+    // Only the path: no percent-decoding, no check of its parts, no Accept, no CORS, no head.
     let mut router = matchit::Router::new();
     router.insert("/api/saacms/v1/publish", false).expect("new");
     router

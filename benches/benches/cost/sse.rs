@@ -11,7 +11,7 @@ use crate::material;
 
 const FRAMES: usize = 100;
 
-/// 100 frames that come in pieces of 4 KiB.
+/// 100 frames, in pieces of 4 KiB.
 pub(crate) fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sse/decode");
     let text: String = (0..FRAMES).map(material::frame).collect();
@@ -35,7 +35,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             assert_eq!(count, FRAMES);
         });
     });
-    // Without the standard's BOM, CR, NUL, several data lines, or bytes that are no UTF-8.
+    // It knows no BOM, CR, NUL, second data line, or bytes that are not UTF-8.
     group.bench_function("split_lines", |bencher| {
         bencher.iter(|| {
             let (mut buffer, mut count) = (String::new(), 0);

@@ -1,4 +1,4 @@
-//! What a run showed: for people, and as JSON.
+//! The figures of a run: for people, and as JSON.
 
 use std::fmt::Write as _;
 
@@ -20,9 +20,9 @@ pub(crate) struct Figures {
     pub(crate) cpu_seconds: f64,
     pub(crate) connect_seconds: f64,
     pub(crate) tally: Tally,
-    /// Before anybody was connected, with all connected, and at the end.
+    /// Before the first connection, with all connected, and at the end.
     pub(crate) usage: [Usage; 3],
-    /// What only this scenario has: name, value, unit.
+    /// Figures of this scenario only: name, value, unit.
     pub(crate) more: Vec<(&'static str, f64, &'static str)>,
 }
 
@@ -43,7 +43,7 @@ impl Figures {
         self.tally.deliveries as f64 / self.seconds.max(f64::MIN_POSITIVE)
     }
 
-    /// CPU seconds of the server per million deliveries; NaN where there were too few, as the system
+    /// CPU seconds of the server per million deliveries; NaN if there were too few, as the system
     /// counts CPU in hundredths of a second.
     pub(crate) fn cpu_per_million(&self) -> f64 {
         match self.tally.deliveries {
@@ -57,7 +57,7 @@ impl Figures {
         grown(before.rss_bytes, connected.rss_bytes) / self.subscribers.max(1) as f64
     }
 
-    /// Memory of the server in user space per stream.
+    /// The server's memory in user space, per stream.
     pub(crate) fn anonymous_per_stream(&self) -> f64 {
         let [before, connected, _] = self.usage;
         grown(before.anonymous_bytes, connected.anonymous_bytes) / self.subscribers.max(1) as f64
@@ -101,7 +101,7 @@ impl Figures {
                 "max": self.latency_ms(1.0),
             },
             "server_cpu_seconds": self.cpu_seconds,
-            // null where there is none
+            // null if there is none
             "server_cpu_seconds_per_million": self.cpu_per_million(),
             "rss_bytes_per_stream": self.rss_per_stream(),
             "anonymous_bytes_per_stream": self.anonymous_per_stream(),
@@ -197,7 +197,7 @@ fn grown(before: u64, after: u64) -> f64 {
     after as f64 - before as f64
 }
 
-/// The one in the middle, which noise moves least.
+/// The median, which noise moves least.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);

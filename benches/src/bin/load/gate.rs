@@ -1,4 +1,4 @@
-//! Lets publishers wait until so much has been received, without a reader that wakes them early.
+//! Where publishers wait until enough deliveries were received, without being woken early.
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::SeqCst;
@@ -10,7 +10,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Gate {
     received: AtomicU64,
-    /// The smallest count that somebody waits for.
+    /// The smallest count that a publisher waits for.
     soonest: AtomicU64,
     waiters: Mutex<Vec<(u64, Thread)>>,
 }
@@ -47,7 +47,7 @@ impl Gate {
         self.soonest.store(soonest.unwrap_or(u64::MAX), SeqCst);
     }
 
-    /// Waits until `wanted` deliveries were received; false where that takes longer than `patience`.
+    /// Waits until `wanted` deliveries were received; false if that takes longer than `patience`.
     pub(crate) fn wait(&self, wanted: u64, patience: Duration) -> bool {
         if self.received() >= wanted {
             return true;
@@ -62,7 +62,7 @@ impl Gate {
             let Some(left) = until.checked_duration_since(Instant::now()) else {
                 return false;
             };
-            // What was received before the waiter was seen wakes nobody.
+            // Deliveries that came before the wait was registered wake no one: look again.
             thread::park_timeout(left.min(Duration::from_millis(20)));
         }
         true

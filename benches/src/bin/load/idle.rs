@@ -1,4 +1,4 @@
-//! Streams that say nothing: what each costs, in user space, in the kernel and in CPU.
+//! Idle streams: what each costs in user space, in the kernel and in CPU.
 
 use core::time::Duration;
 use std::thread;
@@ -11,7 +11,7 @@ use crate::scenario::{Setup, progress};
 use crate::server::{Kind, kernel_bytes};
 use crate::tally::Tally;
 
-/// Events to one key, which is 1 % of the streams unless --keys says otherwise.
+/// Events to one key, which has 1 % of the streams unless --keys is given.
 const EVENTS: u64 = 10;
 const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -36,7 +36,7 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    // Memory counts now: an allocator may keep for a while what the connecting took.
+    // Memory is measured now: an allocator may keep for a while what connecting took.
     let held_usage = setup.server.usage();
     let idle = held_usage.cpu_seconds - settled.cpu_seconds;
     let beats = (setup.readers.tally().keep_alives - beats) as f64;

@@ -1,15 +1,15 @@
-//! What the system allows, found out before it gets in the way.
+//! The system's limits, checked before a run hits them.
 
 use std::fs;
 
-/// Files of a process that are no connections.
+/// Open files of a process that are not connections.
 const OTHER_FILES: u64 = 64;
 
 /// Raises the limit of open files as far as it goes.
 ///
 /// # Errors
 ///
-/// Where so many subscribers cannot be connected from one process, with what to do.
+/// If one process cannot connect so many subscribers. The text says what to do.
 pub(crate) fn make_room(subscribers: usize) -> Result<(), String> {
     let wanted = subscribers as u64 + OTHER_FILES;
     let allowed = rlimit::increase_nofile_limit(wanted.max(4_096))

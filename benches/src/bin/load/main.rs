@@ -1,4 +1,4 @@
-//! Measures a server from the outside: many subscribers, a publisher, and a look at every delivery.
+//! Measures a server from the outside: many subscribers, publishers, and a check of every delivery.
 
 #[path = "../../../../saacms-realtime-core/tests/support/chance.rs"]
 mod chance;
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs all servers in turn, as often as there are rounds; whether all was well.
+/// Runs all servers in turn, in each round; returns whether every check passed.
 fn all(options: &Options, run: impl Fn(Kind) -> Result<Figures, String>) -> Result<bool, String> {
     let mut runs = Vec::new();
     for _ in 0..options.rounds {
@@ -81,14 +81,14 @@ fn all(options: &Options, run: impl Fn(Kind) -> Result<Figures, String>) -> Resu
             .collect();
         write(file, &plot::svg(&title, &lines))?;
     }
-    // What a peer loses is no fault of ours.
+    // Events that a peer loses are not our failure.
     Ok(runs
         .iter()
         .filter(|run| run.server == Kind::Ours.name())
         .all(Figures::is_faultless))
 }
 
-/// Medians, and how many times as much the others take.
+/// Prints medians, and ratios to the other servers.
 fn compared(runs: &[Figures], kinds: &[Kind]) -> String {
     let mut out = format!(
         "{:<8} {:>14} {:>14} {:>12} {:>12} {:>14}\n",

@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The command line.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -9,15 +9,15 @@ use clap::{Args, Parser, Subcommand};
 use crate::publisher::Pace;
 use crate::server::{Kind, Programs};
 
-/// Connects many subscribers to a server, publishes, checks every delivery, and says how fast it
-/// was and what it took.
+/// Connects many subscribers to a server, publishes, checks every delivery, and prints how fast it
+/// was and what it cost.
 ///
 /// Without --url, the server is started for each run: `saacms-realtime` next to this program, as
 /// `cargo build --release --workspace --examples` puts it there. Every stream is checked for lost,
-/// duplicated, reordered and malformed events; one of them makes the exit code 1.
+/// duplicated, reordered and malformed events; if there is one, the exit code is 1.
 ///
-/// The figure to steer by is server CPU per million deliveries: a machine's noise moves it by a
-/// fifth, deliveries per second and latency by a factor of two. Compare what was run in turn
+/// The most reliable figure is server CPU per million deliveries: noise moves it by a fifth, but
+/// deliveries per second and latency by a factor of two. Compare servers that took turns
 /// (--against), and ratios rather than figures.
 #[derive(Debug, Parser)]
 #[command(name = "load", after_help = EXAMPLES)]
@@ -44,48 +44,48 @@ pub(crate) enum Scenario {
     Fanout(Options),
     /// Each subscribes to a key of its own
     Spread(Options),
-    /// Keys by Zipf's law: a few with many subscribers and events, many with few
+    /// Keys by Zipf's law: a few keys have many subscribers and events, many have few
     Mixed(Options),
     /// As fanout, but one in ten does not read while events are published
     Slow(Options),
-    /// All are cut off, miss events, and reconnect at once
+    /// All are disconnected, miss events, and reconnect at once
     Storm(Options),
-    /// Nothing happens but heartbeats; then 1 % get an event, and the server is told to stop
+    /// Only heartbeats; then 1 % get an event, and the server is asked to stop
     #[command(visible_alias = "scale")]
     Idle(Options),
-    /// No subscribers: events posted over many connections, one at a time on each
+    /// No subscribers: events are posted over many connections, one at a time on each
     Publish(Options),
-    /// The short form of all, compared with the last results: writes RESULTS.md
+    /// The short form of all scenarios, compared with the baseline; writes RESULTS.md
     Results(ResultsOptions),
 }
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Streams that are opened (publish: connections)
+    /// Streams to open (publish: connections)
     #[arg(long, short = 'n', alias = "streams", default_value_t = 1_000, value_parser = count(1, 2_000_000))]
     pub(crate) subscribers: usize,
-    /// Keys of the scenarios mixed (1,000 where not given), idle (100) and publish (one each)
+    /// Keys of the scenarios mixed (default: 1,000), idle (100) and publish (one each)
     #[arg(long, value_parser = count(1, 1_000_000))]
     pub(crate) keys: Option<usize>,
-    /// How long events are published
+    /// How long to publish
     #[arg(long, default_value_t = 3.0, value_parser = seconds)]
     pub(crate) seconds: f64,
-    /// Events that may be on their way at one time: 1 = one at a time, 64 = flat out
+    /// Events in flight at one time: 1 = one at a time, 64 = as fast as possible
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) window: u64,
-    /// Events a second, whatever happens; latency then counts from when each was due
+    /// Events per second, at a fixed rate; latency then counts from when each was due
     #[arg(long, conflicts_with = "window", value_parser = seconds)]
     pub(crate) rate: Option<f64>,
     /// Connections that publish, each to keys of its own [default: 1; spread and mixed: 8]
     #[arg(long, value_parser = count(1, 1_000))]
     pub(crate) publishers: Option<usize>,
-    /// Bytes of a frame, about
+    /// Approximate size of a frame, in bytes
     #[arg(long, default_value_t = 300, value_parser = count(60, 1_000_000))]
     pub(crate) frame_bytes: usize,
     /// Threads that read [default: one for 25,000 streams]
     #[arg(long, value_parser = count(1, 64))]
     pub(crate) threads: Option<usize>,
-    /// Connections that are being opened at one time [default: 256; storm: 2,000]
+    /// Connections to open at one time [default: 256; storm: 2,000]
     #[arg(long, value_parser = count(1, 100_000))]
     pub(crate) opening: Option<usize>,
     /// idle: seconds without an event
@@ -94,10 +94,10 @@ pub(crate) struct Options {
     /// idle: heartbeat of the server that is started, in seconds
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     pub(crate) heartbeat: f64,
-    /// storm: events that everybody misses
+    /// storm: events that all subscribers miss
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) missed: u64,
-    /// Servers to run in turn with it
+    /// Other servers to run in turn
     #[arg(long, value_delimiter = ',', value_name = "SERVER")]
     pub(crate) against: Vec<Kind>,
     /// Runs of each server; the median counts
@@ -109,10 +109,10 @@ pub(crate) struct Options {
     /// One more argument for the server, such as --server-arg=--max-lag=64; repeat it
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub(crate) server_arg: Vec<String>,
-    /// Address of a server that runs already, such as 127.0.0.1:8787
+    /// Address of a running server, such as 127.0.0.1:8787
     #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["server", "server_arg", "against"])]
     pub(crate) url: Option<SocketAddr>,
-    /// Its process, for CPU and memory
+    /// The process of that server, for CPU and memory
     #[arg(long, requires = "url")]
     pub(crate) pid: Option<u32>,
     /// First address that connections come from: 127.0.0.1 + this
@@ -128,25 +128,25 @@ pub(crate) struct Options {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ResultsOptions {
-    /// Ratios to compare with; a figure that is 1.3 times as bad as there is a failure
+    /// Ratios to compare with; a figure that is 1.3 times as bad is a failure
     #[arg(long, value_name = "FILE", default_value = "benches/baseline.json")]
     pub(crate) baseline: PathBuf,
-    /// Write the ratios of this run there
+    /// Save the ratios of this run as the baseline
     #[arg(long)]
     pub(crate) save_baseline: bool,
-    /// Where the table goes
+    /// Where to write the table
     #[arg(long, value_name = "FILE", default_value = "benches/RESULTS.md")]
     pub(crate) out: PathBuf,
-    /// Where the plot goes
+    /// Where to write the plot
     #[arg(long, value_name = "FILE", default_value = "benches/latency.svg")]
     pub(crate) plot: PathBuf,
-    /// What criterion has measured
+    /// The folder of criterion's measurements
     #[arg(long, value_name = "FOLDER", default_value = "target/criterion")]
     pub(crate) criterion: PathBuf,
     /// Runs of each server; the median counts
     #[arg(long, default_value_t = 3, value_parser = count(1, 100))]
     pub(crate) rounds: usize,
-    /// How long events are published in each run
+    /// How long to publish in each run
     #[arg(long, default_value_t = 2.0, value_parser = seconds)]
     pub(crate) seconds: f64,
     /// The server's program [default: saacms-realtime next to this one]
@@ -174,7 +174,7 @@ impl Options {
         Duration::from_secs_f64(self.heartbeat)
     }
 
-    /// Servers in the order of their turn.
+    /// Servers in the order in which they run.
     pub(crate) fn kinds(&self) -> Vec<Kind> {
         let mut kinds = vec![Kind::Ours];
         kinds.extend(self.against.iter().filter(|kind| **kind != Kind::Ours));
@@ -183,7 +183,7 @@ impl Options {
 }
 
 impl Default for Options {
-    /// What the command line says where it says nothing.
+    /// The defaults.
     fn default() -> Self {
         #[derive(Debug, Parser)]
         struct Nothing {

@@ -15,7 +15,7 @@ const RIGHT: f64 = 90.0;
 const COLOURS: [&str; 6] = [
     "#0b6e4f", "#c1440e", "#2f5d9b", "#8a5a9e", "#a08020", "#555555",
 ];
-/// Shares of deliveries that are slower.
+/// The shares of deliveries that are slower than a point of the plot.
 const SLOWEST: [(f64, &str); 6] = [
     (1.0, "all"),
     (0.5, "50 %"),
@@ -31,7 +31,7 @@ pub(crate) fn svg(title: &str, lines: &[(String, &Histogram<u64>)]) -> String {
         .iter()
         .map(|line| milliseconds(line.1, 1.0))
         .fold(0.1, f64::max);
-    // Decades that all fit in.
+    // Whole decades around all values.
     let (low, high) = (-2.0, most.log10().ceil().max(0.0));
     let x = |slower: f64| LEFT + -slower.log10() / 4.0 * (WIDTH - LEFT - RIGHT);
     let y = |millis: f64| {

@@ -1,4 +1,4 @@
-//! Events posted over many connections, each of which waits for its answer before the next.
+//! Events posted over many connections, one at a time on each.
 
 use core::time::Duration;
 use std::io::{self, Read as _, Write as _};

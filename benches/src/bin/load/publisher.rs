@@ -13,9 +13,9 @@ use crate::gate::Gate;
 /// How fast events are published.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
-    /// As soon as at most this many events less one are still on their way.
+    /// At most this many events in flight.
     Window(u64),
-    /// So many events a second, whatever happens.
+    /// This many events per second, however long deliveries take.
     Rate(f64),
 }
 
@@ -25,13 +25,13 @@ pub(crate) struct Plan<'a> {
     pub(crate) address: SocketAddr,
     pub(crate) prefix: &'a str,
     pub(crate) pace: Pace,
-    /// Bytes of a frame, about.
+    /// Approximate size of a frame, in bytes.
     pub(crate) frame_bytes: usize,
-    /// Subscribers of each key that read.
+    /// How many subscribers of each key read.
     pub(crate) subscribers: &'a [u64],
     /// Number of the last event of each key.
     pub(crate) published: &'a [AtomicU64],
-    /// Deliveries that are owed by what was published.
+    /// How many deliveries the published events must cause.
     pub(crate) due: &'a AtomicU64,
     pub(crate) gate: &'a Gate,
     pub(crate) started: Instant,
@@ -47,7 +47,7 @@ pub(crate) enum Until {
 /// How long deliveries may take before they count as lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Publishes to the keys that `next_key` draws; answers how many events.
+/// Publishes to the keys that `next_key` draws; returns how many events.
 pub(crate) fn publish(
     plan: &Plan<'_>,
     until: Until,
@@ -80,7 +80,7 @@ pub(crate) fn publish(
             }
             Pace::Rate(_) => {
                 std::thread::sleep(scheduled.saturating_duration_since(Instant::now()));
-                // From when it was due: an event that had to wait was late by that.
+                // Latency counts from when the event was due, so waiting to publish is part of it.
                 scheduled.saturating_duration_since(plan.started)
             }
         };
@@ -106,7 +106,7 @@ pub(crate) fn body(id: &str, number: u64, at: u64, frame_bytes: usize) -> String
     )
 }
 
-/// An HTTP/1.1 connection that is kept.
+/// An HTTP/1.1 connection that is kept open.
 struct Connection {
     stream: TcpStream,
     host: SocketAddr,

@@ -29,23 +29,23 @@ pub(crate) struct Audience {
     pub(crate) address: SocketAddr,
     /// The key of each subscriber, by its number.
     pub(crate) keys: Vec<u32>,
-    /// What the names of the keys begin with.
+    /// The prefix of the names of the keys.
     pub(crate) prefix: String,
-    /// Every so manyth subscriber does not read when told to stall; 0 = none.
+    /// Every n-th subscriber stops reading when told to stall; 0 = none.
     pub(crate) stalled_of: usize,
-    /// Connections that are being opened at one time, of all threads together.
+    /// Connections to open at one time, of all threads together.
     pub(crate) opening: usize,
-    /// First address that connections come from, by its last two bytes.
+    /// The first address that connections come from: 127.0.0.1 + this.
     pub(crate) first_source: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Order {
-    /// Connect all that are not connected, each with the ID of the last event that it saw.
+    /// Connect all that are not connected, each with its last event ID.
     Open,
     /// Cut all connections.
     Cut,
-    /// Do not read the connections that are to stall, or read them again.
+    /// Stop reading the connections that stall, or read them again.
     Stall(bool),
     Stop,
 }
@@ -72,7 +72,7 @@ impl Readers {
     pub(crate) fn new(audience: &Audience, threads: usize) -> io::Result<Self> {
         let (open, gate, started) = (Arc::default(), Arc::default(), Instant::now());
         let count = audience.keys.len();
-        // Runs one after the other begin at different ports: the last ones may not be free yet.
+        // Each run begins at another port, as those of the last run may not be free yet.
         let ports = Arc::new(AtomicUsize::new(std::process::id() as usize * 7_919));
         let share = count.div_ceil(threads).max(1);
         let threads = audience
@@ -130,7 +130,7 @@ impl Readers {
         self.order(Order::Open)
     }
 
-    /// Waits until all are connected; says each time how many are.
+    /// Waits until all are connected; reports how many are.
     pub(crate) fn wait_open(
         &self,
         patience: Duration,
@@ -189,7 +189,7 @@ impl Readers {
         all
     }
 
-    /// Forgets what was counted so far, but for what went wrong.
+    /// Resets all counts but those of faults.
     pub(crate) fn begin_anew(&self) {
         for thread in &self.threads {
             let mut tally = thread.tally.lock().unwrap_or_else(PoisonError::into_inner);
@@ -201,7 +201,7 @@ impl Readers {
         }
     }
 
-    /// Ends it; `published` has the number of the last event of each key.
+    /// Stops all threads; `published` has the number of the last event of each key.
     pub(crate) fn finish(self, published: &[u64]) -> Result<Tally, String> {
         self.order(Order::Stop).map_err(|error| error.to_string())?;
         let mut all = Tally::default();

@@ -1,5 +1,4 @@
-//! The short form of everything: ratios measured in one run, beside their targets and beside those
-//! of the last run.
+//! The short form of all scenarios: ratios of one run, beside their targets and the baseline.
 
 mod criterion;
 mod page;
@@ -15,19 +14,19 @@ use crate::scenario::{self, Shape};
 use crate::server::Kind;
 use crate::{idle, limits, plot, posts, storm, write};
 
-/// One figure. Less is better.
+/// One figure; less is better.
 #[derive(Clone, Debug)]
 struct Row {
-    /// What it is called in the baseline.
+    /// Its name in the baseline.
     key: String,
     figure: String,
-    /// In words, and as the most that `value` may be.
+    /// In words, and the largest `value` that meets it.
     target: Option<(&'static str, f64)>,
     value: f64,
-    /// The value and what it was made of.
+    /// The value and what it was computed from.
     shown: String,
     command: String,
-    /// How many times as bad as the baseline is a failure.
+    /// From which multiple of the baseline on the figure is a failure.
     slack: f64,
 }
 
@@ -70,7 +69,7 @@ pub(crate) fn run(options: &ResultsOptions) -> Result<bool, String> {
     Ok(faults.is_empty() && (worse.is_empty() || options.save_baseline))
 }
 
-/// All runs, those that are compared in turn.
+/// All runs; those that are compared take turns.
 fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
     let base = Options {
         seconds: options.seconds,
@@ -186,7 +185,7 @@ fn rows_of_servers(runs: &Runs) -> Vec<Row> {
     });
     let memory = |kind| of(runs, "idle", kind, Figures::anonymous_per_stream);
     let storm = |kind, name| of(runs, "storm", kind, |run| run.more(name));
-    // Bytes a second, the other way round: less is better.
+    // The inverse of bytes per second, as less is better.
     let replayed = [Kind::Limit, Kind::Ours].map(|kind| storm(kind, "replayed"));
     let grown = storm(Kind::Ours, "peak memory over all connected");
     let publishes =

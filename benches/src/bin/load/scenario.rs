@@ -1,4 +1,4 @@
-//! What all scenarios have in common, and those that connect and publish.
+//! What all scenarios share, and the scenarios that connect and publish.
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -33,7 +33,7 @@ pub(crate) struct Setup {
     pub(crate) server: Server,
     pub(crate) readers: Readers,
     prefix: String,
-    /// Subscribers of each key that read.
+    /// How many subscribers of each key read.
     reading: Vec<u64>,
     published: Vec<AtomicU64>,
     due: AtomicU64,
@@ -42,9 +42,9 @@ pub(crate) struct Setup {
     pub(crate) connect_seconds: f64,
 }
 
-/// One subscriber in so many does not read.
+/// One subscriber in ten does not read.
 const STALLED_OF: usize = 10;
-/// What is allocated and swept after the last connection is not part of a figure.
+/// Time to let the server finish its work for new connections, which is not part of a figure.
 const SETTLE: Duration = Duration::from_millis(300);
 
 impl Setup {
@@ -62,7 +62,7 @@ impl Setup {
         };
         thread::sleep(SETTLE);
         let before = server.usage();
-        // A server that runs already may know the keys of the last run.
+        // A server that was running before may know the keys of the last run.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let prefix = format!("k{:x}-", now.map_or(0, |now| now.as_micros()));
         let audience = Audience {
@@ -104,7 +104,7 @@ impl Setup {
         })
     }
 
-    /// Publishes with so many connections, and waits until all of it was received.
+    /// Publishes over several connections, and waits until all events were received.
     pub(crate) fn publish<N: FnMut() -> usize + Send>(
         &self,
         pace: Pace,
@@ -131,7 +131,7 @@ impl Setup {
         Ok(events.iter().sum())
     }
 
-    /// Publishes while nobody is connected.
+    /// Publishes while no subscriber is connected.
     pub(crate) fn publish_unseen(&self, frame_bytes: usize, events: u64) -> Result<(), String> {
         let reading = vec![0; self.reading.len()];
         let plan = Plan {
@@ -200,7 +200,7 @@ pub(crate) fn run(shape: Shape, kind: Kind, options: &Options) -> Result<Figures
     });
     let publishers = publishers.min(key_count);
     let zipf = Zipf::new(key_count);
-    // Each publisher has keys of its own: that is what keeps their events in order.
+    // Each publisher has keys of its own, which keeps the events of a key in order.
     let next_keys = || -> Vec<_> {
         (0..publishers)
             .map(|publisher| {
@@ -295,7 +295,7 @@ pub(crate) fn run(shape: Shape, kind: Kind, options: &Options) -> Result<Figures
     })
 }
 
-/// Waits until nothing comes any more; answers how long something did.
+/// Waits until no more events arrive; returns how long they did.
 fn catch_up(readers: &Readers) -> f64 {
     let began = Instant::now();
     let (mut bytes, mut last) = (readers.tally().bytes, began);
@@ -309,7 +309,7 @@ fn catch_up(readers: &Readers) -> f64 {
     (last - began).as_secs_f64()
 }
 
-/// A bar on a terminal; nothing elsewhere.
+/// A progress bar on a terminal; nothing elsewhere.
 pub(crate) fn progress(len: usize, what: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:24} [{bar:40}] {percent:>3} % {elapsed}")
         .expect("the template is right");

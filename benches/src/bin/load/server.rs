@@ -1,4 +1,4 @@
-//! The server that is measured: started here, or running already; and what it uses.
+//! The server that is measured, started here or already running, and the resources it uses.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-/// What is measured.
+/// Which server is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
     /// The server of this project.
     Ours,
     /// axum's `Sse` over a tokio broadcast channel (`examples/peer_axum.rs`).
     Axum,
-    /// A program that does nothing but write (`examples/peer_limit.rs`): what the machine allows.
+    /// A program that only writes (`examples/peer_limit.rs`): the limit of the machine.
     Limit,
 }
 
@@ -29,14 +29,14 @@ impl Kind {
     }
 }
 
-/// Where programs are, and what the server is started with.
+/// Where the programs are, and the arguments of the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     pub(crate) ours: Option<PathBuf>,
     pub(crate) arguments: Vec<String>,
 }
 
-/// A server that answers.
+/// A server that is ready.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Option<Child>,
@@ -44,12 +44,12 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
 }
 
-/// What a process has used at one moment.
+/// The resources that a process has used so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     pub(crate) cpu_seconds: f64,
     pub(crate) rss_bytes: u64,
-    /// Of that, what no file is behind: heap, stacks.
+    /// Anonymous memory, which is part of it: heap and stacks.
     pub(crate) anonymous_bytes: u64,
 }
 
@@ -138,7 +138,7 @@ impl Server {
         self.pid.and_then(usage).unwrap_or_default()
     }
 
-    /// Asks it to stop, as an operator does.
+    /// Asks it to stop, by SIGTERM.
     pub(crate) fn terminate(&self) -> Result<(), String> {
         let pid = self
             .pid
@@ -148,7 +148,7 @@ impl Server {
             .map_err(|error| error.to_string())
     }
 
-    /// Whether it has ended well within this time.
+    /// Whether it ends in good order within this time.
     pub(crate) fn wait(&mut self, patience: Duration) -> Option<bool> {
         let until = Instant::now() + patience;
         while Instant::now() < until {
@@ -161,7 +161,7 @@ impl Server {
     }
 }
 
-/// What was started here does not outlive it.
+/// A server that was started here is stopped.
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
@@ -172,10 +172,10 @@ impl Drop for Server {
 }
 
 fn usage(pid: u32) -> Option<Usage> {
-    // In ticks, of which Linux counts 100 a second on every machine that programs see.
+    // In ticks, of which Linux shows programs 100 per second on every machine.
     const TICKS: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program may have blanks and brackets in it.
+    // The name of the program may contain blanks and brackets.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
     let mut ticks = || fields.next()?.parse::<f64>().ok();
     let cpu_seconds = (ticks()? + ticks()?) / TICKS;
@@ -188,7 +188,7 @@ fn usage(pid: u32) -> Option<Usage> {
     })
 }
 
-/// Memory of the kernel's own, in bytes: nearly all of it is sockets once there are many.
+/// The kernel's slab memory, in bytes; with many connections nearly all of it is sockets.
 pub(crate) fn kernel_bytes() -> u64 {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     kib(&memory, "Slab:") << 10

@@ -1,4 +1,4 @@
-//! All subscribers are cut off, miss events, and come back at once.
+//! All subscribers are disconnected, miss events, and reconnect at once.
 
 use core::time::Duration;
 use std::thread;
@@ -11,7 +11,7 @@ use crate::scenario::{Setup, progress};
 use crate::server::Kind;
 use crate::tally::Tally;
 
-/// Events that everybody has seen, so that everybody has a last event ID.
+/// Events before the storm, so that each subscriber has a last event ID.
 const SEEN: u64 = 10;
 
 pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
@@ -32,9 +32,9 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
     };
     publish(SEEN)?;
     setup.readers.cut().map_err(|error| error.to_string())?;
-    // The server must notice, or it would find them all still there.
+    // The server must have noticed, or all would still be subscribed.
     thread::sleep(Duration::from_secs(1));
-    // Nobody is there, so nothing is due until they are.
+    // No subscriber is connected, so no delivery is due yet.
     setup.publish_unseen(options.frame_bytes, options.missed)?;
     setup.readers.begin_anew();
 

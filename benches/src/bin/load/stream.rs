@@ -1,17 +1,17 @@
-//! The bytes of one connection, from the response head to the frames: as little work per delivery
-//! as it takes to check all of them.
+//! Reads the bytes of one connection, from the response head to the frames, with as little work per
+//! delivery as it takes to check each.
 
 use memchr::memmem;
 
 /// How the body of the response is framed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Body {
-    /// The head has not all come.
+    /// The head is not complete yet.
     #[default]
     Unknown,
     /// It lasts until the connection ends.
     Plain,
-    /// In a chunk, or in what stands between chunks.
+    /// In a chunk, or between chunks.
     Chunked { part: Part, left: u32 },
     /// The last chunk was read.
     Done,
@@ -24,15 +24,15 @@ enum Part {
     End,
 }
 
-/// What has come of a response, and what is kept of it until more comes.
+/// A response that is being read.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
     body: Body,
-    /// The beginning of a head or of a frame.
+    /// The beginning of a head or of a frame, until the rest arrives.
     rest: Vec<u8>,
 }
 
-/// What comes on a stream.
+/// One item of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Item<'a> {
     /// The response head: its status line.
@@ -45,7 +45,7 @@ pub(crate) enum Item<'a> {
     /// Refetch: what came next is gone.
     Resync,
     KeepAlive,
-    /// `retry:`, the last words.
+    /// `retry:`, before the end of a stream.
     Retry,
     /// A block that only sets the last event ID.
     Place,
@@ -62,13 +62,13 @@ impl Stream {
         self.body == Body::Done
     }
 
-    /// Puts what was kept at the front of `buffer`; new bytes belong behind it.
+    /// Copies what was kept to the front of `buffer`; new bytes belong after it.
     pub(crate) fn put_rest(&self, buffer: &mut [u8]) -> usize {
         buffer[..self.rest.len()].copy_from_slice(&self.rest);
         self.rest.len()
     }
 
-    /// Reads `buffer[..end]`, of which all from `new` on has just come; answers how much of it was
+    /// Reads `buffer[..end]`, of which `buffer[new..]` has just arrived; returns the part that is
     /// body, for a second reader.
     pub(crate) fn read<'a>(
         &mut self,
@@ -112,12 +112,12 @@ impl Stream {
         self.rest.clear();
         self.rest.extend_from_slice(rest);
         if rest.is_empty() && self.rest.capacity() > 0 {
-            // An idle stream costs nothing here.
+            // An idle stream holds no memory.
             self.rest = Vec::new();
         }
     }
 
-    /// Moves the data of chunks together; answers where it ends.
+    /// Moves the data of chunks together; returns where it ends.
     fn join_chunks(
         &mut self,
         buffer: &mut [u8],

@@ -1,13 +1,13 @@
-//! What was received, and whether it was all of it, once and in order.
+//! Counts what was received, and checks that each event came once and in order.
 
 use hdrhistogram::Histogram;
 
 use crate::stream::Item;
 
-/// Counts of many streams.
+/// The counts of many streams.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
-    /// Publish to receive, in microseconds.
+    /// From publish to receive, in microseconds.
     pub(crate) latency: Histogram<u64>,
     pub(crate) deliveries: u64,
     pub(crate) bytes: u64,
@@ -18,7 +18,7 @@ pub(crate) struct Tally {
     pub(crate) faults: Faults,
 }
 
-/// What must not happen.
+/// Counts of what must not happen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) lost: u64,
@@ -27,16 +27,16 @@ pub(crate) struct Faults {
     pub(crate) malformed: u64,
     /// Connections that were refused or broke.
     pub(crate) failed: u64,
-    /// The first thing that went wrong, in words.
+    /// The first fault, in words.
     pub(crate) first: Option<String>,
 }
 
 /// The place of one reader in the sequence of its key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    /// Number of the next event; 0 after a resync, when it may be any.
+    /// Number of the next event; 0 after a resync, when any may follow.
     pub(crate) next: u64,
-    /// Events that were skipped: should they still come, they were not lost but out of order.
+    /// How many events were skipped. If they still come, they were not lost but out of order.
     holes: u32,
 }
 

@@ -1,8 +1,8 @@
-//! Which key is drawn how often.
+//! How often each key is drawn.
 
 use crate::chance::Chance;
 
-/// A few keys that many want, and many that few do: the n-th is drawn 1/n as often as the first.
+/// Zipf's law: the n-th key is drawn 1/n as often as the first.
 #[derive(Clone, Debug)]
 pub(crate) struct Zipf {
     up_to: Vec<f64>,

@@ -21,7 +21,7 @@ use crate::tally::{Place, Tally};
 
 /// Connections from one address of this machine.
 const PER_ADDRESS: usize = 40_000;
-/// Ports that connections come from; with some to spare, as others may use them too.
+/// Ports that connections come from, with some to spare for other programs.
 const PORTS: core::ops::Range<u16> = 10_000..60_000;
 const BUFFER: usize = 256 << 10;
 
@@ -141,12 +141,12 @@ impl ReaderThread {
         )?;
         socket.set_nonblocking(true)?;
         if self.audience.stalled_of > 0 && number.is_multiple_of(self.audience.stalled_of) {
-            // What the kernel buffers is no matter of the server.
+            // Little is buffered by the kernel, so that the server must wait.
             socket.set_recv_buffer_size(4_096)?;
         }
         if self.audience.address.ip().is_loopback() && self.audience.address.is_ipv4() {
-            // A port serves once per address that connections come from. It is named, because to
-            // look for a free one takes the kernel a millisecond once there are thousands.
+            // A port can be used once per source address. It is named here, because the kernel
+            // takes a millisecond to find a free one once there are thousands.
             let source = self.audience.first_source + (number / PER_ADDRESS) as u32;
             let source = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + source);
             let port = self.ports.fetch_add(1, Relaxed) % PORTS.len();
@@ -163,7 +163,7 @@ impl ReaderThread {
         }
     }
 
-    /// The connection stands, or has failed.
+    /// Sends the request once the connection is established.
     fn ask(&mut self, index: usize, tally: &mut Tally) {
         let seat = &mut self.seats[index];
         let Some(socket) = &mut seat.socket else {
@@ -245,7 +245,7 @@ impl ReaderThread {
                 seat.socket = None;
             }
             if end < buffer.len() {
-                // Less than there was room for: there is no more.
+                // The buffer is not full, so nothing more waits.
                 return;
             }
         }
@@ -254,7 +254,7 @@ impl ReaderThread {
     fn cut(&mut self) -> io::Result<()> {
         for seat in &mut self.seats {
             if let Some(socket) = seat.socket.take() {
-                // A reset, so that no port waits for stray packets.
+                // A reset, so that no port stays in TIME_WAIT.
                 SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
                 self.open
                     .fetch_sub(usize::from(seat.stream.has_head()), Relaxed);
@@ -281,7 +281,7 @@ impl ReaderThread {
     }
 
     fn stop(mut self) -> Vec<(u32, Place)> {
-        // Whatever could not be cut is closed with the rest.
+        // A connection that could not be reset is closed by its drop.
         let _ = self.cut();
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         self.strict.finish(&mut tally.faults);

@@ -1,4 +1,4 @@
-//! What criterion has measured, as ratios.
+//! Criterion's measurements, as ratios.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Row, SLACK};
 use crate::figures::median;
 
-/// Groups, and which of their figures is measured against which.
+/// The groups, and which figures are compared in each.
 const RATIOS: [(&str, &str, &str); 13] = [
     ("frame/encode_300B", "ours", "format"),
     ("frame/encode_300B", "ours", "axum_event"),
@@ -65,8 +65,8 @@ pub(super) fn rows(folder: &Path) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-/// The median of what each round's ratio was: a machine that is slow for seconds slows down both
-/// sides of a round.
+/// The median of the rounds' ratios: a machine that is slow for seconds slows both sides of a
+/// round.
 fn ratio(folder: &Path, which: (&str, &str, &str)) -> Result<Row, String> {
     let (group, ours, other) = which;
     let [ours_nanos, other_nanos] = [nanos(folder, group, ours)?, nanos(folder, group, other)?];
