@@ -264,7 +264,9 @@ fn a_reader_is_idle_where_a_poll_would_say_so() {
 fn typed(feed: &mut Feed, reader: &mut Reader, now: Now) -> Vec<TypedOutput> {
     core::iter::from_fn(|| match feed.poll_typed(reader, now) {
         TypedOutput::Idle { .. } => None,
-        output => Some(output),
+        output @ (TypedOutput::Event(_)
+        | TypedOutput::Resync { .. }
+        | TypedOutput::KeepAlive { .. }) => Some(output),
     })
     .collect()
 }
