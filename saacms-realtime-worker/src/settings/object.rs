@@ -8,6 +8,7 @@ use super::{Environment, InvalidSetting};
 
 /// The settings of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Settings {
     /// Retention, heartbeat, kind of event IDs and the limit of subscribers; nothing else of it
     /// counts.

@@ -5,6 +5,7 @@ use super::{Environment, InvalidSetting};
 
 /// The settings of the router of a whole Worker.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RouterSettings {
     /// The HTTP API.
     pub api: Api,
