@@ -155,6 +155,7 @@ impl Feed {
     }
 
     /// Moves `reader` by one step. All polls come through here.
+    #[inline(always)]
     fn next(&mut self, reader: &mut Reader, now: Now) -> Next<'_> {
         let number = reader.cursor();
         match self.topic.poll(&mut reader.subscriber, now.instant) {
