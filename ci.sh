@@ -104,12 +104,12 @@ step_fmt() {
 step_arrows() {
     local here='(crate|super)' core=saacms_realtime_core
     local runtimes='tokio|tokio_\w+|async_std|async_io|async_net|smol|mio|hyper|hyper_util|axum|socket2|rustix|worker|web_sys|js_sys|wasm_bindgen\w*'
-    forbid $CORE/src/route $here hub
+    forbid $CORE/src/route $here 'hub|sse|feed'
     forbid $CORE/src/sse $here 'ring|subscriber|topic|feed|hub'
     forbid $CORE/src/ring $here 'sse|event|feed|hub'
     forbid $CORE/src std 'net|process|thread'
     forbid $CORE/src '(?<!::)' "$runtimes"
-    forbid $WORKER/src $core hub
+    forbid $WORKER/src $core 'Hub|Lane|Subscription'
     forbid $TOKIO/src/realtime.rs $here server
     forbid $TOKIO/src/stream.rs $here server
     # The body of a response holds a handoff to a lane, which knows neither.
@@ -179,6 +179,9 @@ step_no_alloc() {
 step_test() {
     cargo test --workspace --all-features
     cargo test -p saacms-realtime-core --no-default-features --features heapless
+    # Each of these is its own test; `cargo test` has built them.
+    "$TARGET_DIR/debug/examples/lines"
+    "$TARGET_DIR/debug/examples/websocket"
     build saacms-realtime
     saacms-realtime-asyncstd/tests/same_bytes.sh --built
 }
