@@ -47,7 +47,7 @@ parts of these, for \`quick\`:
 
   places      of \`mutants\`: each fault of the list still has its place in the source
   core        of \`test\`: core's unit tests and its laws
-  conformance of \`test\`: the conformance list, over each adapter
+  conformance of \`test\`: the conformance list, over tokio, smol and async-std
 
 and, when asked for:
 
@@ -192,7 +192,8 @@ step_core() {
 }
 
 step_conformance() {
-    cargo test --quiet --workspace --all-features --test conformance
+    # That of the Worker needs workerd: `worker`.
+    cargo test --quiet --workspace --exclude saacms-realtime-worker --all-features --test conformance
 }
 
 # Builds programs of the workspace with the same features of all dependencies as its tests, so that

@@ -113,6 +113,8 @@ run_tests() {
     build
     export SAACMS_WORKER_PACKAGE=$OUT
     cargo test --quiet -p saacms-realtime-worker
+    # Only where it is named, as it needs the built Worker.
+    cargo test --quiet -p saacms-realtime-worker --test conformance
     node --test --test-concurrency=3 "$@" $TOOLS/*.test.mjs
 }
 

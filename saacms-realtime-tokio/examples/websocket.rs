@@ -88,7 +88,11 @@ impl Server {
                         timer.as_mut().reset(self.started + due);
                         ready!(timer.as_mut().poll(cx));
                     }
-                    output => return Poll::Ready(output),
+                    output @ (TypedOutput::Event(_)
+                    | TypedOutput::Resync { .. }
+                    | TypedOutput::KeepAlive { .. }
+                    | TypedOutput::ReconnectionTime { .. }
+                    | TypedOutput::End) => return Poll::Ready(output),
                 }
             }
         })
