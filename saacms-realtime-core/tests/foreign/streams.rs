@@ -86,7 +86,7 @@ pub(crate) fn decoded<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Message
         messages.extend(
             iter::from_fn(|| decoder.next()).filter_map(|decoded| match decoded {
                 Decoded::Message(message) => Some(message),
-                _ => None,
+                Decoded::Comment(_) | Decoded::Retry(_) | _ => None,
             }),
         );
     }

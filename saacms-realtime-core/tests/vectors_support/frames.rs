@@ -226,7 +226,7 @@ fn is_own_message(messages: &[Message], event: &Posted) -> bool {
 fn messages(frame: &str) -> Vec<Message> {
     let message = |decoded| match decoded {
         Decoded::Message(message) => Some(message),
-        _ => None,
+        Decoded::Comment(_) | Decoded::Retry(_) | _ => None,
     };
     decode(&format!("{KEEPALIVE}{frame}"))
         .into_iter()

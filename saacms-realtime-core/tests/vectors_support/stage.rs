@@ -218,7 +218,7 @@ pub(crate) fn replayed(stream: &str) -> Option<usize> {
         match decoded {
             Decoded::Message(message) if message.event_type == "saacms-resync" => return None,
             Decoded::Message(_) => events += 1,
-            _ => {}
+            Decoded::Comment(_) | Decoded::Retry(_) | _ => {}
         }
     }
     Some(events)
