@@ -14,6 +14,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.only.len() + self.joined.len()
     }
@@ -35,6 +36,7 @@ impl Pieces {
         self.push(Bytes::from(text));
     }
 
+    #[inline]
     pub(super) fn into_bytes(self) -> Bytes {
         if self.joined.is_empty() {
             self.only
