@@ -136,13 +136,20 @@ impl Registry {
 
     /// Takes the wakers of all topics. They must be woken only after this returns.
     pub(super) fn take_wakers(&self) -> Vec<Waker> {
-        let mut wakers = Vec::new();
+        let mut by_key = Vec::new();
         for shard in &self.shards {
-            for cell in lock(shard).values() {
-                wakers.append(&mut lock(cell).take_wakers());
+            for (key, cell) in &*lock(shard) {
+                let wakers = lock(cell).take_wakers();
+                if !wakers.is_empty() {
+                    by_key.push((key.clone(), wakers));
+                }
             }
         }
-        wakers
+
+        // The hashes differ in every process, and the order of this must not: a run of the
+        // simulation has to be repeatable.
+        by_key.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        by_key.into_iter().flat_map(|(_, wakers)| wakers).collect()
     }
 
     /// Counts one more topic, for which idle ones may have to go; returns how many there were.
