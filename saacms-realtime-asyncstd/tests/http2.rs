@@ -73,7 +73,7 @@ fn refusals_are_those_of_http_1() {
 }
 
 #[test]
-fn a_client_that_gives_up_a_stream_is_forgotten() {
+fn a_client_that_resets_a_stream_is_forgotten() {
     with_server(async |client, realtime| {
         let kept = client.send(Method::GET, SUBSCRIBE, "").await;
         drop(client.send(Method::GET, SUBSCRIBE, "").await);

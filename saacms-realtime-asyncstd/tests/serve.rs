@@ -23,7 +23,7 @@ const PUBLISH: &str = "/api/saacms/v1/publish";
 const EVENT: &str = r#"{"type":"changed","slug":"posts","id":"1","record":1,"etag":"v1"}"#;
 
 #[test]
-fn a_stop_ends_streams_in_good_order_and_then_the_server() {
+fn a_stop_ends_streams_gracefully_and_then_the_server() {
     let server = Server::start(ServeConfig::smol());
     let mut streams = [server.subscribe(), server.subscribe()];
     server.stop();
@@ -39,7 +39,7 @@ fn a_stop_ends_streams_in_good_order_and_then_the_server() {
 }
 
 #[test]
-fn a_client_that_comes_while_streams_end_is_told_to_come_again() {
+fn a_client_that_connects_while_streams_end_is_refused_with_a_retry_time() {
     let server = Server::start(ServeConfig::smol());
     let (head, body) = EVENT.split_at(10);
     // An answer in flight, and a stream that has far more to read than sockets hold.
@@ -82,7 +82,7 @@ fn an_answer_in_flight_is_sent_when_all_streams_have_ended() {
 }
 
 #[test]
-fn a_stream_that_nobody_reads_is_cut_in_the_end() {
+fn a_stream_that_is_never_read_is_cut_at_the_drain_timeout() {
     let mut config = ServeConfig::smol();
     config.drain_timeout = Duration::from_millis(100);
     let server = Server::start(config);
@@ -128,7 +128,7 @@ fn one_connection_too_many_waits_for_another_to_end() {
 }
 
 #[test]
-fn who_does_not_send_a_request_in_time_is_not_waited_for() {
+fn a_client_that_sends_no_request_in_time_is_cut() {
     let server = Server::start(ServeConfig::smol());
     let begins = ["", "GET / HTTP/1.1\r\nHost: ", "PRI * HTTP/2.0\r\n", "P"];
     let mut connections = begins.map(|begin| {
@@ -148,7 +148,7 @@ fn who_does_not_send_a_request_in_time_is_not_waited_for() {
 }
 
 #[test]
-fn who_leaves_before_it_can_be_told_what_it_speaks_makes_room_at_once() {
+fn a_client_that_leaves_before_its_protocol_is_known_makes_room_at_once() {
     let mut config = ServeConfig::smol();
     config.max_connections = 1;
     let server = Server::start(config);

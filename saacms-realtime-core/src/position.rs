@@ -73,7 +73,7 @@ mod tests {
     use std::string::ToString as _;
 
     #[test]
-    fn a_position_comes_back_as_it_was_given() {
+    fn a_position_is_parsed_back_as_it_was_displayed() {
         for (epoch, sequence) in [(0, 0), (1, u64::MAX), (u64::MAX, 7)] {
             let position = Position {
                 epoch: Epoch(epoch),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_position_is_none() {
+    fn text_that_is_no_position_is_none() {
         for text in [
             "", ".", "1.", ".1", "1.+1", "1.-1", "A.1", "1.a", "1.1.1", "1 .1", "é.1",
         ] {

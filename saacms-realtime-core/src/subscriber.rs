@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_falls_out_gets_one_resync_and_goes_on_live() {
+    fn a_reader_that_has_lagged_gets_one_resync_and_continues_live() {
         let mut ring = ring(4, "a");
         let mut subscriber = greeted(Resume::At(2), 0, &ring);
         push(&mut ring, "bcde");
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_begins_lost_is_told_why_once() {
+    fn a_reader_that_begins_with_a_resync_is_given_the_reason_once() {
         let mut ring = ring(4, "ab");
         let mut subscriber = greeted(Resume::Lost(ResyncReason::BufferMiss), 0, &ring);
         let resync = Step::Resync {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_slow_after_a_lost_source_has_lagged() {
+    fn a_reader_that_is_slow_after_a_lost_source_has_lagged() {
         let mut ring = ring(4, "abc");
         let mut live = greeted(Resume::At(4), 0, &ring);
         ring.interrupt();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keep_alive_that_is_due_goes_before_items_that_wait() {
+    fn a_due_keep_alive_precedes_waiting_items() {
         let at = Instant::from_millis;
         let mut ring = ring(4, "");
         let mut subscriber = greeted(Resume::At(1), 100, &ring);

@@ -23,7 +23,7 @@ const NOW: Now = Now::from_millis(1_000, support::Clock::START);
 const LAST: &str = "999999";
 
 #[test]
-fn whoever_joins_a_burst_gets_a_contiguous_run_once_and_in_order() {
+fn a_client_that_joins_a_burst_gets_a_contiguous_run_once_and_in_order() {
     for round in 0..8 {
         for (event_ids, tagged) in [
             (EventIds::Etag, true),
@@ -82,7 +82,7 @@ fn a_reader_that_sleeps_is_woken_by_every_publish() {
 }
 
 #[test]
-fn of_topics_made_at_once_one_wakes_the_sweeper() {
+fn one_of_several_topics_made_at_once_wakes_the_sweeper() {
     const ROUNDS: usize = 20_000;
     let (hub, place) = (hub(quiet_config()), AtomicUsize::new(0));
     // Both threads pass each place together, and spin there so as to leave it at the same moment.
@@ -156,7 +156,7 @@ fn nothing_is_published_into_a_topic_that_was_just_forgotten() {
 }
 
 #[test]
-fn whatever_threads_do_nothing_is_left_when_all_has_expired() {
+fn nothing_is_left_after_any_mix_of_operations_once_all_has_expired() {
     for seed in 0..6_u64 {
         let config = HubConfig {
             event_ids: if seed.is_multiple_of(2) {

@@ -25,7 +25,7 @@ fn model(scenario: impl Fn() + Sync + Send + 'static) {
 }
 
 #[test]
-fn a_reader_that_falls_asleep_hears_of_a_publish() {
+fn a_publish_wakes_a_reader_that_is_about_to_sleep() {
     model(|| {
         let (hub, mut reader) = hub_with_reader();
         let publisher = spawn(&hub, |hub| publish(hub, NOW));
@@ -36,7 +36,7 @@ fn a_reader_that_falls_asleep_hears_of_a_publish() {
 }
 
 #[test]
-fn of_two_turns_with_two_publishes_between_them_nothing_is_lost() {
+fn a_publish_between_two_turns_of_a_lane_reaches_every_stream() {
     model(|| {
         let (hub, first) = hub_with_reader();
         let second = hub.subscribe(&key(), None, NOW).expect("room");
@@ -72,7 +72,7 @@ fn of_two_turns_with_two_publishes_between_them_nothing_is_lost() {
 }
 
 #[test]
-fn a_lane_that_falls_asleep_hears_of_a_drain() {
+fn a_drain_wakes_a_lane_that_is_about_to_sleep() {
     model(|| {
         let (hub, reader) = hub_with_reader();
         let (mut lane, news) = lane();
@@ -98,7 +98,7 @@ fn a_lane_that_falls_asleep_hears_of_a_drain() {
 }
 
 #[test]
-fn a_reader_that_falls_asleep_hears_of_a_drain() {
+fn a_drain_wakes_a_reader_that_is_about_to_sleep() {
     model(|| {
         let (hub, mut reader) = hub_with_reader();
         let drainer = spawn(&hub, Hub::drain);
@@ -110,7 +110,7 @@ fn a_reader_that_falls_asleep_hears_of_a_drain() {
 }
 
 #[test]
-fn a_reader_that_falls_asleep_hears_of_a_lost_source() {
+fn a_lost_source_wakes_a_reader_that_is_about_to_sleep() {
     model(|| {
         let (hub, mut reader) = hub_with_reader();
         let source = spawn(&hub, |hub| hub.source_lost(&key()));
@@ -122,7 +122,7 @@ fn a_reader_that_falls_asleep_hears_of_a_lost_source() {
 }
 
 #[test]
-fn whoever_subscribes_while_the_topic_is_swept_hears_what_comes() {
+fn a_reader_that_subscribes_during_a_sweep_gets_the_next_event() {
     model(|| {
         let hub = hub();
         publish(&hub, NOW);
@@ -150,7 +150,7 @@ fn a_reader_may_leave_while_it_is_woken() {
 }
 
 #[test]
-fn of_two_that_make_the_first_topic_the_sweeper_hears() {
+fn the_first_topic_wakes_a_sweeper_that_is_about_to_sleep() {
     model(|| {
         let hub = hub();
         let publisher = spawn(&hub, |hub| publish(hub, NOW));

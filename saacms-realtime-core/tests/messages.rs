@@ -37,7 +37,7 @@ fn a_refusal_of_the_hub_names_the_limit_that_is_reached() {
 }
 
 #[test]
-fn a_setting_that_is_refused_is_told_with_its_range_and_its_unit() {
+fn a_refused_setting_is_named_with_its_range_and_unit() {
     let said = |config: HubConfig| config.check().expect_err("out of its range").to_string();
     assert_eq!(
         said(HubConfig {
@@ -56,7 +56,7 @@ fn a_setting_that_is_refused_is_told_with_its_range_and_its_unit() {
 }
 
 #[test]
-fn names_are_written_as_they_stand_on_the_wire() {
+fn names_are_displayed_as_on_the_wire() {
     assert_eq!(
         EventType::ALL.map(|it| it.to_string()),
         ["snapshot", "changed", "deleted"]
@@ -75,7 +75,7 @@ fn names_are_written_as_they_stand_on_the_wire() {
 }
 
 #[test]
-fn a_name_that_is_refused_is_told_what_is_wrong_with_it() {
+fn a_refused_name_says_what_is_wrong_with_it() {
     for (wrong, said) in [
         (
             InvalidKey::Empty {
@@ -163,7 +163,7 @@ fn an_event_that_is_refused_names_its_member_and_its_cause() {
 }
 
 #[test]
-fn a_type_that_is_not_known_is_told_by_its_first_40_characters() {
+fn an_unknown_type_is_quoted_by_its_first_40_characters() {
     let said = |found: &str| {
         let body = format!(r#"{{"type":"{found}","slug":"s","id":"1"}}"#);
         Event::from_json(body.as_bytes())

@@ -30,7 +30,7 @@ fn replay_vectors_are_answered_as_the_contract_says() {
 }
 
 #[test]
-fn registry_vectors_reach_whom_the_contract_says() {
+fn registry_vectors_reach_the_readers_that_the_contract_says() {
     let file = File::open("registry.json", "saacms-realtime/registry@1");
     let mut tally = Tally::new(&file);
     tally.run_all("cases", registry::check_case);

@@ -36,7 +36,7 @@ fn expect_free_locks(what: &str, wake: fn(&Hub)) {
 }
 
 #[test]
-fn the_first_topic_wakes_the_sweeper_who_may_sweep_at_once() {
+fn the_first_topic_wakes_the_sweeper_which_may_sweep_at_once() {
     let hub = hub();
     let (waker, woken) = busy_waker(&hub);
     assert_eq!(hub.poll_sweep(&Context::from_waker(&waker), NOW), None);

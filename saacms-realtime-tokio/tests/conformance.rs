@@ -51,7 +51,7 @@ fn the_server_whose_streams_are_written_by_lanes_keeps_the_contract() {
 /// As in a container, whose seccomp profile mostly refuses it.
 #[cfg(target_os = "linux")]
 #[test]
-fn the_server_that_may_not_use_io_uring_keeps_the_contract() {
+fn the_server_keeps_the_contract_without_io_uring() {
     refuse_io_uring().expect("a kernel with seccomp");
     let ring = Proactor::builder().driver_type(DriverType::IoUring).build();
     assert_eq!(
@@ -85,7 +85,7 @@ fn the_application_around_the_router_keeps_its_own_routes() {
 }
 
 #[test]
-fn handlers_answer_at_paths_of_their_own() {
+fn handlers_answer_at_other_paths() {
     let page = "https://a.example";
     let api = Api::default().with_cors(Cors::new([page]).expect("an origin"));
     let running = start(HubConfig::default(), api, async |listener, realtime| {

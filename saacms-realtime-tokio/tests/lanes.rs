@@ -22,7 +22,7 @@ const ROOM: usize = 10_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
-fn a_stream_over_http_1_1_leaves_no_task_behind_and_goes_on() {
+fn a_stream_over_http_1_1_leaves_no_task_and_continues() {
     let server = Server::start();
     let mut stream = server.subscribe("1", "HTTP/1.1");
     assert!(
@@ -64,7 +64,7 @@ fn a_stream_may_follow_other_answers_on_its_connection() {
 }
 
 #[test]
-fn a_client_that_leaves_gives_its_place_back() {
+fn a_client_that_leaves_makes_room() {
     let server = Server::start();
     let mut streams: Vec<_> = (0..3).map(|_| server.subscribe("1", "HTTP/1.1")).collect();
     streams
@@ -89,7 +89,7 @@ fn a_client_that_leaves_gives_its_place_back() {
 }
 
 #[test]
-fn what_a_client_sends_behind_its_request_is_of_no_account() {
+fn bytes_that_a_client_sends_after_its_request_are_ignored() {
     let server = Server::start();
     let mut stream = server.subscribe("1", "HTTP/1.1");
     stream.read_until(":keepalive\n\n");
@@ -104,7 +104,7 @@ fn what_a_client_sends_behind_its_request_is_of_no_account() {
 }
 
 #[test]
-fn a_record_with_more_subscribers_than_a_turn_has_holds_nobody_up() {
+fn a_record_with_more_subscribers_than_a_turn_delays_no_other() {
     const MANY: usize = 2_500;
     let limit = rlimit::increase_nofile_limit(u64::MAX).expect("a limit of open files");
     assert!(

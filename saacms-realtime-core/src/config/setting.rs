@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_read_back_as_the_same() {
+    fn a_displayed_value_is_read_back_as_the_same() {
         let config = HubConfig::default();
         for setting in HUB_SETTINGS {
             let mut read = config;

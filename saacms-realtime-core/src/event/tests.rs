@@ -32,7 +32,7 @@ fn null_is_a_record_and_absence_is_not() {
 }
 
 #[test]
-fn of_a_repeated_member_the_last_one_counts_however_it_is_spelled() {
+fn the_last_of_repeated_members_counts_however_it_is_escaped() {
     let event = Event::from_json(
         br#"{"type":5,"slug":"s","id":"a","id":"b","t\u0079pe":"deleted","etag":[]}"#,
     )

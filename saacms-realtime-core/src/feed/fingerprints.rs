@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_hole_nothing_before_it_is_found() {
+    fn events_before_a_gap_are_not_found() {
         let mut fingerprints = Fingerprints::default();
         fingerprints.push(1, Fingerprints::of(b"a"), 1);
         fingerprints.push(2, Fingerprints::of(b"b"), 2);

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_since_is_joined_too() {
+    fn later_frames_are_joined_too() {
         let mut joined = Joined::default();
         let (first, _) = joined.run(3, 5, frame_of(2)).expect("frames");
         assert_eq!(&first[..], &[3, 3, 4, 4]);

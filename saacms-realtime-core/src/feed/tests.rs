@@ -112,7 +112,7 @@ fn ages_go_on_over_a_restart() {
 }
 
 #[test]
-fn what_lies_before_a_hole_is_forgotten() {
+fn events_before_a_gap_are_forgotten() {
     let now = Now::from_millis(0, 0);
     let mut first = feed(ETAGS);
     let mut stored = publish(&mut first, "v", 4, now);
@@ -170,7 +170,7 @@ fn an_event_is_counted_with_the_room_that_its_queue_keeps_for_more() {
 }
 
 #[test]
-fn what_fills_a_piece_exactly_is_handed_over_alone() {
+fn a_frame_that_fills_a_piece_is_handed_over_alone() {
     let now = Now::from_millis(0, 0);
     let publish = |feed: &mut Feed, len: usize| {
         let key = crate::name::ResourceKey::new("s", "i").expect("valid");
@@ -203,7 +203,7 @@ impl Store for Full {
 }
 
 #[test]
-fn what_cannot_be_stored_was_never_published() {
+fn an_event_that_cannot_be_stored_is_not_published() {
     let now = Now::from_millis(0, 0);
     let mut feed = feed(ETAGS);
     let mut reader = feed.subscribe(None, Duration::ZERO, now);
@@ -227,7 +227,7 @@ fn an_event_is_saved_in_the_slot_of_the_one_that_left_the_window() {
 }
 
 #[test]
-fn whoever_is_sent_away_comes_back_without_a_gap() {
+fn a_reader_that_is_disconnected_resumes_without_a_gap() {
     let now = Now::from_millis(0, 0);
     let mut feed = feed(ETAGS);
     let last_words = feed.farewell(1_000, now);
@@ -242,7 +242,7 @@ fn whoever_is_sent_away_comes_back_without_a_gap() {
 }
 
 #[test]
-fn a_reader_is_idle_where_a_poll_would_say_so() {
+fn a_reader_is_idle_exactly_when_a_poll_returns_idle() {
     let at = |millis| Now::from_millis(millis, 0);
     let mut feed = feed(ETAGS);
     let mut reader = feed.subscribe(None, Duration::from_millis(100), at(0));
@@ -297,7 +297,7 @@ fn written(output: &TypedOutput) -> String {
 }
 
 #[test]
-fn a_typed_poll_says_what_the_bytes_say() {
+fn a_typed_poll_agrees_with_the_bytes() {
     let now = Now::from_millis(0, 0);
     for event_ids in [EventIds::Etag, EventIds::Position] {
         for last_event_id in [None, Some("v3"), Some("e.3"), Some("v1"), Some("f.1")] {

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_history_the_older_half_goes_and_no_more() {
+    fn the_older_half_of_a_history_is_freed_and_no_more() {
         let key = crate::name::ResourceKey::new("posts", "1").expect("a valid key");
         let mut cell = TopicCell::new(&HubConfig::default(), Epoch::from_number(0), Instant::ZERO);
         for _ in 0..4 {

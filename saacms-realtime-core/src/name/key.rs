@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_refused_where_two_records_could_be_taken_for_one() {
+    fn a_key_is_refused_if_two_records_could_be_confused() {
         assert_eq!(ResourceKey::new("a:b", "c"), Err(InvalidKey::Separator));
         assert_eq!(ResourceKey::new("a/b", "c"), Err(InvalidKey::Separator));
         assert_eq!(

@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_id_is_refused_where_a_line_or_http_would_change_it() {
+    fn an_event_id_is_refused_if_a_line_or_http_would_change_it() {
         use InvalidEventId::*;
         for (text, wrong) in [
             ("", Empty),

@@ -61,7 +61,7 @@ fn an_item_of_exactly_max_age_is_replayed_and_an_older_one_is_not() {
 }
 
 #[test]
-fn a_clock_that_steps_back_neither_shields_nor_expels() {
+fn a_clock_that_steps_back_neither_keeps_nor_evicts_items() {
     let mut ring = ring(4, 100_000, 4, 1_000);
     push(&mut ring, "a", 50_000);
     push(&mut ring, "b", 0);
@@ -96,7 +96,7 @@ fn bytes_up_to_the_limit_are_held_for_readers_that_are_behind() {
 }
 
 #[test]
-fn a_push_answers_the_number_of_its_item() {
+fn a_push_returns_the_number_of_its_item() {
     let mut ring = ring(2, 1_000, 2, 1_000);
     let numbers = "abcd"
         .chars()

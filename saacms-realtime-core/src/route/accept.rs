@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_for_those_who_accept_one() {
+    fn a_client_that_accepts_a_stream_gets_one() {
         for accept in [
             "text/event-stream",
             "Text/Event-Stream",
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_gets_a_stream() {
+    fn a_client_that_accepts_no_stream_gets_none() {
         for accept in [
             "",
             "application/json",

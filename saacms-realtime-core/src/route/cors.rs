@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_another_origin_does_not_publish_unasked() {
+    fn a_page_of_another_origin_cannot_publish_unless_listed() {
         let cors = Cors::new(["https://a.example"]).expect("an origin");
         let publishes = |origin: Option<&str>, host: &str| {
             cors.check_publisher(origin.map(str::as_bytes), Some(host.as_bytes()))

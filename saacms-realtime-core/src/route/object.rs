@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn who_accepts_no_stream_finds_nothing() {
+    fn a_client_that_accepts_no_stream_is_answered_with_404() {
         let accept = |value| status("GET", "/subscribe", &[("accept", value)]);
         assert_eq!(accept("text/event-stream"), 200);
         assert_eq!(accept("application/json"), 404);

@@ -28,7 +28,7 @@ const SUBSCRIBE: &str = "/api/saacms/v1/posts/1/subscribe";
 const PUBLISH: &str = "/api/saacms/v1/publish";
 
 #[test]
-fn each_method_does_one_thing_or_is_told_what_is_allowed() {
+fn each_method_does_one_thing_or_is_refused_with_the_allowed_ones() {
     let api = Api::default();
     for (method, target, expected) in [
         ("GET", SUBSCRIBE, 200),
@@ -55,7 +55,7 @@ fn each_method_does_one_thing_or_is_told_what_is_allowed() {
 }
 
 #[test]
-fn the_header_names_the_last_event_id_and_the_query_does_where_it_is_absent() {
+fn the_header_names_the_last_event_id_else_the_query_does() {
     let named = |target: &str, headers: &[(&str, &str)]| match decide(
         &Api::default(),
         "GET",
@@ -127,7 +127,7 @@ fn a_server_without_a_token_may_be_reached_from_its_own_machine_only() {
 }
 
 #[test]
-fn an_api_is_what_it_was_made_with() {
+fn an_api_uses_the_settings_it_was_made_with() {
     let api = Api::default();
     assert_eq!(
         (api.base_path(), api.max_body_bytes()),

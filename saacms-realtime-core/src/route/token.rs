@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_asked_for_and_compared() {
+    fn a_token_is_required_and_compared() {
         let token = Token::new("0123456789abcdef").expect("valid");
         let status = |header: Option<&str>| {
             token

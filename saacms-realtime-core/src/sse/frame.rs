@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_frame_of_one_event_is_not_read_back() {
+    fn bytes_that_are_not_one_frame_are_not_read_back() {
         let parse = |text: &'static str| Frame::parse(Bytes::from_static(text.as_bytes()));
         assert!(parse("event: deleted\nid: 1\ndata: \n\n").is_some());
         for text in [

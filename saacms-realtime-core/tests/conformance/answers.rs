@@ -9,14 +9,14 @@ use super::{Start, scenarios};
 scenarios![
     a_stream_has_the_headers_of_the_contract_and_no_others,
     head_answers_the_headers_of_the_stream_and_registers_nobody,
-    options_say_what_is_allowed,
-    other_methods_are_refused_with_what_is_allowed,
-    a_stream_goes_to_whoever_accepts_one,
-    whoever_accepts_no_stream_is_refused,
+    options_requests_are_answered_with_the_allowed_methods,
+    other_methods_are_refused_with_the_allowed_ones,
+    a_client_that_accepts_a_stream_gets_one,
+    a_client_that_accepts_no_stream_is_refused,
     several_accept_headers_are_read_as_one,
     unknown_paths_are_not_found,
     a_hostile_path_is_refused_and_its_part_named,
-    the_longest_names_are_taken_and_longer_ones_are_not,
+    the_longest_names_are_accepted_and_longer_ones_refused,
     the_api_is_where_its_base_path_says,
     a_refusal_has_a_whole_problem_document,
 ];
@@ -53,7 +53,7 @@ fn head_answers_the_headers_of_the_stream_and_registers_nobody(start: Start) {
     assert_eq!((refused.status(), world.stats().topics), (406, 0));
 }
 
-fn options_say_what_is_allowed(start: Start) {
+fn options_requests_are_answered_with_the_allowed_methods(start: Start) {
     let world = World::start(start);
     for (target, allowed) in [
         (&*path("1"), "GET, HEAD, OPTIONS"),
@@ -66,7 +66,7 @@ fn options_say_what_is_allowed(start: Start) {
     assert_eq!(world.stats().topics, 0);
 }
 
-fn other_methods_are_refused_with_what_is_allowed(start: Start) {
+fn other_methods_are_refused_with_the_allowed_ones(start: Start) {
     let world = World::start(start);
     let subscribe = path("1");
     for (target, allowed, methods) in [
@@ -94,7 +94,7 @@ fn other_methods_are_refused_with_what_is_allowed(start: Start) {
     );
 }
 
-fn a_stream_goes_to_whoever_accepts_one(start: Start) {
+fn a_client_that_accepts_a_stream_gets_one(start: Start) {
     let world = World::start(start);
     world.open(&Request::get(&path("1"))).expect(KEEPALIVE);
     for accept in [
@@ -115,7 +115,7 @@ fn a_stream_goes_to_whoever_accepts_one(start: Start) {
     }
 }
 
-fn whoever_accepts_no_stream_is_refused(start: Start) {
+fn a_client_that_accepts_no_stream_is_refused(start: Start) {
     let world = World::start(start);
     for accept in [
         "",
@@ -197,7 +197,7 @@ fn a_hostile_path_is_refused_and_its_part_named(start: Start) {
     assert_eq!(world.stats().topics, 0);
 }
 
-fn the_longest_names_are_taken_and_longer_ones_are_not(start: Start) {
+fn the_longest_names_are_accepted_and_longer_ones_refused(start: Start) {
     let world = World::start(start);
     let target = |slug: usize, id: usize| {
         format!(

@@ -10,12 +10,12 @@ use super::world::{KEEPALIVE, PUBLISH, World, changed, frame, path, quiet, resyn
 use super::{Start, scenarios};
 
 scenarios![
-    who_joins_in_the_middle_of_a_burst_gets_every_event_once_and_in_order,
-    who_comes_back_in_the_middle_of_a_burst_misses_nothing,
-    publishers_at_the_same_time_are_seen_in_one_order,
+    a_client_that_joins_during_a_burst_gets_every_event_once_and_in_order,
+    a_client_that_reconnects_during_a_burst_misses_nothing,
+    concurrent_publishers_are_seen_in_one_order,
     a_reader_that_pauses_gets_what_it_missed,
-    a_reader_that_is_too_slow_gets_one_resync_and_goes_on_live,
-    a_reader_that_is_too_slow_holds_nobody_up,
+    a_reader_that_is_too_slow_gets_one_resync_and_continues_live,
+    a_reader_that_is_too_slow_delays_no_other,
 ];
 
 /// More than the sockets of one connection take by themselves.
@@ -62,7 +62,7 @@ fn expect_contiguous(stream: &mut Stream, first: Option<u64>) {
     }
 }
 
-fn who_joins_in_the_middle_of_a_burst_gets_every_event_once_and_in_order(start: Start) {
+fn a_client_that_joins_during_a_burst_gets_every_event_once_and_in_order(start: Start) {
     let world = World::start(start);
     let address = world.running.address;
     let mut streams = Vec::new();
@@ -78,7 +78,7 @@ fn who_joins_in_the_middle_of_a_burst_gets_every_event_once_and_in_order(start: 
         .for_each(|stream| expect_contiguous(stream, None));
 }
 
-fn who_comes_back_in_the_middle_of_a_burst_misses_nothing(start: Start) {
+fn a_client_that_reconnects_during_a_burst_misses_nothing(start: Start) {
     let config = HubConfig {
         max_events: 1_000_000,
         max_lag_bytes: 1 << 30,
@@ -103,7 +103,7 @@ fn who_comes_back_in_the_middle_of_a_burst_misses_nothing(start: Start) {
     assert_eq!(world.stats().resyncs, 0);
 }
 
-fn publishers_at_the_same_time_are_seen_in_one_order(start: Start) {
+fn concurrent_publishers_are_seen_in_one_order(start: Start) {
     let world = World::start(start);
     world.publish("1", "first");
     let mut streams: Vec<_> = (0..4).map(|_| world.subscribe("1")).collect();
@@ -170,7 +170,7 @@ fn a_reader_that_pauses_gets_what_it_missed(start: Start) {
     assert_eq!(world.stats().resyncs, 0);
 }
 
-fn a_reader_that_is_too_slow_gets_one_resync_and_goes_on_live(start: Start) {
+fn a_reader_that_is_too_slow_gets_one_resync_and_continues_live(start: Start) {
     let world = World::configured(
         start,
         HubConfig {
@@ -205,7 +205,7 @@ fn a_reader_that_is_too_slow_gets_one_resync_and_goes_on_live(start: Start) {
     }
 }
 
-fn a_reader_that_is_too_slow_holds_nobody_up(start: Start) {
+fn a_reader_that_is_too_slow_delays_no_other(start: Start) {
     let world = World::configured(
         start,
         HubConfig {

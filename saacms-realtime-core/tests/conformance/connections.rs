@@ -11,7 +11,7 @@ scenarios![
     a_publish_of_http_1_0_is_answered,
     a_stream_of_http_1_0_has_no_connection_header_and_no_chunks,
     a_request_that_comes_byte_by_byte_is_a_request,
-    a_body_that_was_asked_to_wait_is_asked_for,
+    a_body_announced_with_expect_is_asked_for,
     a_body_that_breaks_off_publishes_nothing,
 ];
 
@@ -140,7 +140,7 @@ fn a_request_that_comes_byte_by_byte_is_a_request(start: Start) {
     stream.expect(frame("v1", "\"é\""));
 }
 
-fn a_body_that_was_asked_to_wait_is_asked_for(start: Start) {
+fn a_body_announced_with_expect_is_asked_for(start: Start) {
     let world = World::start(start);
     let event = changed("1", "v1", "1");
     let head = |len: usize| {

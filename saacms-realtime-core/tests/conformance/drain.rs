@@ -10,9 +10,9 @@ use super::world::{KEEPALIVE, PUBLISH, World, changed, expect_problem, frame, pa
 use super::{Start, scenarios};
 
 scenarios![
-    each_stream_is_told_when_to_come_back_and_ends,
-    a_stream_gets_what_it_has_not_had_before_it_ends,
-    a_drained_server_takes_no_new_streams,
+    each_stream_gets_a_reconnection_time_and_ends,
+    a_stream_gets_all_waiting_events_before_it_ends,
+    a_drained_server_refuses_new_streams,
     a_drained_server_still_publishes,
     streams_of_quiet_records_end_too,
 ];
@@ -28,7 +28,7 @@ fn expect_retry(stream: &mut Stream) -> u64 {
     millis.unwrap_or_else(|| panic!("a time to come back, not {block:?}"))
 }
 
-fn each_stream_is_told_when_to_come_back_and_ends(start: Start) {
+fn each_stream_gets_a_reconnection_time_and_ends(start: Start) {
     let config = HubConfig {
         drain_retry: Duration::from_millis(500),
         ..quiet()
@@ -49,7 +49,7 @@ fn each_stream_is_told_when_to_come_back_and_ends(start: Start) {
     world.wait_until("nobody is left", |stats| stats.subscribers == 0);
 }
 
-fn a_stream_gets_what_it_has_not_had_before_it_ends(start: Start) {
+fn a_stream_gets_all_waiting_events_before_it_ends(start: Start) {
     let world = World::configured(
         start,
         HubConfig {
@@ -73,7 +73,7 @@ fn a_stream_gets_what_it_has_not_had_before_it_ends(start: Start) {
     }
 }
 
-fn a_drained_server_takes_no_new_streams(start: Start) {
+fn a_drained_server_refuses_new_streams(start: Start) {
     let world = World::start(start);
     let mut stream = world.subscribe("1");
     let mut before = world.connect();

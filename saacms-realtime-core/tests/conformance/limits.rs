@@ -8,10 +8,10 @@ use super::world::{KEEPALIVE, PUBLISH, World, changed, expect_problem, frame, pa
 use super::{Start, scenarios};
 
 scenarios![
-    one_subscriber_too_many_is_asked_to_come_again,
-    one_subscriber_too_many_of_a_record_is_asked_to_come_again,
-    one_record_too_many_is_asked_to_come_again,
-    records_that_nobody_watches_make_room_for_others,
+    one_subscriber_too_many_is_refused_with_a_retry_time,
+    one_subscriber_too_many_of_a_record_is_refused_with_a_retry_time,
+    one_record_too_many_is_refused_with_a_retry_time,
+    records_without_subscribers_make_room_for_others,
     a_client_that_leaves_is_forgotten,
     a_client_that_leaves_without_reading_is_forgotten,
     a_client_that_ends_its_connection_abruptly_is_forgotten,
@@ -33,7 +33,7 @@ fn expect_place_of(gone: Stream, world: &World, id: &str) {
     world.subscribe(id);
 }
 
-fn one_subscriber_too_many_is_asked_to_come_again(start: Start) {
+fn one_subscriber_too_many_is_refused_with_a_retry_time(start: Start) {
     let world = World::configured(
         start,
         HubConfig {
@@ -55,7 +55,7 @@ fn one_subscriber_too_many_is_asked_to_come_again(start: Start) {
     expect_place_of(first, &world, "3");
 }
 
-fn one_subscriber_too_many_of_a_record_is_asked_to_come_again(start: Start) {
+fn one_subscriber_too_many_of_a_record_is_refused_with_a_retry_time(start: Start) {
     let world = World::configured(
         start,
         HubConfig {
@@ -76,7 +76,7 @@ fn one_subscriber_too_many_of_a_record_is_asked_to_come_again(start: Start) {
     expect_place_of(first, &world, "1");
 }
 
-fn one_record_too_many_is_asked_to_come_again(start: Start) {
+fn one_record_too_many_is_refused_with_a_retry_time(start: Start) {
     let world = World::configured(
         start,
         HubConfig {
@@ -108,7 +108,7 @@ fn one_record_too_many_is_asked_to_come_again(start: Start) {
     world.subscribe("3");
 }
 
-fn records_that_nobody_watches_make_room_for_others(start: Start) {
+fn records_without_subscribers_make_room_for_others(start: Start) {
     let world = World::configured(
         start,
         HubConfig {

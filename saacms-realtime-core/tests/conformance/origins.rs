@@ -7,12 +7,12 @@ use super::world::{KEEPALIVE, PUBLISH, World, changed, expect_problem, frame, pa
 use super::{Start, scenarios};
 
 scenarios![
-    without_listed_origins_nobody_is_let_in,
-    a_listed_origin_is_let_in_by_name,
-    an_unlisted_origin_is_not_let_in_and_caches_know,
-    any_origin_is_let_in_where_any_is_listed,
-    a_refusal_can_be_read_by_a_page_that_is_let_in,
-    a_page_of_another_origin_does_not_publish_unasked,
+    without_listed_origins_none_is_allowed,
+    a_listed_origin_is_allowed_by_name,
+    an_unlisted_origin_is_not_allowed_and_the_answer_varies_by_origin,
+    any_origin_is_allowed_by_a_wildcard,
+    a_refusal_can_be_read_by_a_page_of_an_allowed_origin,
+    a_page_of_another_origin_cannot_publish_unless_listed,
 ];
 
 const PAGE: &str = "https://a.example";
@@ -40,7 +40,7 @@ fn preflight(world: &World, target: &str, origin: &str, method: &str) -> Respons
     answer
 }
 
-fn without_listed_origins_nobody_is_let_in(start: Start) {
+fn without_listed_origins_none_is_allowed(start: Start) {
     let world = World::start(start);
     let head = world.ask(&Request::new("HEAD", &path("1")).header("Origin", PAGE));
     assert_eq!((head.status(), told(&head)), (200, (None, None)));
@@ -48,7 +48,7 @@ fn without_listed_origins_nobody_is_let_in(start: Start) {
     assert_eq!(answer.head.meaning(), [("allow", "GET, HEAD, OPTIONS")]);
 }
 
-fn a_listed_origin_is_let_in_by_name(start: Start) {
+fn a_listed_origin_is_allowed_by_name(start: Start) {
     let world = world(start, &["https://b.example:8443", PAGE]);
     let mut stream = world.open(&Request::get(&path("1")).header("Origin", PAGE));
     assert_eq!(
@@ -88,7 +88,7 @@ fn a_listed_origin_is_let_in_by_name(start: Start) {
     }
 }
 
-fn an_unlisted_origin_is_not_let_in_and_caches_know(start: Start) {
+fn an_unlisted_origin_is_not_allowed_and_the_answer_varies_by_origin(start: Start) {
     let world = world(start, &[PAGE]);
     for origin in [
         "https://evil.example",
@@ -118,7 +118,7 @@ fn an_unlisted_origin_is_not_let_in_and_caches_know(start: Start) {
     );
 }
 
-fn any_origin_is_let_in_where_any_is_listed(start: Start) {
+fn any_origin_is_allowed_by_a_wildcard(start: Start) {
     let world = world(start, &["*"]);
     for origin in [PAGE, "https://evil.example", "null"] {
         let head = world.ask(&Request::new("HEAD", &path("1")).header("Origin", origin));
@@ -134,7 +134,7 @@ fn any_origin_is_let_in_where_any_is_listed(start: Start) {
     );
 }
 
-fn a_refusal_can_be_read_by_a_page_that_is_let_in(start: Start) {
+fn a_refusal_can_be_read_by_a_page_of_an_allowed_origin(start: Start) {
     let world = world(start, &[PAGE]);
     let not_found = "/api/saacms/v1/posts";
     let invalid = "/api/saacms/v1/a%2Fb/1/subscribe";
@@ -156,7 +156,7 @@ fn a_refusal_can_be_read_by_a_page_that_is_let_in(start: Start) {
     }
 }
 
-fn a_page_of_another_origin_does_not_publish_unasked(start: Start) {
+fn a_page_of_another_origin_cannot_publish_unless_listed(start: Start) {
     let open = World::start(start);
     let listed = world(start, &[PAGE]);
     // `Content-Type: text/plain` makes it a request that browsers send without asking first.

@@ -8,13 +8,13 @@ use super::world::{KEEPALIVE, PUBLISH, World, changed, frame, id_of, path, quiet
 use super::{Start, scenarios};
 
 scenarios![
-    the_greeting_says_where_a_client_begins,
-    events_are_called_by_their_position_whatever_their_etag,
+    the_greeting_names_the_position_where_a_client_begins,
+    event_ids_are_positions_whatever_the_etag,
     a_client_that_saw_nothing_yet_resumes_from_its_greeting,
-    every_position_is_answered_with_exactly_what_came_after_it,
+    every_position_is_answered_with_exactly_the_events_after_it,
     a_position_of_another_server_is_answered_with_restarted,
     a_position_of_a_forgotten_history_is_answered_with_restarted,
-    what_is_no_position_of_this_history_is_a_miss,
+    an_id_that_is_no_position_of_this_history_is_a_miss,
 ];
 
 fn positions() -> HubConfig {
@@ -50,7 +50,7 @@ fn parts(position: &str) -> (&str, u64) {
     (epoch, sequence.parse().expect("a number"))
 }
 
-fn the_greeting_says_where_a_client_begins(start: Start) {
+fn the_greeting_names_the_position_where_a_client_begins(start: Start) {
     let world = World::configured(start, positions());
     let (_, position) = subscribe(&world);
     assert_eq!(parts(&position).1, 0);
@@ -64,7 +64,7 @@ fn the_greeting_says_where_a_client_begins(start: Start) {
     resumed.expect(frame(&format!("{}.3", parts(&position).0), "1"));
 }
 
-fn events_are_called_by_their_position_whatever_their_etag(start: Start) {
+fn event_ids_are_positions_whatever_the_etag(start: Start) {
     let world = World::configured(start, positions());
     let (mut stream, position) = subscribe(&world);
     let epoch = parts(&position).0;
@@ -90,7 +90,7 @@ fn a_client_that_saw_nothing_yet_resumes_from_its_greeting(start: Start) {
     assert_eq!(world.stats().resyncs, 0);
 }
 
-fn every_position_is_answered_with_exactly_what_came_after_it(start: Start) {
+fn every_position_is_answered_with_exactly_the_events_after_it(start: Start) {
     let world = World::configured(
         start,
         HubConfig {
@@ -164,7 +164,7 @@ fn a_position_of_a_forgotten_history_is_answered_with_restarted(start: Start) {
     );
 }
 
-fn what_is_no_position_of_this_history_is_a_miss(start: Start) {
+fn an_id_that_is_no_position_of_this_history_is_a_miss(start: Start) {
     let world = World::configured(start, positions());
     let (_, position) = subscribe(&world);
     world.publish_event(&changed("1", "v1", "1"));

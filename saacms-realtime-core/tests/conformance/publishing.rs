@@ -13,11 +13,11 @@ scenarios![
     ndjson_is_answered_line_by_line_in_order,
     a_bad_line_fails_alone,
     an_empty_ndjson_body_has_no_results,
-    a_body_of_exactly_the_limit_is_taken,
+    a_body_of_exactly_the_limit_is_accepted,
     a_body_over_the_limit_is_refused_before_it_is_read,
-    a_body_over_the_limit_without_a_length_is_refused_when_it_gets_there,
-    what_follows_a_refused_body_is_never_taken_for_a_request,
-    a_publisher_shows_the_token_where_one_is_set,
+    a_body_without_a_length_is_refused_once_it_exceeds_the_limit,
+    bytes_after_a_refused_body_are_never_read_as_a_request,
+    a_publisher_needs_the_token_if_one_is_set,
 ];
 
 const NDJSON: &str = "application/x-ndjson";
@@ -147,7 +147,7 @@ fn event_of(len: usize) -> String {
     changed("1", "v", &format!("\"{}\"", "x".repeat(len - rest)))
 }
 
-fn a_body_of_exactly_the_limit_is_taken(start: Start) {
+fn a_body_of_exactly_the_limit_is_accepted(start: Start) {
     let world = World::start(start);
     assert_eq!(
         world
@@ -187,7 +187,7 @@ fn a_body_over_the_limit_is_refused_before_it_is_read(start: Start) {
     assert_eq!(world.stats().published, 0);
 }
 
-fn a_body_over_the_limit_without_a_length_is_refused_when_it_gets_there(start: Start) {
+fn a_body_without_a_length_is_refused_once_it_exceeds_the_limit(start: Start) {
     let world = World::with_api(start, Api::default().with_max_body_bytes(1_000));
     let chunked = Request::new("POST", PUBLISH).header("Transfer-Encoding", "chunked");
     let mut connection = world.connect();
@@ -199,7 +199,7 @@ fn a_body_over_the_limit_without_a_length_is_refused_when_it_gets_there(start: S
     assert_eq!(world.stats().published, 0);
 }
 
-fn what_follows_a_refused_body_is_never_taken_for_a_request(start: Start) {
+fn bytes_after_a_refused_body_are_never_read_as_a_request(start: Start) {
     let world = World::with_api(start, Api::default().with_max_body_bytes(100));
     let hidden = Request::post(PUBLISH, changed("1", "v", "1")).bytes();
     let mut connection = world.connect();
@@ -214,7 +214,7 @@ fn what_follows_a_refused_body_is_never_taken_for_a_request(start: Start) {
     assert_eq!(world.stats().published, 0);
 }
 
-fn a_publisher_shows_the_token_where_one_is_set(start: Start) {
+fn a_publisher_needs_the_token_if_one_is_set(start: Start) {
     let token = Token::new("0123456789abcdef").expect("a token");
     let world = World::with_api(start, Api::default().with_publish_token(token));
     let mut stream = world.subscribe("1");

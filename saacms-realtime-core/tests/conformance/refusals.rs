@@ -5,12 +5,12 @@ use super::world::{PUBLISH, World, changed, expect_problem};
 use super::{Start, scenarios};
 
 scenarios![
-    what_is_no_event_is_refused,
+    a_body_that_is_no_event_is_refused,
     a_missing_or_ill_typed_member_is_named,
-    a_key_that_cannot_be_is_refused,
+    an_invalid_key_is_refused,
     an_etag_that_no_client_could_send_back_is_refused,
     a_body_that_is_not_utf_8_is_refused,
-    nesting_up_to_128_is_taken_and_deeper_is_refused,
+    nesting_up_to_128_is_accepted_and_deeper_is_refused,
 ];
 
 /// Each body must be refused with a detail that says this, and reach nobody.
@@ -28,7 +28,7 @@ fn expect_refusals<B: AsRef<[u8]>>(
     stream.expect(world.publish("1", "v1"));
 }
 
-fn what_is_no_event_is_refused(start: Start) {
+fn a_body_that_is_no_event_is_refused(start: Start) {
     const NOT_AN_EVENT: &str = "not a JSON object with the members";
     let event = changed("1", "v", "1");
     let bodies = [
@@ -136,7 +136,7 @@ fn a_missing_or_ill_typed_member_is_named(start: Start) {
     );
 }
 
-fn a_key_that_cannot_be_is_refused(start: Start) {
+fn an_invalid_key_is_refused(start: Start) {
     let event =
         |slug: &str, id: &str| format!(r#"{{"type":"deleted","slug":"{slug}","id":"{id}"}}"#);
     let [long_slug, long_id] = ["s".repeat(129), "é".repeat(257)];
@@ -238,7 +238,7 @@ fn a_body_that_is_not_utf_8_is_refused(start: Start) {
     );
 }
 
-fn nesting_up_to_128_is_taken_and_deeper_is_refused(start: Start) {
+fn nesting_up_to_128_is_accepted_and_deeper_is_refused(start: Start) {
     let arrays = |depth: usize| changed("1", "v", &("[".repeat(depth) + &"]".repeat(depth)));
     let objects = |depth: usize| {
         changed(

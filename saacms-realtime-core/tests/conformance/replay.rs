@@ -8,24 +8,24 @@ use super::world::{KEEPALIVE, World, changed, frame, id_of, path, quiet, resync}
 use super::{Start, scenarios};
 
 scenarios![
-    a_known_id_is_answered_with_what_came_after_it,
+    a_known_id_is_answered_with_the_events_after_it,
     an_unknown_id_is_answered_with_one_resync,
-    a_resync_of_an_empty_history_names_a_place_to_go_on_from,
+    a_resync_of_an_empty_history_names_a_place_to_resume_from,
     ids_are_compared_as_bytes,
-    blanks_around_an_id_do_not_count,
-    an_empty_id_is_one_that_nobody_had,
-    two_ids_are_no_id,
-    the_query_names_the_id_where_no_header_does,
-    of_a_repeated_id_the_oldest_copy_counts,
-    what_waits_leaves_in_one_chunk,
+    blanks_around_an_id_are_ignored,
+    an_empty_id_is_an_unknown_id,
+    repeated_last_event_id_headers_are_joined_into_one_id,
+    the_query_names_the_id_if_no_header_does,
+    the_oldest_copy_of_a_repeated_id_counts,
+    waiting_events_are_sent_in_one_chunk,
     quiet_resume_knows_the_id_that_was_evicted_last,
     without_quiet_resume_an_evicted_id_is_unknown,
     live_only_with_quiet_resume_knows_the_newest_id,
-    live_only_without_quiet_resume_resyncs_whoever_comes_back,
+    live_only_without_quiet_resume_resyncs_every_reconnect,
     a_connected_reader_gets_what_no_reconnect_would,
 ];
 
-fn a_known_id_is_answered_with_what_came_after_it(start: Start) {
+fn a_known_id_is_answered_with_the_events_after_it(start: Start) {
     let world = World::start(start);
     let frames = ["v1", "v2", "v3"].map(|etag| world.publish("1", etag));
     for (id, missed) in [("v1", &frames[1..]), ("v2", &frames[2..]), ("v3", &[])] {
@@ -59,7 +59,7 @@ fn an_unknown_id_is_answered_with_one_resync(start: Start) {
     assert_eq!(world.stats().resyncs, 8);
 }
 
-fn a_resync_of_an_empty_history_names_a_place_to_go_on_from(start: Start) {
+fn a_resync_of_an_empty_history_names_a_place_to_resume_from(start: Start) {
     let world = World::start(start);
     let mut stream = world.resume("1", "v1");
     let block = stream.block();
@@ -96,7 +96,7 @@ fn ids_are_compared_as_bytes(start: Start) {
         .expect([second, third, fourth].concat());
 }
 
-fn blanks_around_an_id_do_not_count(start: Start) {
+fn blanks_around_an_id_are_ignored(start: Start) {
     let world = World::start(start);
     world.publish("1", "a b");
     let second = world.publish("1", "v2");
@@ -111,7 +111,7 @@ fn blanks_around_an_id_do_not_count(start: Start) {
     world.resume("1", "ab").expect(resync("v2", "buffer-miss"));
 }
 
-fn an_empty_id_is_one_that_nobody_had(start: Start) {
+fn an_empty_id_is_an_unknown_id(start: Start) {
     let world = World::start(start);
     world.publish("1", "v1");
     world.resume("1", "").expect(resync("v1", "buffer-miss"));
@@ -122,7 +122,7 @@ fn an_empty_id_is_one_that_nobody_had(start: Start) {
     }
 }
 
-fn two_ids_are_no_id(start: Start) {
+fn repeated_last_event_id_headers_are_joined_into_one_id(start: Start) {
     let world = World::start(start);
     world.publish("1", "v1");
     world.publish("1", "v2");
@@ -138,7 +138,7 @@ fn two_ids_are_no_id(start: Start) {
     world.open(&request).expect([KEEPALIVE, &fourth].concat());
 }
 
-fn the_query_names_the_id_where_no_header_does(start: Start) {
+fn the_query_names_the_id_if_no_header_does(start: Start) {
     let world = World::start(start);
     world.publish("1", "W/\"é&+\"");
     let missed = ["v2", "v3"].map(|etag| world.publish("1", etag));
@@ -163,13 +163,13 @@ fn the_query_names_the_id_where_no_header_does(start: Start) {
     others.iter_mut().for_each(|stream| stream.expect(&live));
 }
 
-fn of_a_repeated_id_the_oldest_copy_counts(start: Start) {
+fn the_oldest_copy_of_a_repeated_id_counts(start: Start) {
     let world = World::start(start);
     let [_, b, a, c] = ["a", "b", "a", "c"].map(|etag| world.publish("1", etag));
     world.resume("1", "a").expect([b, a, c].concat());
 }
 
-fn what_waits_leaves_in_one_chunk(start: Start) {
+fn waiting_events_are_sent_in_one_chunk(start: Start) {
     let world = World::start(start);
     world.publish("1", "v0");
     let etags: Vec<_> = (1..=50).map(|number| format!("v{number}")).collect();
@@ -226,7 +226,7 @@ fn live_only_with_quiet_resume_knows_the_newest_id(start: Start) {
     missed.expect(&live);
 }
 
-fn live_only_without_quiet_resume_resyncs_whoever_comes_back(start: Start) {
+fn live_only_without_quiet_resume_resyncs_every_reconnect(start: Start) {
     let config = HubConfig {
         max_events: 0,
         quiet_resume: false,

@@ -8,18 +8,18 @@ use super::world::{KEEPALIVE, PUBLISH, World, changed, frame, id_of, path, resyn
 use super::{Start, scenarios};
 
 scenarios![
-    a_stream_begins_with_a_keepalive_and_goes_on_live,
-    the_record_goes_out_as_it_was_written_less_the_whitespace_between_tokens,
-    a_deleted_record_is_told_with_its_id_alone,
-    an_event_without_an_etag_is_called_by_its_time,
-    no_two_events_are_called_by_the_same_time,
+    a_stream_begins_with_a_keepalive_and_continues_live,
+    the_record_is_sent_as_written_without_whitespace_between_tokens,
+    a_deleted_event_has_the_records_id_as_data,
+    an_event_without_an_etag_has_a_time_id,
+    no_two_events_have_the_same_time_id,
     an_event_reaches_the_subscribers_of_its_record_and_no_others,
     all_subscribers_get_the_same_bytes,
     a_large_event_arrives_whole,
-    a_source_that_lost_data_has_everybody_refetch,
+    a_source_that_lost_data_resyncs_every_subscriber,
 ];
 
-fn a_stream_begins_with_a_keepalive_and_goes_on_live(start: Start) {
+fn a_stream_begins_with_a_keepalive_and_continues_live(start: Start) {
     let world = World::start(start);
     world.publish("1", "before");
     let mut stream = world.open(&Request::get(&path("1")));
@@ -37,7 +37,7 @@ fn a_stream_begins_with_a_keepalive_and_goes_on_live(start: Start) {
     }
 }
 
-fn the_record_goes_out_as_it_was_written_less_the_whitespace_between_tokens(start: Start) {
+fn the_record_is_sent_as_written_without_whitespace_between_tokens(start: Start) {
     let world = World::start(start);
     let mut stream = world.subscribe("1");
     for (record, data) in [
@@ -62,7 +62,7 @@ fn the_record_goes_out_as_it_was_written_less_the_whitespace_between_tokens(star
     }
 }
 
-fn a_deleted_record_is_told_with_its_id_alone(start: Start) {
+fn a_deleted_event_has_the_records_id_as_data(start: Start) {
     let world = World::start(start);
     let id = "a/b:c \" \\ é#?%";
     let mut stream = world.open(&Request::get(
@@ -85,7 +85,7 @@ fn a_deleted_record_is_told_with_its_id_alone(start: Start) {
     }
 }
 
-fn an_event_without_an_etag_is_called_by_its_time(start: Start) {
+fn an_event_without_an_etag_has_a_time_id(start: Start) {
     let world = World::start(start);
     let mut stream = world.subscribe("1");
     for etag in ["", r#","etag":null"#, r#","etag":"""#] {
@@ -107,7 +107,7 @@ fn an_event_without_an_etag_is_called_by_its_time(start: Start) {
     }
 }
 
-fn no_two_events_are_called_by_the_same_time(start: Start) {
+fn no_two_events_have_the_same_time_id(start: Start) {
     let world = World::start(start);
     let mut stream = world.subscribe("1");
     let line = "{\"type\":\"deleted\",\"slug\":\"posts\",\"id\":\"1\"}\n";
@@ -175,7 +175,7 @@ fn a_large_event_arrives_whole(start: Start) {
     }
 }
 
-fn a_source_that_lost_data_has_everybody_refetch(start: Start) {
+fn a_source_that_lost_data_resyncs_every_subscriber(start: Start) {
     use saacms_realtime_core::ResourceKey;
     let world = World::start(start);
     let mut streams = [world.subscribe("1"), world.subscribe("1")];

@@ -17,7 +17,7 @@ use support::{Clock, CountingWaker, hub, key, publish, quiet_config};
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
 #[test]
-fn streams_get_what_they_would_get_by_themselves_and_share_its_bytes() {
+fn streams_get_the_same_frames_as_alone_and_share_their_bytes() {
     let (hub, now) = (hub(quiet_config()), Clock::new().now());
     publish(&hub, &key("1"), 1..4, now);
     let mut alone = hub.subscribe(&key("1"), Some(b"v1"), now).expect("room");
@@ -51,7 +51,7 @@ fn streams_get_what_they_would_get_by_themselves_and_share_its_bytes() {
 }
 
 #[test]
-fn publishes_call_the_waker_once_until_they_are_heard() {
+fn publishes_call_the_waker_once_until_the_lane_collects_them() {
     let (hub, now) = (hub(quiet_config()), Clock::new().now());
     let (count, waker) = CountingWaker::new();
     let mut lane = Lane::new(Duration::ZERO, waker);
@@ -75,7 +75,7 @@ fn publishes_call_the_waker_once_until_they_are_heard() {
 }
 
 #[test]
-fn who_is_blocked_is_passed_over_and_gets_the_rest_once_there_is_room() {
+fn a_blocked_stream_is_skipped_and_gets_the_rest_once_unblocked() {
     let (hub, now) = (hub(quiet_config()), Clock::new().now());
     let (mut lane, streams) = lane_of(&hub, 2, None, now);
     rest(&mut lane, now);
@@ -100,7 +100,7 @@ fn who_is_blocked_is_passed_over_and_gets_the_rest_once_there_is_room() {
 }
 
 #[test]
-fn a_turn_is_of_so_many_streams_and_others_come_between() {
+fn a_turn_has_a_limit_of_streams_and_other_records_come_between() {
     let (hub, now) = (hub(quiet_config()), Clock::new().now());
     let (mut lane, streams) = lane_of(&hub, 5, None, now);
     let other = lane.insert(hub.subscribe(&key("2"), None, now).expect("room"), ());
@@ -134,7 +134,7 @@ fn a_turn_is_of_so_many_streams_and_others_come_between() {
 }
 
 #[test]
-fn those_that_come_at_once_have_turns_of_so_many() {
+fn new_streams_have_turns_with_the_same_limit() {
     let (hub, now) = (hub(quiet_config()), Clock::new().now());
     let (mut lane, streams) = lane_of(&hub, 5, None, now);
     let mut seen = Vec::new();
@@ -152,7 +152,7 @@ fn those_that_come_at_once_have_turns_of_so_many() {
 }
 
 #[test]
-fn nobody_is_passed_over_where_another_leaves_in_the_middle_of_a_pass() {
+fn no_stream_is_skipped_when_another_leaves_in_the_middle_of_a_pass() {
     let (hub, now) = (hub(quiet_config()), Clock::new().now());
     for leaving in 0..6 {
         let (mut lane, streams) = lane_of(&hub, 6, None, now);
@@ -175,7 +175,7 @@ fn nobody_is_passed_over_where_another_leaves_in_the_middle_of_a_pass() {
 }
 
 #[test]
-fn a_number_that_is_used_again_is_not_served_for_the_former_stream() {
+fn a_reused_number_is_not_served_for_its_former_stream() {
     let (hub, now) = (hub(quiet_config()), Clock::new().now());
     let (mut lane, streams) = lane_of(&hub, 1, None, now);
     // It is still among those that came.
@@ -253,7 +253,7 @@ fn a_drain_ends_every_stream_once() {
 }
 
 #[test]
-fn a_new_life_of_a_record_has_its_own_waker() {
+fn a_recreated_topic_has_its_own_waker() {
     let (hub, mut clock) = (hub(quiet_config()), Clock::new());
     let (mut lane, streams) = lane_of(&hub, 1, None, clock.now());
     rest(&mut lane, clock.now());
@@ -272,7 +272,7 @@ fn a_new_life_of_a_record_has_its_own_waker() {
 }
 
 #[test]
-fn the_same_record_of_two_hubs_is_two_records() {
+fn the_same_record_in_two_hubs_is_two_records() {
     let (one, other) = (hub(quiet_config()), hub(quiet_config()));
     let now = Clock::new().now();
     let mut lane = Lane::new(Duration::ZERO, Waker::noop().clone());

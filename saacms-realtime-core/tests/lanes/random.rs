@@ -8,7 +8,7 @@ use saacms_realtime_core::{Hub, Lane, Now, Outgoing, Piece};
 use crate::support::{Chance, Clock, CountingWaker, hub, key, publish, quiet_config};
 
 #[test]
-fn whatever_comes_between_two_turns_every_stream_gets_every_event_once_and_in_order() {
+fn every_stream_gets_every_event_once_and_in_order_under_random_operations() {
     for seed in 0..2_000 {
         let mut chance = Chance::new(seed);
         let mut world = World::new();

@@ -13,7 +13,7 @@ use crate::frames;
 use crate::support::{Clock, hub, key, publish, quiet_config};
 
 #[test]
-fn a_thread_that_sleeps_until_its_lane_is_called_misses_nothing_of_other_threads() {
+fn a_thread_that_sleeps_until_its_lane_wakes_it_misses_nothing() {
     const EVENTS: usize = 200;
     let config = HubConfig {
         max_events: EVENTS,

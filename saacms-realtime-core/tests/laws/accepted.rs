@@ -9,7 +9,7 @@ use saacms_realtime_core::{Hub, HubConfig, Refusal};
 use crate::support::{Client, Clock, CountingWaker, changed, hub, key, publish, quiet_config};
 
 #[test]
-fn what_was_accepted_is_there_for_the_next_one_who_asks() {
+fn an_accepted_event_is_there_for_the_next_reader() {
     let (hub, key, clock) = (hub(quiet_config()), key("1"), Clock::new());
     publish(&hub, &key, [0], clock.now());
     for number in 1..=50 {
@@ -22,7 +22,7 @@ fn what_was_accepted_is_there_for_the_next_one_who_asks() {
 }
 
 #[test]
-fn what_was_accepted_is_there_before_any_reader_is_woken() {
+fn an_accepted_event_is_there_before_any_reader_is_woken() {
     let (hub, key, clock) = (hub(quiet_config()), key("1"), Clock::new());
     publish(&hub, &key, [0], clock.now());
     let asks = Arc::new(Asks {
@@ -67,7 +67,7 @@ fn a_reader_is_woken_once_until_it_polls_again() {
 }
 
 #[test]
-fn what_was_refused_left_nothing_behind() {
+fn a_refused_event_leaves_nothing_behind() {
     let config = HubConfig {
         max_topics: 1,
         ..quiet_config()
@@ -81,7 +81,7 @@ fn what_was_refused_left_nothing_behind() {
 }
 
 #[test]
-fn a_publisher_is_heard_while_the_hub_drains() {
+fn a_publish_is_accepted_while_the_hub_drains() {
     let (hub, key, clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (mut client, _) = Client::join(&hub, &key, None, clock.now());
     hub.drain();

@@ -30,7 +30,7 @@ fn an_idle_topic_makes_room_for_a_new_one_the_oldest_first() {
 }
 
 #[test]
-fn where_all_topics_are_busy_a_new_one_is_refused_until_one_is_left() {
+fn a_new_topic_is_refused_while_all_topics_are_busy() {
     let config = HubConfig {
         max_topics: 3,
         ..quiet_config()
@@ -56,7 +56,7 @@ fn where_all_topics_are_busy_a_new_one_is_refused_until_one_is_left() {
 }
 
 #[test]
-fn subscribers_are_refused_over_the_limit_and_taken_again_below_it() {
+fn subscribers_are_refused_over_the_limit_and_accepted_again_below_it() {
     let config = HubConfig {
         max_subscribers: 3,
         ..quiet_config()

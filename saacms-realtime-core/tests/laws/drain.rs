@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 #[test]
-fn what_waits_is_delivered_then_a_reconnection_time_then_the_end() {
+fn waiting_events_come_first_then_a_reconnection_time_then_the_end() {
     let (hub, key, clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (mut up_to_date, _) = Client::join(&hub, &key, None, clock.now());
     let mut never_read = Client::connect(&hub, &key, None, clock.now());
@@ -91,7 +91,7 @@ fn reconnection_times_differ_and_are_one_to_four_times_the_configured_one() {
 }
 
 #[test]
-fn of_reconnection_times_each_one_that_is_allowed_is_told_and_no_other() {
+fn every_allowed_reconnection_time_is_used_and_no_other() {
     let config = HubConfig {
         drain_retry: Duration::from_millis(1),
         ..quiet_config()
@@ -110,7 +110,7 @@ fn of_reconnection_times_each_one_that_is_allowed_is_told_and_no_other() {
 }
 
 #[test]
-fn everybody_who_waits_is_woken_and_nobody_new_is_taken() {
+fn every_reader_is_woken_and_new_ones_are_refused() {
     let (hub, clock) = (hub(quiet_config()), Clock::new());
     let (counter, waker) = CountingWaker::new();
     let mut readers: Vec<_> = (0..50)
@@ -132,7 +132,7 @@ fn everybody_who_waits_is_woken_and_nobody_new_is_taken() {
 }
 
 #[test]
-fn as_a_stream_a_subscription_ends() {
+fn a_subscription_ends_as_a_stream() {
     let (hub, key, clock) = (hub(quiet_config()), key("1"), Clock::new());
     let mut stream = hub.subscribe(&key, None, clock.now()).expect("subscribed");
     let mut next = || Pin::new(&mut stream).poll_next(&mut Context::from_waker(Waker::noop()));
@@ -151,7 +151,7 @@ fn as_a_stream_a_subscription_ends() {
 }
 
 #[test]
-fn as_a_stream_a_subscription_has_no_heartbeats() {
+fn a_subscription_has_no_heartbeats_as_a_stream() {
     let config = HubConfig {
         heartbeat: Duration::from_secs(30),
         ..quiet_config()

@@ -53,7 +53,7 @@ fn a_client_that_was_away_for_too_many_events_is_resynced_once() {
 }
 
 #[test]
-fn a_client_that_was_away_for_too_long_is_resynced_where_it_missed_something() {
+fn a_client_that_was_away_for_too_long_is_resynced_if_it_missed_something() {
     let config = HubConfig {
         max_age: Duration::from_secs(1),
         ..quiet_config()
@@ -67,7 +67,7 @@ fn a_client_that_was_away_for_too_long_is_resynced_where_it_missed_something() {
 }
 
 #[test]
-fn a_reader_that_falls_behind_is_resynced_once_and_goes_on_live() {
+fn a_reader_that_falls_behind_is_resynced_once_and_continues_live() {
     let config = HubConfig {
         max_events: 2,
         max_lag: 4,
@@ -111,7 +111,7 @@ fn a_reader_that_falls_behind_by_bytes_is_resynced() {
 }
 
 #[test]
-fn a_lost_source_resyncs_who_is_connected_and_who_comes_back() {
+fn a_lost_source_resyncs_connected_and_reconnecting_clients() {
     let (hub, key, clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (mut client, _) = Client::join(&hub, &key, None, clock.now());
     publish(&hub, &key, 1..=3, clock.now());
@@ -174,7 +174,7 @@ fn a_wall_clock_that_jumps_neither_repeats_an_id_nor_loses_an_event() {
 }
 
 #[test]
-fn a_time_of_a_ring_that_is_gone_is_not_given_to_another_event() {
+fn a_time_id_of_a_dropped_ring_is_not_given_to_another_event() {
     let config = HubConfig {
         max_topics: 1,
         ..quiet_config()

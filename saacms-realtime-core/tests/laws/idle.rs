@@ -63,7 +63,7 @@ fn an_idle_topic_lingers_as_long_as_its_history_and_no_longer() {
 }
 
 #[test]
-fn a_topic_lingers_from_when_its_last_reader_was_there_and_not_from_its_last_event() {
+fn a_topic_lingers_from_its_last_reader_and_not_from_its_last_event() {
     let (hub, key, mut clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (mut reader, _) = Client::join(&hub, &key, None, clock.now());
     publish(&hub, &key, [1], clock.now());
@@ -77,7 +77,7 @@ fn a_topic_lingers_from_when_its_last_reader_was_there_and_not_from_its_last_eve
 }
 
 #[test]
-fn a_reader_leaves_at_the_latest_moment_that_anybody_told() {
+fn a_reader_leaves_at_the_latest_time_passed_to_the_hub() {
     let (hub, first, mut clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (mut reader, _) = Client::join(&hub, &first, None, clock.now());
     publish(&hub, &first, [1], clock.now());
@@ -107,7 +107,7 @@ fn a_short_max_age_forgets_no_topic_within_a_minute() {
 }
 
 #[test]
-fn a_topic_that_somebody_reads_is_swept_and_stays() {
+fn a_topic_with_a_reader_is_swept_and_stays() {
     let (hub, key, mut clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (mut reader, _) = Client::join(&hub, &key, None, clock.now());
     publish(&hub, &key, 1..=2, clock.now());
@@ -133,7 +133,7 @@ fn a_sweep_comes_at_most_every_ten_seconds_however_often_it_is_polled() {
 }
 
 #[test]
-fn whoever_leaves_a_blank_topic_leaves_nothing() {
+fn the_last_reader_of_a_blank_topic_leaves_nothing_behind() {
     let (hub, clock) = (hub(quiet_config()), Clock::new());
     for id in 0..100 {
         let (one, _) = Client::join(&hub, &key(&id.to_string()), None, clock.now());
@@ -146,7 +146,7 @@ fn whoever_leaves_a_blank_topic_leaves_nothing() {
 }
 
 #[test]
-fn a_topic_that_gave_an_id_to_somebody_is_remembered_after_they_leave() {
+fn a_topic_that_gave_out_an_id_is_remembered_after_its_readers_leave() {
     for (event_ids, last_event_id) in [
         (EventIds::Etag, Some("unknown")),
         (EventIds::Position, None),
@@ -192,7 +192,7 @@ fn an_idle_reader_wakes_exactly_at_its_heartbeat_or_never() {
 }
 
 #[test]
-fn a_reader_that_left_is_woken_no_more() {
+fn a_reader_that_left_is_no_longer_woken() {
     let (hub, key, clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (counter, waker) = CountingWaker::new();
     let (mut gone, _) = Client::join(&hub, &key, None, clock.now());

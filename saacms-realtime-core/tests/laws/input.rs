@@ -147,7 +147,7 @@ fn deep_nesting_is_refused_however_it_is_built() {
 }
 
 #[test]
-fn nesting_is_taken_up_to_its_limit_and_refused_one_deeper() {
+fn nesting_is_accepted_up_to_its_limit_and_refused_one_deeper() {
     let nested = |depth: usize| {
         let record = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let body = format!(r#"{{"type":"changed","slug":"s","id":"i","record":{record}}}"#);

@@ -75,7 +75,7 @@ fn an_eighth_of_the_limit_is_made_free_and_no_more() {
 }
 
 #[test]
-fn whatever_goes_over_the_limit_an_eighth_of_it_is_free_afterwards() {
+fn an_eighth_of_the_limit_is_free_after_it_was_exceeded() {
     let (hub, mut clock) = (small_hub(), Clock::new());
     hub.publish(padded(&key("0"), 0, Some("v")), clock.now())
         .expect("published");
@@ -93,7 +93,7 @@ fn whatever_goes_over_the_limit_an_eighth_of_it_is_free_afterwards() {
 }
 
 #[test]
-fn histories_are_halved_again_where_once_is_not_enough() {
+fn histories_are_halved_again_if_once_is_not_enough() {
     let (hub, clock, key) = (small_hub(), Clock::new(), key("1"));
     let _busy = Client::connect(&hub, &key, None, clock.now());
     hub.publish(padded(&key, 0, Some("v")), clock.now())
@@ -108,7 +108,7 @@ fn histories_are_halved_again_where_once_is_not_enough() {
 }
 
 #[test]
-fn where_all_are_busy_the_older_half_of_a_history_goes() {
+fn the_older_half_of_a_history_is_freed_if_all_topics_are_busy() {
     let (hub, mut clock) = (small_hub(), Clock::new());
     let key = key("1");
     let _busy = Client::connect(&hub, &key, None, clock.now());

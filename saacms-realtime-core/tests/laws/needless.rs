@@ -53,7 +53,7 @@ fn a_client_that_had_the_event_evicted_last_gets_all_the_others() {
 }
 
 #[test]
-fn one_resync_is_enough_on_a_record_that_nothing_was_published_of() {
+fn one_resync_is_enough_on_a_record_without_events() {
     let (hub, key, mut clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (mut client, said) = Client::join(&hub, &key, Some("of a former life"), clock.now());
     assert_eq!(said, ["keepalive", "resync buffer-miss"]);

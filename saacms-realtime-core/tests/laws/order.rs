@@ -50,7 +50,7 @@ fn no_two_events_share_a_given_id_whatever_the_clock_says() {
 }
 
 #[test]
-fn the_id_of_a_resync_that_no_event_lent_is_given_to_no_event() {
+fn the_time_id_of_a_resync_is_not_given_to_an_event() {
     let (hub, key, clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (client, said) = Client::join(&hub, &key, Some("unknown"), clock.now());
     assert_eq!(said, ["keepalive", "resync buffer-miss"]);
@@ -62,7 +62,7 @@ fn the_id_of_a_resync_that_no_event_lent_is_given_to_no_event() {
 }
 
 #[test]
-fn records_that_a_joined_name_would_confuse_are_apart() {
+fn records_whose_joined_names_could_be_confused_are_separate() {
     let (hub, clock) = (hub(quiet_config()), Clock::new());
     let one = saacms_realtime_core::ResourceKey::new("a", "b:c").expect("valid");
     let other = saacms_realtime_core::ResourceKey::new("a", "b/c").expect("valid");

@@ -16,7 +16,7 @@ fn without_a_last_event_id_a_reader_begins_live() {
 }
 
 #[test]
-fn a_known_id_is_answered_with_every_event_behind_it() {
+fn a_known_id_is_answered_with_every_event_after_it() {
     for policy in [QUIET, AS_THE_PLUGIN] {
         let mut log = Log::new(policy, 4);
         log.publish("abcd");

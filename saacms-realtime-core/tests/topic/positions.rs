@@ -43,7 +43,7 @@ fn a_position_of_another_life_is_answered_with_restarted() {
 }
 
 #[test]
-fn after_an_interrupt_every_reader_is_told_and_no_id_from_before_is_known() {
+fn an_interrupt_resyncs_every_reader_and_forgets_every_id() {
     for (policy, [old, newest]) in [(QUIET, ["a", "b"]), (POSITION, ["e.1", "e.2"])] {
         let mut log = Log::new(policy, 4);
         log.publish("ab");
@@ -76,7 +76,7 @@ fn history_that_is_freed_early_is_no_silent_gap() {
 }
 
 #[test]
-fn after_an_interrupt_no_id_that_had_been_evicted_is_known() {
+fn an_interrupt_forgets_an_id_that_had_been_evicted() {
     let mut log = Log::new(QUIET, 4);
     log.publish("abcdefgh");
     assert_eq!(log.topic.ring().first(), 3, "`b` left last");

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_printable_controls_the_terminal() {
+    fn printed_text_never_controls_the_terminal() {
         assert_eq!(printable("a\u{1b}[31mb\u{9b}"), "a\u{fffd}[31mb\u{fffd}");
     }
 

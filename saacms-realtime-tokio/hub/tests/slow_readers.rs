@@ -38,7 +38,7 @@ const CONNECTION: usize = (64 << 10) + (64 << 10) + (32 << 10);
 const SOCKETS_FILL: Duration = Duration::from_secs(10);
 
 #[test]
-fn readers_that_do_not_read_neither_grow_the_server_nor_slow_the_others() {
+fn stalled_readers_neither_grow_the_server_nor_slow_the_others() {
     let mut server = Server::start(&["--heartbeat", "0"]);
     let started = Instant::now();
     publish_to_healthy_readers(server.address, EVENTS_BEFORE);
@@ -79,7 +79,7 @@ fn readers_that_do_not_read_neither_grow_the_server_nor_slow_the_others() {
 }
 
 #[test]
-fn readers_that_do_not_read_hold_up_the_stop_no_longer_than_is_set() {
+fn stalled_readers_delay_a_stop_no_longer_than_the_drain_timeout() {
     let mut server = Server::start(&["--drain-timeout", "500ms"]);
     let stalled: Vec<_> = (0..3).map(|_| subscribe(server.address)).collect();
     let mut connection = Connection::open(server.address);

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_takes_nothing_is_cut() {
+    fn a_stream_that_reads_nothing_is_cut() {
         let mut backlog = Backlog::new(at(0));
         assert_eq!(backlog.cut_at(TIMEOUT), None, "nothing waits");
         backlog.update(0, at(50));
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_takes_a_little_at_a_time_is_not_cut() {
+    fn a_stream_that_reads_a_little_at_a_time_is_not_cut() {
         let mut backlog = Backlog::new(at(0));
         backlog.add(100);
         for step in 1..9 {

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_goes_on_where_the_last_turn_ended_and_is_over_after_the_last_stream() {
+    fn a_round_continues_where_the_last_turn_ended_and_is_over_after_the_last_stream() {
         let mut round = round();
         assert_eq!(round.begin_turn(), None, "nothing came");
         round.add(10);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_during_a_round_is_sent_in_another_one() {
+    fn events_published_during_a_round_are_sent_in_the_next_one() {
         let mut round = round();
         round.add(10);
         round.begin_turn();

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_has_its_default() {
+    fn a_setting_that_is_not_set_has_its_default() {
         assert_eq!(read(&[]), Ok(Settings::default()));
         assert_eq!(read(&[("MAX_EVENTS", "")]), Ok(Settings::default()));
     }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_with_what_is_allowed() {
+    fn an_invalid_value_is_refused_with_what_is_allowed() {
         for (name, value, said) in [
             ("MAX_EVENTS", "-1", "must be a whole number"),
             ("MAX_EVENTS", "9999999", "allowed is 0 to 1000000 events"),

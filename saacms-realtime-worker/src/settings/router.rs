@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_router_wants_a_token_or_to_be_told_that_it_needs_none() {
+    fn a_router_needs_a_token_or_open_publish() {
         let error = router(&[]).expect_err("no token");
         assert!(
             error.contains("SAACMS_REALTIME_PUBLISH_TOKEN: is missing"),

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_may_come_in_pieces_of_any_size() {
+    fn a_stream_may_arrive_in_pieces_of_any_size() {
         for size in 1..200 {
             assert_eq!(
                 read(&format!("{PLAIN}{FRAMES}"), size),

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_of_going_wrong_is_told_apart() {
+    fn each_kind_of_failure_is_counted_apart() {
         assert_eq!(faults(&[1, 2, 3], 3), [0, 0, 0]);
         assert_eq!(faults(&[1, 3], 3), [1, 0, 0], "lost");
         assert_eq!(faults(&[1, 2], 4), [2, 0, 0], "lost at the end");

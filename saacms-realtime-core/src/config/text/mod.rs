@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_is_one_of_few() {
+    fn a_word_is_one_of_a_fixed_set() {
         let words = [("etag", 1), ("position", 2)];
         assert_eq!(word("position", &words), Ok(2));
         let error = word("ETag", &words).expect_err("case matters");
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_out_of_range_is_told_the_range() {
+    fn the_error_for_a_value_out_of_range_names_the_range() {
         let show = |bytes: &u64| show_size(*bytes);
         assert_eq!(within(1_024, &(0..=1_024), show), Ok(1_024));
         let error = within(1_025, &(0..=1_024), show).expect_err("too large");
@@ -264,13 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_commas_and_blanks_do_not_count() {
+    fn a_list_is_split_at_commas_and_blanks_are_ignored() {
         assert!(list(" a, b ,,c").eq(["a", "b", "c"]));
         assert_eq!(list(" , ").count(), 0);
     }
 
     #[test]
-    fn a_size_that_is_shown_is_read_back_as_the_same() {
+    fn a_displayed_size_is_read_back_as_the_same() {
         for bytes in [0, 1, 1_000, 1_024, 1_536, 4 << 20, 1 << 44, usize::MAX] {
             assert_eq!(size(&show_size(bytes as u64)), Ok(bytes));
         }

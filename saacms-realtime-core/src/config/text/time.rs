@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_shown_is_read_back_as_the_same() {
+    fn a_displayed_time_is_read_back_as_the_same() {
         for (millis, text) in [
             (0, "0s"),
             (10, "10ms"),

@@ -39,7 +39,7 @@ fn the_longest_histories_make_room_first() {
 }
 
 #[test]
-fn a_topic_that_somebody_came_to_meanwhile_is_not_taken_for_a_blank_one() {
+fn a_topic_with_a_reader_or_an_event_is_not_removed_as_blank() {
     let hub = Hub::new(HubConfig::default(), 0).expect("a valid configuration");
     let registry = &hub.shared.registry;
     let reader = hub
@@ -56,7 +56,7 @@ fn a_topic_that_somebody_came_to_meanwhile_is_not_taken_for_a_blank_one() {
 }
 
 #[test]
-fn where_all_topics_are_forgotten_their_map_takes_no_memory() {
+fn the_map_holds_no_memory_once_all_topics_are_forgotten() {
     let hub = Hub::new(HubConfig::default(), 0).expect("a valid configuration");
     let registry = &hub.shared.registry;
     let capacity = || {
@@ -80,7 +80,7 @@ fn where_all_topics_are_forgotten_their_map_takes_no_memory() {
 }
 
 #[test]
-fn whoever_finds_that_room_was_made_meanwhile_forgets_nothing() {
+fn a_second_call_to_make_room_forgets_nothing_more() {
     let config = HubConfig {
         max_topics: 16,
         ..HubConfig::default()
@@ -95,7 +95,7 @@ fn whoever_finds_that_room_was_made_meanwhile_forgets_nothing() {
 }
 
 #[test]
-fn a_time_is_given_once_however_often_its_topic_is_forgotten() {
+fn a_time_id_is_given_once_however_often_its_topic_is_forgotten() {
     let config = HubConfig {
         max_topics: 1,
         ..HubConfig::default()

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_comes_in_one_piece() {
+    fn a_document_is_one_frame_of_the_body() {
         type Stream = Box<dyn Body<Data = Bytes, Error = Infallible> + Unpin>;
         let mut body = ResponseBody::<Stream>(Content::Document("x".into()));
         assert_eq!(

@@ -145,7 +145,7 @@ fn the_limit_is_the_same_however_the_stream_is_cut() {
 }
 
 #[test]
-fn the_limit_is_that_of_a_line_and_of_an_event_and_not_of_what_comes_in_one_piece() {
+fn the_limit_applies_to_a_line_and_an_event_but_not_to_a_piece() {
     let mut decoder = Decoder::new(8);
     decoder.feed(b"data: 1\n\ndata: 2\n\n").expect("short");
     assert_eq!(decoder.next(), Some(message("message", "1", "")));
@@ -169,7 +169,7 @@ fn the_limit_is_that_of_a_line_and_of_an_event_and_not_of_what_comes_in_one_piec
 }
 
 #[test]
-fn whoever_feeds_without_reading_is_stopped_at_the_limit() {
+fn feeding_without_reading_stops_at_the_limit() {
     let mut decoder = Decoder::new(2);
     decoder.feed(b"abc").expect("nothing is too long yet");
     assert_eq!(decoder.feed(b"d"), Err(EventTooLong { max_event_len: 2 }));

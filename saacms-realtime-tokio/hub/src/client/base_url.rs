@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_cannot_be_meant_is_refused() {
+    fn a_url_that_is_no_hub_is_refused() {
         for url in [
             "localhost:8787",
             "ftp://x/",

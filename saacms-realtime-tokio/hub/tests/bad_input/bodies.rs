@@ -30,7 +30,7 @@ fn a_body_without_an_end_is_refused_and_not_kept() {
 }
 
 #[test]
-fn a_length_that_is_a_lie_is_refused() {
+fn a_wrong_length_is_refused() {
     let mut attacked = Attacked::start(&[]);
     let body = event("attack", "1", "1");
     let with = |headers: &str, body: &str| {
@@ -124,7 +124,7 @@ fn nested_and_unfinished_json_is_refused() {
 }
 
 #[test]
-fn an_event_with_any_byte_spoilt_is_taken_or_refused_and_never_half_taken() {
+fn an_event_with_any_corrupt_byte_is_accepted_or_refused_as_a_whole() {
     let mut attacked = Attacked::start(&["--max-topics", "500"]);
     let whole = r#"{"type":"changed","slug":"attack","id":"1","record":{"a":[1,2.5e3,"é\u00e9",null]},"etag":"W/\"v1\""}"#;
     let mut chance = Chance::new(0xB0D7);
@@ -160,7 +160,7 @@ fn an_event_with_any_byte_spoilt_is_taken_or_refused_and_never_half_taken() {
 }
 
 #[test]
-fn frames_of_spoilt_events_are_whole_frames() {
+fn frames_of_corrupt_events_are_whole_frames() {
     let mut attacked = Attacked::start(&[]);
     let hostile = [
         r#""\r\nevent: deleted\r\n\r\n""#,

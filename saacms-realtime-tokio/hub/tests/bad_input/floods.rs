@@ -56,7 +56,7 @@ fn thousands_of_keys_find_room_for_few() {
 }
 
 #[test]
-fn more_keys_than_the_default_limit_of_records_are_taken() {
+fn more_keys_than_the_default_limit_of_records_are_accepted() {
     let mut attacked = Attacked::start(&[]);
     let (_, published) = attacked.during(|server| {
         publish_to_distinct_keys(&mut Connection::open(server.address), 120_000);
@@ -72,7 +72,7 @@ fn more_keys_than_the_default_limit_of_records_are_taken() {
 }
 
 #[test]
-fn a_flood_of_connections_beyond_the_limit_shuts_nobody_out_who_is_in() {
+fn a_flood_of_connections_beyond_the_limit_does_not_affect_open_ones() {
     let mut attacked = Attacked::start(&["--max-connections", "30"]);
     attacked.during(|server| {
         for _ in 0..5 {
@@ -98,7 +98,7 @@ fn a_flood_of_connections_beyond_the_limit_shuts_nobody_out_who_is_in() {
 }
 
 #[test]
-fn thousands_of_connections_that_come_and_go_leave_nothing() {
+fn thousands_of_connections_that_open_and_close_leave_nothing() {
     let mut attacked = Attacked::start(&[]);
     attacked.during(|server| {
         thread::scope(|scope| {
@@ -128,7 +128,7 @@ fn thousands_of_connections_that_come_and_go_leave_nothing() {
 }
 
 #[test]
-fn answers_that_nobody_reads_are_not_piled_up() {
+fn answers_that_are_never_read_do_not_pile_up() {
     const CONNECTIONS: usize = 8;
     let mut attacked = Attacked::start(&[]);
     let page = Request::get("/").bytes().repeat(1_000);

@@ -67,7 +67,7 @@ fn a_preface_that_breaks_off_anywhere_ends_its_connection() {
 }
 
 #[test]
-fn frames_that_make_no_sense_end_their_connection() {
+fn invalid_frames_end_their_connection() {
     let mut attacked = Attacked::start(&[]);
     let frames = [
         frame(DATA, 0, 1, b"no stream is open"),
@@ -154,7 +154,7 @@ fn a_flood_of_frames_is_not_kept() {
 }
 
 #[test]
-fn streams_whose_window_stays_shut_cost_little_and_hold_nobody_up() {
+fn streams_whose_window_stays_closed_cost_little_and_delay_no_other() {
     const STREAMS: u32 = 400;
     let mut attacked = Attacked::start(&["--max-events", "2", "--max-lag", "4"]);
     // SETTINGS_INITIAL_WINDOW_SIZE is 0.

@@ -116,7 +116,7 @@ fn a_malformed_head_is_refused() {
 }
 
 #[test]
-fn whatever_a_path_is_made_of_it_is_answered() {
+fn any_path_is_answered() {
     const PARTS: [&str; 28] = [
         "posts",
         "1",
@@ -179,7 +179,7 @@ fn whatever_a_path_is_made_of_it_is_answered() {
 }
 
 #[test]
-fn whatever_is_named_as_last_event_id_is_an_answer_away_from_a_resync() {
+fn any_last_event_id_is_answered_with_a_resync_at_worst() {
     let mut attacked = Attacked::start(&["--event-ids", "position"]);
     let published = attacked.ask(&Request::post(PUBLISH, event("attack", "1", "1")));
     assert_eq!(published.status(), 204);

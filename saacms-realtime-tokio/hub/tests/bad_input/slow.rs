@@ -11,7 +11,7 @@ use crate::{Attacked, MIB, PUBLISH, event};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[test]
-fn a_head_that_does_not_come_is_not_waited_for() {
+fn a_connection_without_a_head_is_cut() {
     let mut attacked = Attacked::start(&[]);
     let begins: [&[u8]; 6] = [
         b"",
@@ -82,7 +82,7 @@ fn connections_beyond_the_limit_wait_until_silent_ones_are_cut() {
 }
 
 #[test]
-fn bodies_that_do_not_come_hold_nobody_up() {
+fn bodies_that_are_never_sent_delay_no_other() {
     let mut attacked = Attacked::start(&[]);
     let whole = Request::post(PUBLISH, event("attack", "1", "1")).bytes();
     let large = Request::new("POST", PUBLISH)

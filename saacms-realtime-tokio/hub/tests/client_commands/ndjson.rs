@@ -14,7 +14,7 @@ fn take_all(connection: Connection) {
 }
 
 #[test]
-fn lines_go_in_batches_in_order_and_unchanged() {
+fn lines_are_sent_in_batches_in_order_and_unchanged() {
     let hub = Hub::start(take_all);
     let input: String = (0..2_500)
         .map(|n| format!("{{\"n\": {n}}}\r\n\n"))
@@ -41,7 +41,7 @@ fn lines_go_in_batches_in_order_and_unchanged() {
 }
 
 #[test]
-fn a_batch_has_at_most_half_a_mebibyte_and_a_longer_line_goes_alone() {
+fn a_batch_has_at_most_half_a_mebibyte_and_a_longer_line_is_sent_alone() {
     let hub = Hub::start(take_all);
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("events.ndjson");
@@ -114,7 +114,7 @@ fn a_line_without_a_result_counts_as_failed() {
 }
 
 #[test]
-fn a_batch_that_is_too_large_for_the_hub_goes_in_parts() {
+fn a_batch_that_is_too_large_for_the_hub_is_sent_in_parts() {
     let hub = Hub::start(|connection| match connection.request.body.len() {
         0..=20 => take_all(connection),
         _ => connection.refuse(413, "", "at most 20 bytes"),
@@ -134,7 +134,7 @@ fn a_batch_that_is_too_large_for_the_hub_goes_in_parts() {
 }
 
 #[test]
-fn a_whole_batch_is_repeated_when_the_hub_was_busy() {
+fn a_whole_batch_is_repeated_if_the_hub_was_busy() {
     let hub = Hub::start(|connection| match connection.number {
         0 => connection.refuse(503, "Retry-After: 0\r\n", "draining"),
         _ => take_all(connection),
@@ -149,7 +149,7 @@ fn a_whole_batch_is_repeated_when_the_hub_was_busy() {
 }
 
 #[test]
-fn nothing_more_is_sent_when_all_would_be_refused_or_lost() {
+fn nothing_more_is_sent_if_the_rest_would_fail_too() {
     let input = "1\n".repeat(3_000);
     let hub = Hub::start(|connection| connection.refuse(401, "", "a token is needed"));
     let outcome = run_with_input(&hub, &["publish", "--ndjson", "-"], input.as_bytes());

@@ -65,7 +65,7 @@ fn a_record_comes_from_standard_input_or_from_a_file() {
 }
 
 #[test]
-fn what_cannot_be_an_event_is_not_sent() {
+fn an_invalid_event_is_not_sent() {
     let hub = Hub::start(|connection| connection.answer(204, "", ""));
     for (args, said) in [
         (&["changed", "posts", "1", "hello"][..], "not JSON"),
@@ -116,7 +116,7 @@ fn an_empty_variable_for_the_url_counts_as_not_set() {
 }
 
 #[test]
-fn a_refusal_is_told_in_the_hubs_words_with_what_to_do() {
+fn a_refusal_shows_the_hubs_reason_and_what_to_do() {
     let hub = Hub::start(|connection| match connection.number {
         0 => connection.refuse(401, "", "a \u{1b}[31mtoken is needed"),
         1 => connection.answer(404, "", "<html>\nNot Found"),
@@ -143,7 +143,7 @@ fn a_refusal_is_told_in_the_hubs_words_with_what_to_do() {
 }
 
 #[test]
-fn a_hub_that_is_not_there_is_named() {
+fn an_unreachable_hub_is_named() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/base", free.local_addr().expect("bound"));
     drop(free);
@@ -188,7 +188,7 @@ fn the_token_comes_from_a_file_else_from_the_environment() {
 }
 
 #[test]
-fn a_busy_hub_is_asked_again_when_it_says_so_and_not_for_ever() {
+fn a_busy_hub_is_retried_when_it_says_so_and_not_for_ever() {
     let hub = Hub::start(|connection| match connection.number {
         0 => connection.refuse(503, "Retry-After: 0\r\n", "too many topics"),
         1 => connection.answer(204, "", ""),

@@ -60,7 +60,7 @@ fn a_reconnect_names_the_last_event_and_waits_as_the_hub_asked() {
 }
 
 #[test]
-fn a_stream_cut_in_a_chunk_is_taken_up_again() {
+fn a_stream_cut_in_a_chunk_is_resumed() {
     let hub = Hub::start(|mut connection| {
         connection.write(
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
@@ -143,7 +143,7 @@ fn a_refusal_is_final_and_a_204_is_the_end() {
 }
 
 #[test]
-fn a_busy_hub_is_tried_again_with_the_same_last_event_id() {
+fn a_busy_hub_is_retried_with_the_same_last_event_id() {
     let hub = Hub::start(|mut connection| match connection.number {
         0 => {
             connection.begin_stream();
@@ -196,7 +196,7 @@ fn a_hub_that_starts_later_is_found() {
 }
 
 #[test]
-fn a_connection_on_which_nothing_comes_is_given_up() {
+fn a_silent_connection_is_given_up() {
     let hub = Hub::start(|mut connection| {
         connection.begin_stream();
         if connection.number == 0 {
@@ -266,7 +266,7 @@ fn an_event_id_that_no_header_can_carry_goes_into_the_query() {
 }
 
 #[test]
-fn what_names_no_record_is_a_usage_error() {
+fn an_argument_that_names_no_record_is_a_usage_error() {
     let hub = stream("");
     for args in [
         &["tail"][..],

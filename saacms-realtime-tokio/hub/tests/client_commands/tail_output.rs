@@ -17,7 +17,7 @@ fn stream(text: &'static str) -> Hub {
 }
 
 #[test]
-fn an_event_shows_while_its_chunk_is_the_last_that_came() {
+fn an_event_is_shown_before_the_next_chunk_arrives() {
     let hub = stream("event: snapshot\nid: v1\ndata: {}\n\n");
     let mut running = Running::start(&mut command(&hub, &["tail", "posts/1"]));
     let (_stdout, line) = running.first_line();
@@ -53,7 +53,7 @@ fn a_resync_says_to_refetch_and_ends_the_replay() {
 }
 
 #[test]
-fn what_comes_after_a_silence_is_no_replay() {
+fn events_after_a_silence_are_not_a_replay() {
     let hub = Hub::start(|mut connection| {
         connection.begin_stream();
         connection.write(frame("changed", "v2", "2"));
@@ -78,7 +78,7 @@ fn what_comes_after_a_silence_is_no_replay() {
 }
 
 #[test]
-fn json_is_one_object_a_line_with_the_data_as_it_came() {
+fn json_output_is_one_object_per_line_with_the_data_unchanged() {
     let hub = Hub::start(|mut connection| {
         connection.begin_stream();
         match connection.number {
@@ -131,7 +131,7 @@ fn json_is_one_object_a_line_with_the_data_as_it_came() {
 }
 
 #[test]
-fn a_closed_pipe_is_a_quiet_end() {
+fn a_closed_pipe_ends_the_command_quietly() {
     let (go, gone) = mpsc::channel();
     let gone = Mutex::new(gone);
     let hub = Hub::start(move |mut connection| {
@@ -157,7 +157,7 @@ fn a_closed_pipe_is_a_quiet_end() {
 }
 
 #[test]
-fn colours_are_for_terminals_unless_asked_for_and_data_has_none() {
+fn output_has_colours_only_on_a_terminal_or_on_request_and_data_never() {
     let hub = stream("event: changed\nid: v1\ndata: \u{1b}[31m{\"a\":[1]}\n\n");
     let args = ["tail", "posts/1", "--count", "1"];
     let outcome = run(&hub, &args);

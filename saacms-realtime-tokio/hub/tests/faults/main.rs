@@ -44,7 +44,7 @@ fn a_server_that_is_killed_under_load_and_started_again_leaves_no_gap() {
 }
 
 #[test]
-fn a_server_that_ends_in_good_order_under_load_leaves_no_gap() {
+fn a_server_that_shuts_down_gracefully_under_load_leaves_no_gap() {
     let mut world = World::start(&[]);
     for _ in 0..2 {
         world.go_on(Duration::from_millis(700));
@@ -55,7 +55,7 @@ fn a_server_that_ends_in_good_order_under_load_leaves_no_gap() {
 }
 
 #[test]
-fn a_server_that_stands_still_for_a_while_goes_on_where_it_was() {
+fn a_server_that_is_stopped_for_a_while_continues_where_it_was() {
     let mut world = World::start(&[]);
     for _ in 0..2 {
         world.go_on(Duration::from_millis(300));
@@ -95,7 +95,7 @@ fn a_short_history_is_answered_with_resyncs_and_not_with_gaps() {
 }
 
 #[test]
-fn a_publisher_that_dies_half_way_publishes_nothing_and_disturbs_nobody() {
+fn a_publisher_that_dies_halfway_publishes_nothing_and_affects_no_other() {
     let mut world = World::start(&[]);
     for _ in 0..200 {
         world.publish_half();

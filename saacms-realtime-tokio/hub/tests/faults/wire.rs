@@ -100,7 +100,7 @@ impl Chunks {
 }
 
 #[test]
-fn chunks_of_any_cut_are_one_body() {
+fn chunks_cut_anywhere_are_one_body() {
     let wire = b"3\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n";
     for cut in 1..wire.len() {
         let (mut chunks, mut body) = (Chunks::default(), Vec::new());

@@ -39,7 +39,7 @@ async fn a_stream_has_the_same_bytes_and_no_connection_header() {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_gets_replay_or_resync() {
+async fn a_client_that_reconnects_gets_a_replay_or_a_resync() {
     let server = Server::start(&["--max-events", "2", "--quiet-resume", "false"]);
     let client = Client::connect(&server).await;
     let mut frames = Vec::new();
@@ -174,7 +174,7 @@ async fn many_streams_share_one_connection() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_not_read_holds_up_none_of_its_connection() {
+async fn a_stream_that_is_not_read_delays_no_other_on_its_connection() {
     let server = Server::start(&["--max-lag", "16", "--max-events", "8"]);
     let client = Client::connect(&server).await;
     let mut stalled = client.subscribe("1", None).await;
@@ -202,7 +202,7 @@ async fn a_stream_that_is_not_read_holds_up_none_of_its_connection() {
 }
 
 #[tokio::test]
-async fn when_the_server_is_told_to_stop_streams_end_and_so_does_it() {
+async fn a_stop_ends_the_streams_and_then_the_server() {
     let mut server = Server::start(&[]);
     let [first, second] = [
         Client::connect(&server).await,

@@ -56,7 +56,7 @@ fn the_file_can_be_named_by_the_environment_and_the_flag_wins() {
 }
 
 #[test]
-fn the_printed_settings_are_a_file_that_says_the_same() {
+fn the_printed_settings_are_a_file_with_the_same_meaning() {
     let dir = TempDir::new().expect("a directory");
     let token = write(&dir, "it's a token # ü", "0123456789abcdef\n");
     let first = Answer::of(server(&[
@@ -121,7 +121,7 @@ fn no_path_can_break_the_printed_file() {
 }
 
 #[test]
-fn to_serve_need_not_be_said() {
+fn the_serve_command_may_be_left_out() {
     let said = Answer::of(server(&["serve", "--max-lag", "9", "--print-config"]));
     let unsaid = Answer::of(server(&["--max-lag", "9", "--print-config"]));
     assert_eq!(said.stdout, unsaid.stdout);

@@ -26,7 +26,7 @@ fn a_token_that_others_can_read_is_warned_about() {
 }
 
 #[test]
-fn a_json_log_is_an_object_a_line() {
+fn a_json_log_has_one_object_per_line() {
     let dir = TempDir::new().expect("a directory");
     let token = token_of_mode(&dir, 0o644);
     let line = first_line([&serve(&token)[1..], &["--log-format=json"]].concat());

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use crate::run::{Answer, assert_line, path_text, server, write};
 
 #[test]
-fn a_key_that_does_not_exist_is_refused_with_its_line_and_the_nearest() {
+fn an_unknown_key_is_refused_with_its_line_and_the_nearest_one() {
     let dir = TempDir::new().expect("a directory");
     let file = write(&dir, "hub.toml", "max-lag = 4\n\nmax-evnts = 5\n");
     let answer = Answer::of(server(&["--config", &file, "--print-config"]));
@@ -18,7 +18,7 @@ fn a_key_that_does_not_exist_is_refused_with_its_line_and_the_nearest() {
 }
 
 #[test]
-fn a_variable_that_does_not_exist_is_refused_with_the_nearest() {
+fn an_unknown_variable_is_refused_with_the_nearest_one() {
     let mut command = server(&["--print-config"]);
     command.env("SAACMS_REALTIME_HEARTBEATS", "5s");
     let answer = Answer::of(command);
@@ -49,7 +49,7 @@ fn a_value_out_of_range_is_quoted_as_it_was_written() {
 }
 
 #[test]
-fn ranges_are_told_in_the_units_that_people_write() {
+fn ranges_are_shown_in_the_units_that_people_write() {
     for (flag, allowed) in [
         ("--heartbeat=5ms", "10ms to 24d"),
         ("--max-age=400d", "0s to 365d"),
@@ -168,7 +168,7 @@ fn a_faulty_token_file_is_refused_and_its_content_not_shown() {
 }
 
 #[test]
-fn wrong_usage_ends_with_two_and_help_with_zero() {
+fn wrong_usage_exits_with_2_and_help_with_0() {
     for wrong in [
         &["--max-event=5"] as &[&str],
         &["listen"],

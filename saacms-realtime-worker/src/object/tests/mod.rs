@@ -138,7 +138,7 @@ fn a_full_stream_waits_in_the_ring_and_goes_on_without_a_gap() {
 }
 
 #[test]
-fn a_stream_from_which_nothing_is_taken_is_cut() {
+fn a_stream_that_is_never_read_is_cut() {
     let mut object = object(|_| {});
     let (gone, alive) = (
         open(&mut object, None, at(0)),
@@ -163,7 +163,7 @@ fn without_heartbeats_a_timer_runs_only_until_the_last_bytes_are_taken() {
 }
 
 #[test]
-fn what_cannot_be_stored_is_not_sent() {
+fn an_event_that_cannot_be_stored_is_not_sent() {
     let mut object = object(|_| {});
     let pipe = open(&mut object, None, at(0));
     pipe.take();
@@ -179,7 +179,7 @@ fn what_cannot_be_stored_is_not_sent() {
 }
 
 #[test]
-fn an_object_is_about_one_record() {
+fn an_object_accepts_events_of_one_record_only() {
     let mut object = object(|_| {});
     object
         .publish(event("i", "a"), at(0), None)
@@ -218,7 +218,7 @@ fn one_subscriber_too_many_is_refused() {
 }
 
 #[test]
-fn an_idle_stream_is_ended_with_a_place_to_come_back_to() {
+fn an_idle_stream_is_ended_with_an_id_to_resume_from() {
     let mut object = object(|settings| settings.idle_timeout = Duration::from_millis(250));
     let pipe = open(&mut object, None, at(0));
     for millis in [100, 150, 200] {

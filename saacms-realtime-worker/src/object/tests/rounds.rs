@@ -66,7 +66,7 @@ fn a_burst_is_joined_to_one_chunk_per_turn() {
 }
 
 #[test]
-fn a_stream_that_comes_during_a_round_gets_everything_once_and_in_order() {
+fn a_stream_that_joins_during_a_round_gets_every_event_once_and_in_order() {
     let mut object = object(|_| {});
     let pipes = open_many(&mut object, 3 * PORTION);
     for etag in ["a", "b"] {
@@ -89,7 +89,7 @@ fn a_stream_that_comes_during_a_round_gets_everything_once_and_in_order() {
 }
 
 #[test]
-fn a_round_goes_past_streams_that_leave_or_never_read() {
+fn a_round_continues_past_streams_that_leave_or_never_read() {
     let mut object = object(|settings| settings.max_backlog_bytes = 1_024);
     let pipes = open_many(&mut object, 3 * PORTION);
     let record = "x".repeat(400);
@@ -112,7 +112,7 @@ fn a_round_goes_past_streams_that_leave_or_never_read() {
 }
 
 #[test]
-fn more_than_may_wait_goes_to_all_at_once_and_costs_no_resync() {
+fn a_round_longer_than_the_lag_goes_to_all_at_once_without_a_resync() {
     for change in [
         |settings: &mut Settings| settings.hub.max_lag = 100,
         |settings: &mut Settings| settings.hub.max_lag_bytes = 50_000,
@@ -145,7 +145,7 @@ fn more_than_may_wait_goes_to_all_at_once_and_costs_no_resync() {
 }
 
 #[test]
-fn heartbeats_go_by_turns_and_move_a_round_whose_timer_does_not_come() {
+fn heartbeats_go_by_turns_and_advance_a_round_whose_timer_is_late() {
     let mut object = object(|_| {});
     let pipes = open_many(&mut object, 2 * PORTION);
     publish_to(&mut object, "a", &pipes);

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_of_others_and_of_kubernetes_are_passed_over() {
+    fn variables_of_other_programs_and_of_kubernetes_are_ignored() {
         let layer = environment(&[
             ("PATH", "/bin"),
             ("SAACMS_REALTIME_URL", "x"),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_does_not_exist_is_refused_with_the_nearest() {
+    fn an_unknown_variable_is_refused_with_the_nearest_one() {
         for (name, nearest) in [
             ("SAACMS_REALTIME_MAX_EVENT", "SAACMS_REALTIME_MAX_EVENTS;"),
             ("SAACMS_REALTIME_PORT", "SAACMS_REALTIME_"),
