@@ -35,7 +35,8 @@ fn streams_and_publishes_share_a_connection() {
             );
             streams.push(answer.into_body());
         }
-        // Many frames of HTTP/2, and then a small one.
+
+        // The large event needs many HTTP/2 frames, the next one needs one.
         let large = format!("\"{}\"", "x".repeat(100_000));
         for (etag, record) in [("v1", &*large), ("v2", "1")] {
             let event = format!(
@@ -46,6 +47,7 @@ fn streams_and_publishes_share_a_connection() {
                 204
             );
         }
+
         for stream in &mut streams {
             let expected = format!(
                 ":keepalive\n\nevent: changed\nid: v1\ndata: {large}\n\n\
@@ -103,7 +105,7 @@ fn a_drained_stream_ends_as_a_whole_body() {
     });
 }
 
-/// Runs a test with a server and one connection to it.
+/// Runs a test against a new server, with one connection to it.
 fn with_server(test: impl AsyncFnOnce(Client, Realtime)) {
     let config = HubConfig {
         heartbeat: Duration::ZERO,
@@ -172,7 +174,7 @@ impl Client {
     }
 }
 
-/// The next `len` bytes, which must end where a piece does.
+/// Reads exactly `len` bytes, which must end where a piece ends.
 async fn read(stream: &mut Incoming, len: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while bytes.len() < len {

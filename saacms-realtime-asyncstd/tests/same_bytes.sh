@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The tokio server and both hubs of this crate, asked the same by curl, must send the same bytes:
-# heads and bodies, over HTTP/1.1, HTTP/1.0 and HTTP/2. What differs by its nature is put in brackets:
-# dates, IDs that are times, and the times to come back that each stream is told at the end.
+# Checks that the tokio server and both hubs of this crate answer curl with the same heads and bodies,
+# over HTTP/1.1, HTTP/1.0 and HTTP/2. Brackets replace what must differ: dates, time IDs, and the
+# reconnection time at the end of each stream.
 #
-#     saacms-realtime-asyncstd/tests/same_bytes.sh [PROFILE]     builds the three first; PROFILE: dev
-#     saacms-realtime-asyncstd/tests/same_bytes.sh --built       takes what `cargo test` has built
+#     saacms-realtime-asyncstd/tests/same_bytes.sh [PROFILE]     builds all three first; PROFILE: dev
+#     saacms-realtime-asyncstd/tests/same_bytes.sh --built       uses what `cargo test` has built
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -22,7 +22,7 @@ work=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
 
-# Starts a server with flags; sets `server` and `base`.
+# Starts a server with the given flags. Sets `server` and `base`.
 start() {
     : >"$work/stdout"
     "$@" --listen 127.0.0.1:0 >"$work/stdout" 2>"$work/stderr" &
@@ -37,7 +37,7 @@ start() {
     base=http://$address/api/saacms/v1
 }
 
-# Asks for an answer that ends.
+# Sends a request whose answer ends.
 ask() {
     echo "--- $*"
     curl --silent --show-error --include --max-time 30 "${@:2}" "$base/$1"
@@ -48,7 +48,7 @@ publish() {
     ask publish --data-binary "$1" "${@:2}"
 }
 
-# Opens a stream in the background, into a file of its own; answers when it was greeted.
+# Opens a stream in the background, into its own file. Returns after the greeting.
 streams=0
 subscribe() {
     streams=$((streams + 1))
@@ -73,7 +73,7 @@ event() {
     echo "{\"type\":\"$1\",\"slug\":\"posts\",\"id\":\"$2\",\"etag\":\"$3\",\"record\":$4}"
 }
 
-# All that is asked of a server.
+# All requests to one server.
 dialogue() {
     curls=() streams=0
     subscribe posts/1
@@ -89,11 +89,11 @@ dialogue() {
     publish "$(event changed 1 v4 4; echo nope; event changed 1 v5 5)" \
         -H 'Content-Type: application/x-ndjson'
 
-    # Those who come back: to a place that is known, to one that is not, to one long gone.
+    # Reconnects: with known IDs, with unknown ones, and to a record without events.
     subscribe posts/1 -H 'Last-Event-ID: v4'
     subscribe posts/1 -H 'Last-Event-ID: v4' --http2-prior-knowledge
     subscribe 'posts/1' -H 'Last-Event-ID: v1'
-    subscribe posts/1 -H 'Last-Event-ID: nobody knows it'
+    subscribe posts/1 -H 'Last-Event-ID: unknown'
     subscribe posts/1 -H 'Last-Event-ID;'
     subscribe posts/2 -H 'Last-Event-ID: v1'
 
@@ -107,8 +107,7 @@ dialogue() {
         ask publish $protocol
         publish '{"type":"changed"}' $protocol
     done
-    # Not over HTTP/2: it is refused before the body was read, and curl may take the end of that
-    # for an error.
+    # Not over HTTP/2: the body is refused before it is read, which curl may report as an error.
     publish '{}' -H 'Origin: https://evil.example'
     head -c 1048577 /dev/zero | ask publish --data-binary @- -H 'Expect:'
 
@@ -125,7 +124,7 @@ dialogue() {
     done
 }
 
-# Takes out what cannot be the same twice, and sorts each head: there the order means nothing.
+# Replaces what differs in each run, and sorts each head, as the order of headers means nothing.
 same() {
     awk '/^HTTP\// { head = 1; print; fflush(); next }
         head && /^\r?$/ { head = 0; close(sort) }

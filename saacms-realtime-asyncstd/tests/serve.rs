@@ -1,4 +1,4 @@
-//! What `serve` does around the contract: how it stops, and whom it does not wait for.
+//! `serve` beyond the contract: how it stops, and which clients it does not wait for.
 #![cfg(feature = "smol")]
 
 #[path = "../../saacms-realtime-core/tests/conformance/client.rs"]
@@ -34,7 +34,7 @@ fn a_stop_ends_streams_gracefully_and_then_the_server() {
     server.wait();
     assert!(
         TcpStream::connect(server.address).is_err(),
-        "nobody listens"
+        "the listener is closed"
     );
 }
 
@@ -42,11 +42,14 @@ fn a_stop_ends_streams_gracefully_and_then_the_server() {
 fn a_client_that_connects_while_streams_end_is_refused_with_a_retry_time() {
     let server = Server::start(ServeConfig::smol());
     let (head, body) = EVENT.split_at(10);
-    // An answer in flight, and a stream that has far more to read than sockets hold.
+
+    // One request is in flight, and one stream has far more to read than socket buffers hold.
     let mut publishing = server.connect();
     let post = Request::post(PUBLISH, EVENT).bytes();
+
     publishing.send(&post[..post.len() - body.len()]);
     assert_eq!(head.len() + body.len(), EVENT.len());
+
     let mut stream = server.subscribe();
     server.publish_much();
 
@@ -57,8 +60,10 @@ fn a_client_that_connects_while_streams_end_is_refused_with_a_retry_time() {
         (refused.status(), refused.header("retry-after")),
         (503, Some("1"))
     );
+
     publishing.send(body);
     assert_eq!(publishing.response("POST").status(), 204);
+
     while !stream.block().starts_with("retry: ") {}
     stream.expect_end();
     server.wait();
@@ -69,14 +74,17 @@ fn an_answer_in_flight_is_sent_when_all_streams_have_ended() {
     let server = Server::start(ServeConfig::smol());
     let mut publishing = server.connect();
     let post = Request::post(PUBLISH, EVENT).bytes();
+
     publishing.send(&post[..post.len() - 1]);
     let idle = server.connect();
     server.stop();
-    // Then the server asks its connections to end.
+
+    // Without streams, the server closes its listener and asks its connections to end.
     server.wait_until(|server| TcpStream::connect(server.address).is_err());
     publishing.send(&post[post.len() - 1..]);
     assert_eq!(publishing.response("POST").status(), 204);
     assert!(publishing.ends());
+
     server.wait();
     drop(idle);
 }
@@ -102,10 +110,12 @@ fn a_server_that_is_dropped_is_gone() {
     connection.send(Request::get(SUBSCRIBE).bytes());
     assert_eq!(connection.head().map(|head| head.status), Some(200));
     assert_eq!(connection.chunk().as_deref(), Some(&b":keepalive\n\n"[..]));
+
     let mut silent = server.connect();
     server.cut();
     server.wait();
     assert!(connection.ends() && silent.ends());
+
     server.wait_until(|server| server.realtime.hub().stats().subscribers == 0);
     assert!(
         !server.realtime.hub().is_draining(),
@@ -137,6 +147,7 @@ fn a_client_that_sends_no_request_in_time_is_cut() {
         connection
     });
     let opened = Instant::now();
+
     for (connection, begin) in connections.iter_mut().zip(begins) {
         assert!(connection.ends(), "{begin:?}");
         assert!(
@@ -153,6 +164,7 @@ fn a_client_that_leaves_before_its_protocol_is_known_makes_room_at_once() {
     config.max_connections = 1;
     let server = Server::start(config);
     let mut leaving = server.connect();
+
     leaving.send("PRI * HTTP/2.0\r\n");
     let left = Instant::now();
     drop(leaving);
@@ -194,7 +206,7 @@ fn a_network_address_needs_a_publish_token() {
     serve_everywhere(Api::default().with_publish_token(token)).expect("only who has the token can");
 }
 
-/// A server on a thread of its own.
+/// A server on its own thread.
 struct Server {
     address: SocketAddr,
     realtime: Realtime,
@@ -217,15 +229,17 @@ impl Server {
         let (stopped, was_cut) = (stop.listen(), cut.listen());
         let (end, ended) = mpsc::channel();
         let served = realtime.clone();
+
         thread::spawn(move || {
             let server = serve(listener, served, config, stopped);
             let cut = async {
                 was_cut.await;
                 Ok(())
             };
-            // Nobody listens where the test is over.
+            // The receiver is gone if the test is over.
             let _ = end.send(smol::block_on(or(server, cut)));
         });
+
         Self {
             address,
             realtime,
@@ -245,7 +259,7 @@ impl Server {
         stream
     }
 
-    /// More than sockets hold.
+    /// Publishes more bytes than socket buffers hold.
     fn publish_much(&self) {
         let record = "x".repeat(900_000);
         let event = EVENT.replace("\"record\":1", &format!("\"record\":\"{record}\""));
@@ -263,7 +277,7 @@ impl Server {
         self.cut.notify(1);
     }
 
-    /// Waits for the end of the server.
+    /// Waits for the server to end.
     fn wait(&self) {
         let ended = self.ended.recv_timeout(PATIENCE);
         assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");

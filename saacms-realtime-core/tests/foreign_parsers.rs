@@ -1,7 +1,8 @@
-//! Parsers of other projects read what this crate writes, and more, as its decoder does.
+//! Parsers of other projects read this crate's output, and hostile bytes, as its decoder does.
 //!
-//! Six parsers in three languages, of five descents: npm `eventsource` is a client around a later
-//! version of npm `eventsource-parser`. `./ci.sh setup` installs those that are not crates.
+//! There are six parsers in three languages. Five are independent: npm `eventsource` is a client
+//! around a later version of npm `eventsource-parser`. `./ci.sh setup` installs those that are not
+//! crates.
 
 #![cfg(feature = "std")]
 
@@ -83,8 +84,8 @@ fn each_known_deviation_is_still_there() {
     }
 }
 
-/// Asserts that our decoder and all parsers, but for [`DEVIATIONS`], read the streams as they are
-/// meant. Answers how many streams that were for each parser.
+/// Asserts that our decoder and all parsers read the streams as intended, except for
+/// [`DEVIATIONS`]. Returns how many streams were compared for each parser.
 fn compare_all(streams: &[Stream]) -> BTreeMap<Foreign, usize> {
     for stream in streams {
         assert_eq!(
@@ -116,5 +117,6 @@ fn compare(parser: Foreign, streams: &[Stream]) -> usize {
             "{parser:?} of {stream}"
         );
     }
+
     streams.len()
 }

@@ -1,5 +1,5 @@
-//! Joins in the middle of bursts, under real threads: each client gets a contiguous run, once and
-//! in order (Q45); and whatever threads do, in the end nothing is left.
+//! Hubs under real threads: a client that joins during a burst gets a contiguous run, once and in
+//! order (Q45), and after any mix of operations nothing is left.
 #![cfg(feature = "std")]
 
 mod support;
@@ -16,7 +16,7 @@ use saacms_realtime_core::{EventIds, Hub, HubConfig, Now, ResourceKey};
 
 use support::{Chance, Client, changed, hub, key, quiet_config};
 
-/// Longer than any of this takes: reaching it means that a wake-up was lost.
+/// Far longer than anything here takes: reaching it means that a wake-up was lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 const NOW: Now = Now::from_millis(1_000, support::Clock::START);
 /// The record of the event that ends a burst.
@@ -49,7 +49,8 @@ fn a_client_that_joins_a_burst_gets_a_contiguous_run_once_and_in_order() {
 #[test]
 fn a_reader_that_sleeps_is_woken_by_every_publish() {
     const EVENTS: usize = 2_000;
-    // Nobody may fall out on a busy machine: a resync would stand for many events.
+
+    // No reader may lag on a busy machine, because one resync would stand for many events.
     let (hub, key) = (
         hub(HubConfig {
             max_lag: EVENTS,
@@ -58,6 +59,7 @@ fn a_reader_that_sleeps_is_woken_by_every_publish() {
         key("1"),
     );
     let start = Barrier::new(3);
+
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -70,6 +72,7 @@ fn a_reader_that_sleeps_is_woken_by_every_publish() {
                 }
             });
         }
+
         start.wait();
         for number in 0..EVENTS {
             hub.publish(changed(&key, number, None), NOW)
@@ -84,8 +87,9 @@ fn a_reader_that_sleeps_is_woken_by_every_publish() {
 #[test]
 fn one_of_several_topics_made_at_once_wakes_the_sweeper() {
     const ROUNDS: usize = 20_000;
+
     let (hub, place) = (hub(quiet_config()), AtomicUsize::new(0));
-    // Both threads pass each place together, and spin there so as to leave it at the same moment.
+    // Both threads wait for each other here. They spin, so that they leave at the same moment.
     let meet = |both: usize| {
         place.fetch_add(1, SeqCst);
         let since = Instant::now();
@@ -101,13 +105,14 @@ fn one_of_several_topics_made_at_once_wakes_the_sweeper() {
     };
     let one_round = |id: &str, round: usize| {
         meet(3 * round + 1);
-        // Now two records, now the same one.
+        // The threads use two records and the same record in turn.
         let key = key(if round.is_multiple_of(2) { id } else { "1" });
         let client = Client::connect(&hub, &key, None, NOW);
         meet(3 * round + 2);
         drop(client);
         meet(3 * round + 3);
     };
+
     thread::scope(|scope| {
         scope.spawn(|| (0..ROUNDS).for_each(|round| one_round("1", round)));
         let mut missed = 0;
@@ -133,7 +138,8 @@ fn nothing_is_published_into_a_topic_that_was_just_forgotten() {
         }),
         Barrier::new(2),
     );
-    // There is room for one of the two records: each publish of one may forget the other.
+
+    // There is room for one topic only, so each publish may forget the other record's.
     thread::scope(|scope| {
         for id in ["1", "2"] {
             let (hub, start) = (&hub, &start);
@@ -141,12 +147,13 @@ fn nothing_is_published_into_a_topic_that_was_just_forgotten() {
                 let key = key(id);
                 start.wait();
                 for number in 0..10_000 {
-                    // Refused where the other one takes the place that was made for this one.
+                    // Refused if the other thread takes the room that was just made.
                     let _ = hub.publish(changed(&key, number, None), NOW);
                 }
             });
         }
     });
+
     assert_eq!(hub.stats().topics, 1);
     assert_eq!(
         support::sweep(&hub, Now::from_millis(1 << 40, 1 << 41)),
@@ -170,20 +177,24 @@ fn nothing_is_left_after_any_mix_of_operations_once_all_has_expired() {
             ..quiet_config()
         };
         let (hub, clock) = (hub(config), AtomicU64::new(1_000));
+
         thread::scope(|scope| {
             for thread in 0..4 {
                 let (hub, clock) = (&hub, &clock);
                 scope.spawn(move || do_anything(hub, clock, Chance::new(seed * 4 + thread)));
             }
         });
+
         let stats = hub.stats();
         assert!(
             stats.topics <= 6 && stats.history_bytes <= 65_536,
             "seed {seed}: {stats:?}"
         );
         assert_eq!(stats.subscribers, 0, "seed {seed}");
+
         let much_later = Now::from_millis(1 << 40, 1 << 41);
         assert_eq!(support::sweep(&hub, much_later), None, "seed {seed}");
+
         let stats = hub.stats();
         assert_eq!(
             (stats.topics, stats.history_bytes),
@@ -193,11 +204,11 @@ fn nothing_is_left_after_any_mix_of_operations_once_all_has_expired() {
     }
 }
 
-/// Publishers and joiners of one record, all at the same time.
+/// Threads that publish to one record, and threads that subscribe to it at the same time.
 struct Burst {
     publishers: usize,
     joiners: usize,
-    /// Per publisher.
+    /// The events of each publisher.
     events: usize,
     tagged: bool,
     round: u64,
@@ -231,6 +242,7 @@ impl Burst {
                     })
                 })
                 .collect();
+
             publishers
                 .into_iter()
                 .for_each(|publisher| publisher.join().expect("no panic"));
@@ -238,12 +250,14 @@ impl Burst {
             settled.wait();
             hub.publish(changed(&key, LAST.parse().expect("a number"), None), NOW)
                 .expect("published");
+
             joiners
                 .into_iter()
                 .map(|joiner| joiner.join().expect("no panic"))
                 .collect::<Vec<_>>()
         });
         let all = events_of(witness.read(NOW));
+
         assert_eq!(all.len(), self.publishers * self.events + 1);
         for run in runs {
             let start = all
@@ -268,8 +282,8 @@ impl Burst {
     }
 }
 
-/// Comes and goes with its last event ID until the burst is over, then stays for the last event;
-/// answers all that it received.
+/// Reconnects with its last event ID until the burst is over, then stays for the last event.
+/// Returns all events received.
 fn join_again_and_again(
     hub: &Hub,
     key: &ResourceKey,
@@ -284,17 +298,20 @@ fn join_again_and_again(
             run.extend(events_of(client.read(NOW)));
             thread::yield_now();
         }
-        // Away without having read everything: what was not read is not in its last event ID.
+        // It may leave with events unread. Its last event ID does not cover those, so they are
+        // replayed.
         if !client.last_event_id().is_empty() {
             let said;
             (client, said) = client.reconnect(hub, NOW);
             run.extend(events_of(said));
         }
     }
+
     settled.wait();
     while run.last().is_none_or(|event| event != LAST) {
         run.extend(events_of(sleep_until_something(&mut client)));
     }
+
     run
 }
 
@@ -304,7 +321,7 @@ fn events_of(said: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-/// Reads; where nothing waits, sleeps until its waker is called.
+/// Reads, and sleeps until its waker is called while there is nothing to read.
 fn sleep_until_something(client: &mut Client) -> Vec<String> {
     struct Unpark(Thread, AtomicBool);
     impl Wake for Unpark {
@@ -313,6 +330,7 @@ fn sleep_until_something(client: &mut Client) -> Vec<String> {
             self.0.unpark();
         }
     }
+
     let called = Arc::new(Unpark(thread::current(), AtomicBool::new(false)));
     let since = Instant::now();
     loop {
@@ -327,7 +345,8 @@ fn sleep_until_something(client: &mut Client) -> Vec<String> {
     }
 }
 
-/// Publishes, comes, reads, goes, sweeps, loses, drains, on a few records more than there may be.
+/// Publishes, subscribes, reads, leaves, sweeps, loses the source and drains at random, over more
+/// records than there may be topics.
 fn do_anything(hub: &Hub, clock: &AtomicU64, mut chance: Chance) {
     let mut clients = Vec::new();
     for _ in 0..1_500 {
@@ -337,7 +356,7 @@ fn do_anything(hub: &Hub, clock: &AtomicU64, mut chance: Chance) {
         match chance.below(100) {
             0..40 => {
                 let event = support::padded(&key, chance.below(3_000) as usize, None);
-                // Refused where all topics are busy; nothing is left of it then.
+                // Refused if all topics are busy; then it must leave nothing behind.
                 let _ = hub.publish(event, now);
             }
             40..60 => {

@@ -1,5 +1,5 @@
-//! Every order in which the threads of a hub can take its locks: no wake-up is lost, nobody waits
-//! for ever, nothing is left behind.
+//! Explores the orders in which threads can take a hub's locks: no wake-up is lost, no thread waits
+//! for ever, and nothing is left over.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p saacms-realtime-core --release --test loom`
 
@@ -15,7 +15,7 @@ use saacms_realtime_core::{
     Event, Hub, HubConfig, Lane, Now, Outgoing, Output, Piece, ResourceKey, Subscription,
 };
 
-/// Every order with at most this many switches that no lock forces.
+/// How many switches between threads an order may have beyond those that a lock forces.
 const PREEMPTIONS: usize = 3;
 
 fn model(scenario: impl Fn() + Sync + Send + 'static) {
@@ -46,7 +46,7 @@ fn a_publish_between_two_turns_of_a_lane_reaches_every_stream() {
         let mut missing = streams.to_vec();
         block_on(poll_fn(|cx| {
             news.register_by_ref(cx.waker());
-            // A turn for each stream, as when there are many of them.
+            // One stream per turn, so that a publish can come between two turns of one record.
             while lane.collect(NOW) > 0 {
                 let mut outgoing = Vec::new();
                 lane.turn(1, NOW, &mut outgoing);
@@ -59,12 +59,14 @@ fn a_publish_between_two_turns_of_a_lane_reaches_every_stream() {
                     }
                 }
             }
+
             if missing.is_empty() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
             }
         }));
+
         publisher.join().expect("no panic");
         drop(lane);
         leaves_no_topic(&hub);
@@ -91,6 +93,7 @@ fn a_drain_wakes_a_lane_that_is_about_to_sleep() {
                 Poll::Pending
             }
         }));
+
         drainer.join().expect("no panic");
         drop(lane);
         leaves_no_topic(&hub);
@@ -164,14 +167,14 @@ fn the_first_topic_wakes_a_sweeper_that_is_about_to_sleep() {
 }
 
 const NOW: Now = Now::from_millis(1_000, 0);
-/// Everything has expired.
+/// A moment when everything has expired.
 const LATER: Now = Now::from_millis(100_000_000, 0);
 
 fn hub() -> Hub {
     Hub::new(HubConfig::default(), 1).expect("the defaults are valid")
 }
 
-/// The greeting has been read, and its waker is not registered.
+/// A hub with a reader that has read its greeting, and whose waker is not registered.
 fn hub_with_reader() -> (Hub, Subscription) {
     let hub = hub();
     let mut reader = hub.subscribe(&key(), None, NOW).expect("room");
@@ -197,7 +200,7 @@ fn spawn(hub: &Hub, act: impl FnOnce(&Hub) + 'static) -> thread::JoinHandle<()> 
     thread::spawn(move || act(&hub))
 }
 
-/// The next frames, however long they take; `None` at the end.
+/// Waits for the next frames; `None` at the end.
 fn next(reader: &mut Subscription) -> Option<String> {
     block_on(poll_fn(|cx| match reader.poll(cx, NOW) {
         Output::Frames(frames) => Poll::Ready(Some(String::from_utf8_lossy(&frames).into_owned())),
@@ -206,7 +209,7 @@ fn next(reader: &mut Subscription) -> Option<String> {
     }))
 }
 
-/// A lane whose waker wakes whoever registered last.
+/// A lane, and the waker to register with: the lane wakes the last one registered.
 fn lane() -> (Lane<()>, Arc<AtomicWaker>) {
     struct News(Arc<AtomicWaker>);
     impl std::task::Wake for News {

@@ -1,4 +1,4 @@
-//! What people read where something is refused: what is wrong, and what is allowed.
+//! The texts of errors: they name what is wrong and what is allowed.
 #![cfg(feature = "std")]
 
 use core::error::Error as _;
@@ -61,8 +61,10 @@ fn names_are_displayed_as_on_the_wire() {
         EventType::ALL.map(|it| it.to_string()),
         ["snapshot", "changed", "deleted"]
     );
+
     let reasons = ["buffer-miss", "lagged", "restarted", "source-lost"];
     assert_eq!(ResyncReason::ALL.map(|it| it.to_string()), reasons);
+
     let id = EventId::new("W/\"1\"").expect("valid");
     assert_eq!(
         (id.to_string().as_str(), id.as_ref()),
@@ -122,25 +124,30 @@ fn an_event_that_is_refused_names_its_member_and_its_cause() {
         error(b"{\xff").to_string(),
         "the event is not UTF-8: byte 1 is wrong"
     );
+
     let without_slug = error(br#"{"type":"deleted","id":"1"}"#);
     assert_eq!(
         without_slug.to_string(),
         "`slug` is missing; it must be a string"
     );
+
     let without_record = error(br#"{"type":"changed","slug":"s","id":"1"}"#);
     assert!(
         without_record
             .to_string()
             .starts_with("`record` is missing; ")
     );
+
     let deep = error("[".repeat(129).as_bytes());
     let said = "arrays and objects are nested 129 deep; at most 128 is allowed";
     assert_eq!(
         (deep.to_string().as_str(), deep.source().is_none()),
         (said, true)
     );
+
     let no_array = error(b"[]").to_string();
     assert!(no_array.contains("an object with the members type, slug, id, record and etag"));
+
     let key = ResourceKey::new("s", "1").expect("valid");
     let no_json = Event::changed(key.clone(), &HashMap::from([([1, 2], 3)]), None);
     let said = no_json.expect_err("keys that are no strings").to_string();
@@ -148,12 +155,14 @@ fn an_event_that_is_refused_names_its_member_and_its_cause() {
         said.starts_with("`record` cannot be written as JSON: "),
         "{said}"
     );
+
     let bad_key = error(br#"{"type":"deleted","slug":"","id":"1"}"#);
     assert_eq!(bad_key.to_string(), "`slug` must not be empty");
     assert_eq!(
         bad_key.source().expect("a cause").to_string(),
         "`slug` must not be empty"
     );
+
     let bad_etag = Event::changed(key, &1, Some(" ")).expect_err("a blank");
     assert_eq!(bad_etag, EventError::Etag(InvalidEventId::OuterBlank));
     assert_eq!(
@@ -173,6 +182,7 @@ fn an_unknown_type_is_quoted_by_its_first_40_characters() {
     let told = |found: &str| {
         format!(r#"`type` is "{found}"; allowed are "snapshot", "changed" and "deleted""#)
     };
+
     assert_eq!(said(&"x".repeat(40)), told(&"x".repeat(40)));
     assert_eq!(said(&"x".repeat(41)), told(&("x".repeat(40) + "…")));
     assert_eq!(said(&"é".repeat(40)), told(&"é".repeat(40)));
@@ -194,25 +204,30 @@ fn a_setting_of_the_server_that_is_refused_says_what_is_allowed() {
         short.to_string(),
         "the publish token has 5 bytes; allowed are 16 to 512"
     );
+
     let blank = Token::new("0123456789 abcdef").expect_err("a blank");
     assert_eq!(
         blank.to_string(),
         "the publish token must be visible ASCII without blanks"
     );
+
     let origin = Cors::new(["a.example"]).expect_err("no scheme").to_string();
     assert!(
         origin.starts_with("\"a.example\" must be * or scheme://host[:port]"),
         "{origin}"
     );
+
     let base_path = Api::default().at("x").expect_err("no `/`").to_string();
     assert!(
         base_path.starts_with("a base path is empty, or `/` and segments"),
         "{base_path}"
     );
+
     let mut decoder = Decoder::new(3);
     decoder.feed(b"data: 1").expect("nothing is too long yet");
     let long = decoder.feed(b"2").expect_err("a long line").to_string();
     assert_eq!(long, "the stream has an event of more than 3 bytes");
+
     let problem = Problem::body_too_large(10);
     let said = "413 Body too large: the body has more than 10 bytes, which is the limit";
     assert_eq!(problem.to_string(), said);

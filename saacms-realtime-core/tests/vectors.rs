@@ -1,9 +1,9 @@
-//! The golden vectors of `tests/vectors/`, driven through the real hub.
+//! The golden vectors of `tests/vectors/`, run through the real hub.
 //!
 //! `SAACMS_VECTORS=DIR cargo test --workspace vectors` reads the same file names from another
-//! directory. What is expected comes from the rules of the wire contract, never from the name of a
-//! case; where the contract decides otherwise than the plugin did, the contract's answer is asked
-//! for. `http.json` is checked over real HTTP by the server's tests.
+//! directory. Expected answers follow from the wire contract, never from the name of a case; where
+//! the contract differs from the plugin, the contract's answer is expected. The adapters' tests
+//! check `http.json` over real HTTP.
 
 #![cfg(feature = "std")]
 

@@ -1,4 +1,4 @@
-//! When a hub calls wakers, and what a waker may do: anything, as no lock is held meanwhile.
+//! When a hub calls wakers. A waker may do anything, as no lock is held during the call.
 #![cfg(feature = "std")]
 
 use core::task::{Context, Waker};
@@ -19,14 +19,14 @@ fn a_waker_may_use_the_hub() {
     expect_free_locks("a drain", Hub::drain);
 }
 
-/// `wake` wakes a subscriber, who may use the hub.
+/// Checks that the waker of a subscriber that `wake` wakes may use the hub.
 fn expect_free_locks(what: &str, wake: fn(&Hub)) {
     let hub = hub();
     let (waker, woken) = busy_waker(&hub);
     let mut subscription = hub.subscribe(&key("1"), None, NOW).expect("room");
     let cx = Context::from_waker(&waker);
     while !matches!(subscription.poll(&cx, NOW), Output::Idle { .. }) {}
-    // A waker that finds a lock taken waits for itself: elsewhere, so that the test goes on.
+    // A waker that needed a held lock would deadlock. On another thread, the test can time out.
     thread::spawn(move || wake(&hub));
     assert_eq!(
         woken.recv_timeout(Duration::from_secs(30)),
@@ -52,18 +52,21 @@ fn the_end_of_the_hub_wakes_the_sweeper() {
             self.0.send(()).expect("the test listens");
         }
     }
+
     let (sender, told) = mpsc::channel();
     let hub = hub();
     let clone = hub.clone();
     let waker = Waker::from(Arc::new(Told(sender)));
     assert_eq!(hub.poll_sweep(&Context::from_waker(&waker), NOW), None);
+
     drop(hub);
     assert_eq!(told.try_recv(), Err(mpsc::TryRecvError::Empty));
+
     drop(clone);
     assert_eq!(told.try_recv(), Ok(()));
 }
 
-/// A waker that uses all of the hub, and tells when it is done.
+/// A waker that uses the whole hub, and a channel that reports when it is done.
 fn busy_waker(hub: &Hub) -> (Waker, mpsc::Receiver<()>) {
     struct Busy {
         hub: Hub,
@@ -74,7 +77,7 @@ fn busy_waker(hub: &Hub) -> (Waker, mpsc::Receiver<()>) {
             self.hub
                 .poll_sweep(&Context::from_waker(Waker::noop()), NOW);
             for id in ["1", "2"] {
-                // Refused while it drains, which is an answer, too.
+                // Refused while the hub drains; what matters is that the call returns.
                 drop(self.hub.subscribe(&key(id), None, NOW));
                 self.hub
                     .publish(Event::deleted(key(id)), NOW)
@@ -83,6 +86,7 @@ fn busy_waker(hub: &Hub) -> (Waker, mpsc::Receiver<()>) {
             self.done.send(()).expect("the test listens");
         }
     }
+
     let (done, woken) = mpsc::channel();
     (
         Waker::from(Arc::new(Busy {

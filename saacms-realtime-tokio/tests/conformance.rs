@@ -1,5 +1,5 @@
-//! The conformance list against this adapter: its router in an application, its service on hyper,
-//! and its handlers at paths of their own.
+//! The conformance list against this adapter: the router in an application, the service on hyper,
+//! and the server. Also tests the single handlers at other paths.
 
 #[path = "../../saacms-realtime-core/tests/conformance/mod.rs"]
 mod conformance;
@@ -48,7 +48,7 @@ fn the_server_whose_streams_are_written_by_lanes_keeps_the_contract() {
     conformance::run("server", start_server);
 }
 
-/// As in a container, whose seccomp profile mostly refuses it.
+/// Runs the list as in a container, whose seccomp profile usually refuses io_uring.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_server_keeps_the_contract_without_io_uring() {
@@ -61,10 +61,10 @@ fn the_server_keeps_the_contract_without_io_uring() {
     conformance::run("server without io_uring", start_server);
 }
 
-/// Applies to this thread and to the threads that it starts.
+/// Refuses io_uring to this thread and the threads that it starts.
 #[cfg(target_os = "linux")]
 fn refuse_io_uring() -> Result<(), Box<dyn Error>> {
-    // The same on every architecture.
+    // The number of this system call is the same on every architecture.
     const IO_URING_SETUP: i64 = 425;
     let refusal = SeccompAction::Errno(Errno::PERM.raw_os_error().cast_unsigned());
     let rules = [(IO_URING_SETUP, Vec::new())].into();
@@ -120,12 +120,14 @@ fn handlers_answer_at_other_paths() {
     assert_eq!(ask(&Request::post(changes, event("v1"))).status(), 204);
     assert_eq!(ask(&Request::post(changes, event("v2"))).status(), 204);
     stream.expect("event: changed\nid: v1\ndata: 1\n\nevent: changed\nid: v2\ndata: 1\n\n");
+
     let again = Request::get(live).header("Last-Event-ID", "v1");
     let mut again = Stream::open(running.address, &again);
     again.expect(":keepalive\n\nevent: changed\nid: v2\ndata: 1\n\n");
 
     assert_eq!(ask(&Request::new("HEAD", live)).status(), 200);
     assert_eq!(running.hub.stats().subscribers, 2);
+
     for (target, allowed) in [(live, "GET, HEAD, OPTIONS"), (changes, "POST, OPTIONS")] {
         let answer = ask(&Request::new("OPTIONS", target));
         assert_eq!(
@@ -138,6 +140,7 @@ fn handlers_answer_at_other_paths() {
             (405, Some(allowed))
         );
     }
+
     assert_eq!(
         ask(&Request::get(live).header("Accept", "text/html")).status(),
         406
@@ -147,6 +150,7 @@ fn handlers_answer_at_other_paths() {
         ask(&Request::post(changes, "x".repeat((1 << 20) + 1))).status(),
         413
     );
+
     for hostile in ["/live/a:b/1", "/live/posts/%00", "/live/posts/%FF"] {
         let answer = ask(&Request::get(hostile));
         assert_eq!(answer.status(), 400, "{hostile}");
@@ -173,7 +177,7 @@ fn the_server_answers_the_http_vectors_as_the_contract_says() {
     conformance::run_vectors("server", start_server);
 }
 
-/// The state of an application, with the hub as a part of it.
+/// The state of an application that contains the hub.
 #[derive(Clone)]
 struct App {
     title: &'static str,
@@ -218,11 +222,11 @@ async fn serve_connection(stream: TcpStream, realtime: Realtime) {
         .header_read_timeout(Duration::from_secs(10))
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(stream), service);
-    // Some scenarios break connections on purpose.
+    // Errors are expected: some scenarios break their connections.
     let _ = connection.await;
 }
 
-/// As the program does it.
+/// Starts the server as the program does.
 fn start_server(config: HubConfig, api: Api) -> Running {
     start(config, api, async |listener, realtime| {
         served::accept(listener, realtime, Arc::new(Semaphore::new(10_000))).await;

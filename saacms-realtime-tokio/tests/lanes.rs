@@ -1,4 +1,4 @@
-//! Streams that have left hyper: what they free, whose turn it is, how they end.
+//! Streams that a lane has taken over from hyper: what they free, their turns, and their end.
 
 #![cfg(feature = "server")]
 
@@ -51,10 +51,12 @@ fn a_stream_may_follow_other_answers_on_its_connection() {
     let mut client = Client::connect(server.address);
     let body = r#"{"type":"changed","slug":"posts","id":"1","record":1,"etag":"v1"}"#;
     let len = body.len();
+
     client.send(&format!(
         "POST /api/saacms/v1/publish HTTP/1.1\r\nhost: a\r\ncontent-length: {len}\r\n\r\n{body}\
          GET /api/saacms/v1/posts/1/subscribe?lastEventId=v0 HTTP/1.1\r\nhost: a\r\n\r\n"
     ));
+
     let text = client.read_until("buffer-miss\"}\n\n");
     assert!(
         text.contains("204 No Content") && text.contains("200 OK"),
@@ -71,12 +73,14 @@ fn a_client_that_leaves_makes_room() {
         .iter_mut()
         .for_each(|stream| drop(stream.read_until(":keepalive")));
     assert_eq!(server.room.available_permits(), ROOM - 3);
+
     drop(streams.pop());
     server.wait_for("a place", |server| {
         server.room.available_permits() == ROOM - 2
     });
     assert_eq!(server.realtime.hub().stats().subscribers, 2);
-    // A client that closes its sending side is gone, as with hyper.
+
+    // As in hyper, a client that closes its sending side counts as gone.
     streams[0]
         .socket
         .shutdown(std::net::Shutdown::Write)
@@ -106,23 +110,28 @@ fn bytes_that_a_client_sends_after_its_request_are_ignored() {
 #[test]
 fn a_record_with_more_subscribers_than_a_turn_delays_no_other() {
     const MANY: usize = 2_500;
+
     let limit = rlimit::increase_nofile_limit(u64::MAX).expect("a limit of open files");
     assert!(
         limit >= 2 * MANY as u64 + 100,
         "{limit} open files are too few: see `ulimit -n`"
     );
+
     let server = Server::start();
     let mut many: Vec<_> = (0..MANY)
         .map(|_| server.subscribe("many", "HTTP/1.1"))
         .collect();
     let mut one = server.subscribe("one", "HTTP/1.1");
+
     many.iter_mut()
         .chain([&mut one])
         .for_each(|it| drop(it.read_until(":keepalive\n\n")));
+
     for number in 1..=3 {
         server.publish("many", &format!("v{number}"));
         server.publish("one", &format!("v{number}"));
     }
+
     for stream in many.iter_mut().chain([&mut one]) {
         let text = stream.read_until("id: v3\ndata: 1\n\n");
         let ids: Vec<_> = text
@@ -131,7 +140,8 @@ fn a_record_with_more_subscribers_than_a_turn_delays_no_other() {
             .collect();
         assert_eq!(ids, ["v1", "v2", "v3"]);
     }
-    // Every other one leaves, and the rest is still complete.
+
+    // Half of the clients leave. The others still get every event.
     let mut index = 0;
     many.retain(|_| {
         index += 1;
@@ -174,7 +184,7 @@ struct Server {
     address: SocketAddr,
     realtime: Realtime,
     room: Arc<Semaphore>,
-    /// Tasks that are not connections.
+    /// How many tasks are not connections.
     other_tasks: usize,
     runtime: Option<Runtime>,
 }
@@ -193,11 +203,13 @@ impl Server {
             .expect("a free port");
         let address = listener.local_addr().expect("bound");
         let room = Arc::new(Semaphore::new(ROOM));
+
         runtime.spawn(served::accept(
             listener,
             realtime.clone(),
             Arc::clone(&room),
         ));
+
         let mut server = Self {
             address,
             realtime,
@@ -205,6 +217,7 @@ impl Server {
             other_tasks: 0,
             runtime: Some(runtime),
         };
+
         server.other_tasks = server.connection_tasks();
         server
     }
@@ -253,13 +266,13 @@ impl Client {
         self.socket.write_all(text.as_bytes()).expect("it reads");
     }
 
-    /// Everything up to `end`, and what came with it.
+    /// Reads up to `end`, and whatever arrives with it.
     #[track_caller]
     fn read_until(&mut self, end: &str) -> String {
         let mut text = String::new();
         while !text.contains(end) {
             let more = self.read().expect("more");
-            assert!(!more.is_empty(), "it ended behind {text:?}");
+            assert!(!more.is_empty(), "it ended after {text:?}");
             text.push_str(&more);
         }
         text
@@ -272,7 +285,7 @@ impl Client {
                 Ok(more) if more.is_empty() => return text,
                 Ok(more) => text.push_str(&more),
                 Err(ErrorKind::ConnectionReset) => return text,
-                Err(error) => panic!("{error:?} behind {text:?}"),
+                Err(error) => panic!("{error:?} after {text:?}"),
             }
         }
     }

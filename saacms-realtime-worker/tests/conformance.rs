@@ -1,10 +1,13 @@
 //! The conformance list of all adapters, over HTTP through the Worker in workerd.
 //!
-//! `worker.sh test` runs it, and says in `SAACMS_WORKER_PACKAGE` where the built Worker is.
+//! `worker.sh test` runs it, with the directory of the built Worker in `SAACMS_WORKER_PACKAGE`.
 #![cfg(unix)]
 
 #[path = "../../saacms-realtime-core/tests/conformance/mod.rs"]
-#[allow(dead_code, reason = "what needs the hub behind the server is left out")]
+#[allow(
+    dead_code,
+    reason = "scenarios that need the server's hub are left out"
+)]
 mod conformance;
 
 use std::io::{BufRead as _, BufReader};
@@ -14,7 +17,7 @@ use conformance::Running;
 use saacms_realtime_core::route::Api;
 use saacms_realtime_core::{EventIds, Hub, HubConfig};
 
-/// What the platform does not allow, or what no client can see.
+/// Scenarios that the platform does not allow, or that need to look into the hub.
 const WITHOUT: &[(&str, &str)] = &[
     ("all_subscribers_get_the_same_bytes", HUB),
     ("an_unknown_id_is_answered_with_one_resync", HUB),
@@ -90,7 +93,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ),
 ];
 
-const HUB: &str = "asks the hub behind the server for its figures; nobody sees into an object";
+const HUB: &str = "asks the server's hub for its statistics, and an object has no hub";
 const API: &str = "has a token or origins, which an `Api` does not tell; see object.test.mjs";
 const DRAIN: &str = "a Worker does not drain: the platform ends it";
 const MANY: &str = "a limit over many records, which an object knows nothing of";
@@ -117,6 +120,7 @@ fn start(config: HubConfig, api: Api) -> Running {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .stdin(Stdio::piped());
+
     for (name, value) in [
         ("MAX_EVENTS", config.max_events.to_string()),
         ("MAX_AGE", millis(config.max_age)),
@@ -140,24 +144,26 @@ fn start(config: HubConfig, api: Api) -> Running {
     ] {
         node.env(format!("SAACMS_REALTIME_{name}"), value);
     }
+
     let mut server = Server(node.spawn().expect("node runs"));
     let lines = BufReader::new(server.0.stdout.take().expect("a pipe")).lines();
     let address = lines
         .map_while(Result::ok)
         .find_map(|line| line.strip_prefix("Worker on http://")?.parse().ok())
         .expect("the Worker is served");
-    // Nobody can see into the objects; this hub stands for none of them.
+
+    // No test can look into the objects. This hub is a placeholder.
     let hub = Hub::new(config, 0).expect("valid settings");
     Running::new(address, hub, || panic!("a Worker does not drain"), server)
 }
 
-/// The process; it ends when its standard input does.
+/// The process, which ends when its standard input is closed.
 struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        // It ends with workerd; nothing more can be done where it does not.
+        // If it does not end, nothing more can be done here.
         let _ = self.0.wait();
     }
 }

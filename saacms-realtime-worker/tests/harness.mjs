@@ -12,7 +12,7 @@ export const VECTORS =
   process.env.SAACMS_VECTORS ?? join(HERE, "../../saacms-realtime-core/tests/vectors");
 const PACKAGE = process.env.SAACMS_WORKER_PACKAGE ?? join(HERE, "../../target/worker");
 
-/** Before, in and behind the releases that never say that a client is gone. */
+/** Releases before, among and after those that do not report that a client is gone. */
 export const RELEASES = ["workerd-0426", "workerd-0730", "workerd"];
 export const NEWEST = "workerd";
 
@@ -65,7 +65,7 @@ const main :Workerd.Worker = (
 }
 
 /**
- * Starts a Worker: the package's own, or `main`, a file of ./workers which imports it.
+ * Starts a Worker: the package's own, or `main`, a file of ./workers that imports it.
  *
  * @returns an object with `url`, `kill()`, `restart()` (same storage) and `stop()`.
  */
@@ -89,7 +89,7 @@ export async function start({
   if (main !== undefined) cpSync(join(HERE, "workers", main), join(folder, "worker.mjs"));
   for (const [name, path] of Object.entries(extra)) cpSync(path, join(folder, name));
   const worker = { folder, url: "", process: undefined };
-  /** Settings for the next start. */
+  /** Changes settings for the next start. */
   worker.configure = (vars) => {
     const settings = main === undefined ? { SAACMS_REALTIME_OPEN_PUBLISH: "true", ...vars } : vars;
     const text = config({ main, vars: settings, sql, address, flags, extra, namespaces });
@@ -101,6 +101,7 @@ export async function start({
       cwd: folder,
       stdio: ["ignore", log, log, "pipe"],
     });
+
     worker.process = child;
     const port = await within("workerd to listen", (resolve, reject) => {
       let said = "";
@@ -132,7 +133,7 @@ export async function start({
   return worker;
 }
 
-/** A promise that fails, with what it waited for, when that takes too long. */
+/** Adds a timeout to a promise. The error names what it waited for. */
 export function within(what, run, timeout = TIMEOUT) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`waited in vain for ${what}`)), timeout);
@@ -146,7 +147,7 @@ export function within(what, run, timeout = TIMEOUT) {
 
 export const sleep = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
 
-/** Waits until `check` answers something true; answers that. */
+/** Waits until `check` returns a truthy value, and returns it. */
 export async function until(what, check, timeout = TIMEOUT) {
   const end = Date.now() + timeout;
   for (;;) {
@@ -157,7 +158,7 @@ export async function until(what, check, timeout = TIMEOUT) {
   }
 }
 
-/** A request with a timeout; answers status, headers and text. */
+/** Sends a request with a timeout. Returns status, headers and text. */
 export async function ask(url, init = {}) {
   const response = await fetch(url, { ...init, signal: AbortSignal.timeout(TIMEOUT) });
   return { status: response.status, headers: response.headers, text: await response.text() };
@@ -166,7 +167,7 @@ export async function ask(url, init = {}) {
 export const publish = (base, event, init = {}) =>
   ask(`${base}/publish`, { method: "POST", body: JSON.stringify(event), ...init });
 
-/** An event about the record posts/`id`. */
+/** An event of the record posts/`id`. */
 export const changed = (id, etag, record = { v: etag }) => ({
   type: "changed", slug: "posts", id, record, etag,
 });
@@ -176,7 +177,7 @@ export const frame = ({ type, etag, record }) =>
 
 export const KEEPALIVE = ":keepalive\n\n";
 
-/** An open event stream. `text` is what has come; `pause()` stops reading from the socket. */
+/** An open event stream. `text` is what was received; `pause()` stops reading from the socket. */
 export class Stream {
   text = "";
   ended = false;
@@ -218,7 +219,7 @@ export class Stream {
     this.response.resume();
   }
 
-  /** The client goes away without a word to HTTP. */
+  /** Drops the connection without ending the HTTP exchange. */
   leave() {
     this.request.destroy();
   }

@@ -1,4 +1,4 @@
-// The object over HTTP, behind the router and behind a host of its own.
+// The object over HTTP, called by the router and by a host application.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
@@ -17,20 +17,25 @@ for (const release of RELEASES) {
       api = worker.url + API;
     });
     after(() => worker.stop());
+
     const subscribe = (id, headers) => Stream.open(`${api}/posts/${id}/subscribe`, headers);
 
-    test("what is published is streamed and replayed", options, async () => {
+    test("published events are streamed and replayed", options, async () => {
       const events = ["v1", "v2", "v3"].map((etag) => changed("a", etag));
       const live = await subscribe("a");
       await live.is(KEEPALIVE);
       assert.equal((await publish(api, events[0])).status, 204);
       await live.has(frame(events[0]));
+
       for (const event of events.slice(1)) assert.equal((await publish(api, event)).status, 204);
       await live.has(frame(events[1]) + frame(events[2]));
+
       const back = await subscribe("a", { "last-event-id": "v1" });
       await back.has(KEEPALIVE + frame(events[1]) + frame(events[2]));
+
       const lost = await subscribe("a", { "last-event-id": "nobody" });
       await lost.has(`${KEEPALIVE}event: saacms-resync\nid: v3\ndata: {"reason":"buffer-miss"}\n\n`);
+
       const query = await Stream.open(`${api}/posts/a/subscribe?lastEventId=v2`);
       await query.has(KEEPALIVE + frame(events[2]));
       assert.equal(live.headers["content-type"], "text/event-stream");
@@ -54,30 +59,35 @@ for (const release of RELEASES) {
       stream.leave();
     });
 
-    test("a client that never reads costs a bounded number of bytes and nobody else anything", options, async () => {
+    test("a client that never reads costs a bounded number of bytes and does not affect others", options, async () => {
       const slow = await subscribe("slow");
       await slow.has(KEEPALIVE);
+
       slow.pause();
       const healthy = await subscribe("slow");
       const record = { text: "x".repeat(200_000) };
       for (let number = 0; number < 60; number++) {
         assert.equal((await publish(api, changed("slow", `v${number}`, record))).status, 204);
       }
+
       const ids = (stream) => [...stream.text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id);
       await until("the healthy client has all", () => ids(healthy).includes("v59"));
       assert.deepEqual(ids(healthy), Array.from({ length: 60 }, (_, number) => `v${number}`));
-      // Nothing is taken from the slow one's queue: it is cut, and comes back with what it has.
+
+      // The slow client reads nothing, so it is cut, and reconnects with its last event ID.
       slow.resume();
       await until("the slow client was cut or has all", () => slow.ended || ids(slow).includes("v59"));
+
       const last = ids(slow).at(-1);
       const whole = slow.text.slice(0, slow.text.lastIndexOf("\n\n") + 2);
-      assert.ok(whole.length > 100_000, "what the socket held came");
+      assert.ok(whole.length > 100_000, "what the socket held arrived");
+
       const back = await subscribe("slow", { "last-event-id": last });
       await until("the rest", () => ids(back).includes("v59") || last === "v59");
       for (const stream of [healthy, back]) stream.leave();
     });
 
-    test("a slow client that goes on reading misses nothing, or is told", options, async () => {
+    test("a slow client that continues reading misses nothing", options, async () => {
       const slow = await subscribe("pause");
       await slow.has(KEEPALIVE);
       slow.pause();
@@ -85,7 +95,7 @@ for (const release of RELEASES) {
       for (let number = 0; number < 50; number++) await publish(api, changed("pause", `v${number}`, record));
       slow.resume();
       const ids = () => [...slow.text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id);
-      await until("all came", () => ids().includes("v49"));
+      await until("all arrived", () => ids().includes("v49"));
       assert.deepEqual(ids(), Array.from({ length: 50 }, (_, number) => `v${number}`));
       slow.leave();
     });
@@ -94,8 +104,8 @@ for (const release of RELEASES) {
       const stream = await subscribe("gone");
       await stream.has(KEEPALIVE);
       stream.leave();
-      // Nobody can ask the object whom it has. That the last one is gone shows in the next test of
-      // heartbeats; here, that publishing and coming back work.
+      // The object cannot be asked for its subscribers; leaving.test.mjs checks that no timer is
+      // left. Here, publishing and reconnecting must still work.
       await sleep(700);
       assert.equal((await publish(api, changed("gone", "v1"))).status, 204);
       const back = await subscribe("gone", { "last-event-id": "v0" });
@@ -108,12 +118,16 @@ for (const release of RELEASES) {
       for (const event of events) assert.equal((await publish(api, event)).status, 204);
       await worker.restart();
       api = worker.url + API;
+
       const back = await subscribe("kept", { "last-event-id": "v100" });
       await back.has(KEEPALIVE + events.slice(101).map(frame).join(""));
+
       const edge = await subscribe("kept", { "last-event-id": "v19" });
       await edge.has(KEEPALIVE + events.slice(20).map(frame).join(""));
+
       const miss = await subscribe("kept", { "last-event-id": "v18" });
       await miss.has(`${KEEPALIVE}event: saacms-resync\nid: v119\n`);
+
       const next = changed("kept", "w");
       await publish(api, next);
       for (const stream of [back, edge, miss]) await stream.has(frame(next));
@@ -130,7 +144,7 @@ describe("the object", options, () => {
   const url = (id, what) => `${worker.url}/posts/${id}/${what}`;
   const post = (id, event) => ask(url(id, "publish"), { method: "POST", body: JSON.stringify(event) });
 
-  test("a host that calls it as the plugin does gets replay", options, async () => {
+  test("a host that calls the object as the plugin does gets a replay", options, async () => {
     const events = ["v1", "v2"].map((etag) => changed("p", etag));
     for (const event of events) assert.equal((await post("p", event)).status, 204);
     const stream = await Stream.open(url("p", "subscribe"), { "last-event-id": "v1" });
@@ -167,7 +181,7 @@ describe("failures", options, () => {
   const post = (id, event) => publish(`${worker.url}/${id}`, event);
   const subscribe = (id, headers) => Stream.open(`${worker.url}/${id}/subscribe`, headers);
 
-  test("an event that cannot be stored is refused, and nobody gets it", options, async () => {
+  test("an event that cannot be stored is refused and reaches no client", options, async () => {
     const stream = await subscribe("full");
     assert.equal((await post("full", changed("full", "v1"))).status, 204);
     await mode("fails");
@@ -190,7 +204,7 @@ describe("failures", options, () => {
     }
   });
 
-  test("after a panic the object goes on, and its clients come back", options, async () => {
+  test("after a panic the object keeps working, and its clients reconnect", options, async () => {
     const stream = await subscribe("panic");
     for (const etag of ["v1", "v2"]) {
       assert.equal((await post("panic", changed("panic", etag))).status, 204);
@@ -199,7 +213,7 @@ describe("failures", options, () => {
     await mode("panics");
     assert.ok((await post("panic", changed("panic", "v3"))).status >= 500);
     assert.equal((await post("panic", changed("panic", "v4"))).status, 204);
-    await until("the stream of the former life was cut", () => stream.ended);
+    await until("the stream from before the panic was cut", () => stream.ended);
     const back = await subscribe("panic", { "last-event-id": "v1" });
     await back.is(KEEPALIVE + frame(changed("panic", "v2")) + frame(changed("panic", "v4")));
     back.leave();
@@ -225,7 +239,7 @@ describe("many streams", options, () => {
     }
   });
 
-  test("a burst goes to 1,000 streams without a loss, in order, whoever joins or never reads", options, async () => {
+  test("a burst reaches 1,000 streams whole and in order, with late joiners and stalled readers", options, async () => {
     const worker = await start();
     try {
       const api = worker.url + API;
@@ -234,34 +248,40 @@ describe("many streams", options, () => {
       for (let batch = 0; batch < 20; batch++) {
         streams.push(...(await Promise.all(Array.from({ length: 50 }, () => open()))));
       }
+
       const stuck = streams.splice(500, 10);
       for (const stream of stuck) stream.pause();
       const record = { text: "z".repeat(2_000) };
       let next = 0;
       const late = [];
-      // More publishers than one, as a burst has; the order is the object's.
+
+      // A burst has several publishers. The object decides the order.
       await Promise.all(Array.from({ length: 4 }, async () => {
         while (next < 200) {
           const number = next++;
           assert.equal((await publish(api, changed("burst", `v${number}`, record))).status, 204);
-          // While v0 is among the last 100, which are replayed.
+          // Only while v0 is among the last 100 events, which are replayed.
           if (number % 20 === 10 && number < 80) late.push(await open({ "last-event-id": "v0" }));
         }
       }));
+
       const ids = (stream) => [...stream.text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id);
       const all = ids(await until("one has all", () => streams.find((stream) => ids(stream).length >= 200)));
       assert.deepEqual(all.toSorted(), Array.from({ length: 200 }, (_, number) => `v${number}`).toSorted());
+
       for (const stream of streams) {
         await until("it has all", () => stream.text.length >= 200 * 2_000 && ids(stream).length >= 200);
         assert.deepEqual(ids(stream), all);
       }
+
       for (const stream of late) {
-        await until("who came late has all", () => ids(stream).at(-1) === all.at(-1));
+        await until("the late joiner has all", () => ids(stream).at(-1) === all.at(-1));
         assert.deepEqual(ids(stream), all.slice(all.indexOf("v0") + 1));
       }
+
       for (const stream of stuck) stream.resume();
       for (const stream of stuck) {
-        await until("who did not read has all", () => ids(stream).length >= 200);
+        await until("the stalled reader has all", () => ids(stream).length >= 200);
         assert.deepEqual(ids(stream), all);
       }
       for (const stream of [...streams, ...late, ...stuck]) stream.leave();

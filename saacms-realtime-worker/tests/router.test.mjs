@@ -24,20 +24,21 @@ describe("the router", options, () => {
     api = worker.url + API;
   });
   after(() => worker.stop());
+
   const authorization = `Bearer ${token}`;
 
-  test("publishing needs the token", options, async () => {
+  test("a publish needs the token", options, async () => {
     const event = changed("t", "v1");
     assert.equal((await publish(api, event)).status, 401);
     assert.equal((await publish(api, event, { headers: { authorization: "Bearer nope" } })).status, 403);
     assert.equal((await publish(api, event, { headers: { authorization } })).status, 204);
   });
 
-  test("a body that is too long is refused before its end, which may never come", options, async () => {
+  test("a body over the limit is refused before its end, which may never be sent", options, async () => {
     const { hostname, port } = new URL(worker.url);
     const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };
     const request = http.request({ hostname, port, path: `${API}/publish`, method: "POST", headers });
-    request.on("error", () => {}); // the rest of it is not wanted
+    request.on("error", () => {}); // the router does not read the rest
     const answered = once(request, "response");
     for (let n = 0; n < 20; n++) request.write("x".repeat(1 << 16));
     const [answer] = await answered;
@@ -45,7 +46,7 @@ describe("the router", options, () => {
     request.destroy();
   });
 
-  test("NDJSON has one result a line, in order, and a bad line fails alone", options, async () => {
+  test("NDJSON has one result per line, in order, and a bad line fails alone", options, async () => {
     const lines = [changed("n1", "a"), changed("n2", "b"), "nope", changed("n1", "c")];
     const body = lines.map((line) => (typeof line === "string" ? line : JSON.stringify(line))).join("\n");
     const answer = await ask(`${api}/publish`, {
@@ -56,7 +57,7 @@ describe("the router", options, () => {
     assert.deepEqual(results, [204, 204, 400, 204]);
   });
 
-  test("positions resume over a restart in the same life of the ring", options, async () => {
+  test("a position resumes across a restart, as the ring keeps its epoch", options, async () => {
     const stream = await Stream.open(`${api}/posts/pos/subscribe`);
     for (const etag of ["x", "y"]) await publish(api, changed("pos", etag), { headers: { authorization } });
     await stream.has('{"v":"y"}');
@@ -69,7 +70,7 @@ describe("the router", options, () => {
     back.leave();
   });
 
-  test("the HTTP contract is that of the other adapters", options, async () => {
+  test("the router answers by the same HTTP contract as the other adapters", options, async () => {
     const subscribe = `${api}/posts/1/subscribe`;
     const status = async (url, init) => (await ask(url, init)).status;
     assert.equal(await status(subscribe, { method: "HEAD" }), 200);
@@ -78,8 +79,10 @@ describe("the router", options, () => {
     assert.equal(await status(subscribe, { headers: { accept: "application/json" } }), 406);
     assert.equal(await status(`${api}/posts/1`), 404);
     assert.equal(await status(`${api}/po%3Ast/1/subscribe`), 400);
+
     const preflight = await ask(subscribe, { method: "OPTIONS", headers: { origin: "https://app.example" } });
     assert.equal(preflight.headers.get("access-control-allow-origin"), "https://app.example");
+
     const stream = await Stream.open(subscribe, { origin: "https://app.example" });
     assert.equal(stream.headers["access-control-allow-origin"], "https://app.example");
     stream.leave();

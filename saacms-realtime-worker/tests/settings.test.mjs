@@ -21,7 +21,7 @@ describe("settings", options, () => {
     }
   });
 
-  test("a class without SQLite works, from memory", options, async () => {
+  test("a class without SQLite keeps events in memory", options, async () => {
     const worker = await start({ sql: false });
     try {
       for (const etag of ["v1", "v2"]) {
@@ -50,7 +50,7 @@ describe("settings", options, () => {
     }
   });
 
-  test("an idle stream ends in good order and its client comes back without a gap", options, async () => {
+  test("an idle stream is ended gracefully, and its client resumes without a gap", options, async () => {
     const worker = await start({
       vars: { SAACMS_REALTIME_IDLE_TIMEOUT: "400ms", SAACMS_REALTIME_RETRY: "1s", SAACMS_REALTIME_HEARTBEAT: "0" },
     });
@@ -70,7 +70,7 @@ describe("settings", options, () => {
     }
   });
 
-  test("a setting that makes no sense is said", options, async () => {
+  test("an invalid setting is a server error", options, async () => {
     const worker = await start({ vars: { SAACMS_REALTIME_MAX_EVENTS: "-1" } });
     try {
       const answer = await ask(`${worker.url}${API}/posts/1/subscribe`);

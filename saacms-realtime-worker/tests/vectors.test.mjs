@@ -1,7 +1,7 @@
-// The golden vectors against the object in workerd, byte for byte. SAACMS_VECTORS reads the same
-// file names from another directory.
+// The golden vectors against the object in workerd, byte for byte. SAACMS_VECTORS names another
+// directory with the same file names.
 //
-// Where the contract decides otherwise than the plugin, its answer is expected: a write postpones
+// Where the contract differs from the plugin, the contract's answer is expected: a write postpones
 // the heartbeat (so heartbeats are computed here, per stream), ETags have at most 512 bytes, the
 // query may name the last event ID, an object has two paths.
 import assert from "node:assert/strict";
@@ -25,7 +25,7 @@ async function run(name, { config, start_ms, steps }) {
   return JSON.parse(answer.text);
 }
 
-/** What the contract's heartbeats are: after silence, per stream. */
+/** The contract's heartbeats: per stream, after silence. */
 class Heartbeats {
   #last = new Map();
   #now = 0;
@@ -42,7 +42,7 @@ class Heartbeats {
     this.#last.delete(sub);
   }
 
-  /** What each stream gets while time goes on. */
+  /** The heartbeats of each stream while the clock advances. */
   advance(ms) {
     this.#now += ms;
     const out = {};
@@ -61,7 +61,7 @@ class Heartbeats {
   }
 }
 
-/** ETags over 512 bytes are refused: the case goes on with a shorter one. */
+/** ETags over 512 bytes are refused, so the case runs with a shorter one. */
 function withShortEtags(golden) {
   let text = JSON.stringify(golden);
   for (const { event } of golden.steps) {
@@ -74,7 +74,7 @@ function withShortEtags(golden) {
   return JSON.parse(text);
 }
 
-/** No time is given twice: where the plugin gave one again, ours is the next free millisecond. */
+/** Replaces time IDs that the plugin repeats: the object gives the next free millisecond. */
 function withTimesOf(golden, actual) {
   const TIME = /^id: (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)$/gm;
   const times = [...(golden ?? "").matchAll(TIME)].map(([, time]) => time);
@@ -123,16 +123,19 @@ describe("registry.json, target do", options, () => {
         return slug === undefined ? undefined : `${slug}:${id}`;
       };
       const home = new Map();
+
       for (const step of golden.steps) if (step.sub && keyOf(step)) home.set(step.sub, keyOf(step));
-      // `stop` is a method of the plugin's object that nothing of the wire reaches.
+      // `stop` is a method of the plugin's object that no request can call.
       const steps = golden.steps.filter(({ op }) => op !== "stop");
       const keys = new Set(steps.map(keyOf).filter(Boolean));
+
       for (const key of keys) {
         const own = (step) =>
           step.op === "advance" || keyOf(step) === key || (step.op === "cancel" && home.get(step.sub) === key);
         const part = steps.filter(own).map((step) => ({ last_event_id: null, ...step }));
         const results = await run(`${golden.id}/${key}`, { ...golden, steps: part });
         const heartbeats = new Heartbeats(golden.config.heartbeat_ms);
+
         for (const [index, step] of part.entries()) {
           const where = `${key}, step ${index}: ${JSON.stringify(step).slice(0, 300)}`;
           const received = {};
@@ -143,6 +146,7 @@ describe("registry.json, target do", options, () => {
               return `${type} ${id}`;
             });
           }
+
           const mine = ([sub]) => home.get(sub) === key;
           const expected = Object.fromEntries(Object.entries(step.received).filter(mine));
           if (step.op === "advance") {
@@ -154,6 +158,7 @@ describe("registry.json, target do", options, () => {
             if (step.op === "cancel") heartbeats.gone(step.sub);
             Object.keys(expected).forEach((sub) => heartbeats.wrote(sub));
           }
+
           assert.equal(results[index].timers > 0, heartbeats.streams > 0, `a timer runs, ${where}`);
           const state = step.state.keys.find(({ slug, id }) => `${slug}:${id}` === key);
           if (state) assert.equal(heartbeats.streams, state.subscribers, where);
@@ -164,7 +169,7 @@ describe("registry.json, target do", options, () => {
 });
 
 describe("http.json, target do", options, () => {
-  // Where the contract decides otherwise; the reason is the quirk's, or named here.
+  // Where the contract differs, for the reason in the quirk or given here.
   const CONTRACT = {
     "g-h-001": { status: 200, body: KEEPALIVE }, // Q51: no Accept header takes everything
     "g-h-014": { status: 200, body: KEEPALIVE }, // Q51: media types have no case
@@ -178,10 +183,11 @@ describe("http.json, target do", options, () => {
     "g-h-027": { status: 404 },
     "g-h-028": { status: 404 },
     "g-h-029": { status: 404 },
-    // Contract, section 1: the query names it where the header is absent.
+    // Contract, section 1: without the header, the query names the last event ID.
     "g-h-034": { status: 200, body: `${KEEPALIVE}event: changed\nid: e2\ndata: {"v":"e2"}\n\n` },
   };
   const config = { max_events: 100, max_age_ms: 3_600_000, heartbeat_ms: 30_000 };
+
   for (const golden of read("http.json").cases.filter(({ target }) => target === "do")) {
     test(`${golden.id} ${golden.name}`, options, async () => {
       const { now_ms: start_ms, setup, request, expect, id } = golden;
@@ -190,11 +196,12 @@ describe("http.json, target do", options, () => {
       const other = golden.quirks.length > 0 || id === "g-h-034" ? CONTRACT[id] : undefined;
       const expected = other ?? expect;
       assert.equal(result.status, expected.status);
+
       if (expected.status === 200) {
         assert.equal(result.out.request, expected.body);
         assert.equal(result.headers["content-type"], "text/event-stream");
         assert.equal(result.headers["cache-control"], "no-cache, no-transform");
-        // `connection` is the edge's: the runtime drops it from every answer.
+        // The runtime drops `connection` from every answer, as it belongs to the edge.
       }
       assert.equal(result.timers > 0, expected.status === 200, "a heartbeat runs with a stream");
     });

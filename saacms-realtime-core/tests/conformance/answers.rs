@@ -1,4 +1,4 @@
-//! What each method and path is answered with: status, headers, problem documents.
+//! The answer to each method and path: status, headers, problem documents.
 
 use saacms_realtime_core::route::Api;
 
@@ -36,7 +36,7 @@ fn a_stream_has_the_headers_of_the_contract_and_no_others(start: Start) {
     assert_eq!(
         stream.head.header("content-length"),
         None,
-        "nobody knows how long it will be"
+        "a stream has no known length"
     );
     stream.expect(KEEPALIVE);
 }
@@ -87,6 +87,7 @@ fn other_methods_are_refused_with_the_allowed_ones(start: Start) {
             assert_eq!(answer.header("allow"), Some(allowed), "{method} {target}");
         }
     }
+
     let head = world.ask(&Request::new("HEAD", PUBLISH));
     assert_eq!(
         (head.status(), head.header("allow")),
@@ -97,6 +98,7 @@ fn other_methods_are_refused_with_the_allowed_ones(start: Start) {
 fn a_client_that_accepts_a_stream_gets_one(start: Start) {
     let world = World::start(start);
     world.open(&Request::get(&path("1"))).expect(KEEPALIVE);
+
     for accept in [
         "text/event-stream",
         "Text/Event-Stream",
@@ -130,9 +132,10 @@ fn a_client_that_accepts_no_stream_is_refused(start: Start) {
         let answer = world.ask(&Request::get(&path("1")).header("Accept", accept));
         expect_problem(&answer, 406, "not-acceptable", "text/event-stream");
     }
+
     let not_text = world.ask(&Request::get(&path("1")).header("Accept", b"\xff"));
     assert_eq!(not_text.status(), 406);
-    assert_eq!(world.stats().topics, 0, "nobody was registered");
+    assert_eq!(world.stats().topics, 0, "no subscriber was registered");
 }
 
 fn several_accept_headers_are_read_as_one(start: Start) {
@@ -206,6 +209,7 @@ fn the_longest_names_are_accepted_and_longer_ones_refused(start: Start) {
             "%C3%A9".repeat(id / 2)
         )
     };
+
     world
         .open(&Request::get(&target(128, 512)))
         .expect(KEEPALIVE);
@@ -216,6 +220,7 @@ fn the_longest_names_are_accepted_and_longer_ones_refused(start: Start) {
         "invalid-key",
         "`slug` has 129 bytes; at most 128 are allowed",
     );
+
     let answer = world.ask(&Request::get(&target(128, 514)));
     expect_problem(
         &answer,
@@ -230,6 +235,7 @@ fn the_api_is_where_its_base_path_says(start: Start) {
     let world = World::with_api(start, api);
     let mut stream = world.open(&Request::get("/live/v2/posts/1/subscribe"));
     stream.expect(KEEPALIVE);
+
     let event = r#"{"type":"changed","slug":"posts","id":"1","record":{},"etag":"v1"}"#;
     assert_eq!(
         world

@@ -1,4 +1,4 @@
-//! Readers that join in the middle, that are slow, and that are too slow.
+//! Readers that join during a burst, that are slow, and that are too slow.
 
 use std::thread;
 
@@ -18,12 +18,12 @@ scenarios![
     a_reader_that_is_too_slow_delays_no_other,
 ];
 
-/// More than the sockets of one connection take by themselves.
+/// More bytes than the socket buffers of one connection hold.
 const MORE_THAN_SOCKETS_TAKE: usize = 24 << 20;
-/// Length of a large record.
+/// The length of a large record.
 const LARGE: usize = 256 << 10;
 
-/// Publishes `v1`, `v2`… on one connection while `joins` runs, and then `end`.
+/// Publishes `v1`, `v2`… on one connection while `joins` runs, then `end`.
 fn during_a_burst(world: &World, joins: impl FnOnce() + Send) {
     thread::scope(|scope| {
         let joining = scope.spawn(joins);
@@ -43,7 +43,8 @@ fn during_a_burst(world: &World, joins: impl FnOnce() + Send) {
     });
 }
 
-/// Reads up to `end`: from `first` on, or from wherever it begins, nothing may be missing or twice.
+/// Reads up to `end` and checks that no event is missing or repeated, from `first` on or from the
+/// first one received.
 fn expect_contiguous(stream: &mut Stream, first: Option<u64>) {
     let mut next = first;
     loop {
@@ -66,6 +67,7 @@ fn a_client_that_joins_during_a_burst_gets_every_event_once_and_in_order(start: 
     let world = World::start(start);
     let address = world.running.address;
     let mut streams = Vec::new();
+
     during_a_burst(&world, || {
         for _ in 0..60 {
             let mut stream = Stream::open(address, &Request::get(&path("1")));
@@ -85,9 +87,11 @@ fn a_client_that_reconnects_during_a_burst_misses_nothing(start: Start) {
         ..quiet()
     };
     let world = World::configured(start, config);
+
     world.publish("1", "v0");
     let (address, hub) = (world.running.address, world.running.hub.clone());
     let mut streams = Vec::new();
+
     during_a_burst(&world, || {
         for _ in 0..60 {
             let known = hub.stats().published - 1;
@@ -97,6 +101,7 @@ fn a_client_that_reconnects_during_a_burst_misses_nothing(start: Start) {
             streams.push((stream, known + 1));
         }
     });
+
     for (mut stream, first) in streams {
         expect_contiguous(&mut stream, Some(first));
     }
@@ -122,12 +127,14 @@ fn concurrent_publishers_are_seen_in_one_order(start: Start) {
             });
         }
     });
+
     let order: Vec<_> = (0..80).map(|_| streams[0].block()).collect();
     let whole = order.concat();
     streams[1..]
         .iter_mut()
         .for_each(|stream| stream.expect(&whole));
     world.resume("1", "first").expect(&whole);
+
     for publisher in 0..4 {
         let own = order
             .iter()
@@ -140,7 +147,7 @@ fn concurrent_publishers_are_seen_in_one_order(start: Start) {
     }
 }
 
-/// The record of large event number `number`.
+/// The record of a large event.
 fn large(number: usize) -> String {
     format!("\"{number} {}\"", "x".repeat(LARGE))
 }
@@ -182,11 +189,12 @@ fn a_reader_that_is_too_slow_gets_one_resync_and_continues_live(start: Start) {
     let mut stream = world.subscribe("1");
     let count = MORE_THAN_SOCKETS_TAKE / LARGE;
     let mut told = 0;
+
     for round in 1..=2 {
         publish_large(&world, count);
-        // What the sockets took, from the first on, and then the news that the rest is gone. On a
-        // busy machine the reader may fall out before that, too: each time it is told once, and
-        // goes on behind the newest event of that moment.
+        // First come the events that the sockets held, then one resync for the rest. On a busy
+        // machine the reader may lag more than once; each resync names the newest event of its
+        // moment, and the stream continues after that one.
         let mut next = 1;
         while next <= count {
             let block = stream.block();
@@ -199,6 +207,7 @@ fn a_reader_that_is_too_slow_gets_one_resync_and_continues_live(start: Start) {
             next = newest.unwrap_or_else(|| panic!("number {next} is due, or a resync")) + 1;
             told += 1;
         }
+
         assert!(told >= round, "the sockets took everything");
         assert_eq!(world.stats().resyncs, told, "one for each fall");
         stream.expect(world.publish("1", "live"));
@@ -217,6 +226,7 @@ fn a_reader_that_is_too_slow_delays_no_other(start: Start) {
     let _stalled: Vec<_> = (0..5).map(|_| world.subscribe("1")).collect();
     let mut reader = world.subscribe("1");
     let mut connection = world.connect();
+
     for number in 1..=MORE_THAN_SOCKETS_TAKE / LARGE {
         let event = changed("1", &format!("v{number}"), &large(number));
         assert_eq!(

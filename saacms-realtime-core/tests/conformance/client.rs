@@ -1,7 +1,7 @@
-//! A blocking HTTP/1.1 client that hides nothing: it writes the bytes it is given, and shows the
-//! bytes that come. Every wait has an end.
+//! A blocking HTTP/1.1 client that hides nothing: it sends the bytes it is given and returns the
+//! bytes it receives. Every wait has a timeout.
 
-// Each test crate that includes this file uses a part of it.
+// Each test crate that includes this file uses only a part of it.
 #![allow(dead_code)]
 
 use core::fmt;
@@ -10,10 +10,10 @@ use core::time::Duration;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-/// Far more than anything here takes; only a failing test waits for it.
+/// Far longer than anything here takes; only a failing test waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The bytes of a request.
+/// A request, as the bytes to send.
 #[derive(Clone)]
 pub(crate) struct Request {
     method: String,
@@ -36,7 +36,7 @@ impl Request {
         }
     }
 
-    /// To the same server by another name.
+    /// Sets the `Host` header.
     #[must_use]
     pub(crate) fn host(mut self, host: &str) -> Self {
         self.host = host.into();
@@ -47,7 +47,7 @@ impl Request {
         Self::new("GET", target)
     }
 
-    /// With `Content-Length`.
+    /// A POST with a body and its `Content-Length`.
     pub(crate) fn post(target: &str, body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref();
         let mut request =
@@ -82,12 +82,12 @@ impl fmt::Debug for Request {
     }
 }
 
-/// Status line and headers of an answer.
+/// The status line and headers of an answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) version: String,
     pub(crate) status: u16,
-    /// Names in lower case, in the order they came.
+    /// In the order received, with names in lower case.
     pub(crate) headers: Vec<(String, String)>,
 }
 
@@ -106,6 +106,7 @@ impl Head {
             })
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
+
         Self {
             version,
             status,
@@ -113,7 +114,7 @@ impl Head {
         }
     }
 
-    /// The only value of a header.
+    /// The value of a header, which must not be repeated.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|header| header.0 == name);
         let value = values.next()?.1.as_str();
@@ -121,7 +122,7 @@ impl Head {
         Some(value)
     }
 
-    /// All headers but those of the message's framing and the date, sorted.
+    /// All headers except `Date` and those that frame the message, sorted.
     pub(crate) fn meaning(&self) -> Vec<(&str, &str)> {
         let framing = ["content-length", "date", "transfer-encoding"];
         let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
@@ -133,7 +134,7 @@ impl Head {
     }
 }
 
-/// A whole answer.
+/// An answer with its whole body.
 #[derive(Clone)]
 pub(crate) struct Response {
     pub(crate) head: Head,
@@ -165,12 +166,12 @@ impl fmt::Debug for Response {
     }
 }
 
-/// A connection and what has come on it.
+/// A connection and the bytes received on it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: TcpStream,
     received: Vec<u8>,
-    /// Bytes of `received` that have been taken.
+    /// How many bytes of `received` have been returned.
     taken: usize,
 }
 
@@ -192,19 +193,19 @@ impl Connection {
             .expect("the server takes what it is sent");
     }
 
-    /// Sends what the server may not want to read.
+    /// Sends bytes that the server may refuse to read.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.socket.write_all(bytes.as_ref())
     }
 
-    /// How long to wait for a server that does not read.
+    /// Sets how long to wait for a server that does not read.
     pub(crate) fn set_write_timeout(&self, timeout: Duration) {
         self.socket
             .set_write_timeout(Some(timeout))
             .expect("not zero");
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending side.
     pub(crate) fn finish_sending(&self) {
         // The server may have closed the connection already.
         let _ = self.socket.shutdown(Shutdown::Write);
@@ -215,12 +216,12 @@ impl Connection {
         self.response(&request.method)
     }
 
-    /// The next answer, to a request with this method.
+    /// Reads the next answer, to a request with this method.
     pub(crate) fn response(&mut self, method: &str) -> Response {
         self.try_response(method).expect("an answer")
     }
 
-    /// The next answer; `None` where the connection ends before its first byte.
+    /// Reads the next answer; `None` if the connection ends before its first byte.
     pub(crate) fn try_response(&mut self, method: &str) -> Option<Response> {
         let head = self.head()?;
         let body = match Framing::of(&head, method) {
@@ -237,7 +238,7 @@ impl Connection {
         Some(Response { head, body })
     }
 
-    /// The next head; `None` where the connection ends before its first byte.
+    /// Reads the next head; `None` if the connection ends before its first byte.
     pub(crate) fn head(&mut self) -> Option<Head> {
         let end = loop {
             let end = self
@@ -259,7 +260,7 @@ impl Connection {
         Some(Head::parse(text))
     }
 
-    /// The data of the next chunk; `None` at the end of the body.
+    /// Reads the data of the next chunk; `None` at the end of the body.
     pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
         let line_end = loop {
             match self.unread().iter().position(|byte| *byte == b'\n') {
@@ -273,11 +274,12 @@ impl Connection {
             .and_then(|line| usize::from_str_radix(line.strip_suffix("\r\n")?, 16).ok());
         let size = size.unwrap_or_else(|| panic!("no chunk: {:?}", String::from_utf8_lossy(&line)));
         let data = self.take_exactly(size);
+
         assert_eq!(self.take_exactly(2), b"\r\n", "the end of a chunk");
         (size > 0).then_some(data)
     }
 
-    /// The next `len` bytes.
+    /// Reads exactly `len` bytes.
     pub(crate) fn take_exactly(&mut self, len: usize) -> Vec<u8> {
         while self.unread().len() < len {
             let unread = self.unread();
@@ -292,14 +294,14 @@ impl Connection {
         bytes
     }
 
-    /// All bytes up to the end of the connection.
+    /// Reads up to the end of the connection.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.receive() {}
         let len = self.unread().len();
         self.take_exactly(len)
     }
 
-    /// Whether the connection ends without another byte. A reset is an end, too.
+    /// Whether the connection ends without another byte. A reset counts as an end.
     pub(crate) fn ends(&mut self) -> bool {
         self.unread().is_empty() && !self.receive()
     }
@@ -308,12 +310,13 @@ impl Connection {
         &self.received[self.taken..]
     }
 
-    /// Waits for more bytes; false at the end of the connection.
+    /// Waits for more bytes. Returns false at the end of the connection.
     fn receive(&mut self) -> bool {
         if self.taken > self.received.len() / 2 {
             self.received.drain(..self.taken);
             self.taken = 0;
         }
+
         let mut piece = [0; 64 << 10];
         loop {
             match self.socket.read(&mut piece) {
@@ -329,7 +332,7 @@ impl Connection {
     }
 }
 
-/// How the end of a body is told (RFC 9112, 6.3).
+/// How the end of a body is marked (RFC 9112, 6.3).
 enum Framing {
     Length(usize),
     Chunked,

@@ -1,4 +1,4 @@
-//! Connections: used again, pipelined, of HTTP/1.0, and slow in what they send.
+//! Connections: reused, pipelined, HTTP/1.0, and slow senders.
 
 use super::client::Request;
 use super::stream::Stream;
@@ -43,6 +43,7 @@ fn a_connection_is_used_again_after_refusals(start: Start) {
             "{request:?}"
         );
     }
+
     let request = Request::get(&path("1")).header("Last-Event-ID", "v1");
     Stream::over(connection, &request).expect([KEEPALIVE, &frame("v2", "1")].concat());
 }
@@ -62,10 +63,12 @@ fn pipelined_requests_are_answered_in_order(start: Start) {
         .flat_map(|(_, request, _)| request.bytes())
         .collect();
     let subscribe = Request::get(&path("1")).header("Last-Event-ID", "v1");
+
     connection.send([bytes, subscribe.bytes()].concat());
     for (method, request, status) in requests {
         assert_eq!(connection.response(method).status(), status, "{request:?}");
     }
+
     assert_eq!(connection.head().map(|head| head.status), Some(200));
     assert_eq!(
         connection.chunk(),
@@ -78,6 +81,7 @@ fn a_publish_of_http_1_0_is_answered(start: Start) {
     let mut stream = world.subscribe("1");
     let event = changed("1", "v1", "1");
     let mut connection = world.connect();
+
     connection.send(format!(
         "POST {PUBLISH} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{event}",
         event.len()
@@ -85,7 +89,7 @@ fn a_publish_of_http_1_0_is_answered(start: Start) {
     assert_eq!(connection.response("POST").status(), 204);
     assert!(
         connection.ends(),
-        "nobody asked for the connection to be kept"
+        "without `Connection: keep-alive` it is closed"
     );
     stream.expect(frame("v1", "1"));
 }
@@ -95,10 +99,12 @@ fn a_stream_of_http_1_0_has_no_connection_header_and_no_chunks(start: Start) {
     world.publish("1", "v1");
     let replayed = world.publish("1", "v2");
     let mut connection = world.connect();
+
     connection.send(format!(
         "GET {} HTTP/1.0\r\nLast-Event-ID: v1\r\n\r\n",
         path("1")
     ));
+
     let head = connection.head().expect("an answer");
     assert_eq!(head.status, 200);
     assert_eq!(
@@ -116,15 +122,18 @@ fn a_stream_of_http_1_0_has_no_connection_header_and_no_chunks(start: Start) {
         ),
         (None, None)
     );
+
     let mut expect = |text: &str| {
         let come = connection.take_exactly(text.len());
         assert_eq!(String::from_utf8_lossy(&come), text);
     };
+
     expect(KEEPALIVE);
     expect(&replayed);
     expect(&world.publish("1", "v3"));
     world.drain();
     expect("retry: ");
+
     let end = connection.rest();
     assert!(end.ends_with(b"\n\n"), "{}", String::from_utf8_lossy(&end));
 }
@@ -150,11 +159,14 @@ fn a_body_announced_with_expect_is_asked_for(start: Start) {
             .bytes()
     };
     let mut connection = world.connect();
+
     connection.send(head(event.len()));
     assert_eq!(connection.response("POST").status(), 100);
+
     connection.send(&event);
     assert_eq!(connection.response("POST").status(), 204);
-    // A body that is refused by its length is never asked for.
+
+    // A body whose length is already too large is never asked for.
     let mut connection = world.connect();
     connection.send(head(9_999_999));
     assert_eq!(connection.response("POST").status(), 413);
@@ -173,11 +185,13 @@ fn a_body_that_breaks_off_publishes_nothing(start: Start) {
         }
         assert!(connection.ends());
     }
-    // The length says less than there is: the rest is no event, and no request.
+
+    // With a `Content-Length` that is too short, the rest is neither an event nor a request.
     let mut connection = world.connect();
     let mut bytes = Request::new("POST", PUBLISH)
         .header("Content-Length", "5")
         .bytes();
+
     bytes.extend_from_slice(changed("1", "v1", "1").as_bytes());
     connection.send(bytes);
     assert_eq!(connection.response("POST").status(), 400);

@@ -1,4 +1,4 @@
-//! The end: open streams get what they have not had and a time to come back, new ones are refused.
+//! Draining: open streams get what they have missed and a reconnection time; new ones are refused.
 
 use core::time::Duration;
 
@@ -17,7 +17,7 @@ scenarios![
     streams_of_quiet_records_end_too,
 ];
 
-/// The time to come back, in milliseconds, and then the end of the stream.
+/// Reads the reconnection time, in milliseconds, and then the end of the stream.
 fn expect_retry(stream: &mut Stream) -> u64 {
     let block = stream.block();
     let millis = block
@@ -25,7 +25,7 @@ fn expect_retry(stream: &mut Stream) -> u64 {
         .and_then(|rest| rest.strip_suffix("\n\n"));
     let millis = millis.and_then(|millis| millis.parse().ok());
     stream.expect_end();
-    millis.unwrap_or_else(|| panic!("a time to come back, not {block:?}"))
+    millis.unwrap_or_else(|| panic!("a reconnection time, not {block:?}"))
 }
 
 fn each_stream_gets_a_reconnection_time_and_ends(start: Start) {
@@ -37,16 +37,18 @@ fn each_stream_gets_a_reconnection_time_and_ends(start: Start) {
     let mut streams: Vec<_> = (0..20)
         .map(|number| world.subscribe(&(number % 3).to_string()))
         .collect();
+
     world.drain();
     let mut times: Vec<_> = streams.iter_mut().map(expect_retry).collect();
     assert!(
         times.iter().all(|millis| (500..=2_000).contains(millis)),
         "{times:?}"
     );
+
     times.sort_unstable();
     times.dedup();
-    assert!(times.len() > 10, "not all come back at once: {times:?}");
-    world.wait_until("nobody is left", |stats| stats.subscribers == 0);
+    assert!(times.len() > 10, "not all reconnect at once: {times:?}");
+    world.wait_until("no subscriber is left", |stats| stats.subscribers == 0);
 }
 
 fn a_stream_gets_all_waiting_events_before_it_ends(start: Start) {
@@ -59,12 +61,15 @@ fn a_stream_gets_all_waiting_events_before_it_ends(start: Start) {
     );
     let mut streams = [world.subscribe("1"), world.subscribe("1")];
     let record = format!("\"{}\"", "x".repeat(256 << 10));
+
     for number in 0..60 {
         world.publish_event(&changed("1", &format!("v{number}"), &record));
     }
+
     let last = world.publish("1", "last");
-    // Nobody has read anything yet, and the sockets do not take that much.
+    // No client has read anything yet, and the socket buffers do not hold this much.
     world.drain();
+
     for stream in &mut streams {
         (0..60).for_each(|number| stream.expect(frame(&format!("v{number}"), &record)));
         stream.expect(&last);
@@ -81,6 +86,7 @@ fn a_drained_server_refuses_new_streams(start: Start) {
         before.exchange(&Request::post(PUBLISH, "nope")).status(),
         400
     );
+
     world.drain();
     let request = Request::get(&path("1")).header("Last-Event-ID", "v1");
     for answer in [world.ask(&request), before.exchange(&request)] {
@@ -100,7 +106,7 @@ fn a_drained_server_still_publishes(start: Start) {
 fn streams_of_quiet_records_end_too(start: Start) {
     let world = World::start(start);
     let mut greeted = world.subscribe("1");
-    // One that has not even read its greeting.
+    // This client has not even read its greeting.
     let mut unread = world.open(&Request::get(&path("2")));
     world.drain();
     world.drain();

@@ -1,4 +1,4 @@
-//! Comments on a silent stream. Only lower bounds are measured: a slow machine makes nothing false.
+//! Comments on a silent stream. Only lower bounds are checked, so a slow machine fails no test.
 
 use core::time::Duration;
 use std::thread;
@@ -16,7 +16,7 @@ scenarios![
     frames_and_heartbeats_never_mix,
 ];
 
-/// Clocks are read in whole milliseconds.
+/// The hub's clock has whole milliseconds.
 const ROUNDING: Duration = Duration::from_millis(1);
 
 fn world(start: Start, millis: u64) -> World {
@@ -46,10 +46,11 @@ fn a_silent_stream_gets_a_comment_each_heartbeat(start: Start) {
 
 fn a_write_postpones_the_heartbeat(start: Start) {
     const HEARTBEAT: Duration = Duration::from_millis(200);
+
     let world = world(start, 200);
     let mut stream = world.subscribe("1");
     for etag in ["v1", "v2"] {
-        // Half of a heartbeat goes by.
+        // Without the write, a heartbeat would be due in the other half.
         thread::sleep(HEARTBEAT / 2);
         let published = Instant::now();
         stream.expect(world.publish("1", etag));
@@ -72,7 +73,7 @@ fn heartbeats_are_not_replayed(start: Start) {
     let mut resumed = world.resume("1", "v1");
     resumed.expect(&second);
     resumed.expect(KEEPALIVE);
-    // The silence of a record costs its subscribers nothing else.
+    // Heartbeats are not events, and they cause no resync.
     assert_eq!((world.stats().published, world.stats().resyncs), (2, 0));
 }
 
@@ -83,7 +84,7 @@ fn frames_and_heartbeats_never_mix(start: Start) {
     for number in 0..30 {
         published.push(world.publish("1", &format!("v{number}")));
         if number % 10 == 0 {
-            // Until a heartbeat came behind it.
+            // Read until a heartbeat follows the newest event.
             loop {
                 match stream.block() {
                     block if block != KEEPALIVE => come.push(block),
@@ -93,6 +94,7 @@ fn frames_and_heartbeats_never_mix(start: Start) {
             }
         }
     }
+
     while come.len() < published.len() {
         come.extend(Some(stream.block()).filter(|block| block != KEEPALIVE));
     }

@@ -1,4 +1,4 @@
-//! Limits of the hub, as clients meet them, and that nobody stays registered who is gone.
+//! The hub's limits as clients see them. A client that is gone does not stay registered.
 
 use saacms_realtime_core::HubConfig;
 
@@ -25,7 +25,7 @@ fn expect_refusal(world: &World, request: &Request, status: u16, kind: &str, det
     assert_eq!(answer.header("retry-after"), Some("10"));
 }
 
-/// The place of `gone` must be free for somebody else.
+/// Disconnects `gone` and checks that another client can subscribe in its place.
 fn expect_place_of(gone: Stream, world: &World, id: &str) {
     let before = world.stats().subscribers;
     drop(gone);
@@ -43,14 +43,17 @@ fn one_subscriber_too_many_is_refused_with_a_retry_time(start: Start) {
     );
     let mut streams = ["1", "1", "2"].map(|id| world.subscribe(id));
     let (kind, detail) = ("too-many-subscribers", "3 subscribers");
+
     expect_refusal(&world, &Request::get(&path("1")), 503, kind, detail);
     expect_refusal(&world, &Request::get(&path("3")), 503, kind, detail);
     assert_eq!((world.stats().subscribers, world.stats().topics), (3, 2));
-    // Publishing and the others go on.
+
+    // The refusals affect neither publishers nor the streams that are open.
     let live = world.publish("1", "v1");
     streams[..2]
         .iter_mut()
         .for_each(|stream| stream.expect(&live));
+
     let [first, ..] = streams;
     expect_place_of(first, &world, "3");
 }
@@ -65,6 +68,7 @@ fn one_subscriber_too_many_of_a_record_is_refused_with_a_retry_time(start: Start
     );
     let [first, _second] = [world.subscribe("1"), world.subscribe("1")];
     let kind = "too-many-subscribers-of-topic";
+
     expect_refusal(
         &world,
         &Request::get(&path("1")),
@@ -72,6 +76,7 @@ fn one_subscriber_too_many_of_a_record_is_refused_with_a_retry_time(start: Start
         kind,
         "2 subscribers",
     );
+
     world.subscribe("2");
     expect_place_of(first, &world, "1");
 }
@@ -86,12 +91,13 @@ fn one_record_too_many_is_refused_with_a_retry_time(start: Start) {
     );
     let [first, mut second] = [world.subscribe("1"), world.subscribe("2")];
     let (kind, detail) = ("too-many-topics", "2 records");
+
     expect_refusal(&world, &Request::get(&path("3")), 503, kind, detail);
     let event = changed("3", "v1", "1");
     expect_refusal(&world, &Request::post(PUBLISH, &event), 503, kind, detail);
     assert_eq!((world.stats().published, world.stats().topics), (0, 2));
 
-    // In NDJSON the refusal is of one line.
+    // In NDJSON, only the line of that record is refused.
     let body = [changed("2", "v1", "1"), event, changed("2", "v2", "1")].join("\n");
     let request = Request::post(PUBLISH, body).header("Content-Type", "application/x-ndjson");
     let answer = world.ask(&request);
@@ -118,10 +124,12 @@ fn records_without_subscribers_make_room_for_others(start: Start) {
     );
     let mut stream = world.subscribe("watched");
     let first = world.publish("watched", "v1");
+
     for number in 0..100 {
         world.publish(&number.to_string(), "v1");
         assert!(world.stats().topics <= 8);
     }
+
     stream.expect([first, world.publish("watched", "v2")].concat());
     world.resume("watched", "v1").expect(frame("v2", "1"));
     world.resume("99", "v1").expect(world.publish("99", "v2"));
@@ -145,7 +153,7 @@ fn a_client_that_leaves_without_reading_is_forgotten(start: Start) {
     for _ in 0..20 {
         world.connect().send(Request::get(&path("1")).bytes());
     }
-    // Whether one was registered before it left is a race; that none stays is not.
+    // The server may or may not have registered each client before it left. None may stay.
     let mut stream = world.subscribe("1");
     world.wait_until("only one is left", |stats| stats.subscribers == 1);
     stream.expect(world.publish("1", "v1"));
@@ -158,7 +166,7 @@ fn a_client_that_ends_its_connection_abruptly_is_forgotten(start: Start) {
     assert_eq!(connection.head().map(|head| head.status), Some(200));
     world.publish("1", "v1");
     world.wait_until("it was published", |stats| stats.published == 1);
-    // What was not read when a socket is closed makes the close a reset.
+    // Closing a socket that has unread data sends a reset.
     drop(connection);
     world.wait_until("it is forgotten", |stats| stats.subscribers == 0);
     world.resume("1", "v1").expect(world.publish("1", "v2"));
@@ -173,12 +181,14 @@ fn a_refused_client_is_not_counted(start: Start) {
         },
     );
     let _watching = world.subscribe("1");
+
     for _ in 0..10 {
         assert_eq!(world.ask(&Request::get(&path("1"))).status(), 429);
         let refused = Request::get(&path("2")).header("Accept", "text/html");
         assert_eq!(world.ask(&refused).status(), 406);
         assert_eq!(world.ask(&Request::new("HEAD", &path("1"))).status(), 200);
     }
+
     assert_eq!((world.stats().subscribers, world.stats().topics), (1, 1));
     let mut connection = Connection::open(world.running.address);
     assert_eq!(connection.exchange(&Request::get(&path("1"))).status(), 429);

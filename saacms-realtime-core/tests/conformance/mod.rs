@@ -1,7 +1,7 @@
-//! One list of HTTP scenarios that every adapter is run against, over real sockets, so that none
-//! can differ silently.
+//! One list of HTTP scenarios that runs against every adapter, over real sockets, so that no
+//! adapter can differ unnoticed.
 //!
-//! An adapter's test crate includes this file and says how its server is started:
+//! An adapter's test crate includes this file and passes a function that starts its server:
 //!
 //! ```ignore
 //! #[path = "../../saacms-realtime-core/tests/conformance/mod.rs"]
@@ -15,8 +15,8 @@
 //! fn start(config: HubConfig, api: Api) -> conformance::Running { .. }
 //! ```
 //!
-//! Each scenario starts a server of its own with the configuration it needs. Nothing sleeps where
-//! something can be waited for: that nothing was sent shows when the next thing comes directly.
+//! Each scenario starts its own server with the configuration it needs. Scenarios wait for events
+//! rather than sleep: to check that nothing was sent, they publish and expect that event next.
 
 mod answers;
 mod bursts;
@@ -44,18 +44,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use saacms_realtime_core::route::Api;
 use saacms_realtime_core::{Hub, HubConfig};
 
-/// A server that runs. It stops when it is dropped.
+/// A running server. Dropping it stops the server.
 pub(crate) struct Running {
-    /// Where it listens.
+    /// The address on which it listens.
     pub(crate) address: SocketAddr,
-    /// The hub behind it, for its figures.
+    /// The server's hub, for its statistics.
     pub(crate) hub: Hub,
     drain: Box<dyn Fn()>,
     _server: Box<dyn Any>,
 }
 
 impl Running {
-    /// `drain` is what the adapter's user calls; `server` stops it all when it is dropped.
+    /// `drain` does what a user of the adapter does to drain; dropping `server` stops the server.
     pub(crate) fn new(
         address: SocketAddr,
         hub: Hub,
@@ -71,13 +71,13 @@ impl Running {
     }
 }
 
-/// Starts a server with these settings, which are valid.
+/// Starts a server with valid settings.
 pub(crate) type Start = fn(HubConfig, Api) -> Running;
 
-/// A scenario: its name, which is a sentence, and what must hold.
+/// A scenario: its name, which is a sentence, and its function.
 type Scenario = (&'static str, fn(Start));
 
-/// Lists functions as scenarios; the name of each is the sentence.
+/// Lists functions as scenarios, with their names as sentences.
 macro_rules! scenarios {
     ($($scenario:ident),+ $(,)?) => {
         pub(super) const ALL: &[super::Scenario] = &[$((stringify!($scenario), $scenario)),+];
@@ -100,13 +100,13 @@ const LISTS: &[&[Scenario]] = &[
     drain::ALL,
 ];
 
-/// Runs every scenario and fails where one did, after the last.
+/// Runs every scenario, then fails if any of them failed.
 #[allow(dead_code, reason = "an adapter may have to do without some")]
 pub(crate) fn run(adapter: &str, start: Start) {
     run_without(adapter, start, &[]);
 }
 
-/// Runs every scenario but those that a platform does not allow, each named with the reason.
+/// Runs every scenario except those in `without`, each listed with the reason.
 pub(crate) fn run_without(adapter: &str, start: Start, without: &[(&str, &str)]) {
     let all: Vec<_> = LISTS.iter().copied().flatten().collect();
     for (name, _) in without {
@@ -115,6 +115,7 @@ pub(crate) fn run_without(adapter: &str, start: Start, without: &[(&str, &str)])
             "there is no scenario {name}"
         );
     }
+
     let is_left_out = |name: &str| without.iter().any(|(left_out, _)| *left_out == name);
     let scenarios: Vec<_> = all
         .into_iter()
@@ -131,13 +132,14 @@ pub(crate) fn run_without(adapter: &str, start: Start, without: &[(&str, &str)])
             }
         }
     }
+
     report(
         &format!("conformance: {adapter}: {} scenarios", scenarios.len()),
         &failures,
     );
 }
 
-/// Runs the cases of `http.json`, and fails where one did, after the last.
+/// Runs the cases of `http.json`, then fails if any of them failed.
 pub(crate) fn run_vectors(adapter: &str, start: Start) {
     let (count, failures) = vectors::run(start);
     report(
@@ -147,7 +149,7 @@ pub(crate) fn run_vectors(adapter: &str, start: Start) {
 }
 
 fn report(what: &str, failures: &[String]) {
-    // Not `eprintln!`, which the test harness keeps to itself.
+    // Not `eprintln!`, which the test harness captures.
     let line = format!("{what}, {} failed\n", failures.len());
     std::io::stderr()
         .write_all(line.as_bytes())
@@ -155,7 +157,7 @@ fn report(what: &str, failures: &[String]) {
     assert!(failures.is_empty(), "{line}\n{}", failures.join("\n\n"));
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())

@@ -1,18 +1,18 @@
-//! The cases of `http.json` with target `do`, which ask a Durable Object.
+//! The cases of `http.json` with target `do`: requests to a Durable Object.
 //!
-//! The object is one record. Here that record has its subscribe path, publishes have theirs, and
-//! the object's other paths lie under the base path:
+//! An object serves one record. Here its requests are translated: subscribes go to the record's
+//! subscribe path, publishes to the publish path, and other paths lie under the base path.
 //!
-//! | group | what the contract says |
+//! | group | the contract |
 //! | --- | --- |
 //! | method (Q52) | GET by Accept; HEAD 200 without a stream; others 405 with Allow (section 1) |
 //! | accept (Q51) | a stream for `text/event-stream`, `text/*`, `*/*` or no header, else 406 |
-//! | path (Q50) | each method at its own path, the other one there 405, elsewhere 404 |
-//! | post (Q16, Q53) | an event is 204 whatever its Content-Type; what is none is 400, and not filed |
+//! | path (Q50) | each method at its own path; the other method there 405; elsewhere 404 |
+//! | post (Q16, Q53) | an event is 204 with any Content-Type; anything else is 400 and not kept |
 //! | last-event-id | one lookup (section 3); the query counts where there is no header (section 1) |
 //!
-//! What a stream begins with follows from what a live reader got. Where a case has no quirk that is
-//! to be fixed, that must be the plugin's bytes.
+//! The expected beginning of a stream is computed from the frames that a live reader got. Unless
+//! the case has a quirk that the contract fixes, it must also match the plugin's bytes.
 
 use saacms_realtime_core::{Event, HubConfig};
 use serde_json::Value;
@@ -26,7 +26,7 @@ use super::world::{KEEPALIVE, PUBLISH, World, id_of, quiet, resync};
 const BASE: &str = "/api/saacms/v1";
 
 pub(super) fn check(start: Start, case: &Value, quirks: &Value) {
-    // The cases know nothing of quiet resume.
+    // The plugin has no quiet resume, so the cases expect none.
     let world = World::configured(
         start,
         HubConfig {
@@ -36,19 +36,23 @@ pub(super) fn check(start: Start, case: &Value, quirks: &Value) {
     );
     let history = set_up(&world, case);
     let request = translated(case);
+
     match contract_of(case) {
         Expected::Stream(last_event_id) => {
             let expected = beginning(&history, last_event_id.as_deref());
-            if asks_everybody(case, quirks) {
+            if agrees_with_contract(case, quirks) {
                 let plugin = text(&case["expect"], "body");
                 assert_eq!(without_times(&expected.concat()), without_times(plugin));
             }
+
             let mut stream = world.open(&request);
             expect_stream_headers(&stream);
+
             expected
                 .iter()
                 .for_each(|block| expect_block(&mut stream, block));
-            // That was all: what is published now comes directly.
+
+            // Nothing else was sent: the next event follows directly.
             world.publish_event(&marker(case));
             stream.expect("event: changed\nid: marker\ndata: 1\n\n");
             assert_eq!(world.stats().subscribers, 1);
@@ -57,13 +61,15 @@ pub(super) fn check(start: Start, case: &Value, quirks: &Value) {
             let before = world.stats();
             let answer = world.ask(&request);
             assert_eq!(answer.status(), status, "{answer:?}");
-            // What lies around the API is not the API's to refuse.
+
+            // A 404 outside the API may be the application's, without a problem document.
             let is_problem = answer.header("content-type") == Some("application/problem+json");
             assert!(is_problem == (status >= 400) || status == 404, "{answer:?}");
             assert!(
                 status != 405 || answer.header("allow").is_some(),
                 "{answer:?}"
             );
+
             let is_publish = status == 204 && text(&case["request"], "method") == "POST";
             assert_eq!(
                 world.stats().published,
@@ -74,10 +80,11 @@ pub(super) fn check(start: Start, case: &Value, quirks: &Value) {
     }
 }
 
-/// Publishes what is there before; answers the frames that a live reader got.
+/// Publishes the case's earlier events. Returns the frames that a live reader got.
 fn set_up(world: &World, case: &Value) -> Vec<String> {
     let mut live = world.open(&Request::get(&record_path(case)));
     live.expect(KEEPALIVE);
+
     let mut history = Vec::new();
     for event in case["setup"].as_array().expect("a list") {
         let event = event.as_str().expect("the text of an event");
@@ -89,12 +96,13 @@ fn set_up(world: &World, case: &Value) -> Vec<String> {
             Err(_) => assert_eq!(world.ask(&Request::post(PUBLISH, event)).status(), 400),
         }
     }
+
     drop(live);
     world.wait_until("the live reader left", |stats| stats.subscribers == 0);
     history
 }
 
-/// Section 3: what a stream begins with after these frames.
+/// The beginning of a stream after these frames (contract, section 3).
 fn beginning(history: &[String], last_event_id: Option<&[u8]>) -> Vec<String> {
     let mut blocks = vec![KEEPALIVE.to_owned()];
     let Some(id) = last_event_id.map(<[u8]>::trim_ascii) else {
@@ -115,8 +123,8 @@ fn beginning(history: &[String], last_event_id: Option<&[u8]>) -> Vec<String> {
     blocks
 }
 
-/// Whether the plugin's stream is what the contract wants.
-fn asks_everybody(case: &Value, quirks: &Value) -> bool {
+/// Whether the plugin's stream agrees with the contract.
+fn agrees_with_contract(case: &Value, quirks: &Value) -> bool {
     let mut named = case["quirks"].as_array().expect("a list").iter();
     let is_kept = named.all(|quirk| {
         let number = quirk.as_str().expect("a number");
@@ -126,7 +134,7 @@ fn asks_everybody(case: &Value, quirks: &Value) -> bool {
     is_kept && !by_query && case["expect"]["stream_open"] == true
 }
 
-/// The object's request as one to the API.
+/// Translates a request to the object into one to the API.
 fn translated(case: &Value) -> Request {
     let request = &case["request"];
     let (method, target) = (text(request, "method"), text(request, "path"));
@@ -144,6 +152,7 @@ fn translated(case: &Value) -> Request {
         None => Request::new(method, &target).header("Content-Length", "0"),
     };
     let headers = request["headers"].as_object().expect("an object");
+
     headers.iter().fold(translated, |request, (name, value)| {
         request.header(name, value.as_str().expect("the value of a header"))
     })
@@ -155,7 +164,7 @@ enum Place {
     Elsewhere,
 }
 
-/// An object takes anything anywhere; only the cases about paths mean theirs.
+/// The plugin's object ignores the path, so only cases about paths keep theirs.
 fn place(case: &Value, path: &str, method: &str) -> Place {
     let is_about_paths = case["group"] == "path";
     match path {
@@ -227,7 +236,7 @@ fn header<'a>(request: &'a Value, name: &str) -> Option<&'a str> {
     value.as_str()
 }
 
-/// Slug and ID of the record that the object is.
+/// The slug and ID of the object's record.
 fn record(case: &Value) -> (String, String) {
     let first: Option<Value> = case["setup"][0]
         .as_str()
@@ -264,7 +273,7 @@ fn expect_stream_headers(stream: &Stream) {
     }
 }
 
-/// The next block must be this one; which time an ID tells is open.
+/// Checks that the next block is this one. A time ID may be any time.
 #[track_caller]
 fn expect_block(stream: &mut Stream, expected: &str) {
     let block = stream.block();

@@ -1,4 +1,4 @@
-//! Pages of other origins: who may read, who may publish, and what caches are told.
+//! Pages of other origins: which may read, which may publish, and the `Vary` header for caches.
 
 use saacms_realtime_core::route::{Api, Cors, Token};
 
@@ -22,8 +22,8 @@ fn world(start: Start, origins: &[&str]) -> World {
     World::with_api(start, Api::default().with_cors(cors))
 }
 
-/// `Access-Control-Allow-Origin` and `Vary` of an answer.
-fn told(answer: &Response) -> (Option<&str>, Option<&str>) {
+/// The `Access-Control-Allow-Origin` and `Vary` of an answer.
+fn cors_headers(answer: &Response) -> (Option<&str>, Option<&str>) {
     (
         answer.header("access-control-allow-origin"),
         answer.header("vary"),
@@ -43,7 +43,7 @@ fn preflight(world: &World, target: &str, origin: &str, method: &str) -> Respons
 fn without_listed_origins_none_is_allowed(start: Start) {
     let world = World::start(start);
     let head = world.ask(&Request::new("HEAD", &path("1")).header("Origin", PAGE));
-    assert_eq!((head.status(), told(&head)), (200, (None, None)));
+    assert_eq!((head.status(), cors_headers(&head)), (200, (None, None)));
     let answer = preflight(&world, &path("1"), PAGE, "GET");
     assert_eq!(answer.head.meaning(), [("allow", "GET, HEAD, OPTIONS")]);
 }
@@ -61,7 +61,7 @@ fn a_listed_origin_is_allowed_by_name(start: Start) {
     let request = Request::post(PUBLISH, changed("1", "v1", "1")).header("Origin", PAGE);
     let answer = world.ask(&request);
     assert_eq!(
-        (answer.status(), told(&answer)),
+        (answer.status(), cors_headers(&answer)),
         (204, (Some(PAGE), Some("Origin")))
     );
     stream.expect(frame("v1", "1"));
@@ -99,7 +99,7 @@ fn an_unlisted_origin_is_not_allowed_and_the_answer_varies_by_origin(start: Star
     ] {
         let head = world.ask(&Request::new("HEAD", &path("1")).header("Origin", origin));
         assert_eq!(
-            (head.status(), told(&head)),
+            (head.status(), cors_headers(&head)),
             (200, (None, Some("Origin"))),
             "{origin}"
         );
@@ -110,9 +110,10 @@ fn an_unlisted_origin_is_not_allowed_and_the_answer_varies_by_origin(start: Star
             "{origin}"
         );
     }
+
     let no_page = world.ask(&Request::new("HEAD", &path("1")));
     assert_eq!(
-        told(&no_page),
+        cors_headers(&no_page),
         (None, Some("Origin")),
         "what is cached may be for a page"
     );
@@ -122,14 +123,15 @@ fn any_origin_is_allowed_by_a_wildcard(start: Start) {
     let world = world(start, &["*"]);
     for origin in [PAGE, "https://evil.example", "null"] {
         let head = world.ask(&Request::new("HEAD", &path("1")).header("Origin", origin));
-        assert_eq!(told(&head), (Some("*"), None));
+        assert_eq!(cors_headers(&head), (Some("*"), None));
         let answer = preflight(&world, PUBLISH, origin, "POST");
-        assert_eq!(told(&answer), (Some("*"), None));
+        assert_eq!(cors_headers(&answer), (Some("*"), None));
         let request = Request::post(PUBLISH, changed("1", "v1", "1")).header("Origin", origin);
         assert_eq!(world.ask(&request).status(), 204);
     }
+
     assert_eq!(
-        told(&world.ask(&Request::new("HEAD", &path("1")))),
+        cors_headers(&world.ask(&Request::new("HEAD", &path("1")))),
         (None, None)
     );
 }
@@ -149,17 +151,23 @@ fn a_refusal_can_be_read_by_a_page_of_an_allowed_origin(start: Start) {
             Request::new("POST", PUBLISH).header("Content-Length", "9999999"),
         ),
     ];
+
     for (status, request) in requests {
         let answer = world.ask(&request.header("Origin", PAGE));
         assert_eq!(answer.status(), status);
-        assert_eq!(told(&answer), (Some(PAGE), Some("Origin")), "{status}");
+        assert_eq!(
+            cors_headers(&answer),
+            (Some(PAGE), Some("Origin")),
+            "{status}"
+        );
     }
 }
 
 fn a_page_of_another_origin_cannot_publish_unless_listed(start: Start) {
     let open = World::start(start);
     let listed = world(start, &[PAGE]);
-    // `Content-Type: text/plain` makes it a request that browsers send without asking first.
+
+    // Browsers send a POST with `Content-Type: text/plain` without a preflight.
     let request =
         Request::post(PUBLISH, changed("1", "v1", "1")).header("Content-Type", "text/plain");
     let status = |world: &World, origin: &str| {
@@ -174,6 +182,7 @@ fn a_page_of_another_origin_cannot_publish_unless_listed(start: Start) {
         }
         answer.status()
     };
+
     for origin in [
         "https://evil.example",
         "null",
@@ -184,15 +193,17 @@ fn a_page_of_another_origin_cannot_publish_unless_listed(start: Start) {
         assert_eq!(status(&open, origin), 403, "{origin}");
         assert_eq!(status(&listed, origin), 403, "{origin}");
     }
+
     assert_eq!((status(&open, PAGE), status(&listed, PAGE)), (403, 204));
-    // The hub's own page on its visitor's machine; a foreign name made to point there has the same
-    // host as the hub, too.
+    // The hub's own page may publish on a loopback name. A foreign name that resolves to the
+    // machine (DNS rebinding) matches the `Host` header too, and must be refused.
     let at = |world: &World, host: &str| {
         let origin = format!("http://{host}");
         world
             .ask(&request.clone().host(host).header("Origin", &origin))
             .status()
     };
+
     assert_eq!(
         (at(&open, "127.0.0.1:8787"), at(&listed, "localhost:8787")),
         (204, 204)
@@ -206,6 +217,6 @@ fn a_page_of_another_origin_cannot_publish_unless_listed(start: Start) {
     let guarded = World::with_api(start, Api::default().with_publish_token(token));
     let with_token = request.header("Authorization", "Bearer 0123456789abcdef");
     let answer = guarded.ask(&with_token.header("Origin", "https://evil.example"));
-    assert_eq!(answer.status(), 204, "whoever has the token may publish");
+    assert_eq!(answer.status(), 204, "any page with the token may publish");
     assert_eq!(open.stats().published, 1);
 }

@@ -1,4 +1,4 @@
-//! Event IDs that are positions: resume is exact, and an ID of another life is told from a lost one.
+//! Position IDs: resume is exact, and an ID of another epoch is told apart from an evicted one.
 
 use saacms_realtime_core::{EventIds, HubConfig};
 
@@ -24,7 +24,7 @@ fn positions() -> HubConfig {
     }
 }
 
-/// A stream of `posts/1` whose client names no ID, and the position in its greeting.
+/// Opens a stream of `posts/1` without a last event ID. Returns the position in its greeting too.
 fn subscribe(world: &World) -> (Stream, String) {
     let mut stream = world.open(&Request::get(&path("1")));
     stream.expect(KEEPALIVE);
@@ -38,8 +38,8 @@ fn subscribe(world: &World) -> (Stream, String) {
     (stream, position)
 }
 
-/// Epoch and sequence of a position, which is written so that a cross-origin request with it needs
-/// no preflight.
+/// The epoch and sequence of a position. It contains only bytes that a cross-origin request may
+/// carry without a preflight.
 fn parts(position: &str) -> (&str, u64) {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._~-".contains(c);
     assert!(
@@ -58,7 +58,7 @@ fn the_greeting_names_the_position_where_a_client_begins(start: Start) {
     world.publish_event(&changed("1", "v2", "1"));
     let (_, later) = subscribe(&world);
     assert_eq!(parts(&later), (parts(&position).0, 2));
-    // Whoever names an ID has a place already.
+    // A client that names an ID already has a position, so its greeting has none.
     let mut resumed = world.resume("1", &later);
     world.publish_event(&changed("1", "v3", "1"));
     resumed.expect(frame(&format!("{}.3", parts(&position).0), "1"));
@@ -68,6 +68,7 @@ fn event_ids_are_positions_whatever_the_etag(start: Start) {
     let world = World::configured(start, positions());
     let (mut stream, position) = subscribe(&world);
     let epoch = parts(&position).0;
+
     world.publish_event(&changed("1", "v1", "1"));
     world.publish_event(r#"{"type":"snapshot","slug":"posts","id":"1","record":2}"#);
     world.publish_event(r#"{"type":"deleted","slug":"posts","id":"1"}"#);
@@ -76,6 +77,7 @@ fn event_ids_are_positions_whatever_the_etag(start: Start) {
     stream.expect(format!(
         "event: deleted\nid: {epoch}.3\ndata: {{\"id\":\"1\"}}\n\n"
     ));
+
     let answer = world.ask(&Request::post(PUBLISH, changed("1", "a\nb", "1")));
     assert_eq!(answer.status(), 400, "a bad ETag is refused, needed or not");
 }
@@ -100,12 +102,14 @@ fn every_position_is_answered_with_exactly_the_events_after_it(start: Start) {
     );
     let (mut stream, position) = subscribe(&world);
     let epoch = parts(&position).0;
-    // Equal ETags and equal records: only the positions differ.
+
+    // ETags and records are equal, so only the positions tell the events apart.
     (1..=9).for_each(|_| world.publish_event(&changed("1", "same", "1")));
     let frames: Vec<_> = (1..=9)
         .map(|number| frame(&format!("{epoch}.{number}"), "1"))
         .collect();
     stream.expect(frames.concat());
+
     for sequence in 0..=9_usize {
         let mut resumed = world.resume("1", format!("{epoch}.{sequence}"));
         match sequence {
@@ -113,6 +117,7 @@ fn every_position_is_answered_with_exactly_the_events_after_it(start: Start) {
             4.. => resumed.expect(frames[sequence..].concat()),
         }
     }
+
     let by_query = format!("{}?lastEventId={epoch}.8", path("1"));
     world
         .open(&Request::get(&by_query))
@@ -127,11 +132,13 @@ fn a_position_of_another_server_is_answered_with_restarted(start: Start) {
     let mut stream = world.resume("1", &old);
     let block = stream.block();
     let new = id_of(&block).to_owned();
+
     assert_eq!(block, resync(&new, "restarted"));
     assert!(
         parts(&new).0 != parts(&old).0 && parts(&new).1 == 0,
         "{old} and {new}"
     );
+
     world.publish_event(&changed("1", "v1", "1"));
     let live = frame(&format!("{}.1", parts(&new).0), "1");
     stream.expect(&live);
@@ -147,12 +154,15 @@ fn a_position_of_a_forgotten_history_is_answered_with_restarted(start: Start) {
         },
     );
     let (stream, _) = subscribe(&world);
+
     world.publish_event(&changed("1", "v1", "1"));
     world.publish_event(&changed("1", "v2", "1"));
     let (second, old) = subscribe(&world);
+
     drop((stream, second));
-    world.wait_until("nobody is subscribed", |stats| stats.subscribers == 0);
-    // There is room for one record: this one is forgotten for the other.
+    world.wait_until("no subscriber is left", |stats| stats.subscribers == 0);
+
+    // There is room for one record only, so the first is forgotten.
     world.publish_event(&changed("2", "v1", "1"));
     let mut resumed = world.resume("1", &old);
     let block = resumed.block();
@@ -171,6 +181,7 @@ fn an_id_that_is_no_position_of_this_history_is_a_miss(start: Start) {
     let epoch = parts(&position).0;
     let future = format!("{epoch}.2");
     let far = format!("{epoch}.{}", u64::MAX);
+
     for id in [
         "",
         "v1",

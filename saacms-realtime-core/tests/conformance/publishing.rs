@@ -1,4 +1,4 @@
-//! What a publish is answered with, where it is taken.
+//! The answers to publishes, and the limits on their bodies.
 
 use saacms_realtime_core::route::{Api, Token};
 
@@ -47,6 +47,7 @@ fn the_content_type_of_one_event_does_not_matter(start: Start) {
         assert_eq!(answer.status(), 204, "{content_type}");
         stream.expect(frame("v", "1"));
     }
+
     // Two lines are not one event.
     let two = [changed("1", "v", "1"), changed("1", "v", "1")].join("\n");
     expect_problem(
@@ -79,6 +80,7 @@ fn ndjson_is_answered_line_by_line_in_order(start: Start) {
         .iter()
         .map(|etag| changed("1", etag, "{ \"x\" : 1 }"))
         .collect();
+
     for body in [lines.join("\n"), lines.join("\r\n") + "\r\n"] {
         let request = Request::post(PUBLISH, body);
         let answer =
@@ -106,6 +108,7 @@ fn a_bad_line_fails_alone(start: Start) {
     ];
     let request = Request::post(PUBLISH, lines.join(&b'\n')).header("Content-Type", NDJSON);
     let answer = world.ask(&request);
+
     assert_eq!(answer.status(), 200);
     let results: Vec<_> = answer.text().lines().collect();
     let ok = r#"{"status":204}"#;
@@ -114,6 +117,7 @@ fn a_bad_line_fails_alone(start: Start) {
         (5, ok, ok),
         "{results:?}"
     );
+
     for (result, detail) in
         results[1..4]
             .iter()
@@ -129,6 +133,7 @@ fn a_bad_line_fails_alone(start: Start) {
             "{result}"
         );
     }
+
     stream.expect([frame("v1", "1"), frame("v2", "1")].concat());
     assert_eq!(world.stats().published, 2);
 }
@@ -155,11 +160,13 @@ fn a_body_of_exactly_the_limit_is_accepted(start: Start) {
             .status(),
         204
     );
+
     let small = World::with_api(start, Api::default().with_max_body_bytes(1_000));
     assert_eq!(
         small.ask(&Request::post(PUBLISH, event_of(1_000))).status(),
         204
     );
+
     let chunked = Request::new("POST", PUBLISH).header("Transfer-Encoding", "chunked");
     let mut connection = small.connect();
     connection.send(chunked.bytes());
@@ -180,6 +187,7 @@ fn a_body_over_the_limit_is_refused_before_it_is_read(start: Start) {
         let detail = "more than 1048576 bytes";
         expect_problem(&connection.response("POST"), 413, "body-too-large", detail);
     }
+
     let mut connection = world.connect();
     // It may be refused while it is still being sent.
     let _ = connection.try_send(Request::post(PUBLISH, event_of((1 << 20) + 1)).bytes());
@@ -192,7 +200,7 @@ fn a_body_without_a_length_is_refused_once_it_exceeds_the_limit(start: Start) {
     let chunked = Request::new("POST", PUBLISH).header("Transfer-Encoding", "chunked");
     let mut connection = world.connect();
     connection.send(chunked.bytes());
-    // Its end never comes.
+    // The chunk that ends the body is never sent.
     connection.send(["3e8\r\n", &event_of(1_000), "\r\n1\r\n \r\n"].concat());
     let detail = "more than 1000 bytes";
     expect_problem(&connection.response("POST"), 413, "body-too-large", detail);
@@ -224,9 +232,11 @@ fn a_publisher_needs_the_token_if_one_is_set(start: Start) {
     let missing = world.ask(&request);
     expect_problem(&missing, 401, "token-missing", "Authorization: Bearer");
     assert_eq!(missing.header("www-authenticate"), Some("Bearer"));
+
     for value in ["", "Bearer", "Basic 0123456789abcdef", "0123456789abcdef"] {
         assert_eq!(shown(value).status(), 401, "{value}");
     }
+
     for value in [
         "Bearer 0123456789abcdeF",
         "Bearer 0123456789abcdef0",
@@ -235,8 +245,9 @@ fn a_publisher_needs_the_token_if_one_is_set(start: Start) {
     ] {
         expect_problem(&shown(value), 403, "token-wrong", "not the publish token");
     }
+
     assert_eq!(world.stats().published, 0);
-    // It is asked for before anything of the body is looked at.
+    // The token is checked before the body's length.
     let large = Request::new("POST", PUBLISH).header("Content-Length", "9999999");
     assert_eq!(world.ask(&large).status(), 401);
 

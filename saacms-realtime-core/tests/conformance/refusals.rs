@@ -1,4 +1,4 @@
-//! Events that are refused: each for its own reason, with the member named, and nothing published.
+//! Refused events: each answer names the member and the reason, and nothing is published.
 
 use super::client::Request;
 use super::world::{PUBLISH, World, changed, expect_problem};
@@ -13,7 +13,7 @@ scenarios![
     nesting_up_to_128_is_accepted_and_deeper_is_refused,
 ];
 
-/// Each body must be refused with a detail that says this, and reach nobody.
+/// Checks that each body is refused with this detail and reaches no subscriber.
 fn expect_refusals<B: AsRef<[u8]>>(
     start: Start,
     refusals: impl IntoIterator<Item = (B, &'static str)>,
@@ -30,6 +30,7 @@ fn expect_refusals<B: AsRef<[u8]>>(
 
 fn a_body_that_is_no_event_is_refused(start: Start) {
     const NOT_AN_EVENT: &str = "not a JSON object with the members";
+
     let event = changed("1", "v", "1");
     let bodies = [
         "",
@@ -61,6 +62,7 @@ fn a_body_that_is_no_event_is_refused(start: Start) {
         format!("[{event}]"),
         format!("\u{feff}{event}"),
     ];
+
     expect_refusals(
         start,
         wrong.chain(spoilt.into_iter().map(|body| (body, NOT_AN_EVENT))),
@@ -192,6 +194,7 @@ fn an_etag_that_no_client_could_send_back_is_refused(start: Start) {
     let lone =
         r#"{"type":"changed","slug":"posts","id":"1","record":1,"etag":"\udc00"}"#.to_owned();
     let refusals = etags.map(|(etag, detail)| (changed("1", etag, "1"), detail));
+
     expect_refusals(
         start,
         refusals
@@ -202,6 +205,7 @@ fn an_etag_that_no_client_could_send_back_is_refused(start: Start) {
     let world = World::start(start);
     world.publish("1", "v0");
     let frame = world.publish("1", &long[..512]);
+
     world.resume("1", "v0").expect(frame);
     world
         .resume("1", &long[..512])
@@ -222,10 +226,12 @@ fn a_body_that_is_not_utf_8_is_refused(start: Start) {
         b"\xed\xa0\x80",
         b"\xf5\x80\x80\x80",
     ];
+
     expect_refusals(
         start,
         wrong.map(|bytes| (event(bytes), "not UTF-8: byte 52 is wrong")),
     );
+
     // UTF-16, with and without a byte order mark.
     let utf_16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let marked = [b"\xff\xfe", &utf_16[..]].concat();
@@ -252,9 +258,11 @@ fn nesting_up_to_128_is_accepted_and_deeper_is_refused(start: Start) {
         format!(r#"{{"type":"deleted","slug":"posts","id":"1","other":{deep}}}"#)
     };
     let world = World::start(start);
+
     for event in [arrays(127), objects(127), ignored(127)] {
         world.publish_event(&event);
     }
+
     let deep = "nested 129 deep; at most 128 is allowed";
     expect_refusals(
         start,

@@ -1,4 +1,4 @@
-//! What a client gets that comes back: replay, resync, and how it names what it had last.
+//! What a reconnecting client gets: replay or resync, and how it names its last event ID.
 
 use saacms_realtime_core::HubConfig;
 
@@ -31,7 +31,7 @@ fn a_known_id_is_answered_with_the_events_after_it(start: Start) {
     for (id, missed) in [("v1", &frames[1..]), ("v2", &frames[2..]), ("v3", &[])] {
         let mut stream = world.resume("1", id);
         stream.expect(missed.concat());
-        // Nothing else came: what is published next comes directly.
+        // Nothing else was replayed: the next event follows directly.
         stream.expect(world.publish("1", "v3"));
     }
     assert_eq!(world.stats().resyncs, 0);
@@ -41,6 +41,7 @@ fn an_unknown_id_is_answered_with_one_resync(start: Start) {
     let world = World::start(start);
     world.publish("1", "v1");
     world.publish("1", "v2");
+
     for id in [
         "v0",
         "V1",
@@ -71,26 +72,31 @@ fn a_resync_of_an_empty_history_names_a_place_to_resume_from(start: Start) {
     let live = [world.publish("1", "v1"), world.publish("1", "v2")].concat();
     stream.expect(&live);
     again.expect(&live);
+
     world.resume("1", &place).expect(&live);
     assert_eq!(world.stats().resyncs, 1);
 }
 
 fn ids_are_compared_as_bytes(start: Start) {
     let world = World::start(start);
-    // The second is what a client that takes headers for Latin-1 makes of the first.
+    // The second is the first one's UTF-8, read as Latin-1.
     world.publish("1", "é");
     let second = world.publish("1", "Ã©");
+
     world.resume("1", "é".as_bytes()).expect(&second);
     let mut after_second = world.resume("1", "Ã©".as_bytes());
     let mut not_utf_8 = world.resume("1", b"\xe9");
     not_utf_8.expect(resync("Ã©", "buffer-miss"));
+
     world.publish_event(&changed("1", "日本 \u{1f600}", "1"));
     let third = frame("日本 \u{1f600}", "1");
     after_second.expect(&third);
     not_utf_8.expect(&third);
+
     let mut last = world.resume("1", "日本 \u{1f600}");
     let fourth = world.publish("1", "x");
     last.expect(&fourth);
+
     world
         .resume("1", "é")
         .expect([second, third, fourth].concat());
@@ -129,10 +135,12 @@ fn repeated_last_event_id_headers_are_joined_into_one_id(start: Start) {
     let request = Request::get(&path("1"))
         .header("Last-Event-ID", "v1")
         .header("Last-Event-ID", "v1");
+
     world
         .open(&request)
         .expect([KEEPALIVE, &resync("v2", "buffer-miss")].concat());
-    // Joined as HTTP joins them, they are the ID that says so.
+
+    // HTTP joins repeated headers with a comma, and the result is an ordinary ID.
     world.publish("1", "v1, v1");
     let fourth = world.publish("1", "v4");
     world.open(&request).expect([KEEPALIVE, &fourth].concat());
@@ -151,12 +159,14 @@ fn the_query_names_the_id_if_no_header_does(start: Start) {
         stream.expect(KEEPALIVE);
         stream
     };
+
     open("lastEventId=W%2F%22%C3%A9%26%2B%22", None).expect(missed.concat());
     open("token=x&lastEventId=v2&lastEventId=v1", None).expect(&missed[1]);
     open("lastEventId=v1", Some("v2")).expect(&missed[1]);
     open("lastEventId=v2", Some("v1")).expect(resync("v3", "buffer-miss"));
     open("lastEventId=v2", Some("")).expect(resync("v3", "buffer-miss"));
-    // Other names are not it.
+
+    // Other parameter names do not count.
     let mut others = ["last-event-id=v2", "lasteventid=v2", "x=lastEventId=v2", ""]
         .map(|query| open(query, None));
     let live = world.publish("1", "v4");
@@ -178,7 +188,7 @@ fn waiting_events_are_sent_in_one_chunk(start: Start) {
     assert_eq!(stream.chunk(), KEEPALIVE.to_owned() + &frames);
 }
 
-/// A history of two events behind one that was evicted.
+/// A world whose history holds two events, after one that was evicted.
 fn world_after_three_events(start: Start, quiet_resume: bool) -> (World, [String; 3]) {
     let world = World::configured(
         start,
@@ -216,11 +226,13 @@ fn live_only_with_quiet_resume_knows_the_newest_id(start: Start) {
             ..quiet()
         },
     );
+
     world.publish("1", "v1");
     world.publish("1", "v2");
     let mut quiet = world.resume("1", "v2");
     let mut missed = world.resume("1", "v1");
     missed.expect(resync("v2", "buffer-miss"));
+
     let live = world.publish("1", "v3");
     quiet.expect(&live);
     missed.expect(&live);
@@ -233,12 +245,14 @@ fn live_only_without_quiet_resume_resyncs_every_reconnect(start: Start) {
         ..quiet()
     };
     let world = World::configured(start, config);
+
     world.publish("1", "v1");
     let mut stream = world.resume("1", "v1");
     let block = stream.block();
     expect_time(id_of(&block));
     assert_eq!(block, resync(id_of(&block), "buffer-miss"));
-    // The time names the place behind v1, and nothing came since.
+
+    // The time names the place after v1, and nothing was published since.
     let mut again = world.resume("1", id_of(&block));
     let live = world.publish("1", "v2");
     stream.expect(&live);
@@ -257,6 +271,7 @@ fn a_connected_reader_gets_what_no_reconnect_would(start: Start) {
     let frames: String = (0..100)
         .map(|number| world.publish("1", &format!("v{number}")))
         .collect();
+
     stream.expect(frames);
     assert_eq!(world.stats().resyncs, 0);
 }

@@ -1,29 +1,29 @@
-//! An open event stream, read as far as a test asks.
+//! A client's end of an event stream.
 
-// Each test crate that includes this file uses a part of it.
+// Each test crate that includes this file uses only a part of it.
 #![allow(dead_code)]
 
 use core::net::SocketAddr;
 
 use super::client::{Connection, Head, Request};
 
-/// An open event stream: what has come and was not yet asked for.
+/// An open event stream, with the text received but not yet read by the test.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) head: Head,
     connection: Connection,
     text: Vec<u8>,
-    /// Bytes of `text` that have been taken.
+    /// How many bytes of `text` the test has read.
     taken: usize,
 }
 
 impl Stream {
-    /// Sends a request that must be answered with a stream.
+    /// Sends a request on a new connection. The answer must be a stream.
     pub(crate) fn open(address: SocketAddr, request: &Request) -> Self {
         Self::over(Connection::open(address), request)
     }
 
-    /// The same on a connection that is open.
+    /// Sends a request on an open connection. The answer must be a stream.
     pub(crate) fn over(mut connection: Connection, request: &Request) -> Self {
         connection.send(request.bytes());
         let head = connection.head().expect("an answer");
@@ -33,6 +33,7 @@ impl Stream {
             Some("chunked"),
             "{head:?}"
         );
+
         Self {
             head,
             connection,
@@ -41,21 +42,21 @@ impl Stream {
         }
     }
 
-    /// The next bytes must be exactly these.
+    /// Checks that the next bytes are exactly these.
     #[track_caller]
     pub(crate) fn expect(&mut self, expected: impl AsRef<[u8]>) {
         let expected = expected.as_ref();
         if !self.begins_with(expected) {
             let come = excerpt(&self.unread()[..self.unread().len().min(expected.len())]);
             panic!(
-                "the stream says\n  {come}\ninstead of\n  {}",
+                "the stream has\n  {come}\ninstead of\n  {}",
                 excerpt(expected)
             );
         }
         self.taken += expected.len();
     }
 
-    /// Whether the next bytes are these. What is wrong already is not waited for.
+    /// Whether the next bytes are these. Returns at the first byte that differs.
     pub(crate) fn begins_with(&mut self, expected: impl AsRef<[u8]>) -> bool {
         let expected = expected.as_ref();
         loop {
@@ -69,7 +70,7 @@ impl Stream {
         }
     }
 
-    /// The next block, with the blank line that ends it.
+    /// Reads the next block, including the blank line that ends it.
     #[track_caller]
     pub(crate) fn block(&mut self) -> String {
         loop {
@@ -87,7 +88,7 @@ impl Stream {
         }
     }
 
-    /// The next chunk of the body, as it was written.
+    /// Reads the next chunk of the body, as the server wrote it.
     #[track_caller]
     pub(crate) fn chunk(&mut self) -> String {
         assert!(
@@ -98,11 +99,15 @@ impl Stream {
         String::from_utf8(chunk).expect("a stream in UTF-8")
     }
 
-    /// The stream must end here, the way a whole body does.
+    /// Checks that the stream ends here, with a complete body.
     #[track_caller]
     pub(crate) fn expect_end(&mut self) {
         let ended = self.unread().is_empty() && !self.receive();
-        assert!(ended, "the stream goes on with {}", excerpt(self.unread()));
+        assert!(
+            ended,
+            "the stream continues with {}",
+            excerpt(self.unread())
+        );
     }
 
     fn unread(&self) -> &[u8] {
@@ -122,7 +127,7 @@ impl Stream {
     }
 }
 
-/// Enough of `bytes` to tell what they are.
+/// The beginning of `bytes`, for a message.
 fn excerpt(bytes: &[u8]) -> String {
     const MAX: usize = 400;
     let start = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX)]);

@@ -1,4 +1,4 @@
-//! The bytes of a stream while nobody reconnects: greeting, live frames, IDs.
+//! The bytes of a live stream: greeting, frames, event IDs.
 
 use saacms_realtime_core::Timestamp;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,6 +24,7 @@ fn a_stream_begins_with_a_keepalive_and_continues_live(start: Start) {
     world.publish("1", "before");
     let mut stream = world.open(&Request::get(&path("1")));
     stream.expect(KEEPALIVE);
+
     for (event_type, etag) in [
         ("snapshot", "v1"),
         ("changed", "W/\"v 2\""),
@@ -69,8 +70,9 @@ fn a_deleted_event_has_the_records_id_as_data(start: Start) {
         "/api/saacms/v1/posts/a%2Fb:c%20%22%20%5C%20%C3%A9%23%3F%25/subscribe",
     ));
     stream.expect(KEEPALIVE);
+
     let id = serde_json::to_string(id).expect("a string");
-    // An ETag and a record of something that is gone mean nothing, whatever they are.
+    // The ETag and record of a deleted event are ignored, whatever they are.
     for rest in ["", r#","record":{"title":"x"},"etag":"v9""#, r#","etag":5"#] {
         world.publish_event(&format!(
             r#"{{"type":"deleted","slug":"posts","id":{id}{rest}}}"#
@@ -93,12 +95,14 @@ fn an_event_without_an_etag_has_a_time_id(start: Start) {
         world.publish_event(&format!(
             r#"{{"type":"changed","slug":"posts","id":"1","record":1{etag}}}"#
         ));
-        // The next free millisecond may be taken three times over.
+
+        // All three events may fall into one millisecond; then each takes the next free one.
         let after = Timestamp::from_millis(now().as_millis() + 3);
         let block = stream.block();
         let id = id_of(&block);
         assert_eq!(block, frame(id, "1"));
         expect_time(id);
+
         let (before, after) = (before.to_string(), after.to_string());
         assert!(
             *before <= *id && *id <= *after,
@@ -137,15 +141,18 @@ fn an_event_reaches_the_subscribers_of_its_record_and_no_others(start: Start) {
             stream
         })
         .collect();
+
     for (slug, id) in keys {
         world.publish_event(&format!(
             r#"{{"type":"changed","slug":"{slug}","id":"{id}","record":"{slug} {id}","etag":"v"}}"#
         ));
     }
+
     for ((slug, id), stream) in keys.iter().zip(&mut streams) {
-        // All were published, so one that went astray would stand here.
+        // All are published by now, so an event that went to the wrong stream would come first.
         stream.expect(frame("v", &format!("\"{slug} {id}\"")));
     }
+
     world.publish_event(&changed("1", "end", "1"));
     streams[0].expect(frame("end", "1"));
 }
@@ -177,21 +184,25 @@ fn a_large_event_arrives_whole(start: Start) {
 
 fn a_source_that_lost_data_resyncs_every_subscriber(start: Start) {
     use saacms_realtime_core::ResourceKey;
+
     let world = World::start(start);
     let mut streams = [world.subscribe("1"), world.subscribe("1")];
     let mut other = world.subscribe("2");
     let first = world.publish("1", "v1");
+
     streams.iter_mut().for_each(|stream| stream.expect(&first));
     world
         .running
         .hub
         .source_lost(&ResourceKey::new("posts", "1").expect("a key"));
-    // Its history is gone, so the ID is a time.
+
+    // The history is gone, so the resync has a time ID.
     let told = streams.each_mut().map(|stream| stream.block());
     for block in &told {
         expect_time(id_of(block));
         assert_eq!(*block, resync(id_of(block), "source-lost"));
     }
+
     let [live, elsewhere] = [world.publish("1", "v2"), world.publish("2", "v1")];
     streams.iter_mut().for_each(|stream| stream.expect(&live));
     other.expect(elsewhere);
@@ -205,7 +216,7 @@ fn now() -> Timestamp {
     Timestamp::from_millis(i64::try_from(since.as_millis()).expect("a few centuries"))
 }
 
-/// `YYYY-MM-DDTHH:MM:SS.sssZ`.
+/// Checks that an ID is a time, `YYYY-MM-DDTHH:MM:SS.sssZ`.
 pub(super) fn expect_time(id: &str) {
     let shape: String = id
         .chars()

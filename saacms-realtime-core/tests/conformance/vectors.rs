@@ -1,11 +1,11 @@
-//! The golden cases of `http.json`, asked of a server over HTTP.
+//! The golden cases of `http.json`, as requests to a server.
 //!
-//! They say what the JavaScript plugin answers. What is expected here is the contract's answer, by
-//! the rules below and never by the name of a case, so that other cases of the same form can be
-//! asked too. `SAACMS_VECTORS=DIR` reads the file from another directory.
+//! The cases record the JavaScript plugin's answers. The contract's answer is expected here. It
+//! follows from the rules below and never from the name of a case, so other cases of the same form
+//! work too. `SAACMS_VECTORS=DIR` reads the file from another directory.
 //!
-//! Target `route` asks for a path. The contract (Q57, Q58): each segment is decoded once; what is no
-//! key then, or not UTF-8, is 400; what is no path of the API is 404. Target `do`: see `object`.
+//! Target `route` requests a path. By the contract (Q57, Q58), each segment is decoded once; 400 if
+//! the result is not a valid key or not UTF-8; 404 outside the API. For target `do`, see `object`.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,10 +18,11 @@ use super::client::Request;
 use super::world::{KEEPALIVE, World, frame};
 use super::{Start, message, object};
 
-/// Runs all cases; answers how many, and what went wrong.
+/// Runs all cases. Returns their number and the failures.
 pub(super) fn run(start: Start) -> (usize, Vec<String>) {
     let (vectors, quirks) = (read("http.json"), read("quirks.json"));
     assert_eq!(vectors["format"], "saacms-realtime/http@1");
+
     let cases = vectors["cases"]
         .as_array()
         .filter(|cases| !cases.is_empty());
@@ -45,8 +46,8 @@ fn read(name: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// A relative `SAACMS_VECTORS` is meant from where cargo was called, mostly the workspace; tests run
-/// in the directory of their package.
+/// The directory of the vectors. Tests run in the directory of their package, but a relative
+/// `SAACMS_VECTORS` is written from where cargo was called, usually the workspace.
 fn directory() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     match std::env::var_os("SAACMS_VECTORS") {
@@ -70,7 +71,7 @@ fn check(start: Start, case: &Value, quirks: &Value) {
     }
 }
 
-/// What a server of the contract answers a subscribe path with.
+/// The contract's answer to a subscribe path.
 #[derive(Debug, PartialEq, Eq)]
 enum Routed {
     To(ResourceKey),
@@ -88,17 +89,19 @@ fn check_route(start: Start, case: &Value) {
                 *status,
                 "{target}"
             );
-            assert_eq!(world.stats().topics, 0, "{target} registered somebody");
+            assert_eq!(world.stats().topics, 0, "{target} registered a subscriber");
             return;
         }
         Routed::To(key) => key,
     };
     let mut stream = world.open(&Request::get(target));
+
     stream.expect(KEEPALIVE);
-    // The stream is that record's and no other's.
+    // The stream is that of the expected record.
     let event = serde_json::json!({
         "type": "changed", "slug": key.slug(), "id": key.id(), "record": 1, "etag": "v1",
     });
+
     world.publish_event(&event.to_string());
     stream.expect(frame("v1", "1"));
     assert_eq!(world.stats().topics, 1, "{target}");
@@ -107,7 +110,7 @@ fn check_route(start: Start, case: &Value) {
 fn contract_of_route(target: &str, expect: &Value) -> Routed {
     let path = target.split('?').next().unwrap_or_default();
     if expect["matched"] != true {
-        // An empty part is a key that cannot be; the plugin's host has no route for it.
+        // An empty segment is an invalid key. The plugin's host has no route for it.
         return Routed::Refused(if path.contains("//") { 400 } else { 404 });
     }
     if String::from_utf8(percent_decoded(path)).is_err() {
@@ -136,6 +139,7 @@ pub(super) fn percent_decoded(text: &str) -> Vec<u8> {
             }
         }
     }
+
     decoded
 }
 

@@ -1,4 +1,4 @@
-//! What scenarios say often.
+//! Helpers for scenarios.
 
 use core::time::Duration;
 use std::thread;
@@ -11,13 +11,13 @@ use super::client::{Connection, PATIENCE, Request, Response};
 use super::stream::Stream;
 use super::{Running, Start};
 
-/// The greeting of a stream.
+/// The greeting of a stream without position IDs.
 pub(super) const KEEPALIVE: &str = ":keepalive\n\n";
 
-/// The path of publishes.
+/// The publish path.
 pub(super) const PUBLISH: &str = "/api/saacms/v1/publish";
 
-/// A server, as one scenario sees it.
+/// The server of one scenario.
 pub(super) struct World {
     pub(super) running: Running,
 }
@@ -43,19 +43,19 @@ impl World {
         Connection::open(self.running.address)
     }
 
-    /// The answer to a request on a connection of its own.
+    /// Sends a request on a new connection. Returns the answer.
     pub(super) fn ask(&self, request: &Request) -> Response {
         self.connect().exchange(request)
     }
 
-    /// A stream of `posts/{id}`, greeted.
+    /// Subscribes to `posts/{id}` and reads the greeting.
     pub(super) fn subscribe(&self, id: &str) -> Stream {
         let mut stream = self.open(&Request::get(&path(id)));
         stream.expect(KEEPALIVE);
         stream
     }
 
-    /// A stream of `posts/{id}` whose client names a last event ID, greeted.
+    /// Subscribes to `posts/{id}` with a last event ID and reads the greeting.
     pub(super) fn resume(&self, id: &str, last_event_id: impl AsRef<[u8]>) -> Stream {
         let mut stream = self.open(&Request::get(&path(id)).header("Last-Event-ID", last_event_id));
         stream.expect(KEEPALIVE);
@@ -66,7 +66,7 @@ impl World {
         Stream::open(self.running.address, request)
     }
 
-    /// Publishes an event of `posts/{id}` that has an ETag, over HTTP; answers its frame.
+    /// Publishes an event of `posts/{id}` with an ETag, over HTTP. Returns its frame.
     pub(super) fn publish(&self, id: &str, etag: &str) -> String {
         self.publish_event(&changed(id, etag, "1"));
         frame(etag, "1")
@@ -86,7 +86,7 @@ impl World {
         self.running.hub.stats()
     }
 
-    /// Waits until the hub's figures are as they should be.
+    /// Waits until the hub's statistics satisfy `holds`.
     pub(super) fn wait_until(&self, what: &str, holds: impl Fn(&Stats) -> bool) {
         let started = Instant::now();
         while !holds(&self.stats()) {
@@ -97,7 +97,7 @@ impl World {
     }
 }
 
-/// The default without heartbeats: a slow machine adds no bytes.
+/// The default configuration without heartbeats, so that a slow machine adds no bytes.
 pub(super) fn quiet() -> HubConfig {
     HubConfig {
         heartbeat: Duration::ZERO,
@@ -105,7 +105,7 @@ pub(super) fn quiet() -> HubConfig {
     }
 }
 
-/// Where `posts/{id}` is subscribed to.
+/// The subscribe path of `posts/{id}`.
 pub(super) fn path(id: &str) -> String {
     format!("/api/saacms/v1/posts/{id}/subscribe")
 }
@@ -132,7 +132,7 @@ pub(super) fn id_of(block: &str) -> &str {
     line.unwrap_or_else(|| panic!("no id in {block:?}"))
 }
 
-/// An answer must be this refusal: a problem document whose detail names `detail`.
+/// Checks that an answer is a problem document of this kind whose detail contains `detail`.
 #[track_caller]
 pub(super) fn expect_problem(answer: &Response, status: u16, kind: &str, detail: &str) {
     assert_eq!(answer.status(), status, "{detail}: {answer:?}");
@@ -141,6 +141,7 @@ pub(super) fn expect_problem(answer: &Response, status: u16, kind: &str, detail:
         Some("application/problem+json"),
         "{detail}"
     );
+
     let problem: serde_json::Value =
         serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
     let members = problem.as_object().expect("an object");
@@ -155,11 +156,13 @@ pub(super) fn expect_problem(answer: &Response, status: u16, kind: &str, detail:
         "{detail}"
     );
     assert_eq!(problem["status"], status, "{detail}");
+
     let title = problem["title"].as_str().expect("a text");
     assert!(
         !title.is_empty() && !title.contains(detail),
         "a title is the same for all: {title}"
     );
+
     let said = problem["detail"].as_str().expect("a text");
     assert!(said.contains(detail), "the detail {said:?} says {detail:?}");
 }

@@ -1,20 +1,20 @@
-//! Where a parser is known to read otherwise than the standard says, which our decoder follows.
+//! Known deviations of parsers from the standard, which our decoder follows.
 
 use core::iter;
 
 use crate::parsers::Foreign;
 use crate::streams::{BOM, Stream, decoded};
 
-/// One way of one parser to read otherwise than WHATWG HTML, section 9.2.6.
+/// One deviation of one parser from WHATWG HTML, section 9.2.6.
 #[derive(Debug)]
 pub(crate) struct Deviation {
     pub(crate) parser: Foreign,
-    /// What it does. Only messages count: no parser's `retry` is compared.
+    /// What the parser does. Only messages are compared, not `retry`.
     #[expect(dead_code, reason = "for people, and for `Debug`")]
     pub(crate) what: &'static str,
-    /// Whether a stream may be read otherwise for it; not narrower than that, and hardly wider.
+    /// Whether it may change how a stream is read. Covers every such stream and few others.
     pub(crate) applies: fn(&Stream) -> bool,
-    /// The pieces of a stream that is read otherwise.
+    /// A stream, in pieces, that shows the deviation.
     pub(crate) sample: &'static [&'static [u8]],
 }
 
@@ -112,7 +112,7 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
     },
 ];
 
-/// Whether the byte at `at` is a CR without which the stream says less.
+/// Whether the byte at `at` is a CR that ends an event: cut before it, the stream lacks a message.
 fn ends_an_event(stream: &Stream, at: usize) -> bool {
     stream.bytes[at] == b'\r' && decoded(iter::once(&stream.bytes[..at])) != stream.messages
 }

@@ -1,4 +1,4 @@
-// What the Node drivers share.
+// Shared by the Node drivers.
 
 import { createInterface } from 'node:readline';
 
@@ -14,25 +14,25 @@ export async function answerEach(read) {
     }
     process.stdout.write(JSON.stringify({ id, ...answer }) + '\n');
   }
-  // All clients wait to reconnect.
+  // Exit, because every client now waits to reconnect.
   process.stdout.write('', () => process.exit());
 }
 
 /**
- * Answers how to connect `Client`, an EventSource, for the messages of its first connection. It
- * must never get an answer to a second one.
+ * Returns a function that connects `Client`, an EventSource, and resolves with the messages of its
+ * first connection. A second connection must never be answered.
  */
 export function messagesOf(Client) {
   class Recorder extends Client {
     messages = [];
 
     dispatchEvent(event) {
-      // A stream may have messages of type `open` and `error` too.
+      // Messages of a stream may have the types `open` and `error` too.
       if ('lastEventId' in event) {
         const { type, data, lastEventId } = event;
         this.messages.push({ type, data, lastEventId });
       } else if (event.type === 'error') {
-        // The stream has ended; undici says so before its parser has got the last chunk.
+        // The stream has ended. undici reports that before its parser has the last chunk.
         setImmediate(() => this.done(this.messages));
       }
       return super.dispatchEvent(event);

@@ -1,4 +1,4 @@
-// Drives npm `eventsource`, the client, through its `fetch` option.
+// Drives the client npm `eventsource` through its `fetch` option.
 
 import { EventSource } from 'eventsource';
 import { answerEach, messagesOf } from './driver.mjs';

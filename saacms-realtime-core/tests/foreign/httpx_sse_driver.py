@@ -17,7 +17,7 @@ def messages(chunks):
     return [
         {"type": sse.event, "data": sse.data, "lastEventId": sse.id}
         for sse in EventSource(response).iter_sse()
-        # It yields blocks without any data as well, and they look like those with empty data.
+        # It also yields blocks without data, which look the same as those with empty data.
         if sse.data
     ]
 

@@ -1,4 +1,4 @@
-//! The parsers: two crates, and programs that are asked in JSON lines.
+//! The parsers: two crates, and programs that are driven over JSON lines.
 
 use core::convert::Infallible;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
@@ -14,7 +14,7 @@ use sse_stream::{Sse, SseByteStream};
 
 use crate::streams::Stream;
 
-/// A parser, named as its package is.
+/// A parser, by the name of its package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Foreign {
     /// npm `eventsource`
@@ -41,10 +41,10 @@ impl Foreign {
         Self::SseStream,
     ];
 
-    /// The messages of each stream, or how the parser failed.
+    /// Parses each stream. Returns its messages, or the parser's failure.
     pub(crate) fn read(self, streams: &[&Stream]) -> Vec<Result<Vec<Message>, String>> {
         let python = format!("{FOLDER}/.venv/bin/python");
-        // Without its warnings: that `undici` has an experimental EventSource is known.
+        // `undici` warns that its EventSource is experimental.
         let node = ["node", "--no-warnings"];
         match self {
             Self::EventSource => ask(&node, "eventsource.mjs", streams),
@@ -71,6 +71,7 @@ fn eventsource_stream(stream: &Stream) -> Result<Vec<Message>, String> {
         data: event.data,
         last_event_id: event.id,
     };
+
     events
         .into_iter()
         .map(|event| event.map(message).map_err(|error| error.to_string()))
@@ -86,14 +87,17 @@ fn sse_stream(stream: &Stream) -> Result<Vec<Message>, String> {
     let mut last_event_id = String::new();
     let mut messages = Vec::new();
     for block in blocks {
-        // It yields what stands in a block; the ID that stays and the default type are the caller's.
+        // It yields the fields of each block. Last event IDs and the default type are left to the
+        // caller.
         let Sse {
             event, data, id, ..
         } = block.map_err(|error| error.to_string())?;
+
         last_event_id = id.unwrap_or(last_event_id);
         let event_type = event
             .filter(|event| !event.is_empty())
             .unwrap_or_else(|| "message".to_owned());
+
         if let Some(data) = data {
             messages.push(Message {
                 event_type,
@@ -102,12 +106,13 @@ fn sse_stream(stream: &Stream) -> Result<Vec<Message>, String> {
             });
         }
     }
+
     Ok(messages)
 }
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign");
 
-/// Asks a program in [`FOLDER`] for all streams.
+/// Runs a program in [`FOLDER`] over all streams.
 fn ask(
     interpreter: &[&str],
     driver: &str,
@@ -131,7 +136,7 @@ fn ask(
             let mut stdin = BufWriter::new(stdin.expect("piped"));
             for (id, stream) in streams.iter().enumerate() {
                 let chunks: Vec<_> = stream.pieces().map(hex).collect();
-                // A program that has ended takes no more; its exit status says why.
+                // Fails if the program has ended; its exit status gives the reason.
                 let _ = writeln!(
                     stdin,
                     r#"{{"id":{id},"chunks":["{}"]}}"#,
@@ -143,12 +148,14 @@ fn ask(
         lines.map(|line| answer(&line.expect("UTF-8"))).collect()
     });
     let status = child.wait().expect("it was started");
+
     assert!(
         status.success() && answers.len() == streams.len(),
         "{driver}: {status} after {} of {} answers; `./ci.sh setup` installs what it needs",
         answers.len(),
         streams.len()
     );
+
     let in_order = answers
         .iter()
         .map(|(id, _)| *id)

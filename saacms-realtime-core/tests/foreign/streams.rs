@@ -1,4 +1,4 @@
-//! The streams that the parsers read: golden ones, what the writers make of hostile input, and
+//! The streams that the parsers read: golden ones, hostile input that our encoders wrote, and
 //! hostile bytes.
 
 use core::fmt;
@@ -16,16 +16,16 @@ use crate::chance::Chance;
 
 pub(crate) const BOM: &[u8] = "\u{feff}".as_bytes();
 
-/// A stream, how it is cut into pieces, and what it says.
+/// A stream, where it is cut into pieces, and its messages.
 pub(crate) struct Stream {
     pub(crate) bytes: Vec<u8>,
-    /// Where a piece ends and the next one begins.
+    /// The offsets at which it is cut.
     cuts: Vec<usize>,
     pub(crate) messages: Vec<Message>,
 }
 
 impl Stream {
-    /// A stream that says what our decoder finds in it.
+    /// A stream whose expected messages are those that our decoder finds.
     pub(crate) fn of_pieces(pieces: &[&[u8]]) -> Self {
         let ends = pieces.iter().scan(0, |end, piece| {
             *end += piece.len();
@@ -51,7 +51,7 @@ impl Stream {
         self.cuts.iter().copied().chain([self.bytes.len()])
     }
 
-    /// The fields, name and value, of each block that a blank line ends.
+    /// The fields, as name and value, of each block that ends with a blank line.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = Vec<(String, String)>> {
         let text = String::from_utf8_lossy(self.bytes.strip_prefix(BOM).unwrap_or(&self.bytes));
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -65,6 +65,7 @@ impl Stream {
                 block.push((name.to_owned(), value.to_owned()));
             }
         }
+
         blocks.into_iter()
     }
 }
@@ -77,7 +78,7 @@ impl fmt::Display for Stream {
     }
 }
 
-/// What our decoder makes of a stream.
+/// The messages that our decoder finds in a stream.
 pub(crate) fn decoded<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Message> {
     let mut decoder = Decoder::new(1 << 24);
     let mut messages = Vec::new();
@@ -93,7 +94,7 @@ pub(crate) fn decoded<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Message
     messages
 }
 
-/// The frame of every golden case, with the messages that the case names.
+/// The frame of every golden case, with the case's messages.
 pub(crate) fn golden_frames(chance: &mut Chance) -> Vec<Stream> {
     let file = json(include_str!("../vectors/frames.json"));
     let cases = ["cases", "bytes"]
@@ -110,7 +111,7 @@ pub(crate) fn golden_frames(chance: &mut Chance) -> Vec<Stream> {
     streams.collect()
 }
 
-/// The whole stream of every subscriber of every golden replay; the same bytes once.
+/// The whole stream of every subscriber of every golden replay, without duplicates.
 pub(crate) fn golden_streams(chance: &mut Chance) -> Vec<Stream> {
     let file = json(include_str!("../vectors/replay.json"));
     let cases = array(&file["cases"]).iter();
@@ -124,8 +125,8 @@ pub(crate) fn golden_streams(chance: &mut Chance) -> Vec<Stream> {
     streams.collect()
 }
 
-/// `count` streams, each twice, as the writers make them of hostile input, with the messages that
-/// were meant. The last message has no ID of its own and so shows the last event ID.
+/// `count` streams of hostile input that our encoders wrote, each twice, with the messages
+/// intended. The last message has no ID of its own, so it shows the last event ID.
 pub(crate) fn written(chance: &mut Chance, count: usize) -> Vec<Stream> {
     let mut streams = Vec::new();
     for number in 0..count {
@@ -143,10 +144,11 @@ pub(crate) fn written(chance: &mut Chance, count: usize) -> Vec<Stream> {
         stream.expect("message", "last");
         streams.extend(whole_and_cut(chance, stream.bytes.into(), stream.messages));
     }
+
     streams
 }
 
-/// `count` streams, each twice, of fields, values, line ends and bytes in any order.
+/// `count` streams of fields, values, line ends and bytes in random order, each twice.
 pub(crate) fn hostile(chance: &mut Chance, count: usize) -> Vec<Stream> {
     let mut streams = Vec::new();
     for _ in 0..count {
@@ -162,6 +164,7 @@ pub(crate) fn hostile(chance: &mut Chance, count: usize) -> Vec<Stream> {
                 bytes.extend((0..chance.below(30)).map(|_| *chance.pick(BYTES)));
                 continue;
             }
+
             let name = match chance.below(6) {
                 0..3 => "data",
                 3 => "event",
@@ -173,16 +176,19 @@ pub(crate) fn hostile(chance: &mut Chance, count: usize) -> Vec<Stream> {
             let end = *chance.pick(&["\n", "\r", "\r\n", "\n\n", "\r\r", "\r\n\r\n", "\n\r"]);
             bytes.extend([name, colon, &value, end].concat().bytes());
         }
+
         if chance.below(2) == 0 {
             bytes.extend_from_slice(b"\n\ndata: last\n\n");
         }
+
         let messages = decoded(iter::once(&*bytes));
         streams.extend(whole_and_cut(chance, bytes, messages));
     }
+
     streams
 }
 
-/// A stream that is being written, and what it is meant to say.
+/// A stream being written, with the messages intended.
 #[derive(Default)]
 struct Written {
     bytes: String,
@@ -224,7 +230,7 @@ impl Written {
         }
     }
 
-    /// What a new subscriber gets when an event is published.
+    /// The greeting of a new subscriber and the frame of an event.
     fn write_record(&mut self, chance: &mut Chance) {
         let (event_type, record) = (*chance.pick(&EventType::ALL), record(chance, 3));
         let etag = if chance.below(3) == 0 {
@@ -239,14 +245,17 @@ impl Written {
         let event = Event::from_json(body.as_bytes()).expect("valid");
         let data = String::from_utf8(event.data().to_vec()).expect("a record of UTF-8");
         let now = Now::from_millis(0, chance.below(1 << 42) as i64);
+
         self.last_event_id = match event.etag() {
             Some(etag) => etag.as_str().to_owned(),
             None => now.wall.to_string(),
         };
+
         let hub = Hub::new(HubConfig::default(), 0).expect("the default is valid");
         let mut subscription = hub
             .subscribe(event.key(), None, now)
             .expect("the first one");
+
         hub.publish(event, now).expect("the first topic");
         let cx = Context::from_waker(Waker::noop());
         while let Output::Frames(frames) = subscription.poll(&cx, now) {
@@ -256,7 +265,7 @@ impl Written {
         self.expect(event_type.as_str(), &data);
     }
 
-    /// A frame of data with line breaks.
+    /// A frame whose data has line breaks.
     fn write_lines(&mut self, chance: &mut Chance, lines: &str) {
         let (event_type, id) = (*chance.pick(&EventType::ALL), event_id(chance));
         sse::write_event(&mut self.bytes, event_type, &id, lines).expect(NEVER_FULL);
@@ -318,8 +327,8 @@ fn line(chance: &mut Chance) -> String {
 }
 
 fn hostile_text(chance: &mut Chance) -> String {
-    // What Unicode, Python or an older parser takes for a line end; what a line may begin with; and
-    // characters of each length in UTF-8.
+    // Line ends to Unicode, Python or an older parser; what a line may begin with; and characters
+    // of each length in UTF-8.
     #[rustfmt::skip]
     const PARTS: [&str; 38] = [
         "\r", "\n", "\r\n", "\n\n", "\u{2028}", "\u{2029}", "\u{85}", "\u{b}", "\u{c}", "\u{1c}",
@@ -338,6 +347,7 @@ fn whole_and_cut(chance: &mut Chance, bytes: Vec<u8>, messages: Vec<Message>) ->
             .map(|_| chance.index(bytes.len().max(1)))
             .collect()
     };
+
     cuts.sort_unstable();
     cuts.dedup();
     cuts.retain(|&cut| cut > 0);
@@ -346,6 +356,7 @@ fn whole_and_cut(chance: &mut Chance, bytes: Vec<u8>, messages: Vec<Message>) ->
         cuts: Vec::new(),
         messages: messages.clone(),
     };
+
     [
         whole,
         Stream {

@@ -25,7 +25,7 @@ class Replay extends Dispatcher {
     handler.onHeaders(200, headers, () => {}, 'OK');
     for (const chunk of chunks) {
       handler.onData(chunk);
-      // Chunks of one turn of the event loop would reach the parser as one.
+      // Chunks sent in one turn of the event loop would reach the parser as one.
       await new Promise(setImmediate);
     }
     handler.onComplete([]);

@@ -1,4 +1,5 @@
-//! Streams that one thread serves: they share a waker, get the same frames as each would alone, and take turns.
+//! Lanes: streams that share a thread and a waker get the frames each would get alone, and take
+//! turns.
 #![cfg(feature = "std")]
 
 #[path = "../support/mod.rs"]
@@ -22,6 +23,7 @@ fn streams_get_the_same_frames_as_alone_and_share_their_bytes() {
     publish(&hub, &key("1"), 1..4, now);
     let mut alone = hub.subscribe(&key("1"), Some(b"v1"), now).expect("room");
     let (mut lane, streams) = lane_of(&hub, 3, Some(b"v1"), now);
+
     publish(&hub, &key("1"), 4..6, now);
     let Output::Frames(expected) = alone.poll(&Context::from_waker(Waker::noop()), now) else {
         panic!("frames")
@@ -58,12 +60,15 @@ fn publishes_call_the_waker_once_until_the_lane_collects_them() {
     for id in ["1", "1", "2"] {
         lane.insert(hub.subscribe(&key(id), None, now).expect("room"), ());
     }
+
     rest(&mut lane, now);
     assert_eq!(count.count(), 0);
+
     publish(&hub, &key("1"), 1..4, now);
     publish(&hub, &key("2"), 1..4, now);
     assert_eq!(count.count(), 1);
     assert_eq!(frames(rest(&mut lane, now)).len(), 3);
+
     publish(&hub, &key("2"), 4..5, now);
     assert_eq!(count.count(), 2);
     assert_eq!(frames(rest(&mut lane, now)).len(), 1);
@@ -81,11 +86,13 @@ fn a_blocked_stream_is_skipped_and_gets_the_rest_once_unblocked() {
     rest(&mut lane, now);
     lane.block(streams[0]);
     publish(&hub, &key("1"), 1..3, now);
+
     let given = frames(rest(&mut lane, now));
     assert_eq!(
         given.iter().map(|(stream, _)| *stream).collect::<Vec<_>>(),
         [streams[1]]
     );
+
     lane.unblock(streams[0]);
     lane.unblock(streams[0]);
     assert_eq!(lane.collect(now), 1);
@@ -94,7 +101,8 @@ fn a_blocked_stream_is_skipped_and_gets_the_rest_once_unblocked() {
         frames(rest(&mut lane, now)),
         [(streams[0], given[0].1.clone())]
     );
-    // Who was not blocked need not be asked.
+
+    // Unblocking a stream that is not blocked makes no turn.
     lane.unblock(streams[1]);
     assert_eq!(lane.collect(now), 0);
 }
@@ -105,11 +113,13 @@ fn a_turn_has_a_limit_of_streams_and_other_records_come_between() {
     let (mut lane, streams) = lane_of(&hub, 5, None, now);
     let other = lane.insert(hub.subscribe(&key("2"), None, now).expect("room"), ());
     assert_eq!(lane.collect(now), 1, "those that came are one turn");
+
     rest(&mut lane, now);
     publish(&hub, &key("1"), 1..2, now);
     publish(&hub, &key("2"), 1..2, now);
     let mut turns = Vec::new();
     assert_eq!(lane.collect(now), 2);
+
     for _ in 0..4 {
         let mut outgoing = Vec::new();
         lane.turn(2, now, &mut outgoing);
@@ -120,6 +130,7 @@ fn a_turn_has_a_limit_of_streams_and_other_records_come_between() {
                 .collect::<Vec<_>>(),
         );
     }
+
     let [a, b, c, d, e] = streams[..] else {
         panic!("five")
     };
@@ -144,6 +155,7 @@ fn new_streams_have_turns_with_the_same_limit() {
         assert_eq!(outgoing.len(), expected);
         seen.extend(outgoing.into_iter().map(|given| given.stream));
     }
+
     assert_eq!(seen, streams);
     assert!(
         rest(&mut lane, now).is_empty(),
@@ -159,10 +171,12 @@ fn no_stream_is_skipped_when_another_leaves_in_the_middle_of_a_pass() {
         rest(&mut lane, now);
         publish(&hub, &key("1"), 1..2, now);
         lane.collect(now);
+
         let mut outgoing = Vec::new();
         lane.turn(3, now, &mut outgoing);
         lane.remove(streams[leaving]);
         outgoing.extend(rest(&mut lane, now));
+
         let mut given: Vec<_> = outgoing.into_iter().map(|given| given.stream).collect();
         given.sort_unstable();
         given.dedup();
@@ -178,7 +192,7 @@ fn no_stream_is_skipped_when_another_leaves_in_the_middle_of_a_pass() {
 fn a_reused_number_is_not_served_for_its_former_stream() {
     let (hub, now) = (hub(quiet_config()), Clock::new().now());
     let (mut lane, streams) = lane_of(&hub, 1, None, now);
-    // It is still among those that came.
+    // It has had no turn yet, so it is still queued as a new stream.
     assert_eq!(lane.remove(streams[0]), Some(()));
     assert_eq!(
         (lane.remove(streams[0]), lane.get_mut(streams[0])),
@@ -200,6 +214,7 @@ fn heartbeats_go_out_together_a_128th_of_their_interval_late_at_most() {
         Clock::new(),
     );
     let mut lane = Lane::new(HEARTBEAT, Waker::noop().clone());
+
     for _ in 0..3 {
         lane.insert(
             hub.subscribe(&key("1"), None, clock.now()).expect("room"),
@@ -208,12 +223,15 @@ fn heartbeats_go_out_together_a_128th_of_their_interval_late_at_most() {
         rest(&mut lane, clock.now());
         clock.advance(10);
     }
+
     let due = lane.wake_at().expect("a heartbeat");
     let late = due.as_millis() - (1_000 + 30_000);
     assert!(late <= 30_000 / 128, "{late} ms");
+
     let before = clock.now().instant;
     let now = clock.advance(due.millis_since(before) - 1);
     assert_eq!(lane.collect(now), 0);
+
     let now = clock.advance(1);
     assert_eq!(lane.collect(now), 1);
     assert_eq!(frames(rest(&mut lane, now)).len(), 3);
@@ -222,7 +240,8 @@ fn heartbeats_go_out_together_a_128th_of_their_interval_late_at_most() {
             .is_some_and(|next| next.millis_since(due) >= 30_000)
     );
     assert_eq!((lane.len(), lane.is_empty()), (3, false));
-    // With the last stream its deadline goes.
+
+    // The last stream takes the record's deadline with it.
     assert!((0..3).all(|stream| lane.remove(stream).is_some()));
     assert_eq!(
         (lane.wake_at(), lane.collect(now), lane.len()),
@@ -236,6 +255,7 @@ fn a_drain_ends_every_stream_once() {
     let (mut lane, streams) = lane_of(&hub, 2, None, now);
     rest(&mut lane, now);
     hub.drain();
+
     let given = rest(&mut lane, now);
     for stream in streams {
         let of_it: Vec<_> = given
@@ -249,7 +269,7 @@ fn a_drain_ends_every_stream_once() {
         );
         lane.unblock(stream);
     }
-    assert_eq!(lane.collect(now), 0, "there is nothing behind an end");
+    assert_eq!(lane.collect(now), 0, "nothing follows an end");
 }
 
 #[test]
@@ -257,9 +277,11 @@ fn a_recreated_topic_has_its_own_waker() {
     let (hub, mut clock) = (hub(quiet_config()), Clock::new());
     let (mut lane, streams) = lane_of(&hub, 1, None, clock.now());
     rest(&mut lane, clock.now());
-    // The record had no event: with its last reader it is forgotten.
+
+    // The record never had an event, so it is forgotten with its last reader.
     lane.remove(streams[0]);
     assert_eq!((hub.stats().topics, lane.is_empty()), (0, true));
+
     let now = clock.advance(1);
     let stream = lane.insert(hub.subscribe(&key("1"), None, now).expect("room"), ());
     rest(&mut lane, now);
@@ -278,11 +300,13 @@ fn the_same_record_in_two_hubs_is_two_records() {
     let mut lane = Lane::new(Duration::ZERO, Waker::noop().clone());
     let first = lane.insert(one.subscribe(&key("1"), None, now).expect("room"), ());
     let second = lane.insert(other.subscribe(&key("1"), None, now).expect("room"), ());
+
     rest(&mut lane, now);
     for (hub, stream) in [(&one, first), (&other, second)] {
         publish(hub, &key("1"), 1..2, now);
         assert!(matches!(&frames(rest(&mut lane, now))[..], [(given, _)] if *given == stream));
     }
+
     lane.remove(first);
     publish(&other, &key("1"), 2..3, now);
     assert_eq!(frames(rest(&mut lane, now)).len(), 1);
@@ -300,7 +324,7 @@ fn lane_of(
     (lane, streams)
 }
 
-/// All turns until nobody has anything to get.
+/// Runs turns until no stream has anything to get.
 fn rest(lane: &mut Lane<()>, now: Now) -> Vec<Outgoing> {
     let mut outgoing = Vec::new();
     while lane.collect(now) > 0 {

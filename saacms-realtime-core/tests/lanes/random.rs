@@ -19,23 +19,23 @@ fn every_stream_gets_every_event_once_and_in_order_under_random_operations() {
     }
 }
 
-/// A lane as a thread drives it, except that everything comes at any time.
+/// A lane, driven as a thread drives it, with other operations at random between its turns.
 struct World {
     hub: Hub,
     now: Now,
     lane: Lane<Socket>,
-    called: Arc<CountingWaker>,
-    /// How often the waker was called before the lane heard of it last.
-    heard: usize,
+    waker_calls: Arc<CountingWaker>,
+    /// Calls of the waker up to the last turn.
+    calls_collected: usize,
     streams: Vec<usize>,
-    /// How many events each record has had.
+    /// Events published per record.
     published: [usize; 3],
 }
 
-/// What a stream was given, and what it should be.
+/// What a stream was sent, and what it should have been sent.
 struct Socket {
     record: usize,
-    /// The first event that it is to get.
+    /// The first event that it should get.
     from: usize,
     text: String,
     is_blocked: bool,
@@ -44,15 +44,15 @@ struct Socket {
 
 impl World {
     fn new() -> Self {
-        let (called, waker) = CountingWaker::new();
+        let (waker_calls, waker) = CountingWaker::new();
         let lane = Lane::new(Duration::ZERO, waker);
         let (hub, now) = (hub(quiet_config()), Clock::new().now());
         Self {
             hub,
             now,
             lane,
-            called,
-            heard: 0,
+            waker_calls,
+            calls_collected: 0,
             streams: Vec::new(),
             published: [0; 3],
         }
@@ -77,13 +77,12 @@ impl World {
                 let key = key(&record.to_string());
                 let subscription = self.hub.subscribe(&key, None, self.now).expect("room");
                 let from = self.published[record] + 1;
-                let (text, is_blocked, is_over) = Default::default();
                 let socket = Socket {
                     record,
                     from,
-                    text,
-                    is_blocked,
-                    is_over,
+                    text: String::new(),
+                    is_blocked: false,
+                    is_over: false,
                 };
                 self.streams.push(self.lane.insert(subscription, socket));
             }
@@ -107,16 +106,19 @@ impl World {
     }
 
     fn turn(&mut self, most: usize, seed: u64) {
-        let is_called = self.called.count() != self.heard || self.lane.wake_at().is_some();
-        self.heard = self.called.count();
+        let is_called =
+            self.waker_calls.count() != self.calls_collected || self.lane.wake_at().is_some();
+        self.calls_collected = self.waker_calls.count();
         let turns = self.lane.collect(self.now);
         assert!(
             is_called || turns == 0,
-            "seed {seed}: there is something, and nobody was told"
+            "seed {seed}: a turn is due, but the waker was not called"
         );
+
         let mut outgoing = Vec::new();
         self.lane.turn(most, self.now, &mut outgoing);
         assert!(outgoing.len() <= most, "seed {seed}");
+
         for (index, Outgoing { stream, piece }) in outgoing.iter().enumerate() {
             assert!(
                 outgoing[..index]
@@ -135,17 +137,21 @@ impl World {
         }
     }
 
-    /// Everybody has room: then each stream has what was published while it was there.
+    /// Unblocks all streams, runs all turns, and checks that each stream got every event published
+    /// since it subscribed.
     fn come_to_rest(mut self, is_draining: bool, seed: u64) {
         if is_draining {
             self.hub.drain();
         }
+
         for stream in self.streams.clone() {
             self.set_blocked(stream, false);
         }
-        while self.called.count() != self.heard || self.lane.wake_at().is_some() {
+
+        while self.waker_calls.count() != self.calls_collected || self.lane.wake_at().is_some() {
             self.turn(2, seed);
         }
+
         for stream in self.streams {
             let socket = self.lane.remove(stream).expect("it is there");
             let data = socket
@@ -162,6 +168,7 @@ impl World {
                 "seed {seed}"
             );
         }
+
         assert_eq!(
             (self.lane.len(), self.hub.stats().subscribers),
             (0, 0),

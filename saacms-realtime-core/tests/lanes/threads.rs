@@ -15,6 +15,7 @@ use crate::support::{Clock, hub, key, publish, quiet_config};
 #[test]
 fn a_thread_that_sleeps_until_its_lane_wakes_it_misses_nothing() {
     const EVENTS: usize = 200;
+
     let config = HubConfig {
         max_events: EVENTS,
         ..quiet_config()
@@ -24,6 +25,7 @@ fn a_thread_that_sleeps_until_its_lane_wakes_it_misses_nothing() {
         Duration::ZERO,
         Waker::from(Arc::new(Unpark(thread::current()))),
     );
+
     for record in 0..3 {
         for _ in 0..3 {
             let subscription = hub
@@ -32,12 +34,14 @@ fn a_thread_that_sleeps_until_its_lane_wakes_it_misses_nothing() {
             lane.insert(subscription, String::new());
         }
     }
+
     let ends_with = format!("data: {EVENTS}\n\n");
     thread::scope(|scope| {
         for record in 0..3 {
             let (hub, key) = (&hub, key(&record.to_string()));
             scope.spawn(move || publish(hub, &key, 1..=EVENTS, now));
         }
+
         let mut outgoing = Vec::new();
         while !lane.is_empty() {
             if lane.collect(now) == 0 {

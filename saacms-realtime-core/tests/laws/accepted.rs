@@ -37,7 +37,7 @@ fn an_accepted_event_is_there_before_any_reader_is_woken() {
     assert_eq!(*asks.answer.lock().expect("no panic"), ["keepalive", "1"]);
 }
 
-/// Asks, when it is woken, what there is behind the first event.
+/// A waker that resumes from the first event when it is called, and keeps the answer.
 struct Asks {
     hub: Hub,
     clock: Clock,

@@ -17,14 +17,17 @@ fn an_idle_topic_makes_room_for_a_new_one_the_oldest_first() {
     for id in 0..8 {
         publish(&hub, &key(&id.to_string()), [1, 2], clock.advance(1));
     }
+
     publish(&hub, &key("8"), [1, 2], clock.advance(1));
     assert_eq!(hub.stats().topics, 8);
+
     let forgotten = |id: &str| {
         Client::join(&hub, &key(id), Some("v1"), clock.now()).1
             == ["keepalive", "resync buffer-miss"]
     };
-    // Each that is asked for and gone makes room for itself in turn: the youngest are asked first.
-    assert!(!forgotten("0"), "somebody reads it");
+
+    // Asking for a forgotten topic makes it anew and forgets another, so ask for the newest first.
+    assert!(!forgotten("0"), "it has a reader");
     assert!((2..=8).rev().all(|id| !forgotten(&id.to_string())));
     assert!(forgotten("1"));
 }
@@ -41,6 +44,7 @@ fn a_new_topic_is_refused_while_all_topics_are_busy() {
         .map(|id| Client::connect(&hub, &key(id), None, clock.now()))
         .collect();
     let refused = Err(Refusal::TooManyTopics { limit: 3 });
+
     assert_eq!(
         hub.publish(changed(&key("4"), 1, None), clock.now()),
         refused
@@ -48,6 +52,7 @@ fn a_new_topic_is_refused_while_all_topics_are_busy() {
     assert_eq!(subscribe(&hub, "4", &clock), refused);
     assert_eq!(subscribe(&hub, "3", &clock), Ok(()), "one that is there");
     assert_eq!((hub.stats().topics, hub.stats().subscribers), (3, 3));
+
     publish(&hub, &key("2"), [1], clock.now());
     readers.remove(1);
     clock.advance(1_000);
@@ -66,15 +71,18 @@ fn subscribers_are_refused_over_the_limit_and_accepted_again_below_it() {
         .into_iter()
         .map(|id| Client::connect(&hub, &key(id), None, clock.now()))
         .collect();
+
     for _ in 0..10 {
         let refused = Err(Refusal::TooManySubscribers { limit: 3 });
         assert_eq!(subscribe(&hub, "3", &clock), refused);
     }
+
     assert_eq!(
         (hub.stats().topics, hub.stats().subscribers),
         (2, 3),
         "no topic was made"
     );
+
     readers.pop();
     assert_eq!(subscribe(&hub, "3", &clock), Ok(()));
 }
@@ -89,12 +97,15 @@ fn subscribers_of_one_record_are_refused_over_its_limit() {
     let mut readers: Vec<_> = (0..2)
         .map(|_| Client::connect(&hub, &key("1"), None, clock.now()))
         .collect();
+
     for _ in 0..10 {
         let refused = Err(Refusal::TooManySubscribersOfTopic { limit: 2 });
         assert_eq!(subscribe(&hub, "1", &clock), refused);
     }
+
     assert_eq!(hub.stats().subscribers, 2, "a refusal gives its place back");
     assert_eq!(subscribe(&hub, "2", &clock), Ok(()));
+
     readers.pop();
     assert_eq!(subscribe(&hub, "1", &clock), Ok(()));
 }
@@ -189,6 +200,7 @@ fn a_setting_out_of_its_range_is_refused_and_named() {
             },
         ),
     ];
+
     for (setting, config) in nonsense {
         let error = Hub::new(config, 0).expect_err(setting);
         assert_eq!(error.setting, setting);
@@ -197,6 +209,7 @@ fn a_setting_out_of_its_range_is_refused_and_named() {
             "{error}"
         );
     }
+
     let odd_but_sensible = HubConfig {
         max_events: 0,
         max_age: Duration::ZERO,
@@ -210,6 +223,7 @@ fn a_setting_out_of_its_range_is_refused_and_named() {
 fn a_setting_may_have_the_first_and_the_last_value_of_its_range_and_none_beyond() {
     const DAY: u64 = 86_400_000;
     type Set = fn(&mut HubConfig, u64);
+
     let settings: [(&str, u64, u64, &str, Set); 10] = [
         ("max_events", 0, 1_000_000, "events", |config, to| {
             config.max_events = to as usize
@@ -260,6 +274,7 @@ fn a_setting_may_have_the_first_and_the_last_value_of_its_range_and_none_beyond(
             config.drain_retry = Duration::from_millis(to);
         }),
     ];
+
     for (setting, first, last, unit, set) in settings {
         let checked = |value| {
             let mut config = HubConfig::default();
@@ -271,7 +286,8 @@ fn a_setting_may_have_the_first_and_the_last_value_of_its_range_and_none_beyond(
             (Ok(()), Ok(())),
             "{setting}"
         );
-        // Below a range that begins with 0 there is nothing.
+
+        // A range that starts at 0 has no value below it.
         for beyond in first.checked_sub(1).into_iter().chain([last + 1]) {
             let error = checked(beyond).expect_err(setting);
             assert_eq!(
@@ -281,6 +297,7 @@ fn a_setting_may_have_the_first_and_the_last_value_of_its_range_and_none_beyond(
             assert_eq!(error.allowed, first..=last, "{setting}");
         }
     }
+
     let off = HubConfig {
         heartbeat: Duration::ZERO,
         ..HubConfig::default()

@@ -1,4 +1,4 @@
-//! Law 7, cost: an idle poll looks at nothing, whatever a ring holds.
+//! Law 7, cost: an idle poll reads no entry, however many a ring holds.
 
 use core::cell::Cell;
 use core::time::Duration;
@@ -54,7 +54,7 @@ fn the_replay_window_is_found_in_logarithmic_time() {
     assert!(touched.get() <= 15, "{} of 10,000", touched.get());
 }
 
-/// A full ring that holds the numbers from 1 to `len`.
+/// A full ring of the numbers from 1 to `len`.
 fn ring(touched: &Cell<usize>, len: usize) -> Ring<usize, Watched<'_>> {
     let retention = Retention {
         max_events: len,
@@ -68,13 +68,15 @@ fn ring(touched: &Cell<usize>, len: usize) -> Ring<usize, Watched<'_>> {
         },
         retention,
     );
+
     for item in 1..=len {
         ring.push(item, 1, Instant::ZERO, drop);
     }
+
     ring
 }
 
-/// A queue that counts how often an entry of it is touched.
+/// A queue that counts how often its entries are read.
 struct Watched<'a> {
     entries: VecDeque<Entry<usize>>,
     touched: &'a Cell<usize>,

@@ -1,5 +1,5 @@
-//! How a hub ends (contract, section 7): what waits is delivered, then a reconnection time, then
-//! the end.
+//! How a hub drains (contract, section 7): each stream gets the events that wait, a reconnection
+//! time, and the end.
 
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
@@ -21,26 +21,30 @@ fn waiting_events_come_first_then_a_reconnection_time_then_the_end() {
     let (hub, key, clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (mut up_to_date, _) = Client::join(&hub, &key, None, clock.now());
     let mut never_read = Client::connect(&hub, &key, None, clock.now());
+
     publish(&hub, &key, [1], clock.now());
     up_to_date.read(clock.now());
     publish(&hub, &key, [2], clock.now());
     hub.drain();
+
     let said = up_to_date.read(clock.now());
     assert_eq!(
         (said[0].as_str(), said[2].as_str(), said.len()),
         ("2", "end", 3)
     );
+
     let said = never_read.read(clock.now());
     assert_eq!(said[..3], ["keepalive", "1", "2"]);
     assert!(
         said[3].starts_with("retry ") && said[4..] == ["end"],
         "{said:?}"
     );
+
     publish(&hub, &key, [3], clock.now());
     assert_eq!(
         never_read.read(clock.now()),
         ["end"],
-        "and nothing behind it"
+        "and nothing after it"
     );
 }
 
@@ -52,6 +56,7 @@ fn a_reader_with_much_to_read_gets_all_of_it() {
         hub.publish(padded(&key, 30_000, None), clock.now())
             .expect("published");
     }
+
     hub.drain();
     let said = reader.read(clock.now());
     assert_eq!(
@@ -74,6 +79,7 @@ fn reconnection_times_differ_and_are_one_to_four_times_the_configured_one() {
     let mut readers: Vec<_> = (0..200)
         .map(|id| Client::join(&hub, &key(&(id % 7).to_string()), None, clock.now()).0)
         .collect();
+
     hub.drain();
     let mut told = HashSet::new();
     for reader in &mut readers {
@@ -86,6 +92,7 @@ fn reconnection_times_differ_and_are_one_to_four_times_the_configured_one() {
         assert!((2_000..=8_000).contains(&millis), "{millis}");
         told.insert(millis);
     }
+
     assert!(told.len() > 180, "{} of 200", told.len());
     assert!(told.iter().any(|millis| *millis < 3_000) && told.iter().any(|millis| *millis > 7_000));
 }
@@ -100,6 +107,7 @@ fn every_allowed_reconnection_time_is_used_and_no_other() {
     let mut readers: Vec<_> = (0..100)
         .map(|_| Client::join(&hub, &key("1"), None, clock.now()).0)
         .collect();
+
     hub.drain();
     let told: HashSet<_> = readers
         .iter_mut()
@@ -119,14 +127,18 @@ fn every_reader_is_woken_and_new_ones_are_refused() {
     for reader in &mut readers {
         reader.read_with(&Context::from_waker(&waker), clock.now());
     }
+
     assert!(!hub.is_draining());
     hub.drain();
     assert!(hub.is_draining());
     assert_eq!(counter.count(), 50);
+
     let refused = hub.subscribe(&key("1"), None, clock.now()).map(drop);
     assert_eq!(refused, Err(Refusal::Draining));
+
     hub.drain();
     assert_eq!(counter.count(), 50, "once");
+
     drop(readers);
     assert_eq!((hub.stats().topics, hub.stats().subscribers), (0, 0));
 }
@@ -138,12 +150,14 @@ fn a_subscription_ends_as_a_stream() {
     let mut next = || Pin::new(&mut stream).poll_next(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(next(), Poll::Ready(Some(frames)) if frames == ":keepalive\n\n"));
     assert!(next().is_pending());
+
     publish(&hub, &key, [1], clock.now());
     hub.drain();
     let mut last_words = Vec::new();
     while let Poll::Ready(Some(frames)) = next() {
         last_words.extend_from_slice(&frames);
     }
+
     let last_words = String::from_utf8(last_words).expect("UTF-8");
     assert!(last_words.starts_with("event: changed\n"), "{last_words}");
     assert!(last_words.contains("\n\nretry: "), "{last_words}");
@@ -161,9 +175,13 @@ fn a_subscription_has_no_heartbeats_as_a_stream() {
         .subscribe(&key("1"), None, clock.now())
         .expect("subscribed");
     let mut next = || Pin::new(&mut stream).poll_next(&mut Context::from_waker(Waker::noop()));
+
     assert!(matches!(next(), Poll::Ready(Some(frames)) if frames == ":keepalive\n\n"));
     publish(&hub, &key("2"), [1], clock.advance(60_000));
-    assert!(next().is_pending(), "whatever time others tell the hub");
+    assert!(
+        next().is_pending(),
+        "though another call passed a later time"
+    );
 }
 
 #[test]
@@ -177,22 +195,25 @@ fn a_waker_may_call_the_hub_whatever_woke_it() {
             read: Mutex::default(),
         }));
         let cx = Context::from_waker(&waker);
+
         assert_eq!(hub.poll_sweep(&cx, clock.now()), None);
-        done.send("polled").expect("somebody listens");
+        done.send("polled").expect("the test listens");
+
         let mut client = Client::connect(&hub, &key("1"), None, clock.now());
         done.send("subscribed, which woke the sweeper")
-            .expect("somebody listens");
+            .expect("the test listens");
         client.read_with(&cx, clock.now());
         publish(&hub, &key("1"), [1], clock.now());
         client.read_with(&cx, clock.now());
         hub.source_lost(&key("1"));
         client.read_with(&cx, clock.now());
         done.send("published and lost, which woke the reader")
-            .expect("somebody listens");
+            .expect("the test listens");
         hub.drain();
         done.send("drained, which woke the reader")
-            .expect("somebody listens");
+            .expect("the test listens");
     });
+
     for _ in 0..4 {
         let reached = when_done.recv_timeout(Duration::from_secs(20));
         assert!(
@@ -203,7 +224,7 @@ fn a_waker_may_call_the_hub_whatever_woke_it() {
     test.join().expect("no panic");
 }
 
-/// Does inside `wake` what an executor that runs its tasks at once would do.
+/// A waker that uses the hub inside `wake`, like an executor that polls the task right there.
 struct CallsTheHub {
     hub: Hub,
     clock: Clock,
@@ -215,12 +236,14 @@ impl Wake for CallsTheHub {
         let now = self.clock.now();
         let cx = Context::from_waker(Waker::noop());
         let _ = self.hub.poll_sweep(&cx, now);
+
         self.hub
             .publish(changed(&key("1"), 2, None), now)
             .expect("published");
         self.hub
             .publish(Event::deleted(key("2")), now)
             .expect("published");
+
         if let Ok(mut subscription) = self.hub.subscribe(&key("1"), None, now) {
             let output = subscription.poll(&cx, now);
             self.read.lock().expect("no panic").push(output);

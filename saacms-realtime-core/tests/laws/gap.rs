@@ -1,5 +1,4 @@
-//! Law 1: what a subscriber receives is a contiguous run of what was published, or there is a
-//! resync between the runs.
+//! Law 1: a subscriber receives a contiguous run of the published events, or a resync between runs.
 
 use core::time::Duration;
 
@@ -19,8 +18,10 @@ fn a_reconnect_gets_what_it_missed_in_both_kinds_of_id() {
             Clock::new(),
         );
         let (mut client, _) = Client::join(&hub, &key, None, clock.now());
+
         publish(&hub, &key, 1..=2, clock.now());
         assert_eq!(client.read(clock.now()), ["1", "2"]);
+
         let id = client.last_event_id().to_owned();
         drop(client);
         publish(&hub, &key, 3..=5, clock.now());
@@ -38,15 +39,19 @@ fn a_client_that_was_away_for_too_many_events_is_resynced_once() {
             ..quiet_config()
         };
         let (hub, key, clock) = (hub(config), key("1"), Clock::new());
+
         publish(&hub, &key, 1..=1, clock.now());
         let mut client = Client::connect(&hub, &key, Some("v1"), clock.now());
         publish(&hub, &key, 2..=2, clock.now());
         client.read(clock.now());
         publish(&hub, &key, 3..=6, clock.now());
+
         let (mut client, said) = client.reconnect(&hub, clock.now());
         assert_eq!(said, ["keepalive", "resync buffer-miss"], "{event_ids:?}");
+
         publish(&hub, &key, 7..=7, clock.now());
         assert_eq!(client.read(clock.now()), ["7"]);
+
         let (_, said) = client.reconnect(&hub, clock.now());
         assert_eq!(said, ["keepalive"]);
     }
@@ -75,15 +80,18 @@ fn a_reader_that_falls_behind_is_resynced_once_and_continues_live() {
     };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     let (mut slow, _) = Client::join(&hub, &key, None, clock.now());
+
     publish(&hub, &key, 1..=4, clock.now());
     assert_eq!(
         slow.read(clock.now()),
         ["1", "2", "3", "4"],
         "just in reach"
     );
+
     publish(&hub, &key, 5..=20, clock.now());
     assert_eq!(slow.read(clock.now()), ["resync lagged"]);
     assert_eq!(slow.last_event_id(), "v20");
+
     publish(&hub, &key, 21..=22, clock.now());
     assert_eq!(slow.read(clock.now()), ["21", "22"]);
     assert_eq!(hub.stats().resyncs, 1);
@@ -102,6 +110,7 @@ fn a_reader_that_falls_behind_by_bytes_is_resynced() {
         hub.publish(padded(&key, 1_000, None), clock.now())
             .expect("published");
     }
+
     assert_eq!(slow.read(clock.now()).len(), 3);
     for _ in 0..6 {
         hub.publish(padded(&key, 1_000, None), clock.now())
@@ -157,6 +166,7 @@ fn a_wall_clock_that_jumps_neither_repeats_an_id_nor_loses_an_event() {
     hub.publish(changed(&key, 0, None), clock.now())
         .expect("published");
     client.read(clock.now());
+
     let mut chance = Chance::new(1);
     for number in 1..=200 {
         clock.jump(chance.below(20_000) as i64 - 10_000);
@@ -181,15 +191,18 @@ fn a_time_id_of_a_dropped_ring_is_not_given_to_another_event() {
     };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     let (mut client, _) = Client::join(&hub, &key, None, clock.now());
+
     hub.publish(changed(&key, 1, None), clock.now())
         .expect("published");
     client.read(clock.now());
     let id = client.last_event_id().to_owned();
+
     drop(client);
-    // Another record needs the only place, and all of it happens within a millisecond.
+    // Another record takes the only topic, all within one millisecond.
     publish(&hub, &crate::support::key("2"), 1..=1, clock.now());
     hub.publish(changed(&key, 2, None), clock.now())
         .expect("published");
+
     let (_, said) = Client::join(&hub, &key, Some(&id), clock.now());
     assert_eq!(
         said,
@@ -206,13 +219,16 @@ fn a_history_that_was_freed_early_is_no_silent_gap() {
     };
     let (hub, key, mut clock) = (hub(config), key("1"), Clock::new());
     let (mut slow, _) = Client::join(&hub, &key, None, clock.now());
+
     publish(&hub, &key, 1..=3, clock.now());
     for _ in 0..20 {
         hub.publish(padded(&key, 4_000, None), clock.advance(1))
             .expect("published");
     }
+
     publish(&hub, &key, 4..=4, clock.now());
     assert_eq!(slow.read(clock.now()), ["resync lagged"]);
+
     let (_, said) = Client::join(&hub, &key, Some("v3"), clock.now());
     assert_eq!(said, ["keepalive", "resync buffer-miss"]);
 }

@@ -1,5 +1,5 @@
-//! Law 7: an idle topic is dropped once its history has expired; no timer runs for something that
-//! nobody listens to.
+//! Law 7: an idle topic is dropped once its history has expired, and a hub without topics needs no
+//! timer.
 
 use core::task::{Context, Waker};
 use core::time::Duration;
@@ -19,6 +19,7 @@ fn a_hub_without_topics_needs_no_timer_until_the_first_one_comes() {
         for _ in 0..3 {
             assert_eq!(hub.poll_sweep(&cx, clock.advance(60_000)), None);
         }
+
         assert_eq!(counter.count(), 0);
         let reader = if by_publish {
             publish(&hub, &key, [1], clock.now());
@@ -26,17 +27,21 @@ fn a_hub_without_topics_needs_no_timer_until_the_first_one_comes() {
         } else {
             Some(Client::connect(&hub, &key, None, clock.now()))
         };
+
         assert_eq!(counter.count(), 1, "the first topic");
         publish(&hub, &crate::support::key("2"), [1], clock.now());
         assert_eq!(counter.count(), 1);
+
         let next = hub.poll_sweep(&cx, clock.now()).expect("a topic is there");
         assert!(next > clock.now().instant);
+
         drop(reader);
         assert_eq!(
             hub.poll_sweep(&cx, clock.advance(3 * HOUR)),
             None,
             "all are gone"
         );
+
         publish(&hub, &key, [1], clock.now());
         assert_eq!(counter.count(), 2, "the first one again");
     }
@@ -48,16 +53,20 @@ fn an_idle_topic_lingers_as_long_as_its_history_and_no_longer() {
     publish(&hub, &key, 1..=2, clock.now());
     sweep(&hub, clock.advance(HOUR));
     assert_eq!(hub.stats().topics, 1, "exactly `max_age` old");
+
     let (_, said) = Client::join(&hub, &key, Some("v1"), clock.now());
     assert_eq!(said, ["keepalive", "2"]);
+
     sweep(&hub, clock.advance(HOUR));
     assert_eq!(
         (hub.stats().topics, hub.stats().history_bytes),
         (1, 0),
         "read a moment ago"
     );
+
     let (_, said) = Client::join(&hub, &key, Some("v2"), clock.now());
     assert_eq!(said, ["keepalive"], "its newest ID is remembered");
+
     sweep(&hub, clock.advance(HOUR + 1));
     assert_eq!(hub.stats().topics, 0);
 }
@@ -67,7 +76,7 @@ fn a_topic_lingers_from_its_last_reader_and_not_from_its_last_event() {
     let (hub, key, mut clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (mut reader, _) = Client::join(&hub, &key, None, clock.now());
     publish(&hub, &key, [1], clock.now());
-    // Nothing happens for long but that it reads; nobody else tells the hub the time.
+    // Only this read tells the hub that two hours have passed.
     reader.read(clock.advance(2 * HOUR));
     let id = reader.last_event_id().to_owned();
     drop(reader);
@@ -83,7 +92,7 @@ fn a_reader_leaves_at_the_latest_time_passed_to_the_hub() {
     publish(&hub, &first, [1], clock.now());
     reader.read(clock.now());
     let id = reader.last_event_id().to_owned();
-    // It is not polled for long; that time went by is known from elsewhere.
+    // The reader is not polled. A publish to another record tells the hub that two hours passed.
     publish(&hub, &key("2"), [1], clock.advance(2 * HOUR));
     drop(reader);
     sweep(&hub, clock.advance(HOUR));
@@ -139,7 +148,7 @@ fn the_last_reader_of_a_blank_topic_leaves_nothing_behind() {
         let (one, _) = Client::join(&hub, &key(&id.to_string()), None, clock.now());
         let (two, _) = Client::join(&hub, &key(&id.to_string()), None, clock.now());
         drop(one);
-        assert_eq!(hub.stats().topics, 1, "somebody still reads it");
+        assert_eq!(hub.stats().topics, 1, "it still has a reader");
         drop(two);
         assert_eq!((hub.stats().topics, hub.stats().subscribers), (0, 0));
     }
@@ -175,6 +184,7 @@ fn an_idle_reader_wakes_exactly_at_its_heartbeat_or_never() {
         Clock::new(),
     );
     let (mut reader, _) = Client::join(&live, &key, None, clock.now());
+
     for _ in 0..3 {
         let wake_at = reader.wake_at.expect("a heartbeat");
         assert_eq!(wake_at.millis_since(clock.now().instant), 30_000);
@@ -182,10 +192,12 @@ fn an_idle_reader_wakes_exactly_at_its_heartbeat_or_never() {
         assert_eq!(reader.wake_at, Some(wake_at), "a poll postpones nothing");
         assert_eq!(reader.read(clock.advance(1)), ["keepalive"]);
     }
+
     publish(&live, &key, [1], clock.advance(10_000));
     reader.read(clock.now());
     let due = Instant::from_millis(clock.now().instant.as_millis() + 30_000);
     assert_eq!(reader.wake_at, Some(due), "a write does (Q42)");
+
     let off = hub(quiet_config());
     let (reader, _) = Client::join(&off, &key, None, clock.now());
     assert_eq!(reader.wake_at, None);
@@ -197,6 +209,7 @@ fn a_reader_that_left_is_no_longer_woken() {
     let (counter, waker) = CountingWaker::new();
     let (mut gone, _) = Client::join(&hub, &key, None, clock.now());
     let _stays = Client::join(&hub, &key, None, clock.now());
+
     gone.read_with(&Context::from_waker(&waker), clock.now());
     drop(gone);
     drop(waker);
@@ -205,6 +218,7 @@ fn a_reader_that_left_is_no_longer_woken() {
         1,
         "its waker is not kept"
     );
+
     publish(&hub, &key, [1], clock.now());
     assert_eq!(counter.count(), 0);
 }

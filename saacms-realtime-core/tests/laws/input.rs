@@ -6,7 +6,7 @@ use saacms_realtime_core::{Event, EventError, EventId, EventIds, HubConfig, Reso
 
 use crate::support::{Chance, Client, Clock, hub, key, quiet_config};
 
-/// Texts that have a meaning somewhere on the way.
+/// Texts that mean something to a format that an event passes through.
 const HOSTILE: [&str; 22] = [
     "\n",
     "\r",
@@ -76,6 +76,7 @@ fn an_event_that_is_accepted_is_exactly_one_message_with_the_publishers_data() {
             assert!(!valid, "refused: {body}");
             continue;
         };
+
         assert!(valid, "accepted: {body}");
         assert!(
             !slug.contains([':', '/']) && !etag.contains(['\r', '\n', '\0']),
@@ -85,17 +86,21 @@ fn an_event_that_is_accepted_is_exactly_one_message_with_the_publishers_data() {
             !slug.chars().chain(id.chars()).any(char::is_control),
             "{body}"
         );
+
         accepted += 1;
         let key = key.expect("checked");
         let mut reader = Client::connect(&hub, &key, None, clock.now());
+
         hub.publish(event, clock.now()).expect("published");
         assert_eq!(
             reader.read(clock.now()),
             ["keepalive".to_owned(), format!("[{record}]")]
         );
+
         if !etag.is_empty() {
             assert_eq!(reader.last_event_id(), etag);
         }
+
         let (_, said) = reader.reconnect(&hub, clock.now());
         assert_eq!(said, ["keepalive"], "{etag:?} comes back as it was given");
     }
@@ -121,6 +126,7 @@ fn no_bytes_make_the_reader_of_events_panic() {
                 break;
             }
         }
+
         if let Ok(event) = Event::from_json(&bytes) {
             assert!(
                 !event
@@ -154,6 +160,7 @@ fn nesting_is_accepted_up_to_its_limit_and_refused_one_deeper() {
         Event::from_json(body.as_bytes())
     };
     assert!(nested(Event::MAX_NESTING - 1).is_ok());
+
     let refused = nested(Event::MAX_NESTING).expect_err("the event itself is one level");
     assert_eq!(
         refused,
@@ -161,6 +168,7 @@ fn nesting_is_accepted_up_to_its_limit_and_refused_one_deeper() {
             depth: Event::MAX_NESTING + 1
         }
     );
+
     let [open, close] = ["[", "]"].map(|bracket| bracket.repeat(Event::MAX_NESTING));
     let ignored = format!(r#"{{"type":"deleted","slug":"s","id":"i","more":{open}{close}}}"#);
     assert_eq!(
@@ -178,8 +186,10 @@ fn no_last_event_id_makes_a_subscribe_panic_or_lie() {
         };
         let (hub, clock, mut chance) = (hub(config), Clock::new(), Chance::new(7));
         let key = key("1");
+
         hub.publish(Event::deleted(key.clone()), clock.now())
             .expect("published");
+
         for _ in 0..5_000 {
             let id: Vec<u8> = (0..chance.below(40))
                 .map(|_| match chance.below(3) {
@@ -197,6 +207,7 @@ fn no_last_event_id_makes_a_subscribe_panic_or_lie() {
                 panic!("nothing for {id:?}");
             };
             let mut decoder = Decoder::new(1 << 16);
+
             decoder.feed(&bytes).expect("short");
             let messages = core::iter::from_fn(|| decoder.next())
                 .filter(|decoded| matches!(decoded, Decoded::Message(_)))

@@ -1,4 +1,4 @@
-//! Law 3, bytes: what histories hold together is bounded, and readers add nothing to it.
+//! Law 3, bytes: all histories together are bounded, and readers add nothing to them.
 
 use bytes::Bytes;
 use core::task::{Context, Waker};
@@ -16,7 +16,7 @@ fn small_hub() -> Hub {
     })
 }
 
-/// Whether the event `v` of this record is still known.
+/// Whether this record still knows the event ID `v`.
 fn is_known(hub: &Hub, id: &str, clock: &Clock) -> bool {
     Client::join(hub, &key(id), Some("v"), clock.now()).1 == ["keepalive"]
 }
@@ -44,10 +44,12 @@ fn the_topic_that_was_idle_longest_goes_first_and_a_busy_one_stays() {
         hub.publish(padded(&key(id), 15_000, Some("v")), clock.advance(1))
             .expect("published");
     }
-    // `b` was published to before `a`, but somebody read it until just now.
+
+    // `b` was published to before `a`, but it had a reader until now, so `a` is idle longer.
     drop(Client::connect(&hub, &key("b"), None, clock.advance(1)));
     hub.publish(padded(&key("d"), 10_000, Some("v")), clock.advance(1))
         .expect("published");
+
     let known: String = ["busy", "a", "b", "c", "d"]
         .into_iter()
         .filter(|id| is_known(&hub, id, &clock))
@@ -58,15 +60,18 @@ fn the_topic_that_was_idle_longest_goes_first_and_a_busy_one_stays() {
 #[test]
 fn an_eighth_of_the_limit_is_made_free_and_no_more() {
     const TARGET: usize = LIMIT - LIMIT / 8;
+
     let (hub, mut clock) = (small_hub(), Clock::new());
-    // What an event costs beside its text.
+    // An empty event measures the overhead of each event.
     hub.publish(padded(&key("old"), 0, Some("v")), clock.now())
         .expect("published");
+
     let empty = hub.stats().history_bytes;
     let mut publish = |id, bytes| {
         hub.publish(padded(&key(id), bytes - empty, Some("v")), clock.advance(1))
             .expect("published");
     };
+
     publish("old", 10_000 - empty);
     publish("a", 30_000);
     publish("b", TARGET - 30_000);
@@ -80,12 +85,15 @@ fn an_eighth_of_the_limit_is_free_after_it_was_exceeded() {
     hub.publish(padded(&key("0"), 0, Some("v")), clock.now())
         .expect("published");
     let empty = hub.stats().history_bytes;
+
     hub.publish(padded(&key("0"), 1_000 - 2 * empty, Some("v")), clock.now())
         .expect("published");
+
     for id in 1..66 {
         let event = padded(&key(&id.to_string()), 1_000 - empty, Some("v"));
         hub.publish(event, clock.advance(1)).expect("published");
     }
+
     assert_eq!(
         (hub.stats().topics, hub.stats().history_bytes),
         (57, 57_000)
@@ -103,7 +111,7 @@ fn histories_are_halved_again_if_once_is_not_enough() {
         hub.publish(padded(&key, bytes - empty, Some("v")), clock.now())
             .expect("published");
     }
-    // Half of it is the large event and one small one: more than may stay.
+    // The newer half is the large event and one small one: still more than may stay.
     assert_eq!(hub.stats().history_bytes, 0);
 }
 
@@ -133,7 +141,7 @@ fn an_event_that_is_larger_than_the_limit_leaves_no_more_than_the_limit() {
     assert_eq!(
         reader.read(clock.now()),
         ["resync lagged"],
-        "and nobody misses it silently"
+        "and no reader misses it silently"
     );
     publish(&hub, &key, [2], clock.now());
     assert_eq!(reader.read(clock.now()), ["2"]);
@@ -158,6 +166,7 @@ fn no_sequence_of_publishes_brings_the_history_over_its_limit() {
             _ => {}
         }
     }
+
     drop(readers);
     sweep(&hub, clock.advance(86_400_000));
     assert_eq!((hub.stats().history_bytes, hub.stats().topics), (0, 0));
@@ -188,6 +197,7 @@ fn a_reader_that_never_reads_costs_no_history() {
     for hub in [&with_readers, &without] {
         publish(hub, &key, 0..5_000, clock.now());
     }
+
     assert_eq!(
         with_readers.stats().history_bytes,
         without.stats().history_bytes
@@ -196,6 +206,7 @@ fn a_reader_that_never_reads_costs_no_history() {
         without.stats().history_bytes < 1_024 * 500,
         "1,024 events are held"
     );
+
     for mut reader in asleep {
         assert_eq!(reader.read(clock.now()), ["keepalive", "resync lagged"]);
     }
@@ -207,11 +218,13 @@ fn frames_that_are_joined_for_many_readers_are_counted_and_freed() {
     let mut readers: Vec<_> = (0..3)
         .map(|_| Client::join(&hub, &key, None, clock.now()).0)
         .collect();
+
     publish(&hub, &key, 1..=10, clock.now());
     let history = hub.stats().history_bytes;
     for reader in &mut readers {
         assert_eq!(reader.read(clock.now()).len(), 10);
     }
+
     let joined = hub.stats().history_bytes - history;
     let frame = "event: changed\nid: v1\ndata: 1\n\n".len();
     assert_eq!(
@@ -219,11 +232,14 @@ fn frames_that_are_joined_for_many_readers_are_counted_and_freed() {
         10 * frame + 2,
         "once for all three; `10` has two digits more"
     );
+
     sweep(&hub, clock.advance(10_000));
     assert_eq!(hub.stats().history_bytes, history);
+
     publish(&hub, &key, 11..=12, clock.now());
     readers[0].read(clock.now());
     assert!(hub.stats().history_bytes > history);
+
     hub.source_lost(&key);
     assert_eq!(hub.stats().history_bytes, 0);
 }
@@ -235,18 +251,17 @@ fn a_frame_keeps_no_more_memory_than_it_is_counted_with() {
     let _greeting = next_frames(&mut reader, &clock);
     let blanks = " ".repeat(1 << 20);
     let body = format!(r#"{{"type":"changed","slug":"posts","id":"1","record":[{blanks}1]}}"#);
+
     hub.publish(
         Event::from_json(body.as_bytes()).expect("valid"),
         clock.now(),
     )
     .expect("published");
+
     let counted = hub.stats().history_bytes;
     let frame = next_frames(&mut reader, &clock);
     drop((reader, hub));
-    let memory = frame
-        .try_into_mut()
-        .expect("nobody else holds it")
-        .capacity();
+    let memory = frame.try_into_mut().expect("the only owner").capacity();
     assert!(
         counted < 1_000 && memory <= 2 * counted,
         "{memory} bytes for {counted}"

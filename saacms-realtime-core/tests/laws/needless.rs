@@ -21,11 +21,14 @@ fn the_newest_id_is_known_after_its_frame_has_expired() {
         };
         let (hub, key, mut clock) = (hub(config), key("1"), Clock::new());
         let (mut client, _) = Client::join(&hub, &key, None, clock.now());
+
         publish(&hub, &key, 1..=2, clock.now());
         client.read(clock.now());
-        // The reader stays, so the topic does; its history is gone by age.
+
+        // The reader keeps the topic alive while the history expires.
         sweep(&hub, clock.advance(200_000));
         assert_eq!(hub.stats().history_bytes, 0);
+
         let (_, said) = client.reconnect(&hub, clock.now());
         assert_eq!(said, ["keepalive"], "{event_ids:?}");
     }
@@ -42,10 +45,12 @@ fn a_client_that_had_the_event_evicted_last_gets_all_the_others() {
         };
         let (hub, key, clock) = (hub(config), key("1"), Clock::new());
         let (mut client, _) = Client::join(&hub, &key, None, clock.now());
+
         publish(&hub, &key, 1..=1, clock.now());
         client.read(clock.now());
         publish(&hub, &key, 2..=4, clock.now());
         let id = client.last_event_id().to_owned();
+
         drop(client);
         let (_, said) = Client::join(&hub, &key, Some(&id), clock.now());
         assert_eq!(said, ["keepalive", "2", "3", "4"], "{event_ids:?}");
@@ -57,11 +62,13 @@ fn one_resync_is_enough_on_a_record_without_events() {
     let (hub, key, mut clock) = (hub(quiet_config()), key("1"), Clock::new());
     let (mut client, said) = Client::join(&hub, &key, Some("of a former life"), clock.now());
     assert_eq!(said, ["keepalive", "resync buffer-miss"]);
+
     for _ in 0..20 {
         let said;
         (client, said) = client.reconnect(&hub, clock.advance(777));
         assert_eq!(said, ["keepalive"], "(Q24)");
     }
+
     let id = client.last_event_id().to_owned();
     drop(client);
     publish(&hub, &key, 1..=2, clock.now());
@@ -78,14 +85,17 @@ fn a_client_that_has_seen_no_event_resumes_from_its_greeting() {
     };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     let (client, said) = Client::join(&hub, &key, None, clock.now());
+
     assert_eq!(
         said,
         ["keepalive"],
         "a block with an ID alone dispatches nothing"
     );
     assert_eq!(client.last_event_id(), "feed.0");
+
     let (client, said) = client.reconnect(&hub, clock.now());
     assert_eq!(said, ["keepalive"]);
+
     publish(&hub, &key, 1..=2, clock.now());
     let (_, said) = client.reconnect(&hub, clock.now());
     assert_eq!(said, ["keepalive", "1", "2"]);
@@ -101,7 +111,8 @@ fn the_greeting_is_the_place_of_the_join_and_not_of_the_first_poll() {
     let mut subscription = hub.subscribe(&key, None, clock.now()).expect("subscribed");
     publish(&hub, &key, 1..=1, clock.now());
     let frames = subscription.poll(&Context::from_waker(Waker::noop()), clock.now());
-    // Whoever is cut off between the two has the first, and is then sent the second.
+    // A client that loses its connection between the two blocks has the ID of the first, and is
+    // then replayed the second.
     let expected = b":keepalive\n\nid: feed.0\n\nevent: changed\nid: feed.1\ndata: 1\n\n";
     assert_eq!(frames, Output::Frames(Bytes::from_static(expected)));
 }
@@ -117,6 +128,7 @@ fn a_reader_within_its_lag_is_never_resynced_however_short_the_replay_is() {
     };
     let (hub, key, mut clock) = (hub(config), key("1"), Clock::new());
     let (mut client, _) = Client::join(&hub, &key, None, clock.now());
+
     for first in (1..=50).step_by(10) {
         publish(&hub, &key, first..first + 10, clock.now());
         sweep(&hub, clock.advance(59_000));

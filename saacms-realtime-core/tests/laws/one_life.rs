@@ -1,4 +1,4 @@
-//! Law 8: a ring that was dropped and made anew has a new epoch; a position of the old one is
+//! Law 8: a ring that is dropped and recreated has a new epoch. A position of the old ring is
 //! answered with a resync, never with the wrong history.
 
 use saacms_realtime_core::{EventIds, HubConfig};
@@ -15,16 +15,20 @@ fn a_position_of_a_ring_that_expired_is_answered_with_restarted() {
     };
     let (hub, key, mut clock) = (hub(config), key("1"), Clock::new());
     let (mut client, _) = Client::join(&hub, &key, None, clock.now());
+
     publish(&hub, &key, 1..=3, clock.now());
     client.read(clock.now());
     assert_eq!(client.last_event_id(), "feed.3");
+
     drop(client);
     sweep(&hub, clock.advance(DAY));
     assert_eq!(hub.stats().topics, 0);
+
     publish(&hub, &key, 4..=9, clock.now());
     let (mut client, said) = Client::join(&hub, &key, Some("feed.3"), clock.now());
     assert_eq!(said, ["keepalive", "resync restarted"]);
     assert_eq!(client.last_event_id(), "feee.6", "another epoch");
+
     publish(&hub, &key, 10..=10, clock.now());
     assert_eq!(client.read(clock.now()), ["10"]);
 }

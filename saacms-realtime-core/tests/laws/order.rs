@@ -1,4 +1,4 @@
-//! Law 4: per key, every subscriber sees the same order; IDs are unique while they are in the ring.
+//! Law 4: all subscribers of a key see the same order, and the hub hands out no event ID twice.
 
 use std::collections::HashSet;
 
@@ -16,9 +16,11 @@ fn live_and_replayed_readers_see_the_same_order() {
         publish(&hub, &key, [number], clock.now());
         eager.extend(reader.read(clock.now()));
     }
+
     let numbers: Vec<_> = (1..=50).map(|number| number.to_string()).collect();
     assert_eq!(eager, numbers);
     assert_eq!(live.read(clock.now()), numbers, "in one piece");
+
     let (_, replayed) = Client::join(&hub, &key, Some("v10"), clock.now());
     assert_eq!(replayed[1..], numbers[10..]);
 }
@@ -33,6 +35,7 @@ fn no_two_events_share_a_given_id_whatever_the_clock_says() {
         let (hub, key, mut clock) = (hub(config), key("1"), Clock::new());
         let (mut client, _) = Client::join(&hub, &key, None, clock.now());
         let (mut ids, mut chance) = (HashSet::new(), Chance::new(4));
+
         for number in 0..2_000 {
             clock.jump(chance.below(5) as i64 - 2);
             let event = match chance.below(2) {

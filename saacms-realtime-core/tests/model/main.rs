@@ -1,6 +1,6 @@
-//! Random walks over a hub, beside a reference that is too simple to be wrong.
+//! Random walks over a hub, checked against a reference that is too simple to be wrong.
 //!
-//! `SAACMS_SEEDS=17` walks one seed again, `SAACMS_SEEDS=0..100000` many.
+//! `SAACMS_SEEDS=17` repeats one seed; `SAACMS_SEEDS=0..100000` runs many.
 #![cfg(feature = "std")]
 
 #[path = "../support/mod.rs"]

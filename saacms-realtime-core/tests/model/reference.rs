@@ -1,51 +1,51 @@
-//! The reference: the list of all events of one record, and for each client how many it knows.
+//! The reference: a list of all events of one record, and how many of them each client knows.
 
 use core::time::Duration;
 
 use saacms_realtime_core::{EventIds, HubConfig, Instant};
 
-/// What was published, in order. Events are numbered from 1; their record is their number.
+/// All events in order. They are numbered from 1, and each one's record is its number.
 pub(crate) struct Reference {
     pub(crate) config: HubConfig,
     published: Vec<Published>,
     pub(crate) now: Instant,
-    /// Counts how often the hub forgot the history, or was told that it is lost.
+    /// How often the hub forgot the history or lost its source.
     pub(crate) life: usize,
 }
 
 struct Published {
-    /// `None` where the hub gives the ID.
+    /// `None` if the hub gives the ID.
     etag: Option<String>,
     at: Instant,
 }
 
-/// What a client could name when it comes back.
+/// A last event ID that a client could name, and what that client knew.
 #[derive(Clone)]
 pub(crate) struct Memory {
     pub(crate) id: String,
-    /// How many events it knows: it saw them, or fetched the record after them.
+    /// How many events the client knew, because it got them or fetched the record after them.
     pub(crate) place: usize,
-    /// The history that it is about.
+    /// The life of the history that the ID belongs to.
     pub(crate) life: usize,
 }
 
-/// What the reference knows of a client that is connected.
+/// What a connected client knows.
 pub(crate) struct Reader {
     place: usize,
-    /// What it named, until the first event or resync comes.
+    /// The last event ID that it named, until its first event or resync.
     named: Option<Named>,
-    /// A resync must come before anything else.
+    /// Whether a resync must come before any event.
     resync_is_due: bool,
-    /// The life in which it joined, or was last resynced.
+    /// The life of the history when it joined or was last resynced.
     life: usize,
 }
 
 /// A last event ID.
 #[derive(Clone)]
 pub(crate) enum Named {
-    /// It was given to the client that names it.
+    /// The hub gave it to the client that names it.
     True(Memory),
-    /// It was made up; where it happens to be known, anything may follow.
+    /// It was made up. If the hub happens to know it, any events may follow.
     Invented(String),
 }
 
@@ -59,7 +59,7 @@ impl Named {
 }
 
 impl Reference {
-    /// IDs that were never given to anybody.
+    /// IDs that the hub never gives.
     pub(crate) const UNKNOWN: [&str; 4] = ["zz", "", "0.0", "feed.999"];
 
     pub(crate) fn new(config: HubConfig) -> Self {
@@ -94,7 +94,7 @@ impl Reference {
         }
     }
 
-    /// Whether nothing that a client with this memory missed is gone.
+    /// Whether everything that a client with this memory missed can be replayed.
     fn can_replay(&self, memory: &Memory) -> bool {
         let missed = &self.published[memory.place..];
         memory.life == self.life
@@ -112,7 +112,7 @@ impl Reference {
         let follows = number == reader.place + 1;
         let fits = match reader.named.take() {
             None => follows,
-            // A repeated ETag stands for any event that had it: each carries the whole record.
+            // A repeated ETag may stand for any event that had it: each carries the whole record.
             Some(Named::True(memory)) => follows || self.has_etag(number - 1, &memory.id),
             Some(Named::Invented(_)) => !reader.resync_is_due,
         };
@@ -156,12 +156,12 @@ impl Reference {
         reader.resync_is_due || lagged || may_be_unknown || reader.life != self.life
     }
 
-    /// Whether every client that missed nothing is known to have missed nothing.
+    /// Whether the hub recognizes every client that missed nothing.
     fn is_exact(&self) -> bool {
         self.config.quiet_resume || self.config.event_ids == EventIds::Position
     }
 
-    /// Whether a client that names it is answered from further back than it was.
+    /// Whether several events had this ID, so that replay may start at an earlier one.
     fn is_repeated(&self, id: &str) -> bool {
         (1..=self.len())
             .filter(|number| self.has_etag(*number, id))
@@ -169,8 +169,8 @@ impl Reference {
             > 1
     }
 
-    /// Nothing waits for this reader any more, so it must know all. Answers what it remembers, its
-    /// last event ID being `id`.
+    /// Checks that a reader for which nothing waits knows every event. Returns its memory, under
+    /// its last event ID `id`.
     pub(crate) fn has_read_all(&self, reader: &mut Reader, id: &str) -> Option<Memory> {
         let (place, len) = (reader.place, self.len());
         let (stands_for_the_newest, is_honest) = match &reader.named {
@@ -178,6 +178,7 @@ impl Reference {
             Some(Named::Invented(_)) => (!reader.resync_is_due, false),
             Some(Named::True(memory)) => (self.has_etag(len, &memory.id), true),
         };
+
         assert!(
             place == len || stands_for_the_newest,
             "it knows {place} of {len}, and was told nothing"
@@ -186,6 +187,7 @@ impl Reference {
             reader.life, self.life,
             "its source was lost, and it was told nothing"
         );
+
         reader.place = len;
         let is_remembered = is_honest && !id.is_empty();
         is_remembered.then(|| Memory {

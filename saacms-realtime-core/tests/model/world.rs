@@ -1,4 +1,4 @@
-//! What happens on a walk: one record, a few readers, and everything that can befall them.
+//! A random walk: one record, a few readers, and everything that can happen to them.
 
 use core::time::Duration;
 
@@ -42,6 +42,7 @@ impl World {
             max_topics: *chance.pick(&[1, 100]),
             ..HubConfig::default()
         };
+
         Self {
             chance,
             clock: Clock::new(),
@@ -73,6 +74,7 @@ impl World {
                 _ => self.read_all(),
             }
         }
+
         self.reference.now = self.now();
         self.read_all();
     }
@@ -81,7 +83,7 @@ impl World {
         self.clock.now().instant
     }
 
-    /// The time, as the hub is told it now.
+    /// The time, to pass to the hub.
     fn tell_now(&mut self) -> Now {
         self.last_told = self.now();
         self.clock.now()
@@ -94,6 +96,7 @@ impl World {
         } else {
             self.chance.below(4) + 1
         };
+
         for _ in 0..count {
             let number = self.reference.len() + 1;
             let etag = match self.chance.below(3) {
@@ -112,7 +115,8 @@ impl World {
         }
     }
 
-    /// Another record needs the place, where there is only one.
+    /// Publishes to another record if there is room for one topic only, so that it replaces the
+    /// first.
     fn publish_another_record(&mut self) {
         if self.reference.config.max_topics > 1 {
             return;
@@ -121,7 +125,7 @@ impl World {
         if self.hub.publish(changed(&key("2"), 0, None), now).is_ok() {
             assert!(
                 self.connected.is_empty(),
-                "a record that somebody reads was forgotten"
+                "a record with readers was forgotten"
             );
             self.last_use = now.instant;
             self.is_forgotten();
@@ -137,13 +141,14 @@ impl World {
                 let ids = [Reference::UNKNOWN, known_at_times].concat();
                 Some(Named::Invented((*self.chance.pick(&ids)).to_owned()))
             }
-            // The newest is what a browser names; an older one is that of a page kept for long.
+            // A browser names the newest ID; a page restored after long names an older one.
             3..8 => self.memories.last().cloned().map(Named::True),
             _ if self.memories.is_empty() => return,
             _ => Some(Named::True(self.chance.pick(&self.memories).clone())),
         };
         let now = self.tell_now();
         let id = named.as_ref().map(Named::id);
+
         if let Ok(client) = Client::try_connect(&self.hub, &self.key, id, now) {
             self.is_used();
             let reader = self.reference.joined(named);
@@ -160,7 +165,7 @@ impl World {
     fn disconnect(&mut self) {
         if let Some(index) = self.any_connected() {
             let polled_at = self.connected.swap_remove(index).polled_at;
-            // A drop is told no time: the hub takes it to be the last that it heard of.
+            // A drop passes no time, so the hub uses the latest time that any call passed.
             self.last_use = self.last_use.max(self.last_told).max(polled_at);
             self.notice_whether_it_is_forgotten();
         }
@@ -192,8 +197,10 @@ impl World {
         let said = client.read(now);
         let keep_alives = said.iter().filter(|word| *word == "keepalive").count();
         let was_due = keep_alive_at.is_some_and(|due| due <= now.instant);
+
         assert_eq!(keep_alives, usize::from(was_due), "{said:?}");
         (*keep_alive_at, *polled_at) = (client.wake_at, now.instant);
+
         for word in said.iter().filter(|word| *word != "keepalive") {
             match word.strip_prefix("resync ") {
                 Some(reason) => self.reference.resynced(reader, reason),
@@ -202,6 +209,7 @@ impl World {
                     .received(reader, word.parse().expect("a number")),
             }
         }
+
         self.memories
             .extend(self.reference.has_read_all(reader, client.last_event_id()));
     }
@@ -233,9 +241,11 @@ impl World {
         let was_due = self.sweep_at <= now.instant;
         let was_remembered = self.is_remembered;
         let next = sweep(&self.hub, now);
+
         if was_due {
             self.sweep_at = now.instant.saturating_add(Duration::from_secs(10));
         }
+
         self.notice_whether_it_is_forgotten();
         if self.connected.is_empty() && was_due && idle > linger {
             assert_eq!(self.hub.stats().topics, 0, "it was idle for {idle} ms");

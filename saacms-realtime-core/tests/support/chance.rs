@@ -1,7 +1,7 @@
-//! Numbers that look random and are the same in every run. Simulation, benches and tests include this
-//! file by its path.
+//! Pseudo-random numbers, the same in every run with the same seed. The simulation, benches and
+//! tests include this file by its path.
 
-// Nobody uses all of it.
+// No user needs all of it.
 #![allow(dead_code)]
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -21,7 +21,7 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`, which is not 0.
+    /// A number below `end`, which must not be 0.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
@@ -31,7 +31,7 @@ impl Chance {
         self.below(len as u64) as usize
     }
 
-    /// True in so many of a hundred cases.
+    /// True with this probability, in percent.
     pub(crate) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
@@ -40,7 +40,7 @@ impl Chance {
         &choices[self.index(choices.len())]
     }
 
-    /// A number from 0 up to 1.
+    /// A number from 0 up to, but not including, 1.
     pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }

@@ -1,5 +1,5 @@
-//! What the tests share: a clock, numbered events, a client that reads as a browser does, wakers
-//! that count, a seeded source of chance.
+//! Shared by the tests: a clock, numbered events, a client that reads as a browser does, a waker
+//! that counts, and seeded random numbers.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -18,7 +18,7 @@ use saacms_realtime_core::{
 
 pub(crate) use chance::Chance;
 
-/// Both clocks of a test. The hub only ever sees what [`now`](Self::now) says.
+/// Both clocks of a test. The hub sees only what [`now`](Self::now) returns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     instant: u64,
@@ -40,21 +40,21 @@ impl Clock {
         Now::from_millis(self.instant, self.wall)
     }
 
-    /// Both clocks go on.
+    /// Advances both clocks.
     pub(crate) fn advance(&mut self, millis: u64) -> Now {
         self.instant += millis;
         self.wall += millis as i64;
         self.now()
     }
 
-    /// Only the wall clock is set.
+    /// Sets the wall clock back or forth.
     pub(crate) fn jump(&mut self, millis: i64) -> Now {
         self.wall += millis;
         self.now()
     }
 }
 
-/// The defaults, without heartbeat.
+/// The default configuration without heartbeats.
 pub(crate) fn quiet_config() -> HubConfig {
     HubConfig {
         heartbeat: Duration::ZERO,
@@ -80,7 +80,7 @@ pub(crate) fn padded(key: &ResourceKey, len: usize, etag: Option<&str>) -> Event
     Event::changed(key.clone(), &"x".repeat(len), etag).expect("a valid event")
 }
 
-/// Publishes events with these numbers, `v<number>` being their ETags.
+/// Publishes events with these numbers and the ETags `v<number>`.
 pub(crate) fn publish(
     hub: &Hub,
     key: &ResourceKey,
@@ -94,16 +94,16 @@ pub(crate) fn publish(
     }
 }
 
-/// A reader of a stream that keeps its last event ID as a browser does.
+/// A client that keeps its last event ID as a browser does.
 pub(crate) struct Client {
     subscription: Subscription,
     decoder: Decoder,
-    /// When the heartbeat is due, as the last poll said.
+    /// When the next heartbeat is due, from the last poll.
     pub(crate) wake_at: Option<Instant>,
 }
 
 impl Client {
-    /// More than anything here has to say at one moment.
+    /// More polls than any test needs to read all that waits.
     const MAX_POLLS: usize = 10_000;
 
     pub(crate) fn try_connect(
@@ -125,7 +125,7 @@ impl Client {
         Self::try_connect(hub, key, id, now).expect("within the limits")
     }
 
-    /// Connects, and reads what there is.
+    /// Connects and reads everything that waits.
     pub(crate) fn join(
         hub: &Hub,
         key: &ResourceKey,
@@ -141,7 +141,7 @@ impl Client {
         self.decoder.last_event_id()
     }
 
-    /// Goes away and comes back; answers what it then reads.
+    /// Disconnects, reconnects with the last event ID, and reads everything that waits.
     pub(crate) fn reconnect(self, hub: &Hub, now: Now) -> (Self, Vec<String>) {
         let key = self.subscription.key().clone();
         let id = Some(self.last_event_id().to_owned()).filter(|id| !id.is_empty());
@@ -149,8 +149,8 @@ impl Client {
         Self::join(hub, &key, id.as_deref(), now)
     }
 
-    /// Everything that waits, in words: `keepalive`, the record of an event, `resync <reason>`,
-    /// `retry <ms>`, `end`.
+    /// Reads everything that waits, in words: `keepalive`, the record of an event,
+    /// `resync <reason>`, `retry <ms>`, `end`.
     pub(crate) fn read(&mut self, now: Now) -> Vec<String> {
         self.read_with(&Context::from_waker(Waker::noop()), now)
     }
@@ -197,12 +197,12 @@ fn in_words(decoded: Decoded) -> String {
     }
 }
 
-/// Has the hub sweep, where that is due.
+/// Sweeps the hub if that is due. Returns when the next sweep is due.
 pub(crate) fn sweep(hub: &Hub, now: Now) -> Option<Instant> {
     hub.poll_sweep(&Context::from_waker(Waker::noop()), now)
 }
 
-/// Counts how often it is called.
+/// A waker that counts its calls.
 #[derive(Default)]
 pub(crate) struct CountingWaker(AtomicUsize);
 

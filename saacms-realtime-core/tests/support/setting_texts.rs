@@ -1,8 +1,8 @@
-//! What the text of a hub's setting means: one table, against which core, the program and the
-//! Worker are tested, so that a variable means the same to all of them.
+//! What the text of a setting means: one table that core, the program and the Worker are tested
+//! against, so that a variable means the same to all of them.
 
-/// A setting of the hub, as flags and files name it; a text; and how the value is shown, or a part
-/// of the reason why it is refused.
+/// A setting of the hub, as flags and files name it; a text; and the value as displayed, or a part
+/// of the error.
 pub(crate) type Case = (
     &'static str,
     &'static str,
@@ -13,8 +13,8 @@ const NO_COUNT: Result<&str, &str> = Err("must be a whole number, such as 100");
 const NO_SIZE: Result<&str, &str> = Err("must be a size, such as 65536, 64KiB, 4MiB or 4MB");
 const NO_TIME: Result<&str, &str> = Err("must be a time, such as 500ms, 90s, 5m or 1h30m");
 
-/// Every program reads a text of these as it stands here. All settings are ones that the program
-/// and the Worker both have.
+/// The expected value or error of each text. The program and the Worker both have all of these
+/// settings.
 #[rustfmt::skip] // one case, one line
 pub(crate) const CASES: &[Case] = &[
     ("max-events", "0", Ok("0")),

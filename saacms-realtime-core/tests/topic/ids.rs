@@ -1,4 +1,4 @@
-//! Which IDs events and resyncs get.
+//! The IDs of events and resyncs.
 
 use crate::log::{AS_THE_PLUGIN, Log, QUIET};
 
@@ -10,6 +10,7 @@ fn events_of_one_millisecond_do_not_share_an_id() {
         log.publish_untagged('b'),
         log.publish_untagged('c'),
     ];
+
     assert_eq!(
         ids,
         [
@@ -31,6 +32,7 @@ fn a_clock_that_is_set_back_repeats_no_id_and_one_set_forward_expires_nothing() 
         (before.as_str(), after.as_str()),
         ("2023-11-14T22:13:20.000Z", "2023-11-14T22:13:20.001Z")
     );
+
     log.wall += 1_000_000_000_000;
     log.publish_untagged('c');
     assert_eq!(
@@ -45,12 +47,15 @@ fn a_resync_names_the_newest_event_ever() {
     let mut log = Log::new(QUIET, 2);
     log.publish("abc");
     assert_eq!(log.resync_id(), "c");
+
     log.advance(100 * Log::MAX_AGE);
     log.topic.evict(log.now().instant);
     assert_eq!(log.resync_id(), "c", "evicted or not");
+
     let mut log = Log::new(AS_THE_PLUGIN, 2);
     log.publish("abc");
     assert_eq!(log.resync_id(), "c");
+
     log.advance(Log::MAX_AGE + 1);
     assert_eq!(
         log.resync_id(),
@@ -65,11 +70,13 @@ fn the_id_of_a_resync_on_a_blank_topic_is_a_place_in_the_sequence() {
         let mut log = Log::new(policy, 4);
         assert!(log.topic.is_blank());
         assert_eq!(log.answer(Some("zz")), "<buffer-miss>");
+
         let marker = log.resync_id();
         assert_eq!(marker, "2023-11-14T22:13:20.000Z");
-        assert!(!log.topic.is_blank(), "somebody holds an ID of it");
+        assert!(!log.topic.is_blank(), "a client holds one of its IDs");
         assert_eq!(log.answer(Some(&marker)), "", "no second resync (Q24)");
         assert_eq!(log.resync_id(), marker, "in the same millisecond");
+
         for other in [
             marker.clone() + "0",
             marker.replace('Z', ""),
@@ -77,12 +84,14 @@ fn the_id_of_a_resync_on_a_blank_topic_is_a_place_in_the_sequence() {
         ] {
             assert_eq!(log.answer(Some(&other)), "<buffer-miss>", "{other}");
         }
+
         let id = log.publish_untagged('a');
         assert_eq!(
             id, "2023-11-14T22:13:20.001Z",
             "it is not given to an event"
         );
         assert_eq!(log.answer(Some(&marker)), "a");
+
         log.publish("bcde");
         assert_eq!(
             log.answer(Some(&marker)),
@@ -100,10 +109,12 @@ fn markers_are_few_and_all_name_the_same_place() {
         markers.push(log.resync_id());
         log.advance(1);
     }
+
     assert!(
         markers[..8].is_sorted_by(|one, next| one < next),
         "each its own time: {markers:?}"
     );
+
     let last = markers[99].clone();
     assert_eq!(
         markers[7..]
@@ -112,6 +123,7 @@ fn markers_are_few_and_all_name_the_same_place() {
             .count(),
         93
     );
+
     log.publish("ab");
     for marker in markers {
         assert_eq!(log.answer(Some(&marker)), "ab");
@@ -138,8 +150,10 @@ fn a_marker_names_its_own_place_and_no_later_one() {
     let first = log.resync_id();
     log.publish("a");
     log.advance(Log::MAX_AGE + 1);
+
     let second = log.resync_id();
     assert_ne!(first, second);
+
     log.publish("b");
     assert_eq!(log.answer(Some(&second)), "b");
     assert_eq!(

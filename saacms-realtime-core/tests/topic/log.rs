@@ -1,4 +1,4 @@
-//! A topic to play with.
+//! A topic with both clocks, for the tests.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) const MAX_AGE: u64 = 1_000;
 
-    /// A topic that replays `max_events` and holds six.
+    /// A topic that replays `max_events` events and holds six.
     pub(crate) fn new(policy: IdPolicy, max_events: usize) -> Self {
         let max_age = Duration::from_millis(Self::MAX_AGE);
         let retention = Retention {
@@ -35,6 +35,7 @@ impl Log {
             ..Retention::default()
         };
         let topic = Topic::new(VecDeque::new(), retention, policy);
+
         Self {
             topic,
             instant: 0,
@@ -51,7 +52,7 @@ impl Log {
         self.wall += millis as i64;
     }
 
-    /// Publishes letters, each its own ETag.
+    /// Publishes letters, each with itself as its ETag.
     pub(crate) fn publish(&mut self, letters: &str) {
         letters
             .chars()
@@ -86,7 +87,7 @@ impl Log {
         Subscriber::new(resume, Duration::ZERO)
     }
 
-    /// What a reader with this last event ID gets: letters, and `<reason>` for a resync.
+    /// What a reader with this last event ID gets: letters, or `<reason>` for a resync.
     pub(crate) fn answer(&mut self, last_event_id: Option<&str>) -> String {
         self.answer_bytes(last_event_id.map(str::as_bytes))
     }

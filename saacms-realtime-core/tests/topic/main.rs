@@ -1,5 +1,4 @@
-//! The events of one record through the public API of `Topic`: which IDs they get, and what a last
-//! event ID is answered with.
+//! The public API of `Topic`: which IDs events get, and what follows a last event ID.
 #![cfg(feature = "alloc")]
 
 mod ids;
@@ -69,7 +68,7 @@ fn ids_are_compared_as_bytes_without_outer_blanks() {
 
 #[test]
 fn only_what_http_drops_is_dropped_around_an_id() {
-    // A form feed is no blank: it may stand at either end of an ETag, and comes back.
+    // HTTP does not strip a form feed, so an ETag may begin or end with one.
     let mut log = Log::new(QUIET, 4);
     log.publish_as("\u{c}v1", 'a');
     log.publish("b");
@@ -92,8 +91,10 @@ fn an_id_that_left_the_replay_window_is_unknown_though_the_ring_still_holds_it()
         "<buffer-miss>",
         "the neighbour (Q22)"
     );
+
     log.advance(Log::MAX_AGE);
     assert_eq!(log.answer(Some("c")), "d", "exactly this old stays (Q26)");
+
     log.advance(1);
     assert_eq!(log.answer(Some("c")), "<buffer-miss>");
 }
@@ -104,6 +105,7 @@ fn with_quiet_resume_the_id_before_the_window_is_known() {
     log.publish("abcd");
     assert_eq!(log.answer(Some("b")), "cd", "still held");
     assert_eq!(log.answer(Some("a")), "<buffer-miss>", "`b` is lost for it");
+
     log.publish("efghij");
     assert_eq!(log.topic.ring().first(), 5, "the ring holds six");
     assert_eq!(log.answer(Some("h")), "ij");
@@ -112,6 +114,7 @@ fn with_quiet_resume_the_id_before_the_window_is_known() {
         "<buffer-miss>",
         "left the ring, but is not the neighbour"
     );
+
     log.advance(100 * Log::MAX_AGE);
     assert_eq!(log.answer(Some("j")), "", "the newest, gone by age");
     assert_eq!(log.topic.ring().len(), 0);

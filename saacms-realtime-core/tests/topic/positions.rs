@@ -1,4 +1,4 @@
-//! Positions, and what an interruption does to either kind of ID.
+//! Positions, and the effect of an interruption on both kinds of ID.
 
 use saacms_realtime_core::EventId;
 
@@ -8,9 +8,11 @@ use crate::log::{Log, POSITION, QUIET};
 fn a_position_is_answered_exactly() {
     let mut log = Log::new(POSITION, 3);
     assert_eq!(log.resync_id(), "e.0");
+
     log.publish("aaa");
     let etag = EventId::new("etag").ok();
     assert_eq!(log.topic.next_id(etag, log.now().wall).to_string(), "e.4");
+
     for (position, answer) in [
         ("e.0", "aaa"),
         ("e.2", "a"),
@@ -19,8 +21,9 @@ fn a_position_is_answered_exactly() {
     ] {
         assert_eq!(log.answer(Some(position)), answer, "{position}");
     }
+
     log.publish("b");
-    assert_eq!(log.answer(Some("e.1")), "aab", "nothing behind it is lost");
+    assert_eq!(log.answer(Some("e.1")), "aab", "nothing after it is lost");
     assert_eq!(log.answer(Some("e.0")), "<buffer-miss>");
     assert_eq!(log.answer(Some("e.18446744073709551615")), "<buffer-miss>");
     assert_eq!(log.resync_id(), "e.4");

@@ -1,4 +1,4 @@
-//! What the contract says of a posted event: refused, and why, or which frame.
+//! The contract's answer to a posted event: the reasons to refuse it, or its frame.
 
 use saacms_realtime_core::{EventError, InvalidEventId, InvalidKey, KeyPart, Timestamp};
 
@@ -6,22 +6,22 @@ use super::json::{Document, Json, Unreadable};
 
 /// A posted event as the contract reads it.
 pub(crate) struct Reading {
-    /// Why it is refused; empty where it is not. Which of several is named first is open.
+    /// Why it is refused; empty if it is not. A hub may name any of them.
     pub(crate) faults: Vec<Fault>,
-    /// What it says, where that is enough for a frame; also of some that are refused.
+    /// The event, if enough could be read for a frame. Some refused events have one too.
     pub(crate) event: Option<Posted>,
 }
 
 pub(crate) struct Posted {
     pub(crate) event_type: String,
     pub(crate) key: (String, String),
-    /// Not empty; may be one that is refused.
+    /// Never empty, but possibly invalid.
     pub(crate) etag: Option<String>,
     pub(crate) data: String,
 }
 
 impl Posted {
-    /// The frame of this event, written by hand.
+    /// The frame of this event, written without core's encoder.
     pub(crate) fn frame(&self, id: &str) -> String {
         format!(
             "event: {}\nid: {id}\ndata: {}\n\n",
@@ -59,7 +59,7 @@ pub(crate) enum Wrong {
 }
 
 impl Fault {
-    /// What core says, in the words of this test.
+    /// Core's error as a fault.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "errors of core may become more"
@@ -99,7 +99,7 @@ impl Fault {
     }
 }
 
-/// Reads a body as posted.
+/// Reads a posted body.
 pub(crate) fn read(body: &[u8]) -> Reading {
     let unreadable = |fault| Reading {
         faults: vec![fault],
@@ -123,7 +123,8 @@ fn read_members(document: &Document) -> Reading {
             .ok()
     };
     let (event_type, slug, id) = (string("type"), string("slug"), string("id"));
-    // A deleted record has neither an ETag nor a record: what is named as such is not looked at.
+
+    // The `etag` and `record` of a deleted event are ignored.
     let is_deleted = event_type.as_deref() == Some("deleted");
     let etag_given = document
         .member("etag")
@@ -134,7 +135,7 @@ fn read_members(document: &Document) -> Reading {
         string("etag")
     };
     let data = if is_deleted {
-        // As `JSON.stringify` writes a string.
+        // Escaped as `JSON.stringify` does.
         id.as_ref()
             .map(|id| format!(r#"{{"id":{}}}"#, serde_json::Value::from(id.as_str())))
     } else {
@@ -142,21 +143,25 @@ fn read_members(document: &Document) -> Reading {
             .member("record")
             .map(|record| document.compact[record.text.clone()].to_owned())
     };
+
     if data.is_none() && !is_deleted {
         faults.push(Fault::Member("record", Wrong::Missing));
     }
+
     if event_type
         .as_ref()
         .is_some_and(|text| !["snapshot", "changed", "deleted"].contains(&text.as_str()))
     {
         faults.push(Fault::UnknownType);
     }
+
     if let Some(slug) = &slug {
         faults.extend(key_part_faults("slug", slug, 128));
         if slug.contains([':', '/']) {
             faults.push(Fault::Member("slug", Wrong::Separator));
         }
     }
+
     faults.extend(id.iter().flat_map(|id| key_part_faults("id", id, 512)));
     faults.extend(etag.iter().flat_map(|etag| etag_faults(etag)));
     let event = match (event_type, slug, id, etag, data) {
@@ -179,7 +184,7 @@ fn string(document: &Document, name: &str) -> Result<String, Wrong> {
     }
 }
 
-/// What forbids `text` as this part of a key.
+/// Why `text` is not valid as this part of a key.
 pub(crate) fn key_part_faults(part: &'static str, text: &str, max_len: usize) -> Vec<Fault> {
     let wrongs = [
         (text.is_empty(), Wrong::Empty),
@@ -189,7 +194,7 @@ pub(crate) fn key_part_faults(part: &'static str, text: &str, max_len: usize) ->
     found(part, &wrongs)
 }
 
-/// What forbids `etag` as an event ID.
+/// Why `etag` is not valid as an event ID.
 pub(crate) fn etag_faults(etag: &str) -> Vec<Fault> {
     let wrongs = [
         (etag.len() > 512, Wrong::TooLong),
@@ -207,7 +212,7 @@ fn found(member: &'static str, wrongs: &[(bool, Wrong)]) -> Vec<Fault> {
         .collect()
 }
 
-/// What is left of a header value: HTTP drops blanks at both ends.
+/// A header value as HTTP passes it on, without blanks at either end.
 pub(crate) fn without_blanks(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }

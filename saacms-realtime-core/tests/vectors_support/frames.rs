@@ -10,7 +10,7 @@ use super::stage::{Stage, replayed};
 use super::step::{KEEPALIVE, Key, Reaction, Step, decode};
 use super::{Checked, Notes, count, ensure, note, number, quirks_of, same, text};
 
-/// Quirks that leave nothing to publish: whatever event shows one is refused.
+/// Quirks whose events are all refused.
 const REFUSED_QUIRKS: [&str; 8] = ["Q02", "Q03", "Q04", "Q08", "Q09", "Q10", "Q11", "Q58"];
 
 pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
@@ -19,6 +19,7 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
         text(case, "frame").len(),
         count(case, "frame_bytes"),
     )?;
+
     let reading = read(text(case, "event").as_bytes());
     let class = text(case, "class");
     if !reading.faults.is_empty() {
@@ -28,6 +29,7 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
             number(case, "now_ms"),
         )?;
     }
+
     match class {
         "core" if reading.faults.is_empty() => check_frame(case, &reading, |event, frame| {
             same("the golden frame", frame, text(case, "frame"))?;
@@ -68,10 +70,12 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
             ensure(!must_be_refused || !reading.faults.is_empty(), || {
                 "is not refused".to_owned()
             })?;
+
             if !reading.faults.is_empty() {
                 note(notes, "quirk, refused");
                 return Ok(());
             }
+
             note(notes, "quirk, published as the contract says");
             check_frame(case, &reading, |event, frame| {
                 let has_time = frame.contains(&format!("\nid: {}\n", time_id_of(case)));
@@ -86,7 +90,7 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
     }
 }
 
-/// Not an event at all: refused, nothing filed or sent, as the plugin did.
+/// Checks that a body that is no event is refused, and neither kept nor sent, as by the plugin.
 pub(crate) fn check_reject(case: &Value, _: &mut Notes) -> Checked {
     same(
         "golden buffer and frame",
@@ -97,7 +101,7 @@ pub(crate) fn check_reject(case: &Value, _: &mut Notes) -> Checked {
     check_refused(body, &read(body).faults, 0)
 }
 
-/// Bytes that are no UTF-8 text, or begin with a byte order mark: refused (Q16).
+/// Checks that bytes that are not UTF-8 or begin with a byte order mark are refused (Q16).
 pub(crate) fn check_bytes(case: &Value, _: &mut Notes) -> Checked {
     let hex = text(case, "body_hex");
     let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("two hexadecimal digits");
@@ -105,27 +109,29 @@ pub(crate) fn check_bytes(case: &Value, _: &mut Notes) -> Checked {
     check_refused(&body, &read(&body).faults, number(case, "now_ms"))
 }
 
-/// Posts a body that must be refused, for one of these faults, and looks what came of it.
+/// Checks that a body is refused for one of these faults, and neither kept nor sent.
 fn check_refused(body: &[u8], faults: &[Fault], now_ms: i64) -> Checked {
     let mut stage = Stage::new(HubConfig::default(), now_ms);
     let greeting = stage.apply(&subscribe("live", &any_key()));
     same("greeting", greeting.outs["live"].as_str(), KEEPALIVE)?;
+
     let Reaction { outs, refusals } = stage.post(body);
     ensure(
         refusals.iter().any(|refusal| faults.contains(refusal)),
         || format!("refused for {refusals:?}, expected one of {faults:?}"),
     )?;
     ensure(outs.is_empty(), || format!("refused, yet sent: {outs:?}"))?;
+
     let stats = stage.hub.stats();
     same(
-        "published and filed",
+        "published and kept",
         (stats.published, stats.history_bytes),
         (0, 0),
     )
 }
 
-/// Publishes the event in a fresh hub: its frame must be that of the contract, filed under its ID,
-/// and pass `check`.
+/// Publishes the event in a new hub. Checks that its frame is the contract's, that it is known by
+/// its ID, and that `check` holds.
 fn check_frame(
     case: &Value,
     reading: &Reading,
@@ -136,32 +142,36 @@ fn check_frame(
     stage.apply(&subscribe("live", &event.key));
     let Reaction { outs, refusals } = stage.apply(&Step::Publish(text(case, "event").to_owned()));
     same("refusals", refusals, Vec::new())?;
+
     let frame = outs.get("live").map_or("", String::as_str);
     let id = event.etag.clone().unwrap_or_else(|| time_id_of(case));
     same("frame", frame, &event.frame(&id))?;
+
     let filed_as = if text(case, "class") == "quirk" {
         &id
     } else {
         text(case, "buffer_id")
     };
-    // HTTP drops blanks around a header, a query parameter keeps them (Q06).
+
+    // HTTP strips blanks around a header value, but not around a query parameter (Q06).
     for named in [filed_as.to_owned(), format!(" {filed_as}\t")] {
         same(
-            "replayed behind its ID",
+            "replayed after its ID",
             replayed(&stage.probe(&event.key, &named)),
             Some(0),
         )?;
     }
+
     let resync = stage.probe(&event.key, &format!("{filed_as}?"));
     ensure(
         resync.contains(&format!("event: saacms-resync\nid: {filed_as}\n")),
-        || format!("not filed as {filed_as:?}: {resync:?}"),
+        || format!("not kept as {filed_as:?}: {resync:?}"),
     )?;
     check(event, frame)
 }
 
-/// The frame that the encoder writes for an event that is refused by its key or its ETag, and the
-/// golden one. An ETag that no `EventId` can hold has another one stand in for it.
+/// The frame that the encoder writes for an event refused for its key or ETag, and the golden one.
+/// In both, an ETag that is not a valid `EventId` is replaced.
 fn encoded(case: &Value, reading: &Reading) -> Checked<(String, String)> {
     let by_key_or_etag = |fault: &Fault| {
         matches!(fault, Fault::Member("slug" | "id" | "etag", wrong)
@@ -181,10 +191,12 @@ fn encoded(case: &Value, reading: &Reading) -> Checked<(String, String)> {
     let event_type = EventType::parse(&event.event_type).expect("no unknown type");
     let event_id = EventId::new(id_sent).map_err(|error| error.to_string())?;
     let mut frame = String::new();
+
     write_event(&mut frame, event_type, &event_id, &event.data).expect("a String is never full");
     ensure(is_own_message(&messages(&frame), event), || {
         "not its own message".to_owned()
     })?;
+
     let id_line = |id: &str| format!("\nid: {id}\n");
     Ok((
         frame,
@@ -192,8 +204,8 @@ fn encoded(case: &Value, reading: &Reading) -> Checked<(String, String)> {
     ))
 }
 
-/// One message each, of the same type and ID, and with data that is the same value as far as
-/// JavaScript can tell.
+/// Checks that both are one message of the same type and ID, with data that is the same value to
+/// JavaScript.
 fn check_same_value(actual: &[Message], golden: &[Message]) -> Checked {
     let ([actual], [golden]) = (actual, golden) else {
         return Err("not one message".to_owned());
@@ -204,6 +216,7 @@ fn check_same_value(actual: &[Message], golden: &[Message]) -> Checked {
         &actual.last_event_id,
         &golden.last_event_id,
     )?;
+
     let read = |message: &Message| {
         let document = Document::read(&message.data, 128);
         document.map_err(|wrong| format!("{wrong:?}: {}", message.data))
@@ -211,18 +224,19 @@ fn check_same_value(actual: &[Message], golden: &[Message]) -> Checked {
     let is_same = read(actual)?
         .root
         .is_same_in_javascript(&read(golden)?.root);
+
     ensure(is_same, || {
         format!("{} is not {}", actual.data, golden.data)
     })
 }
 
-/// Whether a client gets exactly one message, with the event's own type and data.
+/// Whether the messages are exactly one, with the event's type and data.
 fn is_own_message(messages: &[Message], event: &Posted) -> bool {
     matches!(messages, [message]
         if (&message.event_type, &message.data) == (&event.event_type, &event.data))
 }
 
-/// What a client makes of this frame after the greeting.
+/// The messages that a client reads from this frame, after the greeting.
 fn messages(frame: &str) -> Vec<Message> {
     let message = |decoded| match decoded {
         Decoded::Message(message) => Some(message),

@@ -1,15 +1,15 @@
-//! A reader of JSON with the values of JavaScript: doubles, UTF-16, the last of equal members.
+//! A JSON reader with JavaScript's values: doubles, UTF-16, the last of repeated members.
 //!
-//! serde_json refuses lone surrogates and numbers beyond a double; JavaScript takes both, and the
-//! hub passes them on. So the vectors are compared with this one, which shares no code with either.
+//! serde_json refuses lone surrogates and numbers beyond a double. JavaScript accepts both, and the
+//! hub passes them on. This reader compares them, and shares no code with the hub or serde_json.
 
 use core::ops::Range;
 use std::collections::BTreeMap;
 
-/// A JSON text and what it says.
+/// A JSON text and its value.
 pub(crate) struct Document {
     pub(crate) root: Json,
-    /// The text less the whitespace between its tokens.
+    /// The text without the whitespace between its tokens.
     pub(crate) compact: String,
 }
 
@@ -24,7 +24,7 @@ pub(crate) enum Json {
 
 pub(crate) struct Member {
     pub(crate) value: Json,
-    /// Where its value stands in [`Document::compact`].
+    /// The range of its value in [`Document::compact`].
     pub(crate) text: Range<usize>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Unreadable {
 }
 
 impl Document {
-    /// Reads `text`; gives up where it is nested more than `max_depth` deep.
+    /// Reads `text`, unless it is nested more than `max_depth` deep.
     pub(crate) fn read(text: &str, max_depth: usize) -> Result<Self, Unreadable> {
         let mut reader = Reader {
             rest: text,
@@ -43,17 +43,19 @@ impl Document {
             room: max_depth,
         };
         let root = reader.value()?;
+
         reader.skip_blanks();
         if !reader.rest.is_empty() {
             return Err(Unreadable::NotJson);
         }
+
         Ok(Self {
             root,
             compact: reader.compact,
         })
     }
 
-    /// The member of the root with this name.
+    /// The root's member with this name.
     pub(crate) fn member(&self, name: &str) -> Option<&Member> {
         match &self.root {
             Json::Object(members) => members.get(&name.encode_utf16().collect::<Vec<_>>()),
@@ -63,8 +65,8 @@ impl Document {
 }
 
 impl Json {
-    /// Whether JavaScript would print both alike: order of members aside, and a number that no
-    /// double can hold is `null`.
+    /// Whether JavaScript would print both alike, except for the order of members. It prints a
+    /// number beyond a double as `null`.
     pub(crate) fn is_same_in_javascript(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Bool(a), Self::Bool(b)) => a == b,
@@ -91,7 +93,7 @@ impl Json {
 struct Reader<'a> {
     rest: &'a str,
     compact: String,
-    /// How much deeper it may go.
+    /// How many more levels may be nested.
     room: usize,
 }
 
@@ -126,10 +128,12 @@ impl Reader<'_> {
         if self.take_if('}') {
             return Ok(Json::Object(members));
         }
+
         loop {
             self.skip_blanks();
             let name = self.string()?;
             self.expect(':')?;
+
             let start = self.compact.len();
             let value = self.value()?;
             members.insert(
@@ -139,6 +143,7 @@ impl Reader<'_> {
                     text: start..self.compact.len(),
                 },
             );
+
             if self.take_if('}') {
                 return Ok(Json::Object(members));
             }
@@ -164,6 +169,7 @@ impl Reader<'_> {
         if !self.rest.starts_with('"') {
             return Err(Unreadable::NotJson);
         }
+
         let mut units = Vec::new();
         let mut chars = self.rest.char_indices().skip(1);
         let mut next = || chars.next().ok_or(Unreadable::NotJson);
@@ -189,6 +195,7 @@ impl Reader<'_> {
                 (_, c) => units.extend_from_slice(c.encode_utf16(&mut [0; 2])),
             }
         };
+
         self.take(end);
         Ok(units)
     }
@@ -231,7 +238,7 @@ impl Reader<'_> {
         found
     }
 
-    /// Takes the next bytes as part of a token.
+    /// Appends the next bytes to the current token.
     fn take(&mut self, len: usize) {
         let (token, rest) = self.rest.split_at(len);
         self.compact += token;
@@ -243,7 +250,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether JSON takes this for a number; Rust takes more, `+1` and `1.` for example.
+/// Whether this is a number in JSON. Rust accepts more, for example `+1` and `1.`.
 fn is_number(text: &str) -> bool {
     let text = text.strip_prefix('-').unwrap_or(text);
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
@@ -258,6 +265,7 @@ fn is_number(text: &str) -> bool {
         None => (mantissa, None),
     };
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+
     digits(whole)
         && (whole == "0" || !whole.starts_with('0'))
         && fraction.is_none_or(digits)

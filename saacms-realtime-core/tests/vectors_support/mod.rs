@@ -1,4 +1,4 @@
-//! What the golden vector tests share: the files, and the count of what ran.
+//! Shared by the tests of golden vectors: the files, and the tally of cases.
 
 pub(crate) mod contract;
 pub(crate) mod frames;
@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// Whether a case came out right, and if not, what was wrong.
+/// The result of a case: a value, or what was wrong.
 pub(crate) type Checked<T = ()> = Result<T, String>;
 
-/// Things worth counting beside the cases themselves.
+/// Counts of notable things, besides the number of cases.
 pub(crate) type Notes = BTreeMap<&'static str, usize>;
 
 /// One file of vectors.
@@ -49,8 +49,8 @@ impl File {
     }
 }
 
-/// Where the vectors are. A relative `SAACMS_VECTORS` is meant from where cargo was called, which
-/// is mostly the workspace; tests themselves run in the directory of their package.
+/// The directory of the vectors. Tests run in the directory of their package, but a relative
+/// `SAACMS_VECTORS` is written from where cargo was called, usually the workspace.
 fn directory() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     match std::env::var_os("SAACMS_VECTORS") {
@@ -66,7 +66,7 @@ fn directory() -> PathBuf {
     }
 }
 
-/// Counts the cases of a file by class and keeps what went wrong.
+/// Counts the cases of a file by class, and collects the failures.
 pub(crate) struct Tally<'a> {
     file: &'a File,
     counts: BTreeMap<String, usize>,
@@ -85,13 +85,13 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Runs `check` on every case of a list; all run, also after a failure.
+    /// Runs `check` on every case of a list, even after a failure.
     pub(crate) fn run_all(&mut self, list: &str, check: fn(&Value, &mut Notes) -> Checked) {
         for case in self.file.list(list) {
             let class = case["class"].as_str().unwrap_or(list);
             *self.counts.entry(class.to_owned()).or_default() += 1;
             let notes = &mut self.notes;
-            // A panic is caught only to name the case that caused it.
+            // Panics are caught only to name the case.
             let checked = catch_unwind(AssertUnwindSafe(|| check(case, notes)));
             let wrong = match checked {
                 Ok(Ok(())) => continue,
@@ -103,7 +103,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Prints how many cases ran, and fails where one was wrong.
+    /// Prints how many cases ran, and fails if any failed.
     pub(crate) fn finish(self) {
         let mut report = String::from("\n");
         let counts = self
@@ -114,10 +114,12 @@ impl<'a> Tally<'a> {
         for (what, count) in counts.chain(notes) {
             report += &format!("vectors: {} {what}: {count}\n", self.file.name);
         }
-        // Not `eprint!`, which the test harness keeps to itself.
+
+        // Not `eprint!`, which the test harness captures.
         std::io::stderr()
             .write_all(report.as_bytes())
             .expect("standard error is open");
+
         let failed = self.failures.len();
         let first = self
             .failures
@@ -126,6 +128,7 @@ impl<'a> Tally<'a> {
             .cloned()
             .collect::<Vec<_>>()
             .join("\n\n");
+
         assert!(
             failed == 0,
             "{}: {failed} cases failed, the first:\n{first}",
@@ -134,7 +137,7 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// Notes that something happened once more.
+/// Counts one more occurrence.
 pub(crate) fn note(notes: &mut Notes, what: &'static str) {
     *notes.entry(what).or_default() += 1;
 }
@@ -149,26 +152,26 @@ pub(crate) fn same<T: PartialEq + Debug>(what: &str, actual: T, expected: T) -> 
     })
 }
 
-/// The text member `name`, which every case of this kind has.
+/// The member `name`, a text that every case of this kind has.
 pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name]
         .as_str()
         .unwrap_or_else(|| panic!("`{name}` is no string in {value}"))
 }
 
-/// The whole number `name`, which every case of this kind has.
+/// The member `name`, an integer that every case of this kind has.
 pub(crate) fn number(value: &Value, name: &str) -> i64 {
     value[name]
         .as_i64()
         .unwrap_or_else(|| panic!("`{name}` is no whole number in {value}"))
 }
 
-/// The whole number `name`, which is never negative.
+/// The member `name`, an integer that is never negative.
 pub(crate) fn count(value: &Value, name: &str) -> usize {
     usize::try_from(number(value, name)).unwrap_or_else(|_| panic!("`{name}` in {value}"))
 }
 
-/// The quirks that a case touches.
+/// The quirks that a case shows.
 pub(crate) fn quirks_of(case: &Value) -> impl Iterator<Item = &str> {
     case["quirks"]
         .as_array()

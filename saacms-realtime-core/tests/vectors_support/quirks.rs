@@ -1,7 +1,7 @@
-//! `replay.json`, class `quirk`: where the contract puts right what the plugin got wrong.
+//! `replay.json`, class `quirk`: where the contract corrects the plugin.
 //!
-//! The bytes are those of the reference. What each quirk is about is looked for on its own, in what
-//! the real hub sent: by a witness, a subscriber that was there from the start.
+//! The hub must send the reference's bytes. Each quirk's own property is checked apart from that,
+//! in what the hub sends to a witness: a subscriber that is there from the start.
 
 use core::time::Duration;
 
@@ -19,6 +19,7 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
         let mode = |wrong| format!("quiet resume {quiet_resume}: {wrong}");
         let differs = check_bytes(case, quiet_resume).map_err(mode)?;
         check_witnessed(case, quiet_resume).map_err(mode)?;
+
         if !quiet_resume {
             note(
                 notes,
@@ -37,7 +38,7 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
     check_shown(case)
 }
 
-/// Takes all steps in the hub and in the reference; answers whether the plugin sent other bytes.
+/// Runs all steps in the hub and in the reference. Returns whether the plugin sent other bytes.
 fn check_bytes(case: &Value, quiet_resume: bool) -> Checked<bool> {
     let mut run = Run::new(case, quiet_resume);
     let mut differs = false;
@@ -48,14 +49,14 @@ fn check_bytes(case: &Value, quiet_resume: bool) -> Checked<bool> {
     Ok(differs)
 }
 
-/// Whether the verdict on a quirk allows for other bytes than the plugin's.
+/// Whether the verdict on a quirk allows bytes other than the plugin's.
 fn may_differ(quirk: &str) -> bool {
     const VERDICTS: &str = include_str!("../vectors/quirks.json");
     let verdicts: Value = serde_json::from_str(VERDICTS).expect("JSON");
     matches!(verdicts[quirk][0].as_str(), Some("fix" | "choose"))
 }
 
-/// Every quirk that is named must have come up, so that its absence from the bytes means something.
+/// Checks that the case really shows each quirk that it names, so that its bytes prove something.
 fn check_shown(case: &Value) -> Checked {
     let run = Run::new(case, false);
     let steps = run.steps(case);
@@ -67,6 +68,7 @@ fn check_shown(case: &Value) -> Checked {
     let named = || steps.iter().filter_map(|(step, _)| step.last_event_id());
     let refused =
         |fault: fn(&Fault) -> bool| posted().any(|posted| posted.faults.iter().any(fault));
+
     for quirk in quirks_of(case) {
         let shown = match quirk {
             "Q02" | "Q03" | "Q04" => refused(|f| *f == Fault::Member("etag", Wrong::LineBreak)),
@@ -87,12 +89,14 @@ fn check_shown(case: &Value) -> Checked {
         };
         ensure(shown, || format!("{quirk} does not come up"))?;
     }
+
     Ok(())
 }
 
-/// Takes all steps with a witness, and checks what the hub sent against what the witness saw.
+/// Runs all steps with a witness, and checks what the hub sends against what the witness got.
 fn check_witnessed(case: &Value, quiet_resume: bool) -> Checked {
     const WITNESS: &str = "the witness";
+
     let mut run = Run::new(case, quiet_resume);
     let config = hub_config(&case["config"], quiet_resume);
     let mut seen = Seen {
@@ -101,11 +105,13 @@ fn check_witnessed(case: &Value, quiet_resume: bool) -> Checked {
         quiet_resume,
     };
     let (name, key) = (WITNESS.to_owned(), run.key.clone());
+
     run.step(&Step::Subscribe {
         name,
         key,
         last_event_id: None,
     })?;
+
     for (step, _) in run.steps(case) {
         let mut outs = run.step(&step)?;
         let witnessed = outs.remove(WITNESS).unwrap_or_default();
@@ -119,13 +125,14 @@ fn check_witnessed(case: &Value, quiet_resume: bool) -> Checked {
         }
         seen.resyncs(&outs);
     }
+
     Ok(())
 }
 
-/// What the hub sent so far.
+/// What the hub has sent so far.
 struct Seen {
     sent: Vec<Sent>,
-    /// Times that resyncs named, each with the number of events before the first such resync.
+    /// Time IDs of resyncs, each with the number of events before the first resync that named it.
     resyncs: Vec<(String, usize)>,
     quiet_resume: bool,
 }
@@ -137,13 +144,14 @@ struct Sent {
 }
 
 impl Seen {
-    /// An ETag is the ID as it is; without one, an empty one included (Q05), it is a time that was
-    /// never handed out before, in an event (Q01) or a resync (Q24).
+    /// Checks the ID of an event: its ETag unchanged or, without an ETag or with an empty one
+    /// (Q05), a time that no event (Q01) and no resync (Q24) had before.
     fn publish(&mut self, body: &str, witnessed: &str, at: u64) -> Checked {
         let reading = read(body.as_bytes());
         if !reading.faults.is_empty() {
             return same("sent of a refused event", witnessed, "");
         }
+
         let [Decoded::Message(message)] = &decode(witnessed)[..] else {
             return Err(format!("the witness got no event, but {witnessed:?}"));
         };
@@ -157,6 +165,7 @@ impl Seen {
             let is_new = self.times().all(|time| *time != id);
             ensure(is_new, || format!("the time {id} was handed out twice"))?;
         }
+
         self.sent.push(Sent {
             id,
             has_etag: etag.is_some(),
@@ -165,8 +174,8 @@ impl Seen {
         Ok(())
     }
 
-    /// How many of the newest events are to be replayed: by count, and by the monotonic clock
-    /// alone (Q27).
+    /// How many of the newest events are in the replay window, by count and by the monotonic clock
+    /// (Q27).
     fn window(&self, max_events: usize, max_age: Duration, now: u64) -> usize {
         let is_fresh = |sent: &&Sent| u128::from(now - sent.at) <= max_age.as_millis();
         self.sent
@@ -177,8 +186,9 @@ impl Seen {
             .count()
     }
 
-    /// Who names an event that is buffered, in whatever script (Q07), or the place of a resync
-    /// behind which all is buffered (Q24), gets exactly what came after; anybody else a resync.
+    /// Checks a replay. A client that names an event in the window, in any script (Q07), or a
+    /// resync after which every event is in the window (Q24), gets exactly what followed. Any
+    /// other client gets a resync.
     fn subscribe(&self, id: &str, out: &str, in_window: usize) -> Checked {
         let len = self.sent.len();
         let place = self.resyncs.iter().find(|(resync, _)| resync == id);
@@ -196,8 +206,8 @@ impl Seen {
         same("replayed, by the witness", replayed(out), missed)
     }
 
-    /// A resync that names no event names a time. One that is not later than all before it was, or
-    /// may have been, handed out before, and names no new place.
+    /// Records the time IDs of resyncs. One that is not later than all times before may have been
+    /// handed out already, so it names no new place.
     fn resyncs(&mut self, outs: &Outs) {
         for id in outs.values().filter_map(|out| resync_id(out)) {
             let names_event = self.sent.iter().any(|sent| sent.id == id);
@@ -207,7 +217,7 @@ impl Seen {
         }
     }
 
-    /// All times that were handed out.
+    /// All time IDs handed out so far.
     fn times(&self) -> impl Iterator<Item = &String> {
         let of_events = self
             .sent

@@ -1,4 +1,4 @@
-//! The contract as the dumbest program that keeps it: everything ever published, in a list.
+//! The contract as the simplest possible program: a list of everything ever published.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::contract::{Posted, key_part_faults, read, time_id, without_blanks};
 use super::stage::START;
 use super::step::{KEEPALIVE, Key, Outs, Reaction, Step};
 
-/// All records and all who read them.
+/// All records and their readers.
 pub(crate) struct Reference {
     rules: Rules,
     topics: BTreeMap<Key, Topic>,
@@ -48,6 +48,7 @@ impl Reference {
             monotonic: START,
             wall: start_ms,
         };
+
         Self {
             rules,
             topics: BTreeMap::new(),
@@ -98,7 +99,7 @@ impl Reference {
         self.rules.heartbeat > 0 && !self.readers.is_empty()
     }
 
-    /// IDs of all events of a record, evicted or not.
+    /// The IDs of all events of a record, evicted or not.
     pub(crate) fn ids(&self, key: &Key) -> Vec<&str> {
         let topic = self.topics.get(key);
         topic
@@ -108,14 +109,14 @@ impl Reference {
             .collect()
     }
 
-    /// ID of the event of a record that was evicted last.
+    /// The ID of the last event that was evicted.
     pub(crate) fn evicted_last(&self, key: &Key) -> Option<&str> {
         let topic = self.topics.get(key)?;
         let before_window = topic.window(&self.rules, self.now).checked_sub(1)?;
         Some(&topic.past[before_window].id)
     }
 
-    /// Whether `id` was ever given by this record: to an event, or in a resync.
+    /// Whether any event or resync of this record ever had this ID.
     pub(crate) fn has_given(&self, key: &Key, id: &str) -> bool {
         self.topics.get(key).is_some_and(|topic| {
             topic.past.iter().any(|event| event.id == id)
@@ -123,15 +124,15 @@ impl Reference {
         })
     }
 
-    /// Whether this time is the ID of an event for which the plugin gave an earlier one.
+    /// Whether this time is the ID of an event to which the plugin gave an earlier time.
     pub(crate) fn has_moved(&self, key: &Key, id: &str) -> bool {
         self.topics
             .get(key)
             .is_some_and(|topic| topic.moved_times.contains_key(id))
     }
 
-    /// Whether what was sent is this, but for the times of events: the plugin gives the same one to
-    /// all events of a millisecond (Q01).
+    /// Whether the output is the golden one, except for the time IDs of events: the plugin gives
+    /// the same one to all events of a millisecond (Q01).
     pub(crate) fn is_golden(&self, actual: &Outs, golden: &Outs) -> bool {
         let same_line = |topic: &Topic, actual: &str, golden: &str| {
             let of_plugin = |id| topic.moved_times.get(id).map(String::as_str);
@@ -144,6 +145,7 @@ impl Reference {
             actual.matches('\n').count() == golden.matches('\n').count()
                 && lines.all(|(actual, golden)| same_line(topic, actual, golden))
         };
+
         actual.keys().eq(golden.keys())
             && actual
                 .iter()
@@ -157,11 +159,13 @@ impl Reference {
             .clone()
             .unwrap_or_else(|| topic.unused_time(self.now.wall));
         let frame = event.frame(&id);
+
         topic.past.push(Past {
             id,
             frame: frame.clone(),
             at: self.now.monotonic,
         });
+
         let mut outs = Outs::new();
         for (name, reader) in &mut self.readers {
             if reader.key == event.key {
@@ -169,6 +173,7 @@ impl Reference {
                 outs.insert(name.clone(), frame.clone());
             }
         }
+
         outs
     }
 
@@ -185,7 +190,7 @@ impl Reference {
         Outs::from([(name.to_owned(), format!("{KEEPALIVE}{answer}"))])
     }
 
-    /// A stream gets a keep-alive whenever nothing was written to it for as long as the heartbeat.
+    /// Advances both clocks. A stream that was silent for a heartbeat gets a keep-alive.
     fn advance(&mut self, millis: u64) -> Outs {
         self.now.monotonic += millis;
         self.now.wall += millis as i64;
@@ -202,7 +207,7 @@ impl Reference {
     }
 }
 
-/// What forbids a key.
+/// Why a key is not valid.
 pub(crate) fn key_faults((slug, id): &Key) -> Vec<Fault> {
     let mut faults = key_part_faults("slug", slug, 128);
     faults.extend(key_part_faults("id", id, 512));
@@ -218,7 +223,7 @@ struct Topic {
     past: Vec<Past>,
     marks: Vec<Mark>,
     latest_time: Option<i64>,
-    /// Times that were given for another, as that one had been given before.
+    /// Time IDs that replaced a time already handed out, with the time that they replaced.
     moved_times: BTreeMap<String, String>,
 }
 
@@ -228,14 +233,14 @@ struct Past {
     at: u64,
 }
 
-/// A time that a resync named: a place between two events.
+/// A marker: the time ID of a resync, which names a place between two events.
 struct Mark {
     id: String,
     place: usize,
 }
 
 impl Topic {
-    /// Where the replay window begins.
+    /// The index at which the replay window begins.
     fn window(&self, rules: &Rules, now: Clocks) -> usize {
         let fresh = |event: &&Past| now.monotonic - event.at <= rules.max_age;
         let fresh = self
@@ -275,8 +280,9 @@ impl Topic {
         (quiet_resume && evicted_last == Some(id)).then_some(window)
     }
 
-    /// The newest ID, or the current time. That names a place from here on, unless it was handed
-    /// out before: then it means what it meant, so that too much is replayed and never too little.
+    /// The newest ID, or the current time. A time that was handed out before keeps its meaning, so
+    /// that too much may be replayed but never too little. Otherwise it names this place from now
+    /// on.
     fn resync_id(&mut self, window: usize, quiet_resume: bool, wall: i64) -> String {
         if let Some(newest) = self.past.last()
             && (quiet_resume || window < self.past.len())
@@ -291,10 +297,11 @@ impl Topic {
                 place: self.past.len(),
             });
         }
+
         id
     }
 
-    /// The current time, or the next millisecond that was not yet handed out.
+    /// The current time, or the next millisecond that has not been handed out.
     fn unused_time(&mut self, wall: i64) -> String {
         let time = self.latest_time.map_or(wall, |latest| wall.max(latest + 1));
         self.latest_time = Some(time);

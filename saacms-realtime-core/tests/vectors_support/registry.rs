@@ -1,13 +1,13 @@
-//! `registry.json`: who is registered, and where; many records on one hub.
+//! `registry.json`: subscribers of many records on one hub.
 //!
-//! The plugin has a life for each isolate, each binding and each object; a hub is one, and all of
-//! them come to the same: whoever is subscribed to a record gets what is published for it, through
-//! whichever isolate. What a hub cannot have are a timer for each isolate and a `stop` for it.
+//! The plugin has separate state for each isolate, binding and object; here one hub stands for all
+//! of them. The result is the same: a subscriber of a record gets all its events, through whichever
+//! isolate. A hub has neither a timer for each isolate nor its `stop`.
 //!
-//! `isolate` and `binding` never look at a `Last-Event-ID` (Q54). The hub does on every path, as
-//! the contract has it; so the answer to one is the reference's, and the rest golden. That the hub
-//! keeps a history where an isolate has none shows nowhere else: all targets run with that of
-//! their case.
+//! Targets `isolate` and `binding` ignore `Last-Event-ID` (Q54). The hub never does, as the
+//! contract requires, so the answer to one is the reference's, and all else is golden. A hub keeps
+//! a history where an isolate has none, but that shows nowhere else, so all targets run with the
+//! history of their case.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,11 +24,13 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
     ensure(["core", "timing", "quirk"].contains(&class), || {
         format!("no such class: {class}")
     })?;
+
     let known = ["target do", "target isolate", "target binding"];
     match known.into_iter().find(|known| known.ends_with(target)) {
         Some(target) => note(notes, target),
         None => return Err(format!("no such target: {target}")),
     }
+
     let steps = case["steps"].as_array().expect("steps");
     let steps: Vec<_> = steps
         .iter()
@@ -38,26 +40,29 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
     let (mut left, mut stopped) = (false, false);
     for (step, golden) in &steps {
         if !left && run.leaves_golden(step, golden) {
-            // Of two records with one joined name the plugin makes one (Q57): the contract refuses
-            // one of them, and who reads the other gets less than from the plugin.
+            // The plugin mixes up two records with the same joined name (Q57). The contract refuses
+            // one of them, so readers of the other get less than from the plugin.
             note(
                 notes,
                 "by the reference alone after a step that leaves the plugin",
             );
             left = true;
         }
+
         let actual = run.step(step)?;
         check_apart(&run, step, &actual)?;
         stopped |= matches!(step, Step::Stop);
+
         if !left {
             check_received(&run, target, step, golden, &actual)?;
             check_state(&run, target, stopped, step, golden)?;
         }
     }
+
     Ok(())
 }
 
-/// Nobody gets an event of a record that is not theirs.
+/// Checks that no reader gets an event of another record.
 fn check_apart(run: &Run, step: &Step, actual: &Outs) -> Checked {
     let published = published(step);
     for name in actual.keys().filter(|_| step.body().is_some()) {
@@ -70,7 +75,7 @@ fn check_apart(run: &Run, step: &Step, actual: &Outs) -> Checked {
     Ok(())
 }
 
-/// The record that a step publishes for.
+/// The record that a step publishes to.
 fn published(step: &Step) -> Option<Key> {
     let reading = read(step.body()?.as_bytes());
     reading
@@ -79,8 +84,8 @@ fn published(step: &Step) -> Option<Key> {
         .map(|event| event.key)
 }
 
-/// The golden list, with the heartbeats of the contract for the plugin's (see `retimed`), and the
-/// contract's answer to a last event ID that the plugin does not look at.
+/// Checks what readers got against the golden list, except for heartbeats (see `retimed`) and the
+/// answer to a last event ID that the plugin ignores.
 fn check_received(run: &Run, target: &str, step: &Step, golden: &Value, actual: &Outs) -> Checked {
     let golden = golden["received"].as_object().expect("lists of strings");
     let list = |list: &Value| -> Vec<_> {
@@ -99,12 +104,14 @@ fn check_received(run: &Run, target: &str, step: &Step, golden: &Value, actual: 
         .iter()
         .map(|(name, out)| (name.clone(), received(out)))
         .collect();
+
     if matches!(step, Step::Advance(_)) {
         let mut all = actual.values().chain(golden.values()).flatten();
         return ensure(all.all(|item| item == "keepalive\n"), || {
             "not only heartbeats".to_owned()
         });
     }
+
     if step.last_event_id().is_some() && target != "do" {
         let first = |lists: &BTreeMap<String, Vec<String>>| -> Vec<_> {
             lists
@@ -114,19 +121,21 @@ fn check_received(run: &Run, target: &str, step: &Step, golden: &Value, actual: 
         };
         return same("greeting", first(&actual), first(&golden));
     }
+
     let lines = |lists: &BTreeMap<String, Vec<String>>| -> Outs {
         lists
             .iter()
             .map(|(name, list)| (name.clone(), list.concat()))
             .collect()
     };
+
     ensure(
         run.reference.is_golden(&lines(&actual), &lines(&golden)),
         || format!("received\n     actual: {actual:?}\n   expected: {golden:?}"),
     )
 }
 
-/// Counts and heartbeats of all records.
+/// Checks the counts and heartbeats of all records.
 fn check_state(run: &Run, target: &str, stopped: bool, step: &Step, golden: &Value) -> Checked {
     let state = &golden["state"];
     let keys = state["keys"].as_array().expect("keys");
@@ -135,16 +144,19 @@ fn check_state(run: &Run, target: &str, stopped: bool, step: &Step, golden: &Val
         run.stage.now.wall.as_millis(),
         number(state, "now_ms"),
     )?;
+
     let subscribers: usize = keys.iter().map(|key| count(key, "subscribers")).sum();
     same(
         "subscribers",
         run.stage.hub.stats().subscribers,
         subscribers,
     )?;
+
     let topics = run.stage.hub.stats().topics;
     ensure(topics <= keys.len(), || {
         format!("{topics} topics for {} keys", keys.len())
     })?;
+
     let published = published(step);
     let mut on = BTreeSet::new();
     for golden_key in keys {
@@ -157,16 +169,19 @@ fn check_state(run: &Run, target: &str, stopped: bool, step: &Step, golden: &Val
             run.stage.readers_of(&key),
             count(golden_key, "subscribers"),
         )?;
+
         if run.stage.heartbeat_is_on(Some(&key)) {
             on.insert(key.clone());
         }
-        // An isolate has one heartbeat for all, and no buffer.
+
+        // An isolate has one heartbeat for all records, and no buffer.
         if let Some(heartbeat) = golden_key["heartbeat"].as_bool()
             && (!stopped || target != "do")
         {
             same("heartbeat of a key", on.contains(&key), heartbeat)?;
         }
-        // The plugin's count is exact only for the record that was just written to.
+
+        // The plugin's count is exact only for the record just published to.
         if golden_key["buffer"].is_u64() && published.as_ref() == Some(&key) {
             check_buffer(
                 &run.stage,
@@ -176,13 +191,15 @@ fn check_state(run: &Run, target: &str, stopped: bool, step: &Step, golden: &Val
             )?;
         }
     }
+
     if target == "do" && !stopped {
         same("heartbeats", on.len(), count(state, "timers"))?;
     }
+
     Ok(())
 }
 
-/// What came, item by item.
+/// The items that a reader got.
 fn received(stream: &str) -> Vec<String> {
     let said = |decoded| match decoded {
         Decoded::Message(message) => format!("{} {}", message.event_type, message.last_event_id),
@@ -196,7 +213,7 @@ fn received(stream: &str) -> Vec<String> {
         .collect()
 }
 
-/// An item of `received`, `<type> <id>` or a comment, as lines that show its ID.
+/// An item of `received`, `<type> <id>` or a comment, as lines with its ID.
 fn item(item: &str) -> String {
     match item.split_once(' ') {
         Some((event_type, id)) => format!("{event_type}\nid: {id}\n"),

@@ -1,4 +1,4 @@
-//! `replay.json`: what the subscribers of one record get.
+//! `replay.json`: the streams of one record's subscribers.
 
 use serde_json::Value;
 
@@ -22,8 +22,8 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
     check_slow(case).map_err(|wrong| format!("slowed down: {wrong}"))
 }
 
-/// Everything a thousand times slower. A hub holds events longer than it replays them, for readers
-/// that are behind; so slow, it has let go of what the case leaves unanswered.
+/// Runs the case a thousand times slower. A hub holds events longer than it replays them, at least
+/// a minute, for readers that are behind. Only at this pace do events leave the ring by age.
 fn check_slow(case: &Value) -> Checked {
     let mut case = case.clone();
     let slow = |time: &mut Value| *time = (time.as_i64().expect("milliseconds") * 1_000).into();
@@ -37,8 +37,7 @@ fn check_slow(case: &Value) -> Checked {
     check_reference(&case, true)
 }
 
-/// The case with another ETag for one that the contract refuses for its length; checks that it is
-/// refused.
+/// Replaces ETags that are too long for the contract, after checking that they are refused.
 fn with_short_etags(case: &Value, notes: &mut Notes) -> Checked<Value> {
     let mut json = case.to_string();
     let mut run = Run::new(case, false);
@@ -53,10 +52,11 @@ fn with_short_etags(case: &Value, notes: &mut Notes) -> Checked<Value> {
             json = json.replace(&etag, "a shorter one");
         }
     }
+
     serde_json::from_str(&json).map_err(|error| error.to_string())
 }
 
-/// Without quiet resume: the plugin's bytes, with heartbeats where the contract has them.
+/// Without quiet resume: checks for the plugin's bytes, except that heartbeats are the contract's.
 fn check_golden(case: &Value, notes: &mut Notes) -> Checked {
     let mut run = Run::new(case, false);
     run.stage = run.stage.sweeping();
@@ -76,13 +76,15 @@ fn check_golden(case: &Value, notes: &mut Notes) -> Checked {
             Err(wrong) => return Err(wrong),
         }
     }
-    // What the steps said, once more as a client has it: whole streams.
+
+    // The same again as whole streams, as a client sees them.
     let without_ticks = |outs: &Outs| -> Outs {
         let stream = |bytes: &String| format!("{KEEPALIVE}{}", bytes.replace(KEEPALIVE, ""));
         outs.iter()
             .map(|(name, bytes)| (name.clone(), stream(bytes)))
             .collect()
     };
+
     same(
         "bytes",
         without_ticks(&whole),
@@ -90,12 +92,13 @@ fn check_golden(case: &Value, notes: &mut Notes) -> Checked {
     )
 }
 
-/// Checks a step against the golden one; answers the bytes that the two agree on.
+/// Checks a step against the golden one. Returns the bytes that both agree on.
 fn check_golden_step(run: &Run, step: &Step, golden: &Value, actual: &Outs) -> Checked<Outs> {
     let expected = retimed(step, &outs(&golden["out"]), actual)?;
     ensure(run.reference.is_golden(actual, &expected), || {
         format!("out\n     actual: {actual:?}\n   expected: {expected:?}")
     })?;
+
     let state = &golden["state"];
     same(
         "now_ms",
@@ -112,13 +115,15 @@ fn check_golden_step(run: &Run, step: &Step, golden: &Value, actual: &Outs) -> C
         run.stage.heartbeat_is_on(None),
         state["heartbeat"] == true,
     )?;
+
     if step.last_event_id().is_some() || step.body().is_some() {
         check_buffer(&run.stage, &run.reference, &run.key, count(state, "buffer"))?;
     }
+
     Ok(expected)
 }
 
-/// The bytes of the reference in every step.
+/// Checks every step against the reference alone.
 pub(crate) fn check_reference(case: &Value, quiet_resume: bool) -> Checked {
     let mut run = Run::new(case, quiet_resume);
     run.steps(case)
@@ -126,11 +131,11 @@ pub(crate) fn check_reference(case: &Value, quiet_resume: bool) -> Checked {
         .try_for_each(|(step, _)| run.step(step).map(drop))
 }
 
-/// With quiet resume: other bytes than the plugin's only where a client that missed nothing is
-/// spared a resync, and in the ID of a resync where nothing is buffered.
+/// With quiet resume: checks that bytes differ from the plugin's only where a client that missed
+/// nothing is spared a resync, and in the ID of a resync when nothing is buffered.
 fn check_quiet(case: &Value, notes: &mut Notes) -> Checked {
     let mut run = Run::new(case, true);
-    // IDs that the plugin gave in resyncs: where ours were others, its client is not ours any more.
+    // The plugin's resync IDs. A client that names one that the hub never gave proves nothing here.
     let mut golden_resyncs = Vec::new();
     let mut left = false;
     for (step, golden) in run.steps(case) {
@@ -144,32 +149,37 @@ fn check_quiet(case: &Value, notes: &mut Notes) -> Checked {
             );
             return check_reference(case, true);
         }
-        // Asked before the step, as the answer must not depend on what it does.
+
+        // Read before the step, which may evict another event.
         let evicted_last = run.reference.evicted_last(&run.key).map(str::to_owned);
         left |= run.leaves_golden(&step, golden);
         let actual = run.step(&step)?;
         let golden_outs = outs(&golden["out"]);
+
         golden_resyncs.extend(golden_outs.values().filter_map(|out| resync_id(out)));
         let expected = retimed(&step, &golden_outs, &actual)?;
         if run.reference.is_golden(&actual, &expected) {
             continue;
         }
+
         let window = count(&golden["state"], "buffer");
         let newest = run
             .reference
             .ids(&run.key)
             .last()
             .map(|id| (*id).to_owned());
+
         match spared(&step, &actual, &expected, window, evicted_last, newest) {
             Ok(what) => note(notes, what),
             Err(_) if left => return check_reference(case, true),
             Err(wrong) => return Err(wrong),
         }
     }
+
     Ok(())
 }
 
-/// Checks that an answer differs from the plugin's for one of the two reasons; says which.
+/// Checks that an answer differs from the plugin's for one of the two reasons. Returns which.
 fn spared(
     step: &Step,
     actual: &Outs,
@@ -188,12 +198,14 @@ fn spared(
             "only a subscribe may differ: {actual:?} for {expected:?}"
         ));
     };
+
     ensure(resync_id(&expected[name]).is_some(), || {
         format!(
             "{:?} instead of {:?}, which is no resync",
             actual[name], expected[name]
         )
     })?;
+
     if let Some(id) = resync_id(&actual[name]) {
         same(
             "buffer, and the newest ID ever",
@@ -202,12 +214,13 @@ fn spared(
         )?;
         return Ok("quiet resume: resyncs with the newest ID ever");
     }
+
     same("spared a resync", last_event_id, &evicted_last)?;
     same("the whole window", replayed(&actual[name]), Some(window))?;
     Ok("quiet resume: resyncs spared")
 }
 
-/// A case in the real hub and in the reference, side by side.
+/// A case that runs in the hub and in the reference side by side.
 pub(crate) struct Run {
     pub(crate) key: Key,
     pub(crate) stage: Stage,
@@ -233,10 +246,10 @@ impl Run {
             .collect()
     }
 
-    /// Whether the plugin's answers may be wrong from this step on, by a quirk that the case need
-    /// not name: its ages are, where the wall clock was set (Q27); it takes events and keys that
-    /// the contract refuses; it keeps a response that nobody reads (Q41); and a time may mean an
-    /// event to it that has another one in the hub (Q01).
+    /// Whether the plugin's answers may be wrong from this step on, because of a quirk that the
+    /// case need not name: ages after the wall clock was set (Q27), events and keys that the
+    /// contract refuses, a response that nobody reads (Q41), or a time ID that names another event
+    /// in the hub (Q01).
     pub(crate) fn leaves_golden(&self, step: &Step, golden: &Value) -> bool {
         match step {
             Step::Jump(_) | Step::Abandon(_) => true,
@@ -253,7 +266,7 @@ impl Run {
         }
     }
 
-    /// Takes a step in both; the bytes, refusals and counts must be the same.
+    /// Runs a step in both. Bytes, refusals and counts must agree.
     pub(crate) fn step(&mut self, step: &Step) -> Checked<Outs> {
         let actual = self.stage.apply(step);
         let expected = self.reference.apply(step);
@@ -275,12 +288,14 @@ impl Run {
             },
         )?;
         same("out, by the reference", &actual.outs, &expected.outs)?;
+
         let stats = self.stage.hub.stats();
         same(
             "subscribers, by the reference",
             stats.subscribers,
             self.reference.subscribers(),
         )?;
+
         let heartbeat = self.stage.heartbeat_is_on(None);
         same(
             "heartbeat, by the reference",
@@ -291,7 +306,7 @@ impl Run {
     }
 }
 
-/// The one record of a case: the one that its first event names.
+/// The record of a case, which its first event names.
 fn key_of(case: &Value) -> Key {
     let steps = case["steps"].as_array().into_iter().flatten();
     let events = steps.filter_map(|step| read(step["event"].as_str()?.as_bytes()).event);
@@ -301,11 +316,11 @@ fn key_of(case: &Value) -> Key {
         .unwrap_or_else(|| ("posts".to_owned(), "p1".to_owned()))
 }
 
-/// The golden bytes of a step, with the heartbeats of the contract (section 4) for the plugin's.
+/// The golden bytes of a step, with the contract's heartbeats (section 4) instead of the plugin's.
 ///
-/// The plugin's tick goes to everybody at once and no write postpones it, so its heartbeats fall
-/// elsewhere: but only while time goes on, when nothing else comes. `actual`, which the reference
-/// agreed to, stands in for them.
+/// The plugin sends its heartbeats to all streams at once and no write postpones them, so they come
+/// at other times, but only in steps that advance the clocks, where nothing else is sent. There
+/// `actual` counts, which the reference has confirmed.
 pub(crate) fn retimed(step: &Step, golden: &Outs, actual: &Outs) -> Checked<Outs> {
     let is_ticks = |outs: &Outs| {
         outs.values()
@@ -320,34 +335,38 @@ pub(crate) fn retimed(step: &Step, golden: &Outs, actual: &Outs) -> Checked<Outs
         })?;
         return Ok(actual.clone());
     }
+
     Ok(golden.clone())
 }
 
-/// Checks how many events of a record are replayed to a reconnecting client, without quiet resume.
+/// Checks how many events of a record can be replayed, without quiet resume.
 ///
-/// A hub does not tell; but whoever names the oldest of `len` gets the others, and whoever names
-/// the one before it a resync. Where nothing is buffered a resync would take a time ID, and so
-/// change what comes; the answers of the case itself must show it.
+/// A client that names the oldest of `len` events must get the others, and one that names the event
+/// before it a resync. With an empty window no client may ask: a resync would use up a time ID and
+/// change later IDs.
 pub(crate) fn check_buffer(stage: &Stage, reference: &Reference, key: &Key, len: usize) -> Checked {
     let ids = reference.ids(key);
     ensure(len <= ids.len(), || {
         format!("{len} buffered of {} published", ids.len())
     })?;
+
     if len == 0 {
         return Ok(());
     }
+
     let (gone, buffered) = ids.split_at(ids.len() - len);
     let from_oldest = replayed(&stage.probe(key, buffered[0]));
     same(
-        "buffer: replayed behind the oldest",
+        "buffer: replayed after the oldest",
         from_oldest,
         Some(len - 1),
     )?;
+
     match gone.last() {
         Some(evicted_last) if !buffered.contains(evicted_last) => {
             let from_gone = replayed(&stage.probe(key, evicted_last));
             same(
-                "buffer: replayed behind the one evicted last",
+                "buffer: replayed after the one evicted last",
                 from_gone,
                 None,
             )

@@ -1,4 +1,4 @@
-//! A real hub with its subscribers, driven as an adapter drives it, with a clock of its own.
+//! A real hub with its subscribers and its own clock, driven as an adapter drives it.
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::task::{Context, Waker};
@@ -18,11 +18,11 @@ pub(crate) struct Stage {
     pub(crate) hub: Hub,
     pub(crate) now: Now,
     readers: BTreeMap<String, Reader>,
-    /// When the hub wants to sweep; `None` where this stage never lets it.
+    /// When the hub wants to sweep; `None` if this stage never sweeps.
     sweep_at: Option<Instant>,
 }
 
-/// Milliseconds of the monotonic clock at the start: any number, as its start means nothing.
+/// The monotonic clock at the start, in milliseconds. Any number would do.
 pub(crate) const START: u64 = 7_654_321;
 
 impl Stage {
@@ -37,7 +37,7 @@ impl Stage {
         }
     }
 
-    /// Sweeps when the hub asks for it, so that nothing but memory may depend on it.
+    /// Makes this stage sweep whenever the hub asks for it. Only memory may depend on that.
     pub(crate) fn sweeping(mut self) -> Self {
         self.sweep_at = Some(self.now.instant);
         self
@@ -64,6 +64,7 @@ impl Stage {
             }
             Step::Stop => {}
         }
+
         self.poll_readers(&mut outs);
         Reaction {
             outs,
@@ -71,7 +72,7 @@ impl Stage {
         }
     }
 
-    /// Publishes a body as it comes in.
+    /// Publishes a posted body.
     pub(crate) fn post(&mut self, body: &[u8]) -> Reaction {
         let refusals = match Event::from_json(body) {
             Ok(event) => {
@@ -85,7 +86,7 @@ impl Stage {
         Reaction { outs, refusals }
     }
 
-    /// What a client with this last event ID would get, who leaves at once.
+    /// What a client with this last event ID gets at once. It leaves afterwards.
     pub(crate) fn probe(&self, key: &Key, last_event_id: &str) -> String {
         let mut reader = self
             .open(key, Some(last_event_id))
@@ -93,7 +94,7 @@ impl Stage {
         reader.read(self.now)
     }
 
-    /// Whether a heartbeat is planned for a subscriber, of this key if one is given.
+    /// Whether any subscriber, of this key if given, has a heartbeat deadline.
     pub(crate) fn heartbeat_is_on(&self, key: Option<&Key>) -> bool {
         let mut readers = self.readers.values();
         readers.any(|reader| reader.wake_at.is_some() && key.is_none_or(|key| reader.key() == *key))
@@ -126,7 +127,7 @@ impl Stage {
         })
     }
 
-    /// Lets both clocks go on, from one deadline to the next.
+    /// Advances both clocks from one deadline to the next.
     fn advance(&mut self, millis: u64, outs: &mut Outs) {
         let end = self.now.instant.as_millis() + millis;
         loop {
@@ -144,11 +145,12 @@ impl Stage {
     fn go_to(&mut self, instant: u64) {
         let passed = instant - self.now.instant.as_millis();
         self.now = Now::from_millis(instant, self.now.wall.as_millis() + passed as i64);
+
         if self.sweep_at.is_some_and(|due| due <= self.now.instant) {
             let next = self
                 .hub
                 .poll_sweep(&Context::from_waker(Waker::noop()), self.now);
-            // Without a topic it would rather be woken; asking again later does as well.
+            // A hub without topics waits to be woken. Polling it a second later works as well.
             let later = self
                 .now
                 .instant
@@ -157,7 +159,7 @@ impl Stage {
         }
     }
 
-    /// Polls whoever was woken or is due, and nobody else: a wake-up that is lost is seen.
+    /// Polls only readers that were woken or are due, so that a lost wake-up shows.
     fn poll_readers(&mut self, outs: &mut Outs) {
         for (name, reader) in &mut self.readers {
             let due = reader.wake_at.is_some_and(|due| due <= self.now.instant);
@@ -183,18 +185,20 @@ impl Reader {
         (key.slug().to_owned(), key.id().to_owned())
     }
 
-    /// Everything that there is to read.
+    /// Reads everything that waits.
     fn read(&mut self, now: Now) -> String {
         self.alarm.0.store(false, Relaxed);
         let waker = Waker::from(Arc::clone(&self.alarm));
         let mut bytes = Vec::new();
+
         self.wake_at = loop {
             match self.subscription.poll(&Context::from_waker(&waker), now) {
                 Output::Frames(frames) => bytes.extend_from_slice(&frames),
                 Output::Idle { wake_at } => break wake_at,
-                Output::End => panic!("nobody drains this hub"),
+                Output::End => panic!("this hub is never drained"),
             }
         };
+
         assert!(
             self.wake_at.is_none_or(|due| due > now.instant),
             "idle, yet due"
@@ -211,7 +215,7 @@ impl Wake for Alarm {
     }
 }
 
-/// How many events are replayed to a client, by what it got; `None` where it was resynced.
+/// How many events a stream replayed; `None` if it was resynced.
 pub(crate) fn replayed(stream: &str) -> Option<usize> {
     let mut events = 0;
     for decoded in decode(stream) {

@@ -1,4 +1,4 @@
-//! The steps of a case, and what subscribers got for one.
+//! The steps of a case, and what subscribers get in each.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::contract::Fault;
 use super::{count, number, text};
 
-/// Collection slug and record ID.
+/// A collection slug and record ID.
 pub(crate) type Key = (String, String);
 
-/// Subscriber to what it got.
+/// What each subscriber got, by its name.
 pub(crate) type Outs = BTreeMap<String, String>;
 
 pub(crate) const KEEPALIVE: &str = ":keepalive\n\n";
@@ -24,17 +24,17 @@ pub(crate) enum Step {
         key: Key,
         last_event_id: Option<String>,
     },
-    /// A response that nobody reads: an adapter drops its subscription at once (Q41).
+    /// A response that is never read: an adapter drops its subscription at once (Q41).
     Abandon(Key),
     Cancel(String),
     Advance(u64),
     Jump(i64),
-    /// Heartbeats off: a plugin and an object can do that, a hub is told by its configuration.
+    /// Stops heartbeats, which the plugin and an object can do at any time. A hub cannot.
     Stop,
 }
 
 impl Step {
-    /// Reads a step; `key` is that of a case about one record.
+    /// Reads a step. `key` is given if the case is about one record.
     pub(crate) fn read(step: &Value, key: Option<&Key>) -> Self {
         let key = || match key {
             Some(key) => key.clone(),
@@ -56,7 +56,7 @@ impl Step {
         }
     }
 
-    /// The body that is posted.
+    /// The posted body.
     pub(crate) fn body(&self) -> Option<&str> {
         if let Self::Publish(body) = self {
             Some(body)
@@ -65,7 +65,7 @@ impl Step {
         }
     }
 
-    /// The ID that a new subscriber names.
+    /// The last event ID of a new subscriber.
     pub(crate) fn last_event_id(&self) -> Option<&str> {
         if let Self::Subscribe { last_event_id, .. } = self {
             last_event_id.as_deref()
@@ -75,12 +75,12 @@ impl Step {
     }
 }
 
-/// What a step led to.
+/// The result of a step.
 #[derive(Default)]
 pub(crate) struct Reaction {
     pub(crate) outs: Outs,
-    /// Why it was refused; empty where it was not. One, from the hub; all that would do, from the
-    /// reference.
+    /// Why it was refused; empty if it was not. The hub gives one reason, the reference all
+    /// possible ones.
     pub(crate) refusals: Vec<Fault>,
 }
 
@@ -93,7 +93,7 @@ impl Reaction {
     }
 }
 
-/// The configuration that a case asks for.
+/// The configuration of a case.
 pub(crate) fn hub_config(config: &Value, quiet_resume: bool) -> HubConfig {
     let millis = |name| core::time::Duration::from_millis(count(config, name) as u64);
     let mut hub_config = HubConfig {
@@ -103,7 +103,8 @@ pub(crate) fn hub_config(config: &Value, quiet_resume: bool) -> HubConfig {
         quiet_resume,
         ..HubConfig::default()
     };
-    // Some cases keep heartbeats out of the way by weeks; the hub takes no more than its limit.
+
+    // Some cases set heartbeats weeks apart to avoid them, beyond the hub's limit.
     if let Err(error) = hub_config.check()
         && error.setting == "heartbeat"
     {
@@ -115,7 +116,7 @@ pub(crate) fn hub_config(config: &Value, quiet_resume: bool) -> HubConfig {
     hub_config
 }
 
-/// What a client makes of whole frames.
+/// Decodes whole frames as a client does.
 pub(crate) fn decode(stream: &str) -> Vec<Decoded> {
     let mut decoder = Decoder::new(stream.len());
     decoder

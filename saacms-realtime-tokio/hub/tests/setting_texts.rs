@@ -1,5 +1,5 @@
-//! The text of a setting means to the program what it means to core, and a time what it means to
-//! the crate `humantime`.
+//! The text of a setting means the same to the program as to core, and a time the same as to the
+//! crate `humantime`.
 
 use std::env;
 use std::process::{Command, Stdio};
@@ -19,6 +19,7 @@ fn the_program_reads_a_variable_as_the_table_says() {
                 command.env_remove(other);
             }
         }
+
         command.arg("--print-config").env(&variable, text);
         let output = command.stdin(Stdio::null()).output().expect("it runs");
 
@@ -45,11 +46,12 @@ fn the_program_reads_a_variable_as_the_table_says() {
 
 #[test]
 fn a_time_is_what_humantime_reads() {
-    // What a text is made of, in random order; `_` is a blank.
+    // The parts of a text, which are put in random order. `_` stands for a blank.
     const PIECES: &str = "0 1 2 9 10 42 365 1000 4294967296 9999999999999 00 . 0.5 1.25 3.001 \
         5.000000001 7.10 .0 _ __ _ _ \u{a0} \t - + , é = nanos nsec ns usec us µs millis msec ms \
         seconds second secs sec s minutes minute min mins m hours hour hr hrs h days day d weeks \
         week wk wks w months month M years year yr yrs y S H D Ms x";
+
     let pieces: Vec<&str> = PIECES
         .split(' ')
         .filter(|piece| !piece.is_empty())
@@ -62,6 +64,7 @@ fn a_time_is_what_humantime_reads() {
         usize::try_from(state >> 33).expect("31 bits") % below
     };
     let mut read = 0;
+
     for _ in 0..200_000 {
         let drawn = (0..=random(6)).map(|_| pieces[random(pieces.len())]);
         let text = drawn.collect::<String>().replace('_', " ");

@@ -1,5 +1,5 @@
-//! Readers that do not read, against the program with its default settings. They do not make it
-//! exceed its bounds or slow the others down, and get one resync when they read again.
+//! Stalled readers against the program with its default settings. They neither make it exceed its
+//! bounds nor slow other readers down, and get one resync when they read again.
 
 #[path = "../../../saacms-realtime-core/tests/conformance/client.rs"]
 mod client;
@@ -23,9 +23,9 @@ const HEALTHY: usize = 4;
 /// 200 MB in all.
 const EVENTS: usize = 4_000;
 const RECORD: usize = 50_000;
-/// Published before any reader stalls, to measure how long it takes.
+/// How many events are published before any reader stalls, to measure how long that takes.
 const EVENTS_BEFORE: usize = 1_000;
-/// As many as a body of 1 MiB holds.
+/// As many events as a body of 1 MiB holds.
 const EVENTS_A_BODY: usize = 20;
 
 /// The bound in ARCHITECTURE.md, for frames of this size. A history holds its newest 100 events or
@@ -47,9 +47,11 @@ fn stalled_readers_neither_grow_the_server_nor_slow_the_others() {
     let mut stalled: Vec<_> = (0..STALLED).map(|_| subscribe(server.address)).collect();
     let memory = server.memory().0;
     let started = Instant::now();
+
     publish_to_healthy_readers(server.address, EVENTS);
     let during = started.elapsed();
     server.expect_alive();
+
     let more = server.memory().1.saturating_sub(memory);
     let history = figure(server.address, "history_bytes");
     assert!(
@@ -68,12 +70,14 @@ fn stalled_readers_neither_grow_the_server_nor_slow_the_others() {
          {after:.1?}, {told} resyncs\n",
         more >> 20,
     );
-    // Not `eprintln!`, which the test harness captures.
+
+    // `eprintln!` would be captured by the test harness.
     std::io::stderr()
         .write_all(report.as_bytes())
         .expect("standard error is open");
     assert!(more <= HISTORY + STALLED * CONNECTION, "{report}");
-    // Up to five times as long, plus the time to fill the sockets.
+
+    // Up to five times as long, plus the time to fill the socket buffers.
     let rounds = u32::try_from(EVENTS / EVENTS_BEFORE).expect("a few");
     assert!(during < before * rounds * 5 + SOCKETS_FILL, "{report}");
 }
@@ -83,13 +87,16 @@ fn stalled_readers_delay_a_stop_no_longer_than_the_drain_timeout() {
     let mut server = Server::start(&["--drain-timeout", "500ms"]);
     let stalled: Vec<_> = (0..3).map(|_| subscribe(server.address)).collect();
     let mut connection = Connection::open(server.address);
+
     // More than the buffers of one connection hold.
     for first in (1..500).step_by(EVENTS_A_BODY) {
         publish(&mut connection, first..first + EVENTS_A_BODY);
     }
+
     let started = Instant::now();
     server.terminate();
     assert!(server.wait().success(), "{}", server.log());
+
     let stopped = started.elapsed();
     assert!(
         stopped >= Duration::from_millis(500),
@@ -118,10 +125,10 @@ fn publish_to_healthy_readers(address: SocketAddr, count: usize) {
                 }
             });
         }
+
         let mut connection = Connection::open(address);
         for first in (1..=count).step_by(EVENTS_A_BODY) {
-            // A healthy reader is never so far behind that it would lag. Nobody waits for the stalled
-            // ones.
+            // Wait for the healthy readers so that none lags. Never wait for the stalled ones.
             progress.wait_until_all_have_read(first.saturating_sub(60));
             publish(&mut connection, first..first + EVENTS_A_BODY);
         }
@@ -140,7 +147,7 @@ fn publish(connection: &mut Connection, numbers: impl Iterator<Item = usize>) {
     assert_eq!(answer.text(), "{\"status\":204}\n".repeat(lines.len()));
 }
 
-/// Each reader must get what its socket had taken, one resync, and what is published after that.
+/// Checks that each reader gets what its socket held, one resync, and all events after that.
 /// Returns the number of resyncs.
 fn read_again(address: SocketAddr, stalled: &mut [Stream]) -> usize {
     let told: usize = thread::scope(|scope| {
@@ -154,20 +161,23 @@ fn read_again(address: SocketAddr, stalled: &mut [Stream]) -> usize {
             .map(|half| half.join().expect("they read"))
             .sum()
     });
+
     assert_eq!(
         figure(address, "resyncs"),
         told,
         "the healthy ones were told nothing"
     );
+
     publish(&mut Connection::open(address), [EVENTS + 1].into_iter());
     for stream in stalled {
         stream.expect(frame(EVENTS + 1));
     }
+
     told
 }
 
-/// Returns how many resyncs the reader got: one, unless it also lagged on a busy machine before its
-/// socket was full. After each it continues after the event that the resync names.
+/// Returns how many resyncs the reader got: one, or more if on a busy machine it lagged before its
+/// socket was full. After each, the stream continues after the event that the resync names.
 fn read_up_to_the_last_event(stream: &mut Stream) -> usize {
     let (mut next, mut told) = (1, 0);
     while next <= EVENTS {
@@ -186,6 +196,7 @@ fn read_up_to_the_last_event(stream: &mut Stream) -> usize {
             newest.unwrap_or_else(|| panic!("{next} is due, or a resync, not {block:.100?}")) + 1;
         told += 1;
     }
+
     assert!(told > 0, "the sockets took everything");
     told
 }
@@ -223,15 +234,15 @@ struct Progress {
 
 impl Progress {
     fn has_read(&self, reader: usize, number: usize) {
-        self.read.lock().expect("nobody panics with it")[reader] = number;
+        self.read.lock().expect("not poisoned")[reader] = number;
         self.changed.notify_one();
     }
 
     fn wait_until_all_have_read(&self, number: usize) {
-        let read = self.read.lock().expect("nobody panics with it");
+        let read = self.read.lock().expect("not poisoned");
         let is_behind = |read: &mut [usize; HEALTHY]| read.iter().any(|read| *read < number);
         let waited = self.changed.wait_timeout_while(read, PATIENCE, is_behind);
-        let (read, timeout) = waited.expect("nobody panics with it");
+        let (read, timeout) = waited.expect("not poisoned");
         assert!(
             !timeout.timed_out(),
             "a healthy reader is held up: {read:?}"

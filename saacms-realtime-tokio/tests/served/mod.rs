@@ -1,4 +1,4 @@
-//! Connections served as the program serves them.
+//! Serves connections as the program does.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use saacms_realtime_tokio::server::Connections;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-/// Accepts connections without end. Each holds a permit of `room` until it closes, even if a lane
+/// Accepts connections for ever. Each holds a permit of `room` until it closes, even if a lane
 /// closes it.
 pub(crate) async fn accept(listener: TcpListener, realtime: Realtime, room: Arc<Semaphore>) {
     let connections = Connections::new(&realtime).expect("threads");

@@ -1,4 +1,4 @@
-// Speed of the object beside a plain one in JavaScript, in the same workerd behind the same entry.
+// Compares the object's speed with a plain JavaScript one, in the same workerd and the same entry.
 // `worker.sh bench [--rounds N] [--streams 1|100|1000 ...]`; prints Markdown tables.
 import { readFileSync } from "node:fs";
 import http from "node:http";
@@ -18,9 +18,9 @@ const { values } = parseArgs({
 const ROUNDS = Number(values.rounds);
 const KINDS = { PLAIN: "plain JavaScript", MEMORY: "ours, storage off", SAACMS_REALTIME: "ours, SQLite" };
 const EVENTS = { 1: 1_000, 100: 300, 1_000: 60 };
-/** Events that are published with a pause before each. */
+/** The events that are published with a pause before each. */
 const LONE = 15;
-// 300 bytes as a frame.
+// The frame has 300 bytes.
 const record = { text: "x".repeat(248) };
 
 const { version } = JSON.parse(readFileSync(join(HERE, "node_modules/workerd/package.json"), "utf8"));
@@ -35,7 +35,7 @@ const worker = await start({
 });
 let port;
 
-/** A stream over a bare socket: cheap to read, so that the client is not what is measured. */
+/** A stream over a bare socket, cheap to read, so that the client is not what is measured. */
 function subscribe(path, done) {
   return within("a stream", (resolve, reject) => {
     const socket = net.connect(port, "127.0.0.1", () => {
@@ -43,6 +43,7 @@ function subscribe(path, done) {
     });
     let tail = "";
     let open = false;
+
     socket.on("data", (data) => {
       if (!open && (open = true)) resolve(socket);
       tail = (tail + data.toString("latin1", Math.max(0, data.length - 400))).slice(-400);
@@ -72,7 +73,7 @@ const ticks = () => {
   return (Number(fields[11]) + Number(fields[12])) * 10_000;
 };
 
-/** Measures in a process of its own: a client that left a former one holds its socket for a while. */
+/** Measures in a new workerd, which holds no sockets of clients that have left. */
 async function measure(kind, streams, round) {
   await worker.restart();
   ({ port } = new URL(worker.url));
@@ -103,7 +104,7 @@ async function measure(kind, streams, round) {
   let began, cpu;
   async function publishAll() {
     cpu = process.platform === "linux" ? ticks() : NaN;
-    // A connection of its own: the runtime closes one that was idle for some seconds.
+    // A new connection, because the runtime closes one that was idle for some seconds.
     agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
     began = performance.now();
     for (let number = 1; number <= EVENTS[streams]; number++) {
@@ -137,7 +138,7 @@ for (const streams of values.streams.map(Number)) {
   }
   for (const [kind, title] of Object.entries(KINDS)) {
     const of = (name) => median(results[kind].map((result) => result[name]));
-    /** Beside plain JavaScript in the same round: the median, the least and the most. */
+    /** The ratio to plain JavaScript in the same round: median, minimum and maximum. */
     const beside = (name) => {
       const ratios = results[kind].map((result, round) => result[name] / results.PLAIN[round][name]);
       return `${median(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)})`;

@@ -1,6 +1,6 @@
-// Yardstick of the benchmark: an object in plain JavaScript that does what the plugin's object is
-// documented to do, written for this purpose. It keeps 100 frames in memory and writes each frame
-// to every stream, without limits, checks or storage.
+// The benchmark's baseline: a plain JavaScript object, written for this purpose, that does what the
+// plugin's object is documented to do. It keeps 100 frames in memory and writes each frame to every
+// stream, without limits, checks or storage.
 export class PlainDO {
   #streams = new Set();
   #ring = [];
@@ -18,6 +18,7 @@ export class PlainDO {
       this.#send(bytes);
       return new Response(null, { status: 204 });
     }
+
     const last = request.headers.get("Last-Event-ID");
     let own;
     const stream = new ReadableStream({

@@ -1,4 +1,4 @@
-// One JavaScript entry in front of both objects.
+// The JavaScript entry in front of both objects.
 import { SaacmsRealtimeDO as Rust } from "./index.js";
 export { SaacmsRealtimeDO } from "./index.js";
 export { PlainDO } from "./plain.mjs";

@@ -1,5 +1,4 @@
-// The package's Worker, with a count of the timers that are armed: an object has one while it has
-// streams.
+// The package's Worker, with a count of armed timers. An object has one while it has streams.
 import worker from "./index.js";
 export { SaacmsRealtimeDO } from "./index.js";
 

@@ -1,5 +1,5 @@
-// The object over a storage that counts rows and can be told to fail, and to call back into the object while it is
-// at work, which no runtime does: the module panics on it.
+// The object over a storage that counts rows and can be told to fail, or to call back into the
+// object during a call. No runtime does the latter, and the module panics on it.
 import { SaacmsRealtimeDO as Inner } from "./index.js";
 
 let mode = "works";

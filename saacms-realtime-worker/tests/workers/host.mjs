@@ -1,5 +1,5 @@
-// A JavaScript application that uses the object as the plugin does: by its binding, with a request
-// of its own making.
+// A JavaScript application that uses the object as the plugin does: through its binding, with a
+// request that it makes itself.
 export { SaacmsRealtimeDO } from "./index.js";
 
 export default {
@@ -13,11 +13,13 @@ export default {
       if (last !== null) headers.set("Last-Event-ID", last);
       return stub.fetch(new Request("https://do/subscribe", { headers }));
     }
+
     if (what === "publish") {
       const body = await request.text();
       return stub.fetch(new Request("https://do/publish", { method: "POST", body }));
     }
-    // As it is: for the HTTP surface of the object.
+
+    // Passed on unchanged, for tests of the object's own HTTP interface.
     return stub.fetch(new Request(`https://do/${what ?? ""}${url.search}`, request));
   },
 };

@@ -1,5 +1,5 @@
-// Runs golden cases against the real object in the real runtime, with a clock that stands still
-// unless a step moves it. A case is posted as JSON; the answer says what every step brought.
+// Runs golden cases against the real object in the real runtime, with a clock that only steps
+// advance. A case is posted as JSON; the answer has the output of every step.
 import { SaacmsRealtimeDO as Inner } from "./index.js";
 
 let now = 0;
@@ -15,7 +15,7 @@ globalThis.clearTimeout = (id) => {
   timers = timers.filter((timer) => timer.id !== id);
 };
 
-/** Lets everything that is under way come to rest. */
+/** Waits until all pending work is done. */
 async function settle() {
   for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => realTimeout(resolve, 0));
 }
@@ -67,7 +67,8 @@ export class SaacmsRealtimeDO {
       SAACMS_REALTIME_QUIET_RESUME: "false",
       ...this.env,
     };
-    // The key comes with the first event: a case may be named as it likes.
+
+    // The key comes from the first event, because the name of a case means nothing.
     const object = new Inner({ id: {}, storage: this.ctx.storage }, env);
     const readers = new Map();
     const results = [];
@@ -104,14 +105,17 @@ export class SaacmsRealtimeDO {
       } else if (step.op === "jump") {
         now += step.ms;
       }
+
       await settle();
       for (const [name, reader] of readers) {
         const bytes = reader.take();
         if (bytes !== "") result.out[name] = bytes;
       }
+
       result.timers = timers.length;
       results.push(result);
     }
+
     for (const reader of readers.values()) await reader.cancel();
     return Response.json(results);
   }

@@ -14,7 +14,7 @@ fn a_body_without_an_end_is_refused_and_not_kept() {
             let request = Request::new("POST", PUBLISH).header("Transfer-Encoding", "chunked");
             connection.send(request.bytes());
             let chunk = ["10000\r\n", &"x".repeat(0x1_0000), "\r\n"].concat();
-            // 64 MiB, unless the server stops it.
+            // Up to 64 MiB, unless the server stops reading.
             let sent = (0..1_024)
                 .take_while(|_| connection.try_send(&chunk).is_ok())
                 .count();
@@ -25,6 +25,7 @@ fn a_body_without_an_end_is_refused_and_not_kept() {
             );
         }
     });
+
     assert_eq!(attacked.figure("published"), published);
     attacked.expect_memory_below(16 * MIB);
 }
@@ -82,6 +83,7 @@ fn a_wrong_length_is_refused() {
             );
         }
     });
+
     assert_eq!(attacked.figure("published"), published);
     attacked.expect_memory_below(16 * MIB);
 }
@@ -119,6 +121,7 @@ fn nested_and_unfinished_json_is_refused() {
             );
         }
     });
+
     assert_eq!(attacked.figure("published"), published);
     attacked.expect_memory_below(24 * MIB);
 }
@@ -142,6 +145,7 @@ fn an_event_with_any_corrupt_byte_is_accepted_or_refused_as_a_whole() {
                     _ => body.insert(at, b"\"\\{}[],:0-.eE\n\r\0 "[chance.index(17)]),
                 }
             }
+
             let answer = connection.exchange(&Request::post(PUBLISH, &body));
             match answer.status() {
                 204 => taken += 1,
@@ -149,8 +153,10 @@ fn an_event_with_any_corrupt_byte_is_accepted_or_refused_as_a_whole() {
                 _ => panic!("{:?}: {answer:?}", String::from_utf8_lossy(&body)),
             }
         }
+
         taken
     });
+
     assert!(
         (1..5_000).contains(&taken),
         "{taken} of the spoilt events were taken"
@@ -169,10 +175,12 @@ fn frames_of_corrupt_events_are_whole_frames() {
         r#"{"data: x\n\nid: y":"retry: 0\n\n"}"#,
         "{\"a\"\r\n:\n\n[\r1\n,\r\n\n2]}",
     ];
+
     attacked.during(|server| {
         let target = "/api/saacms/v1/attack/1/subscribe";
         let mut stream = crate::Stream::open(server.address, &Request::get(target));
         stream.expect(":keepalive\n\n");
+
         for record in hostile {
             let status = publish(server, event("attack", "1", record).as_bytes());
             if status == 204 {
@@ -185,6 +193,7 @@ fn frames_of_corrupt_events_are_whole_frames() {
                 );
             }
         }
+
         assert_eq!(
             publish(server, event("attack", "1", "\"end\"").as_bytes()),
             204

@@ -1,4 +1,4 @@
-//! Too much well-formed input: keys, connections, requests whose answers nobody reads.
+//! Too much well-formed input: keys, connections, requests whose answers are never read.
 
 use core::time::Duration;
 use std::io::Write as _;
@@ -28,6 +28,7 @@ fn thousands_of_keys_find_room_for_few() {
     attacked.during(|server| {
         let mut connection = Connection::open(server.address);
         publish_to_distinct_keys(&mut connection, 20_000);
+
         // Records with subscribers are never forgotten, so their number has a limit.
         let mut streams = Vec::new();
         let mut refused = 0;
@@ -45,12 +46,14 @@ fn thousands_of_keys_find_room_for_few() {
                 _ => panic!("{head:?}"),
             }
         }
+
         assert_eq!(
             (streams.len(), refused),
             (99, 201),
             "one record is the healthy one's"
         );
     });
+
     assert!(attacked.figure("topics") <= 100);
     attacked.expect_memory_below(16 * MIB);
 }
@@ -90,6 +93,7 @@ fn a_flood_of_connections_beyond_the_limit_does_not_affect_open_ones() {
                 .collect();
             drop(flood);
         }
+
         // All clients have left, so there is room.
         let answer = Connection::open(server.address).exchange(&Request::get("/readyz"));
         assert_eq!(answer.status(), 200);
@@ -116,6 +120,7 @@ fn thousands_of_connections_that_open_and_close_leave_nothing() {
             }
         });
     });
+
     let started = Instant::now();
     while attacked.figure("subscribers") > 0 || attacked.figure("topics") > 1 {
         assert!(
@@ -130,9 +135,11 @@ fn thousands_of_connections_that_open_and_close_leave_nothing() {
 #[test]
 fn answers_that_are_never_read_do_not_pile_up() {
     const CONNECTIONS: usize = 8;
+
     let mut attacked = Attacked::start(&[]);
     let page = Request::get("/").bytes().repeat(1_000);
     let refused = Request::post(PUBLISH, "nope").bytes().repeat(1_000);
+
     attacked.during(|server| {
         let write_until_it_is_not_read = |requests: &[u8]| {
             let mut socket = TcpStream::connect(server.address).expect("a connection");
@@ -143,7 +150,7 @@ fn answers_that_are_never_read_do_not_pile_up() {
             let is_read_to_the_end = (0..1_000).all(|_| socket.write_all(requests).is_ok());
             assert!(
                 !is_read_to_the_end,
-                "the server keeps answers that nobody reads"
+                "the server keeps answers that are never read"
             );
             socket
         };
@@ -157,7 +164,7 @@ fn answers_that_are_never_read_do_not_pile_up() {
             let stalled = writing
                 .into_iter()
                 .map(|writing| writing.join().expect("it stalled"));
-            // All are kept until the last one stalls.
+            // Keep all connections open until the last one stalls.
             assert_eq!(stalled.collect::<Vec<_>>().len(), CONNECTIONS);
         });
     });

@@ -36,7 +36,7 @@ fn hello() -> Vec<u8> {
 /// Sends everything, or as much as the server accepts, and reads only after that.
 fn send(server: &Server, bytes: &[u8]) -> Connection {
     let mut connection = Connection::open(server.address);
-    // A server whose answers are not read is right to read no more.
+    // A server may stop reading from a client that does not read its answers.
     connection.set_write_timeout(Duration::from_secs(1));
     let _ = connection.try_send(bytes);
     connection.finish_sending();
@@ -47,7 +47,7 @@ fn send(server: &Server, bytes: &[u8]) -> Connection {
 fn a_preface_that_breaks_off_anywhere_ends_its_connection() {
     let mut attacked = Attacked::start(&[]);
     attacked.during(|server| {
-        // HTTP/2 cut short, and a request of HTTP/1.1 that makes no sense.
+        // A truncated preface, and a malformed HTTP/1.1 request.
         let cut = (0..=PREFACE.len()).map(|len| send(server, &PREFACE[..len]));
         let other = (0..PREFACE.len())
             .map(|len| send(server, &[&PREFACE[..len], b"\r\n\r\n\r\n\r\n"].concat()));
@@ -56,6 +56,7 @@ fn a_preface_that_breaks_off_anywhere_ends_its_connection() {
         for mut connection in connections {
             connection.rest();
         }
+
         // The server does not wait for a client that has closed its sending side.
         assert!(
             started.elapsed() < Duration::from_secs(8),
@@ -85,6 +86,7 @@ fn invalid_frames_end_their_connection() {
         b"\xff\xff\xff\x00\x00\x00\x00\x00\x01".to_vec(),
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
     ];
+
     attacked.during(|server| {
         for frame in &frames {
             send(server, &[hello(), frame.clone()].concat()).rest();
@@ -145,6 +147,7 @@ fn a_flood_of_frames_is_not_kept() {
         .concat(),
         [hello(), frame(0xee, 0, 0, &[0; 64]).repeat(100_000)].concat(),
     ];
+
     attacked.during(|server| {
         for flood in &floods {
             send(server, flood).rest();
@@ -156,8 +159,9 @@ fn a_flood_of_frames_is_not_kept() {
 #[test]
 fn streams_whose_window_stays_closed_cost_little_and_delay_no_other() {
     const STREAMS: u32 = 400;
+
     let mut attacked = Attacked::start(&["--max-events", "2", "--max-lag", "4"]);
-    // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+    // SETTINGS_INITIAL_WINDOW_SIZE is 0, so the server may send no data.
     let mut bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat();
     let path = b"/api/saacms/v1/attack/1/subscribe";
     let path_len = u8::try_from(path.len()).expect("a short path");
@@ -170,12 +174,14 @@ fn streams_whose_window_stays_closed_cost_little_and_delay_no_other() {
             &get,
         ));
     }
+
     let mut connection = Connection::open(attacked.server.address);
     connection.send(&bytes);
     let started = Instant::now();
     while attacked.figure("subscribers") < u64::from(STREAMS) {
         assert!(started.elapsed() < PATIENCE, "the streams are open");
     }
+
     let large = event("attack", "1", &format!("\"{}\"", "x".repeat(200 << 10)));
     attacked.during(|server| {
         let mut publisher = Connection::open(server.address);

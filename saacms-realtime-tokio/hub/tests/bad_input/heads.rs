@@ -16,7 +16,7 @@ fn a_request_that_breaks_off_anywhere_does_nothing() {
                 matches!(status, None | Some(400)),
                 "{len} bytes: {status:?}"
             );
-            // And with the sending side left open.
+            // Once more with the sending side left open.
             Connection::open(server.address).send(&publish[..len]);
         }
         for len in 0..subscribe.len() {
@@ -27,6 +27,7 @@ fn a_request_that_breaks_off_anywhere_does_nothing() {
             );
         }
     });
+
     assert_eq!(
         attacked.figure("published"),
         published,
@@ -58,13 +59,14 @@ fn a_head_that_is_too_large_is_refused() {
             "GET / HTTP/1.1\r\nHost: x\r\n{}: y\r\n\r\n",
             "X".repeat(200_000)
         ),
-        // It never ends.
+        // The head has no end.
         format!(
             "GET / HTTP/1.1\r\n{}",
             "X-Header: some value\r\n".repeat(500_000)
         ),
         "x".repeat(10 * MIB),
     ];
+
     attacked.during(|server| {
         for head in &heads {
             assert_eq!(
@@ -102,10 +104,11 @@ fn a_malformed_head_is_refused() {
         b"GET / HTTP/1.1\r\nA: b\x07c\r\n\r\n",
         b"GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n",
         b"GET / HTTP/1.1\r\nA\r: b\r\n\r\n",
-        // A TLS client, and one of another protocol.
+        // A TLS client, and a client of another protocol.
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
         b"EHLO mail.example\r\nQUIT\r\n",
     ];
+
     attacked.during(|server| {
         for head in heads {
             let text = String::from_utf8_lossy(head);
@@ -147,6 +150,7 @@ fn any_path_is_answered() {
         "&",
         "é",
     ];
+
     let mut attacked = Attacked::start(&[]);
     let mut chance = Chance::new(0x5EED);
     attacked.during(|server| {
@@ -155,19 +159,22 @@ fn any_path_is_answered() {
             let parts = (0..chance.index(12)).map(|_| PARTS[chance.index(PARTS.len())]);
             let target = format!("/api/saacms/v1/{}", parts.collect::<String>());
             let method = ["GET", "HEAD", "POST", "OPTIONS"][chance.index(4)];
+
             connection.send(
                 Request::new(method, &target)
                     .header("Content-Length", "0")
                     .bytes(),
             );
+
             let head = connection
                 .head()
                 .unwrap_or_else(|| panic!("{method} {target}: no answer"));
             let is_clear = matches!(head.status, 200 | 204 | 400 | 404 | 405);
             assert!(is_clear, "{method} {target}: {head:?}");
+
             let is_stream = head.header("content-type") == Some("text/event-stream");
             if is_stream || head.status == 400 && head.header("content-length") == Some("0") {
-                // An open stream, or a text in which hyper sees no target.
+                // A stream is opened, or hyper does not accept the text as a target.
                 connection = Connection::open(server.address);
             } else if method != "HEAD" && head.status != 204 {
                 let len = head.header("content-length").expect("a whole answer");
@@ -183,6 +190,7 @@ fn any_last_event_id_is_answered_with_a_resync_at_worst() {
     let mut attacked = Attacked::start(&["--event-ids", "position"]);
     let published = attacked.ask(&Request::post(PUBLISH, event("attack", "1", "1")));
     assert_eq!(published.status(), 204);
+
     let mut chance = Chance::new(0x1D);
     let mut ids: Vec<Vec<u8>> = (0..300)
         .map(|_| {
@@ -197,11 +205,13 @@ fn any_last_event_id_is_answered_with_a_resync_at_worst() {
             (0..len).map(|_| byte(chance.index(256) as u8)).collect()
         })
         .collect();
+
     ids.extend([
         b".".to_vec(),
         b"ffffffffffffffffffff.1".to_vec(),
         vec![b'9'; 60_000],
     ]);
+
     let target = "/api/saacms/v1/attack/1/subscribe";
     attacked.during(|server| {
         for id in &ids {

@@ -1,4 +1,4 @@
-//! Bad input against the program: clear refusals, nothing lost, nobody else affected.
+//! Bad input against the program: clear refusals, nothing lost, no other client affected.
 //!
 //! During each attack, a publisher and a subscriber on connections of their own must not be affected.
 
@@ -41,19 +41,20 @@ impl Attacked {
         Self { server, memory }
     }
 
-    /// Runs `attack` and checks that the healthy clients are not affected. Returns how many events they
-    /// published meanwhile.
+    /// Runs `attack` and checks that the healthy clients are not affected. Returns how many events
+    /// were published during the attack.
     fn during<R>(&mut self, attack: impl FnOnce(&Server) -> R) -> (R, u64) {
         let address = self.server.address;
         let target = "/api/saacms/v1/healthy/1/subscribe";
         let mut stream = Stream::open(address, &Request::get(target));
         stream.expect(":keepalive\n\n");
+
         let is_over = AtomicBool::new(false);
         let (result, published) = thread::scope(|scope| {
             let publishing = scope.spawn(|| publish_until(Connection::open(address), &is_over));
             let reading = scope.spawn(move || read_to_the_end(stream));
             let result = {
-                // Even if the attack itself fails.
+                // Stop the healthy clients even if the attack itself fails.
                 let _over = SetOnDrop(&is_over);
                 attack(&self.server)
             };
@@ -62,12 +63,13 @@ impl Attacked {
             assert_eq!(read, published, "every event that was published arrived");
             (result, published)
         });
+
         self.server.expect_alive();
         assert_eq!(self.ask(&Request::get("/readyz")).status(), 200);
         (result, published)
     }
 
-    /// Resident memory may never have exceeded that at the start by more than `bytes`.
+    /// Checks that resident memory never exceeded its size at the start by more than `bytes`.
     fn expect_memory_below(&self, bytes: usize) {
         let more = self.server.memory().1.saturating_sub(self.memory);
         assert!(more <= bytes, "{} MiB more than at the start", more / MIB);
@@ -103,10 +105,12 @@ fn publish_until(mut connection: Connection, is_over: &AtomicBool) -> u64 {
             number.to_string()
         };
         let event = event("healthy", "1", &record);
+
         assert_eq!(
             connection.exchange(&Request::post(PUBLISH, event)).status(),
             204
         );
+
         if last {
             return number;
         }
@@ -121,7 +125,7 @@ fn read_to_the_end(mut stream: Stream) -> u64 {
     loop {
         let block = stream.block();
         if block.starts_with("id: ") {
-            // The greeting's, with position IDs.
+            // With position IDs, the greeting has one too.
             continue;
         }
         number += 1;
@@ -139,8 +143,8 @@ fn event(slug: &str, id: &str, record: &str) -> String {
     format!(r#"{{"type":"changed","slug":"{slug}","id":"{id}","record":{record},"etag":"v"}}"#)
 }
 
-/// Sends `bytes`, which the server may refuse before it has all of them. Returns the status of the
-/// refusal.
+/// Sends `bytes`, which the server may refuse before it has read all of them. Returns the status of
+/// the refusal.
 fn refusal_of(server: &Server, bytes: &[u8]) -> u16 {
     let mut connection = Connection::open(server.address);
     let _ = connection.try_send(bytes);
@@ -157,7 +161,7 @@ fn status_of(server: &Server, bytes: &[u8]) -> Option<u16> {
         .try_response("POST")
         .map(|answer| answer.status());
     if status.is_some() {
-        // If the server reads on, it must end by itself, because nothing more comes.
+        // If the server keeps reading, it must end by itself, because nothing more is sent.
         connection.rest();
     }
     status

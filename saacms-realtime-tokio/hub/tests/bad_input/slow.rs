@@ -1,4 +1,4 @@
-//! Clients that send slowly, or nothing: cut after ten seconds in any protocol.
+//! Clients that send slowly or not at all are cut after ten seconds, in any protocol.
 
 use core::time::Duration;
 use std::thread;
@@ -30,13 +30,15 @@ fn a_connection_without_a_head_is_cut() {
                 connection
             })
             .collect();
-        // Some send a byte at a time, as if that were progress.
+
+        // Some send a byte at a time, which must not count as progress.
         while started.elapsed() < HEAD_TIMEOUT - Duration::from_secs(1) {
             thread::sleep(Duration::from_millis(500));
             for connection in connections.iter_mut().skip(2).step_by(begins.len()) {
                 connection.try_send("x").expect("it is not cut too early");
             }
         }
+
         for (number, mut connection) in connections.into_iter().enumerate() {
             let answer = connection.try_response("GET").map(|answer| answer.status());
             assert!(
@@ -44,6 +46,7 @@ fn a_connection_without_a_head_is_cut() {
                 "number {number}: {answer:?}"
             );
             assert!(connection.ends());
+
             let waited = started.elapsed();
             assert!(
                 waited > HEAD_TIMEOUT - Duration::from_secs(1),
@@ -55,9 +58,10 @@ fn a_connection_without_a_head_is_cut() {
             );
         }
     });
+
     assert!(
         published > 100,
-        "only {published} events were published meanwhile"
+        "only {published} events were published during the attack"
     );
     attacked.expect_memory_below(16 * MIB);
 }
@@ -104,12 +108,14 @@ fn bodies_that_are_never_sent_delay_no_other() {
             })
             .collect::<Vec<_>>()
     });
+
     assert_eq!(attacked.figure("published"), published);
-    // The last byte makes it an event.
+    // The last byte completes the event.
     for mut connection in connections.into_iter().step_by(2) {
         connection.send(&whole[whole.len() - 1..]);
         assert_eq!(connection.response("POST").status(), 204);
     }
+
     assert_eq!(attacked.figure("published"), published + 150);
     attacked.expect_memory_below(48 * MIB);
 }

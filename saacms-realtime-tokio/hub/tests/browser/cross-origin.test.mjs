@@ -14,7 +14,7 @@ after(() => browser?.close(), { timeout });
 
 for (const kind of ['etag', 'position']) {
   test(`a page of an allowed origin subscribes, publishes, and resumes after a cut (${kind} ids)`, { timeout }, async (t) => {
-    const site = await startHub(t); // only its page is used
+    const site = await startHub(t); // serves the page only
     const hub = await startHub(t, { flags: ['--cors-origin', site.origin, '--event-ids', kind] });
     const proxy = await startProxy(t, hub.port);
     const live = await openPage(t, browser, `${site.origin}/?origin=${encodeURIComponent(proxy.origin)}`);
@@ -35,13 +35,13 @@ for (const kind of ['etag', 'position']) {
     assert.equal(await live.count('resyncs'), 0);
     assert.equal(proxy.streams().at(-1).lastEventId, id);
 
-    // A refusal is readable too, so that the page can say what is wrong.
+    // The page can read a refusal too, so it can show the reason.
     await live.publish({ etag: ' blanks ' });
     assert.match(await live.published('Refused: 400'), /etag/i);
   });
 }
 
-test('a client of an allowed origin that sets the header itself may do so', { timeout }, async (t) => {
+test('a client of an allowed origin may set the Last-Event-ID header itself', { timeout }, async (t) => {
   const site = await startHub(t);
   const hub = await startHub(t, { flags: ['--cors-origin', site.origin] });
   await edits(hub, 1, 2);
@@ -59,7 +59,7 @@ test('a client of an allowed origin that sets the header itself may do so', { ti
   assert.match(answer, /\nid: v2\n/);
 });
 
-test('of several allowed origins each is answered with its own name', { timeout }, async (t) => {
+test('each of several allowed origins is answered with its own name', { timeout }, async (t) => {
   const sites = [await startHub(t), await startHub(t)];
   const hub = await startHub(t, { flags: sites.flatMap(({ origin }) => ['--cors-origin', origin]) });
   for (const site of sites) {
@@ -70,7 +70,7 @@ test('of several allowed origins each is answered with its own name', { timeout 
   }
 });
 
-test('a page of an origin that is not allowed neither reads nor publishes', { timeout }, async (t) => {
+test('a page of an origin that is not allowed can neither read nor publish', { timeout }, async (t) => {
   const site = await startHub(t);
   for (const flags of [[], ['--cors-origin', 'https://cms.example']]) {
     const hub = await startHub(t, { flags });
@@ -86,20 +86,20 @@ test('a page of an origin that is not allowed neither reads nor publishes', { ti
     await own.counted('events', 1);
     assert.deepEqual(await own.ids(), ['v1']);
     assert.equal(await foreign.count('events'), 0);
-    // Between two tries, the page says `Connecting` for a moment.
+    // Between two attempts, the page shows `Connecting` for a moment.
     await foreign.state('Reconnecting');
     assert.ok((await foreign.notes()).every((note) => note === 'connection lost'), 'it was never connected');
   }
 });
 
-test('a foreign page cannot publish by a request that needs no permission either', { timeout }, async (t) => {
+test('a foreign page cannot publish with a request that needs no preflight either', { timeout }, async (t) => {
   const site = await startHub(t);
   const hub = await startHub(t);
   const own = await openPage(t, browser, hub.origin);
   const foreign = await openPage(t, browser, site.origin);
   await own.state('Live');
   await foreign.state('Live');
-  // A browser sends text/plain to any origin without asking it first; only the answer is hidden.
+  // A browser sends text/plain to any origin without a preflight. It only hides the answer.
   await foreign.page.evaluate(async (url) => {
     const body = JSON.stringify({ type: 'changed', slug: 'posts', id: '1', record: { n: 'forged' }, etag: 'forged' });
     await fetch(url, { method: 'POST', mode: 'no-cors', headers: { 'Content-Type': 'text/plain' }, body });

@@ -1,4 +1,4 @@
-// What someone does on the live page: edit, look, press the buttons.
+// The live page as people use it: edit records, watch the log, press the buttons.
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -44,7 +44,7 @@ test('an edit made in one tab arrives in another tab', { timeout }, async (t) =>
   assert.deepEqual(await one.ids(), await two.ids());
 });
 
-test('a page sees the edits of its own record only', { timeout }, async (t) => {
+test('a page gets edits of its own record only', { timeout }, async (t) => {
   const hub = await startHub(t);
   const live = await openPage(t, browser, hub.origin);
   await live.state('Live');
@@ -52,7 +52,7 @@ test('a page sees the edits of its own record only', { timeout }, async (t) => {
   await live.counted('events', 1);
   assert.deepEqual(await live.record(), { slug: 'posts', id: '1' });
 
-  // Another key, with everything in it that a path must escape.
+  // Another key, with every kind of character that a path must escape.
   const id = 'a/b?c#d%2F é "x" 100%';
   await live.page.getByLabel('Record ID').fill(id);
   await live.button('Watch');
@@ -75,7 +75,7 @@ test('latency and age are shown for an edit made on the page', { timeout }, asyn
   assert.match(await live.published('Accepted'), /^Accepted in [\d.]+ m?s/);
 });
 
-test('after Disconnect and Connect the edits made meanwhile are replayed', { timeout }, async (t) => {
+test('edits made between Disconnect and Connect are replayed', { timeout }, async (t) => {
   const hub = await startHub(t);
   const live = await openPage(t, browser, hub.origin);
   await live.state('Live');
@@ -94,14 +94,14 @@ test('after Disconnect and Connect the edits made meanwhile are replayed', { tim
   assert.equal((await live.record()).n, 6);
 });
 
-test('a page that stays away comes back by itself and shows the replay', { timeout }, async (t) => {
+test('a page that stays away reconnects by itself and shows the replay', { timeout }, async (t) => {
   const hub = await startHub(t);
   const live = await openPage(t, browser, hub.origin);
   await live.state('Live');
   await live.publish({ record: { title: 'before', updatedAt: '' } });
   await live.counted('events', 1);
 
-  // Its clock is ours, so that it cannot come back before we have looked.
+  // The test controls the page's clock, so that the page cannot reconnect before it is checked.
   await live.page.clock.install();
   await live.stayAway(60);
   await live.state('Away');
@@ -148,7 +148,7 @@ test('a flood can be stopped', { timeout }, async (t) => {
   assert.ok(await live.count('events') < 10_000);
 });
 
-test('a refused publish shows what the hub says is wrong', { timeout }, async (t) => {
+test("a refused publish shows the hub's reason", { timeout }, async (t) => {
   const hub = await startHub(t);
   const live = await openPage(t, browser, hub.origin);
   await live.state('Live');
@@ -166,7 +166,7 @@ test('a refused publish shows what the hub says is wrong', { timeout }, async (t
   assert.equal(await live.count('events'), 0);
 });
 
-test('a hub with a token takes edits only with the right one', { timeout }, async (t) => {
+test('a hub with a token accepts edits only with the right one', { timeout }, async (t) => {
   const folder = await mkdtemp(path.join(tmpdir(), 'saacms-realtime-'));
   t.after(() => rm(folder, { recursive: true }));
   const file = path.join(folder, 'token');
@@ -204,13 +204,13 @@ test('hostile content is shown as text and nothing in it runs', { timeout }, asy
   assert.deepEqual((await live.frames()).map(({ type }) => type), ['changed', 'changed', 'deleted']);
   assert.equal((await live.frames())[0].id, '<img/src/onerror=window.hacked=1>');
   assert.equal(await live.page.getByLabel('Title').inputValue(), attack);
-  // An image that is not there reports it a moment later, so look after the page has been idle.
+  // A missing image fires `error` a moment later, so check once the page is idle.
   await live.page.evaluate(() => new Promise((resolve) => { requestIdleCallback(resolve, { timeout: 2000 }); }));
   assert.equal(await live.page.evaluate(() => window.hacked), undefined);
   assert.equal(await live.page.locator('img, body script:not([type=module]), svg[onload]').count(), 0);
 });
 
-test('markup cannot be made from a string at all', { timeout }, async (t) => {
+test('the page can never make markup from a string', { timeout }, async (t) => {
   const hub = await startHub(t);
   const live = await openPage(t, browser, hub.origin);
   const thrown = await live.page.evaluate(() => {
@@ -236,7 +236,7 @@ test('the page finds a hub under another base path', { timeout }, async (t) => {
   await told.state('Live');
 });
 
-test('an ETag that is typed while a publish is under way stays', { timeout }, async (t) => {
+test('an ETag typed during a publish is kept', { timeout }, async (t) => {
   const hub = await startHub(t);
   const live = await openPage(t, browser, hub.origin);
   await live.state('Live');

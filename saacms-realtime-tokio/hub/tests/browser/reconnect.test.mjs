@@ -1,4 +1,4 @@
-// The connection breaks, the hub restarts, the page was away too long: what EventSource and the page make of it.
+// EventSource and the page after a broken connection, a restart of the hub, or too long an absence.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -38,7 +38,7 @@ for (const kind of ['etag', 'position']) {
     assert.equal(await live.count('replayed'), 5);
     assert.equal(await live.count('resyncs'), 0);
 
-    // It was the browser that resumed: by the header, with the id that it saw last.
+    // The browser itself resumed, with its last event ID in the header.
     const streams = proxy.streams();
     assert.equal(streams[0].lastEventId, undefined);
     assert.equal(streams.at(-1).lastEventId, ids[2]);
@@ -46,7 +46,7 @@ for (const kind of ['etag', 'position']) {
   });
 }
 
-test('a page that was cut again and again misses nothing', { timeout }, async (t) => {
+test('a page whose connection is cut repeatedly misses nothing', { timeout }, async (t) => {
   const hub = await startHub(t);
   const proxy = await startProxy(t, hub.port);
   const live = await openPage(t, browser, proxy.origin);
@@ -64,7 +64,7 @@ test('a page that was cut again and again misses nothing', { timeout }, async (t
   assert.equal(await live.count('resyncs'), 0);
 });
 
-test('a resumed EventSource of the page goes on with the header, not with the id in its address', { timeout }, async (t) => {
+test('a resumed EventSource reconnects with the header, not with the ID in its URL', { timeout }, async (t) => {
   const hub = await startHub(t);
   const proxy = await startProxy(t, hub.port);
   const live = await openPage(t, browser, proxy.origin);
@@ -73,7 +73,7 @@ test('a resumed EventSource of the page goes on with the header, not with the id
   await live.counted('events', 2);
   await live.button('Disconnect');
   await edits(hub, 3, 4);
-  await live.button('Connect'); // from here on ?lastEventId=v2 is in the address
+  await live.button('Connect'); // from here on, the URL has ?lastEventId=v2
   await live.counted('events', 4);
   proxy.cut();
   await live.state('Reconnecting');
@@ -104,7 +104,7 @@ for (const [kind, reason] of [['etag', 'buffer-miss'], ['position', 'restarted']
     assert.equal(await live.text('#resync-reason'), reason);
     assert.equal(await live.text('#record-mark'), 'stale');
 
-    // The resync named an id, and that is a place to resume from: no second resync, and what comes is replayed.
+    // The page resumes from the ID of the resync: later events are replayed, without a second resync.
     await live.button('Disconnect');
     await edits(second, 4, 5);
     await live.button('Connect');
@@ -117,7 +117,7 @@ for (const [kind, reason] of [['etag', 'buffer-miss'], ['position', 'restarted']
   });
 }
 
-test('who stays away past what the hub keeps gets exactly one resync', { timeout }, async (t) => {
+test('a page that misses more than the history holds gets exactly one resync', { timeout }, async (t) => {
   const hub = await startHub(t, { flags: ['--max-events', '3'] });
   const live = await openPage(t, browser, hub.origin);
   await live.state('Live');
@@ -147,14 +147,14 @@ test('who stays away past what the hub keeps gets exactly one resync', { timeout
   assert.equal(await live.count('resyncs'), 1);
 });
 
-test('who missed nothing is not told to refetch, though its last event has left the history', { timeout }, async (t) => {
+test('a page that missed nothing is not resynced, though its last event has left the history', { timeout }, async (t) => {
   const hub = await startHub(t, { flags: ['--max-age', '1s'] });
   const live = await openPage(t, browser, hub.origin);
   await live.state('Live');
   await edits(hub, 1, 2);
   await live.counted('events', 2);
   await live.button('Disconnect');
-  // Another reader's answer tells when the events are gone: the first id then leads to a resync.
+  // Another reader shows when the events have expired: the first ID then leads to a resync.
   await until(async () => {
     const stop = new AbortController();
     const response = await fetch(`${hub.base}/posts/1/subscribe?lastEventId=v1`, { signal: stop.signal });
@@ -210,7 +210,7 @@ test('an answer other than a stream does not end the subscription', { timeout },
   assert.ok(proxy.streams().at(-1).path.endsWith('?lastEventId=v2'), 'a new EventSource names its last event in the query');
 });
 
-test('an id with every odd character in it is a place to resume from', { timeout }, async (t) => {
+test('a page resumes from an ID with every odd character in it', { timeout }, async (t) => {
   const hub = await startHub(t);
   const live = await openPage(t, browser, hub.origin);
   await live.state('Live');

@@ -1,4 +1,5 @@
-// Makes the picture of the live page for the README: `SAACMS_REALTIME_BIN=... node screenshot.mjs OUT.png`
+// Takes the README's screenshot of the live page:
+// `SAACMS_REALTIME_BIN=... node screenshot.mjs OUT.png`
 
 import { startHub } from './helpers/hub.mjs';
 import { launch, openPage } from './helpers/page.mjs';
@@ -23,7 +24,7 @@ try {
   await live.publish({ title: 'Autumn programme 2026' });
   await live.counted('events', 2);
 
-  // Two edits while the page is away: they come as a replay.
+  // Two edits while the page is disconnected, which are then replayed.
   await live.stayAway(60);
   await live.state('Away');
   await live.publish({ title: 'Autumn programme 2026: concerts' });

@@ -16,7 +16,7 @@ let browser;
 before(async () => { browser = await launch(); }, { timeout });
 after(() => browser?.close(), { timeout });
 
-/** The Worker, for pages of `origin`. */
+/** Starts the Worker, for pages of `origin`. */
 async function startWorker(t, origin, vars = {}) {
   const env = { ...process.env, SAACMS_REALTIME_CORS_ORIGIN: origin, ...vars };
   const child = spawn('node', [SERVE, '--port', '0', '--until-eof'], { env, stdio: ['pipe', 'pipe', 'inherit'] });
@@ -28,7 +28,7 @@ async function startWorker(t, origin, vars = {}) {
   throw new Error('the Worker did not start');
 }
 
-/** What `edits` publishes by. */
+/** The Worker as a hub that `edits` can publish to. */
 const publisher = (origin) => ({
   publish: (event) => fetch(`${origin}/api/saacms/v1/publish`, {
     method: 'POST',
@@ -39,7 +39,7 @@ const publisher = (origin) => ({
 
 for (const kind of ['etag', 'position']) {
   test(`the page edits through the Worker, is replayed after a cut, and told to refetch after too long (${kind} ids)`, { timeout }, async (t) => {
-    const site = await startHub(t); // only its page is used
+    const site = await startHub(t); // serves the page only
     const worker = await startWorker(t, site.origin, { SAACMS_REALTIME_EVENT_IDS: kind, SAACMS_REALTIME_MAX_EVENTS: '5' });
     const proxy = await startProxy(t, worker.port);
     const live = await openPage(t, browser, `${site.origin}/?origin=${encodeURIComponent(proxy.origin)}`);

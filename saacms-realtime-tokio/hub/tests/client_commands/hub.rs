@@ -12,7 +12,7 @@ use std::thread;
 /// Far longer than anything here takes; only a failing test waits this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A request as it came.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     /// `POST /path HTTP/1.1`
@@ -22,7 +22,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The value of a header, names in lower case.
+    /// The value of a header. `name` must be in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         let (_, value) = self.headers.iter().find(|(header, _)| header == name)?;
         Some(String::from_utf8_lossy(value).into_owned())
@@ -44,6 +44,7 @@ impl Request {
         };
         let request_line = String::from_utf8(line()?).expect("ASCII");
         let mut headers = Vec::new();
+
         loop {
             let line = line()?;
             let Some(colon) = line.iter().position(|byte| *byte == b':') else {
@@ -52,6 +53,7 @@ impl Request {
             let name = String::from_utf8_lossy(&line[..colon]).to_lowercase();
             headers.push((name, line[colon + 1..].trim_ascii().to_vec()));
         }
+
         let mut request = Self {
             line: request_line,
             headers,
@@ -60,17 +62,19 @@ impl Request {
         let len = request
             .header("content-length")
             .map_or(0, |len| len.parse().expect("a number"));
+
         if request.header("expect").is_some() {
             let mut stream = stream;
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
         }
+
         request.body.resize(len, 0);
         reader.read_exact(&mut request.body).ok()?;
         Some(request)
     }
 }
 
-/// A connection with its request read.
+/// A connection whose request has been read.
 pub(crate) struct Connection {
     /// The number of the request, from 0.
     pub(crate) number: usize,
@@ -103,7 +107,7 @@ impl Connection {
         self.write(body);
     }
 
-    /// A problem document as answer.
+    /// Answers with a problem document.
     pub(crate) fn refuse(self, status: u16, headers: &str, detail: &str) {
         let body = serde_json::json!({
             "type": "about:blank", "title": "Refused", "status": status, "detail": detail,
@@ -112,7 +116,7 @@ impl Connection {
         self.answer(status, &headers, body.to_string());
     }
 
-    /// The head of an event stream that lasts as long as the connection, and the first comment.
+    /// Sends the head of an event stream that lasts as long as the connection, and the greeting.
     pub(crate) fn begin_stream(&mut self) {
         self.write(
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n",
@@ -120,13 +124,13 @@ impl Connection {
         self.write(":keepalive\n\n");
     }
 
-    /// Keeps the connection until the client ends it.
+    /// Waits until the client ends the connection.
     pub(crate) fn hold(mut self) {
         let _ = self.stream.read(&mut [0]);
     }
 }
 
-/// The hub, until the end of the test process.
+/// A hub that runs until the end of the test process.
 pub(crate) struct Hub {
     address: SocketAddr,
     requests: Receiver<Request>,
@@ -139,6 +143,7 @@ impl Hub {
         let (sender, requests) = mpsc::channel();
         let answer = Arc::new(answer);
         let count = Arc::new(AtomicUsize::new(0));
+
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (sender, answer, count) = (sender.clone(), answer.clone(), count.clone());
@@ -159,23 +164,23 @@ impl Hub {
         Self { address, requests }
     }
 
-    /// The base URL; with a slash at the end, which must not matter.
+    /// The base URL, with a slash at the end that must not matter.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/base/", self.address)
     }
 
-    /// The next request, waited for.
+    /// Waits for the next request.
     pub(crate) fn request(&self) -> Request {
         self.requests.recv_timeout(DEADLINE).expect("a request")
     }
 
-    /// The requests that came and were not yet asked for.
+    /// The requests received but not yet returned.
     pub(crate) fn rest(&self) -> Vec<Request> {
         self.requests.try_iter().collect()
     }
 }
 
-/// A frame as a hub writes it.
+/// A frame, as a hub writes it.
 pub(crate) fn frame(event_type: &str, id: &str, data: &str) -> String {
     format!("event: {event_type}\nid: {id}\ndata: {data}\n\n")
 }

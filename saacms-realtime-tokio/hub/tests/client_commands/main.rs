@@ -1,7 +1,7 @@
-//! `saacms-realtime publish` and `tail`, against a hub that answers by script.
+//! `saacms-realtime publish` and `tail`, against a scripted hub.
 //!
-//! The script decides what is cut, refused and repeated, and sees every byte of a request. A real hub
-//! would almost never do these things.
+//! The script decides what is cut, refused and repeated, which a real hub would almost never do,
+//! and sees every byte of a request.
 
 mod hub;
 mod ndjson;

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::hub::{Connection, Hub};
 use crate::run::{Running, command, run, run_with_input};
 
-/// Answers every batch with one `{"status":204}` a line.
+/// Answers every batch with one `{"status":204}` per line.
 fn take_all(connection: Connection) {
     let lines = connection.request.body.split(|byte| *byte == b'\n').count();
     connection.answer(200, "", "{\"status\":204}\n".repeat(lines));
@@ -31,11 +31,13 @@ fn lines_are_sent_in_batches_in_order_and_unchanged() {
             .starts_with("published 2,500 of 2,500 events in "),
         "{outcome:?}"
     );
+
     let requests = hub.rest();
     assert!(requests.iter().all(|request| {
         request.header("content-type").as_deref() == Some("application/x-ndjson")
             && request.text().lines().count() <= 1_000
     }));
+
     let sent: Vec<_> = requests.iter().map(|request| request.text()).collect();
     assert_eq!(sent.join("\n") + "\n", input.replace("\n\n", "\n"));
 }
@@ -50,12 +52,14 @@ fn a_batch_has_at_most_half_a_mebibyte_and_a_longer_line_is_sent_alone() {
         .iter()
         .map(|len| format!("\"{}\"\n", "x".repeat(len - 2)))
         .collect();
+
     fs::write(&file, lines.concat()).expect("a file");
     let outcome = run(
         &hub,
         &["publish", "--ndjson", file.to_str().expect("UTF-8")],
     );
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
+
     let requests = hub.rest();
     let sent: Vec<_> = requests.iter().map(|request| request.body.len()).collect();
     assert!(sent.contains(&700_000), "{sent:?}");
@@ -63,7 +67,8 @@ fn a_batch_has_at_most_half_a_mebibyte_and_a_longer_line_is_sent_alone() {
         sent.iter().all(|len| *len == 700_000 || *len <= 512 * 1024),
         "{sent:?}"
     );
-    // A hub that refuses without reading must be able to say so before the body is on its way.
+
+    // With `Expect`, a hub can refuse a batch before the body is sent.
     assert!(requests.iter().all(|request| {
         request.header("expect").is_some() == (request.body.len() >= 64 * 1024)
     }));
@@ -86,6 +91,7 @@ fn refused_lines_are_named_by_their_number_and_the_others_are_published() {
     });
     let input = b"good\n\nbad\ngood\n  \nbusy\ngood\nodd";
     let outcome = run_with_input(&hub, &["publish", "--ndjson", "-"], input);
+
     assert_eq!(outcome.code, Some(1));
     let told: Vec<_> = outcome.stderr.lines().collect();
     assert_eq!(told[0], "error: line 3: 400 Bad Request: `id` is missing");
@@ -121,6 +127,7 @@ fn a_batch_that_is_too_large_for_the_hub_is_sent_in_parts() {
     });
     let input = "1234567\n".repeat(7) + &"x".repeat(30) + "\n1234567\n";
     let outcome = run_with_input(&hub, &["publish", "--ndjson", "-"], input.as_bytes());
+
     assert_eq!(outcome.code, Some(1));
     let told: Vec<_> = outcome.stderr.lines().collect();
     assert_eq!(

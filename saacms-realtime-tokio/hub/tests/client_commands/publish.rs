@@ -16,9 +16,11 @@ fn a_changed_event_is_posted_as_it_was_written() {
             "publish", "changed", "posts", "a/é\"1", record, "--etag", "W/\"1\"",
         ],
     );
+
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert_eq!(outcome.stdout, "");
     assert_eq!(outcome.stderr, "published changed posts/a/é\"1\n");
+
     let request = hub.request();
     assert_eq!(request.line, "POST /base/publish HTTP/1.1");
     assert_eq!(
@@ -124,6 +126,7 @@ fn a_refusal_shows_the_hubs_reason_and_what_to_do() {
     });
     let publish = || run(&hub, &["publish", "deleted", "posts", "1"]);
     let refused = publish();
+
     assert_eq!(refused.code, Some(1));
     let url = hub.url();
     assert!(
@@ -171,6 +174,7 @@ fn the_token_comes_from_a_file_else_from_the_environment() {
         command.env("SAACMS_REALTIME_PUBLISH_TOKEN", "from-environment");
         Running::start(&mut command).finish()
     };
+
     assert_eq!(with_variable(&args).code, Some(0));
     let authorization = || hub.request().header("authorization");
     assert_eq!(authorization().as_deref(), Some("Bearer from-environment"));
@@ -195,12 +199,14 @@ fn a_busy_hub_is_retried_when_it_says_so_and_not_for_ever() {
         _ => connection.refuse(429, "Retry-After: 0\r\n", "too many"),
     });
     let outcome = run(&hub, &["publish", "deleted", "posts", "1"]);
+
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(
         outcome
             .stderr
             .contains("too many topics; trying again in 0 ms (1 of 5)")
     );
+
     let requests = hub.rest();
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].body, requests[1].body);

@@ -1,4 +1,4 @@
-//! The program, run.
+//! Runs the program's client commands.
 
 use core::time::Duration;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
@@ -26,6 +26,7 @@ pub(crate) fn command(hub: &Hub, args: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+
     command.args(args).env("SAACMS_REALTIME_URL", hub.url());
     command
         .stdin(Stdio::null())
@@ -62,7 +63,7 @@ impl Running {
         self.0.stdin.take().expect("a pipe")
     }
 
-    /// Standard output, and its first line.
+    /// Reads the first line of standard output. Returns the rest as a reader.
     pub(crate) fn first_line(&mut self) -> (BufReader<ChildStdout>, String) {
         let mut stdout = BufReader::new(self.0.stdout.take().expect("a pipe"));
         let mut line = String::new();
@@ -91,6 +92,7 @@ impl Running {
             stdout: text(stdout),
             stderr: text(stderr),
         };
+
         assert!(!late, "did not end by itself: {outcome:?}");
         outcome
     }

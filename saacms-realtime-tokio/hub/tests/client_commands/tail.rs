@@ -27,6 +27,7 @@ fn a_reconnect_names_the_last_event_and_waits_as_the_hub_asked() {
         }
     });
     let outcome = run(&hub, &["tail", "posts/a/b ?%20", "--count", "2"]);
+
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let lines: Vec<_> = outcome.stdout.lines().collect();
     assert!(
@@ -37,6 +38,7 @@ fn a_reconnect_names_the_last_event_and_waits_as_the_hub_asked() {
         lines[1].ends_with(r#"deleted  v2 (after reconnect) {"id":"1"}"#),
         "{lines:?}"
     );
+
     let key = "posts/a/b ?%20";
     let told: Vec<_> = outcome.stderr.lines().collect();
     assert_eq!(
@@ -66,6 +68,7 @@ fn a_stream_cut_in_a_chunk_is_resumed() {
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
              Transfer-Encoding: chunked\r\n\r\n",
         );
+
         let chunk = |text: String| format!("{:x}\r\n{text}\r\n", text.len());
         match connection.number {
             0 => {
@@ -82,9 +85,11 @@ fn a_stream_cut_in_a_chunk_is_resumed() {
         }
     });
     let outcome = run(&hub, &["tail", "posts/1", "--count", "2"]);
+
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:?}");
     assert!(outcome.stderr.contains("connection lost: "), "{outcome:?}");
+
     hub.request();
     assert_eq!(hub.request().header("last-event-id").as_deref(), Some("v1"));
 }
@@ -105,6 +110,7 @@ fn several_records_are_followed_at_once() {
         "tail", "posts/1", "posts/10", "posts/1", "--count", "2", "-q",
     ];
     let outcome = run(&hub, &args);
+
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(
         outcome.stdout.contains("posts/1  changed  one 1\n"),
@@ -126,6 +132,7 @@ fn a_refusal_is_final_and_a_204_is_the_end() {
     });
     let tail = || run(&hub, &["tail", "posts/1"]);
     let refused = tail();
+
     assert_eq!((refused.code, &*refused.stdout), (Some(1), ""));
     assert!(
         refused
@@ -133,9 +140,11 @@ fn a_refusal_is_final_and_a_204_is_the_end() {
             .contains("answered 404 Not Found: no such place"),
         "{refused:?}"
     );
+
     let page = tail();
     assert_eq!(page.code, Some(1));
     assert!(page.stderr.contains("is no event stream"), "{page:?}");
+
     let ended = tail();
     assert_eq!(ended.code, Some(0));
     assert_eq!(ended.stderr, "posts/1: the hub ended the stream for good\n");
@@ -160,6 +169,7 @@ fn a_busy_hub_is_retried_with_the_same_last_event_id() {
         }
     });
     let outcome = run(&hub, &["tail", "posts/1", "--count", "2"]);
+
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(
         outcome
@@ -172,8 +182,10 @@ fn a_busy_hub_is_retried_with_the_same_last_event_id() {
             .contains("is the hub running?, reconnecting in "),
         "{outcome:?}"
     );
+
     let requests = hub.rest();
     assert_eq!(requests.len(), 5);
+
     for request in &requests[1..] {
         assert_eq!(request.header("last-event-id").as_deref(), Some("v1"));
     }
@@ -210,6 +222,7 @@ fn a_silent_connection_is_given_up() {
         &hub,
         &["tail", "posts/1", "--count", "1", "--timeout", "300ms"],
     );
+
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(
         outcome
@@ -217,6 +230,7 @@ fn a_silent_connection_is_given_up() {
             .contains("nothing came for 300 ms, reconnecting in 60 ms"),
         "{outcome:?}"
     );
+
     hub.request();
     assert_eq!(hub.request().header("last-event-id").as_deref(), Some("v1"));
 }
@@ -230,6 +244,7 @@ fn an_event_over_the_limit_is_an_error_after_the_events_before_it() {
         connection.hold();
     });
     let outcome = run(&hub, &["tail", "posts/1", "--max-event-bytes", "1000"]);
+
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(
         outcome
@@ -252,6 +267,7 @@ fn an_event_id_that_no_header_can_carry_goes_into_the_query() {
         "1",
     ];
     let outcome = run(&hub, &args);
+
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let request = hub.request();
     assert_eq!(

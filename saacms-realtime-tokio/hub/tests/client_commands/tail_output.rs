@@ -1,4 +1,4 @@
-//! What `tail` writes.
+//! The output of `tail`.
 
 use core::time::Duration;
 use std::sync::{Mutex, mpsc};
@@ -42,6 +42,7 @@ fn a_resync_says_to_refetch_and_ends_the_replay() {
             "-q",
         ],
     );
+
     assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""));
     let lines: Vec<_> = outcome.stdout.lines().collect();
     assert!(
@@ -57,7 +58,7 @@ fn events_after_a_silence_are_not_a_replay() {
     let hub = Hub::start(|mut connection| {
         connection.begin_stream();
         connection.write(frame("changed", "v2", "2"));
-        // A replay comes in one go; this silence is longer than any pause in one.
+        // A replay arrives in one go. This silence is longer than any pause within one.
         thread::sleep(Duration::from_millis(1_200));
         connection.write(frame("changed", "v3", "3"));
         connection.hold();
@@ -73,6 +74,7 @@ fn events_after_a_silence_are_not_a_replay() {
     ];
     let outcome = run(&hub, &args);
     let lines: Vec<_> = outcome.stdout.lines().collect();
+
     assert!(lines[0].ends_with("v2 (after connect) 2"), "{lines:?}");
     assert!(lines[1].ends_with("v3 3"), "{lines:?}");
 }
@@ -94,6 +96,7 @@ fn json_output_is_one_object_per_line_with_the_data_unchanged() {
         }
     });
     let outcome = run(&hub, &["tail", "posts/a/b", "--json", "--count", "3", "-q"]);
+
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let key = r#""key":{"slug":"posts","id":"a/b"}"#;
     let lines: Vec<_> = outcome
@@ -109,6 +112,7 @@ fn json_output_is_one_object_per_line_with_the_data_unchanged() {
         })
         .collect();
     let lost = r#"{"reason":"connection lost: the hub ended it","retry_ms":60}"#;
+
     assert_eq!(
         lines,
         [
@@ -138,10 +142,11 @@ fn a_closed_pipe_ends_the_command_quietly() {
         connection.begin_stream();
         connection.write(frame("changed", "v1", "1"));
         let _ = gone.lock().expect("one stream").recv();
-        // Not just one event: a process that a test beside this one is about to start holds the
+        // More than one event, because a process that another test is just starting may hold the
         // pipe open for a moment.
         connection.write_for_ever(frame("changed", "v2", "2"));
     });
+
     for args in [
         &["tail", "posts/1", "-q"][..],
         &["tail", "posts/1", "-q", "--json"],
@@ -166,6 +171,7 @@ fn output_has_colours_only_on_a_terminal_or_on_request_and_data_never() {
         outcome.stdout.ends_with("v1 \u{fffd}[31m{\"a\":[1]}\n"),
         "{outcome:?}"
     );
+
     let outcome = run(&hub, &[&args[..], &["--color", "always"]].concat());
     assert!(outcome.stdout.contains("\u{1b}[34mchanged"), "{outcome:?}");
     assert!(

@@ -1,4 +1,4 @@
-//! Everything that was published, and what a client may have got of it.
+//! Everything that was published, to check what each client got.
 
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::collections::BTreeSet;
@@ -9,12 +9,12 @@ use std::sync::{Mutex, MutexGuard};
 pub(crate) enum Seen {
     /// The event with this number.
     Event(u64),
-    /// A resync. The record that it fetched then had this number.
+    /// A resync, after which the client fetched the record with this number.
     Fetched(u64),
 }
 
-/// The events of one record, by number. The record is written first, then the event is published;
-/// without an answer it may or may not have been.
+/// The events of one record, by number. The record is written first, then its event is published.
+/// If the publish was not answered, the event may or may not exist.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     written: AtomicU64,
@@ -27,12 +27,12 @@ impl History {
         self.written.fetch_add(1, SeqCst) + 1
     }
 
-    /// The number that the record has.
+    /// The record's current number.
     pub(crate) fn fetch(&self) -> u64 {
         self.written.load(SeqCst)
     }
 
-    /// The publish of this event was answered.
+    /// Notes that the publish of this event was answered.
     pub(crate) fn published(&self, number: u64) {
         self.lock().insert(number);
     }
@@ -46,7 +46,7 @@ impl History {
         self.lock().len()
     }
 
-    /// The first thing that is wrong in what a client got.
+    /// The first fault in what a client got.
     pub(crate) fn fault(&self, seen: &[Seen]) -> Option<String> {
         let published = self.lock();
         let mut at = None;
@@ -54,7 +54,7 @@ impl History {
         for (index, &seen) in seen.iter().enumerate() {
             match (seen, at) {
                 (Seen::Event(number), _) if number <= last_event => {
-                    return Some(format!("{index}: event {number} came behind {last_event}"));
+                    return Some(format!("{index}: event {number} came after {last_event}"));
                 }
                 (Seen::Event(number), Some(at)) => {
                     if let Some(missed) = published.range(at + 1..number.max(at + 1)).next() {
@@ -68,27 +68,31 @@ impl History {
                 }
                 (Seen::Fetched(_), _) => {}
             }
+
             let (Seen::Event(number) | Seen::Fetched(number)) = seen;
             if matches!(seen, Seen::Event(_)) {
                 last_event = number;
             }
             at = Some(at.map_or(number, |at: u64| at.max(number)));
         }
+
         None
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<u64>> {
-        self.published.lock().expect("nobody panics with it")
+        self.published.lock().expect("not poisoned")
     }
 }
 
 #[test]
 fn the_oracle_finds_what_is_missing_doubled_or_out_of_order() {
     use Seen::{Event, Fetched};
+
     let history = History::default();
     (1..=9)
         .filter(|number| *number != 5)
         .for_each(|number| history.published(number));
+
     let is_right = |seen: &[Seen]| history.fault(seen).is_none();
     assert!(
         is_right(&[Fetched(2), Event(3), Event(4), Event(6)]),
@@ -96,7 +100,7 @@ fn the_oracle_finds_what_is_missing_doubled_or_out_of_order() {
     );
     assert!(
         is_right(&[Fetched(3), Event(2), Event(3), Event(4)]),
-        "it was fetched meanwhile"
+        "the fetch covers it"
     );
     assert!(
         is_right(&[Fetched(1), Event(2), Fetched(7), Event(8)]),

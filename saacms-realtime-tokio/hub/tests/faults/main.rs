@@ -1,5 +1,5 @@
-//! Real faults against the program, judged from the outside. Processes are killed and stopped,
-//! connections cut, file tables full; and no client may have a gap in a record without a resync.
+//! Real faults against the program, judged from the outside: processes are killed and stopped,
+//! connections are cut, file tables are full. No client may have a gap without a resync.
 //!
 //! `cargo test -p saacms-realtime --test faults -- --nocapture --test-threads=1` prints what
 //! happened. `FAULTS_SEED` repeats the random choices of a run, `FAULTS_TIMES` makes it that many times longer.
@@ -91,7 +91,7 @@ fn a_short_history_is_answered_with_resyncs_and_not_with_gaps() {
     let mut world = World::through(Proxy::start, &flags);
     world.go_on(Duration::from_secs(2));
     let Counts { resyncs, .. } = world.end("cut, with a history of three events");
-    assert!(resyncs > 0, "nobody was away for more than three events");
+    assert!(resyncs > 0, "no client missed more than three events");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_publisher_that_dies_halfway_publishes_nothing_and_affects_no_other() {
         reconnects,
         ..
     } = world.end("publishers that died half-way");
-    assert_eq!((resyncs, reconnects), (0, 0), "somebody was disturbed");
+    assert_eq!((resyncs, reconnects), (0, 0), "a client was affected");
 }
 
 #[test]
@@ -128,6 +128,7 @@ fn a_wall_clock_that_is_set_back_and_forth_leaves_no_gap() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("clock");
         let set = |offset: &str| fs::write(&file, offset).expect("a file");
+
         set("+0");
         // libfaketime replaces the wall clock of the server, which does not start without it.
         let mut world = World::after(
@@ -140,16 +141,19 @@ fn a_wall_clock_that_is_set_back_and_forth_leaves_no_gap() {
             has_etags,
         );
         let today = world.date();
+
         for offset in ["-3600", "+7200", "-86400", "+86400"] {
             world.go_on(Duration::from_millis(200));
             set(offset);
             world.go_on(Duration::from_millis(200));
         }
+
         assert_ne!(
             world.date(),
             today,
             "the server did not see its clock set on by a day"
         );
+
         let Counts {
             resyncs,
             reconnects,

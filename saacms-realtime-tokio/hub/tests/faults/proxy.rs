@@ -9,14 +9,15 @@ use std::thread;
 use crate::chance::Chance;
 use crate::seed::chance;
 
-/// The most bytes of an answer before the connection is cut.
+/// An answer is cut after at most this many bytes.
 const MAX_BYTES: u64 = 30_000;
 
 #[derive(Debug)]
 pub(crate) struct Proxy;
 
 impl Proxy {
-    /// Starts a proxy of the server at `target`, which lives as long as the process. Its address.
+    /// Starts a proxy of the server at `target` that lives as long as the process. Returns its
+    /// address.
     pub(crate) fn start(target: SocketAddr) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -38,11 +39,13 @@ fn pass(mut client: TcpStream, target: SocketAddr, mut chance: Chance) {
     let (Ok(mut requests), Ok(mut upstream)) = (client.try_clone(), server.try_clone()) else {
         return;
     };
+
     thread::spawn(move || {
         // The request, and the client's end if it leaves first.
         let _ = std::io::copy(&mut requests, &mut upstream);
         let _ = upstream.shutdown(Shutdown::Both);
     });
+
     let mut left = 1 + chance.below(MAX_BYTES) as usize;
     let mut buffer = [0; 4 << 10];
     while left > 0 {
@@ -58,10 +61,12 @@ fn pass(mut client: TcpStream, target: SocketAddr, mut chance: Chance) {
             thread::sleep(Duration::from_millis(chance.below(10)));
         }
     }
+
     if chance.below(10) == 0 {
         // Half open: nothing reaches the client, but the server still sends.
         thread::sleep(Duration::from_millis(300));
     }
+
     let _ = client.shutdown(Shutdown::Both);
     let _ = server.shutdown(Shutdown::Both);
 }

@@ -15,12 +15,12 @@ const MISSED: u64 = 50;
 /// Files of this process that are not connections.
 const OTHER_FILES: u64 = 200;
 
-/// Clients before memory is first measured, so that what the server allocates once is allocated.
+/// Clients before the first measurement of memory, so that one-time allocations have been made.
 const FIRST: usize = 200;
-/// The allocator returns memory that was free for ten seconds.
+/// Longer than the ten seconds after which the allocator returns free memory.
 const GIVEN_BACK_AFTER: Duration = Duration::from_secs(60);
 
-/// Many clients leave, miss events and come back at once, several times. When all have left, the
+/// Many clients leave, miss events and reconnect at once, several times. When all have left, the
 /// server has at most a tenth more memory than before.
 pub(crate) fn run(wanted: usize) {
     let limit = rlimit::increase_nofile_limit(u64::MAX).expect("a limit of open files");
@@ -29,6 +29,7 @@ pub(crate) fn run(wanted: usize) {
         clients >= 500,
         "{limit} open files are too few: `ulimit -n` raises that"
     );
+
     let mut server = Server::start(&["--heartbeat", "0"]);
     let mut number = 1;
     publish(server.address, &mut number, 1);
@@ -43,9 +44,11 @@ pub(crate) fn run(wanted: usize) {
             server.memory().0 >> 20
         );
     }
+
     server.expect_alive();
     let allowed = before / 10 * 11;
     let after = settled(&server, allowed);
+
     println!(
         "resident once the first {FIRST} clients had left: {} KiB, once all have: {} KiB",
         before >> 10,
@@ -57,25 +60,27 @@ pub(crate) fn run(wanted: usize) {
     );
 }
 
-/// Clients come, leave, miss events, come back at once, and leave. Returns how long they took to get
-/// everything.
+/// Clients connect, leave, miss events, reconnect at once, and leave. Returns how long the replay
+/// to all of them took.
 fn round(server: &Server, number: &mut u64, clients: usize) -> Duration {
     let streams = come(server.address, clients, None);
     wait_for_subscribers(server.address, clients);
     drop(streams);
     wait_for_subscribers(server.address, 0);
+
     let last = *number - 1;
     publish(server.address, number, MISSED);
     let started = Instant::now();
     for mut stream in come(server.address, clients, Some(last)) {
         expect_events(&mut stream, last + 1..*number);
     }
+
     let took = started.elapsed();
     wait_for_subscribers(server.address, 0);
     took
 }
 
-/// Resident memory once it is at most `allowed` and no longer shrinks, or at a timeout.
+/// Resident memory once it is at most `allowed` and has stopped shrinking, or after a timeout.
 fn settled(server: &Server, allowed: usize) -> usize {
     let started = Instant::now();
     let mut memory = server.memory().0;
@@ -101,7 +106,7 @@ fn publish(address: SocketAddr, number: &mut u64, count: u64) {
     }
 }
 
-/// All clients connect, then all send their requests.
+/// Connects all clients, then sends all their requests.
 fn come(address: SocketAddr, clients: usize, last: Option<u64>) -> Vec<TcpStream> {
     let id = last.map_or_else(String::new, |last| format!("v{last}"));
     let request = wire::subscribe_request(0, &id);
@@ -128,6 +133,7 @@ fn expect_events(stream: &mut TcpStream, numbers: core::ops::Range<u64>) {
         assert!(len > 0, "the stream ended");
         text.extend_from_slice(&buffer[..len]);
     }
+
     let text = String::from_utf8(text).expect("UTF-8");
     let ids: Vec<_> = text
         .lines()

@@ -1,4 +1,4 @@
-//! The seed of a run: random, or that of `FAULTS_SEED`.
+//! The seed of a run: random, or given by `FAULTS_SEED`.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use crate::chance::Chance;
 
-/// Random choices of their own for each caller, the same ones again with the same `FAULTS_SEED`.
+/// Random choices, different for each caller but the same again for the same `FAULTS_SEED`.
 pub(crate) fn chance() -> Chance {
     static SEED: OnceLock<u64> = OnceLock::new();
     static NEXT: AtomicU64 = AtomicU64::new(0);

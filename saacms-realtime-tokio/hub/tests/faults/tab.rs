@@ -1,4 +1,4 @@
-//! A client that follows a record as a tab of a browser does, whatever happens to its connection.
+//! A client that follows a record as a browser tab does, whatever happens to its connection.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::history::{History, Seen};
 use crate::wire::{self, Chunks};
 use crate::world::Shared;
 
-/// A connection that is silent this long is closed: heartbeats are far more frequent.
+/// How long a connection may be silent before it is closed. Heartbeats are far more frequent.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// Larger than any frame here.
@@ -25,13 +25,13 @@ pub(crate) struct Report {
     pub(crate) record: usize,
     pub(crate) seen: Vec<Seen>,
     pub(crate) connects: usize,
-    /// Resyncs by their reason.
+    /// The number of resyncs, by reason.
     pub(crate) resyncs: BTreeMap<String, usize>,
-    /// The newest event never came.
+    /// Whether the newest event never arrived.
     pub(crate) is_behind: bool,
 }
 
-/// Follows a record until the world ends and the newest event is here.
+/// Follows a record until the world ends and the newest event has arrived.
 pub(crate) fn follow(shared: &Shared, record: usize, mut chance: Chance) -> Report {
     let mut tab = Tab {
         history: &shared.histories[record],
@@ -39,23 +39,25 @@ pub(crate) fn follow(shared: &Shared, record: usize, mut chance: Chance) -> Repo
         at: 0,
         report: Report::default(),
     };
+
     tab.report.record = record;
     while !shared.is_over(|| tab.at >= tab.history.newest()) {
         if shared.has_lost_patience() {
             tab.report.is_behind = true;
             break;
         }
-        // However a connection ends, the tab comes back.
+        // However a connection ends, a tab reconnects.
         let _ = tab.connection(shared);
         thread::sleep(Duration::from_millis(5 + chance.below(40)));
     }
+
     tab.report
 }
 
 struct Tab<'a> {
     history: &'a History,
     last_event_id: String,
-    /// The newest number that the tab has, fetched or streamed.
+    /// The newest number that the tab knows, fetched or streamed.
     at: u64,
     report: Report,
 }
@@ -65,42 +67,50 @@ impl Tab<'_> {
         let mut stream = wire::connect(shared.address())?;
         let request = wire::subscribe_request(self.report.record, &self.last_event_id);
         stream.write_all(request.as_bytes())?;
+
         if !wire::head(&mut stream)?.starts_with("HTTP/1.1 200 ") {
             return Ok(());
         }
+
         self.report.connects += 1;
         if self.last_event_id.is_empty() {
             self.fetch();
         }
+
         stream.set_read_timeout(Some(Duration::from_millis(100)))?;
         let mut decoder = Decoder::resuming(MAX_EVENT_LEN, self.last_event_id.clone());
         let (mut chunks, mut buffer, mut body) = (Chunks::default(), [0; 16 << 10], Vec::new());
-        let mut heard_at = Instant::now();
-        while !shared.is_over(|| self.at >= self.history.newest()) && heard_at.elapsed() < SILENCE {
+        let mut received_at = Instant::now();
+        while !shared.is_over(|| self.at >= self.history.newest())
+            && received_at.elapsed() < SILENCE
+        {
             let len = match stream.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(len) => len,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error),
             };
-            heard_at = Instant::now();
+
+            received_at = Instant::now();
             body.clear();
-            let goes_on = chunks.take(&buffer[..len], &mut body);
+            let has_more = chunks.take(&buffer[..len], &mut body);
             decoder.feed(&body).expect("no event is too long");
+
             while let Some(decoded) = decoder.next() {
                 if let Decoded::Message(message) = decoded {
-                    self.hear(&message.event_type, &message.data);
+                    self.apply(&message.event_type, &message.data);
                     self.last_event_id = message.last_event_id;
                 }
             }
-            if !goes_on {
+
+            if !has_more {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    fn hear(&mut self, event_type: &str, data: &str) {
+    fn apply(&mut self, event_type: &str, data: &str) {
         let data: serde_json::Value = serde_json::from_str(data).expect("JSON");
         match event_type {
             "saacms-resync" => {

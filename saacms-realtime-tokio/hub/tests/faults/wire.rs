@@ -1,4 +1,4 @@
-//! As much HTTP/1.1 as a client of the server needs. Every step may fail.
+//! As much HTTP/1.1 as a client needs here. Every step may fail.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -63,11 +63,11 @@ pub(crate) fn head(stream: &mut TcpStream) -> io::Result<String> {
     String::from_utf8(head).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// Decodes a chunked body (RFC 9112, 7.1) that comes in pieces of any size.
+/// Decodes a chunked body (RFC 9112, 7.1) that arrives in pieces of any size.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
     size_line: String,
-    /// Bytes of this chunk that are still to come, including the CRLF after it.
+    /// Bytes of this chunk that have not arrived yet, including the CRLF after it.
     left: usize,
 }
 
@@ -83,13 +83,16 @@ impl Chunks {
                 bytes = &bytes[len..];
                 continue;
             }
+
             bytes = rest;
             if *first != b'\n' {
                 self.size_line.push(char::from(*first));
                 continue;
             }
+
             let size = usize::from_str_radix(self.size_line.trim_end(), 16).expect("a chunk size");
             self.size_line.clear();
+
             if size == 0 {
                 return false;
             }

@@ -1,4 +1,4 @@
-//! A server under load: publishers, clients, and the full history to judge them by.
+//! A server under load: publishers, clients, and the full history to check them against.
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU8, Ordering::SeqCst};
@@ -25,12 +25,12 @@ const PUBLISHERS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const RUNNING: u8 = 0;
-/// Publishers stop.
+/// Tells publishers to stop.
 const QUIET: u8 = 1;
-/// Clients end as soon as they have everything.
+/// Tells clients to end as soon as they have everything.
 const OVER: u8 = 2;
 
-/// What all threads share.
+/// Shared by all threads.
 pub(crate) struct Shared {
     pub(crate) histories: Vec<History>,
     address: SocketAddr,
@@ -76,12 +76,13 @@ impl World {
         Self::new("", true, flags, |address| address)
     }
 
-    /// The clients connect to what `between` starts, a proxy of the server.
+    /// Starts a world whose clients connect to a proxy of the server, which `between` starts.
     pub(crate) fn through(between: fn(SocketAddr) -> SocketAddr, flags: &[&str]) -> Self {
         Self::new("", true, flags, between)
     }
 
-    /// The server is started by a shell that runs `before` first. Its events may have ETags.
+    /// Starts a world whose server is started by a shell that runs `before` first, with or without
+    /// ETags.
     pub(crate) fn after(before: &str, has_etags: bool) -> Self {
         Self::new(before, has_etags, &[], |address| address)
     }
@@ -99,7 +100,8 @@ impl World {
             .collect();
         let server = Server::start_at("127.0.0.1:0", before, &borrowed(&flags));
         let address = server.address;
-        // Its runtime opens some files with the first connection, and keeps them.
+
+        // The server's runtime opens some files with the first connection and keeps them.
         wire::exchange(&mut wire::connect(address).expect("it listens"), HEALTH).expect("healthy");
         thread::sleep(Duration::from_millis(50));
         let shared = Arc::new(Shared {
@@ -121,6 +123,7 @@ impl World {
             })
             .collect();
         let files_before = server.files();
+
         Self {
             server,
             address,
@@ -149,20 +152,20 @@ impl World {
         self.server.wait();
     }
 
-    /// Stops it in good order, under load.
+    /// Shuts the server down gracefully, under load.
     pub(crate) fn terminate(&mut self) {
         self.signal("TERM");
         let status = self.server.wait();
         assert!(status.success(), "{status}: {}", self.server.log());
     }
 
-    /// Starts it again at the same address.
+    /// Starts the server again at the same address.
     pub(crate) fn start_again(&mut self) {
         let server = Server::start_at(&self.address.to_string(), "", &borrowed(&self.flags));
         self.server = server;
     }
 
-    /// A publisher that goes away in the middle of its body.
+    /// A publisher that disconnects in the middle of its body.
     pub(crate) fn publish_half(&self) {
         let mut stream = wire::connect(self.address).expect("the server listens");
         let request = wire::publish_request(0, u64::MAX, None, 100);
@@ -182,14 +185,14 @@ impl World {
         date[.."tue, 24 nov 2026".len()].to_owned()
     }
 
-    /// Connections without a request. Those that do not fit wait to be accepted.
+    /// Opens connections without a request. Those beyond the limit wait to be accepted.
     pub(crate) fn idle_connections(&self, count: usize) -> Vec<TcpStream> {
         (0..count)
             .filter_map(|_| wire::connect(self.address).ok())
             .collect()
     }
 
-    /// Waits until every client has caught up, judges what each one got, and checks that no subscriber
+    /// Waits until every client has caught up, then checks what each got, and that no subscriber
     /// and no file is left.
     pub(crate) fn end(mut self, what: &str) -> Counts {
         self.shared.phase.store(QUIET, SeqCst);
@@ -201,6 +204,7 @@ impl World {
             .set(Instant::now())
             .expect("the first time");
         self.shared.phase.store(OVER, SeqCst);
+
         let reports: Vec<Report> = self
             .clients
             .into_iter()
@@ -225,17 +229,20 @@ impl World {
                 ));
             }
         }
+
         let counts = Counts {
             events: self.shared.histories.iter().map(History::len).sum(),
             reconnects: connects.saturating_sub(CLIENTS),
             resyncs: reasons.values().sum(),
         };
+
         println!(
             "{what}: {} events, {CLIENTS} clients, {} reconnects, {} gaps, resyncs: {reasons:?}",
             counts.events,
             counts.reconnects,
             faults.len()
         );
+
         assert!(faults.is_empty(), "{what}:\n{}", faults.join("\n"));
         self.server.expect_alive();
         expect_nothing_left(&self.server, self.files_before);
@@ -247,7 +254,7 @@ fn borrowed(flags: &[String]) -> Vec<&str> {
     flags.iter().map(String::as_str).collect()
 }
 
-/// Writes its records, and publishes each change once whether that is answered or not.
+/// Writes its records and publishes each change once, whether or not that is answered.
 fn publish(
     shared: &Shared,
     address: SocketAddr,
@@ -265,6 +272,7 @@ fn publish(
             Ok(mut stream) => wire::exchange(&mut stream, &request).map(|status| (stream, status)),
             Err(error) => Err(error),
         };
+
         match answer {
             Ok((stream, 204)) => {
                 shared.histories[record].published(number);
@@ -273,6 +281,7 @@ fn publish(
             Ok((_, 503)) | Err(_) => thread::sleep(Duration::from_millis(10)),
             Ok((_, status)) => panic!("a publish was answered with {status}"),
         }
+
         // Bursts, and pauses between them.
         if chance.below(10) == 0 {
             thread::sleep(Duration::from_millis(chance.below(20)));
@@ -282,7 +291,7 @@ fn publish(
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: faults\r\nConnection: close\r\n\r\n";
 
-/// Without clients there is no subscriber, and no more files than at the start.
+/// Checks that without clients no subscriber is left and no more files are open than at the start.
 fn expect_nothing_left(server: &Server, files_before: usize) {
     let started = Instant::now();
     loop {

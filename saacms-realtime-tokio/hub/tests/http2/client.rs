@@ -1,4 +1,4 @@
-//! A client of HTTP/2 with prior knowledge, and the streams it has open.
+//! An HTTP/2 client with prior knowledge, and its open streams.
 
 use core::time::Duration;
 
@@ -55,11 +55,13 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+
         let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
         let answer = self
             .requests
             .clone()
             .send_request(request.body(body).expect("a request"));
+
         timeout(PATIENCE, answer)
             .await
             .expect("in time")
@@ -88,6 +90,7 @@ impl Client {
             (head.status, head.version),
             (StatusCode::OK, Version::HTTP_2)
         );
+
         let mut stream = Stream {
             headers: head.headers,
             body,
@@ -130,7 +133,7 @@ impl Client {
     }
 }
 
-/// An open event stream, with the bytes that came and were not yet asked for.
+/// An open event stream, with the bytes received but not yet read by the test.
 pub(crate) struct Stream {
     pub(crate) headers: HeaderMap,
     body: Incoming,
@@ -138,7 +141,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// The next bytes must be exactly these.
+    /// Checks that the next bytes are exactly these.
     pub(crate) async fn expect(&mut self, expected: &str) {
         if !self.begins_with(expected).await {
             let start = &self.unread[..self.unread.len().min(200)];
@@ -161,7 +164,7 @@ impl Stream {
         self.unread.starts_with(expected)
     }
 
-    /// All that comes up to the end of the stream.
+    /// Reads up to the end of the stream.
     pub(crate) async fn rest(&mut self) -> String {
         while self.receive().await {}
         String::from_utf8(core::mem::take(&mut self.unread)).expect("UTF-8")

@@ -23,17 +23,20 @@ async fn a_stream_has_the_same_bytes_and_no_connection_header() {
             ("x-accel-buffering", "no"),
         ]
     );
+
     for etag in ["v1", "W/\"é\""] {
         stream
             .expect(&client.publish("1", etag, "{ \"a\" : 1 }").await)
             .await;
     }
+
     let answer = client.send(
         Method::POST,
         PUBLISH,
         &[],
         r#"{"type":"deleted","slug":"posts","id":"1"}"#,
     );
+
     assert_eq!(answer.await.status(), StatusCode::NO_CONTENT);
     stream.expect("event: deleted\nid: ").await;
 }
@@ -46,11 +49,13 @@ async fn a_client_that_reconnects_gets_a_replay_or_a_resync() {
     for etag in ["v1", "v2", "v3", "v4"] {
         frames.push(client.publish("1", etag, "1").await);
     }
+
     client
         .subscribe("1", Some("v3"))
         .await
         .expect(&frames[3])
         .await;
+
     let resync = "event: saacms-resync\nid: v4\ndata: {\"reason\":\"buffer-miss\"}\n\n";
     client.subscribe("1", Some("v1")).await.expect(resync).await;
     let mut by_query = client
@@ -82,6 +87,7 @@ async fn refusals_are_those_of_http_1() {
     let own = format!("http://{}", server.address);
     let event = r#"{"type":"deleted","slug":"posts","id":"1"}"#;
     let large = "x".repeat((1 << 20) + 1);
+
     for (status, method, target, headers, body) in [
         (404, Method::GET, "/api/saacms/v1/posts", vec![], ""),
         (
@@ -114,7 +120,7 @@ async fn refusals_are_those_of_http_1() {
             vec![("origin", "https://evil.example")],
             event,
         ),
-        // The authority of HTTP/2 is the host of HTTP/1.1.
+        // The hub must compare the origin with the authority, which replaces `Host` in HTTP/2.
         (204, Method::POST, PUBLISH, vec![("origin", &*own)], event),
         (204, Method::OPTIONS, PUBLISH, vec![], ""),
         (
@@ -146,12 +152,14 @@ async fn refusals_are_those_of_http_1() {
 #[tokio::test]
 async fn many_streams_share_one_connection() {
     const STREAMS: usize = 500;
+
     let server = Server::start(&[]);
     let client = Client::connect(&server).await;
     let mut streams = Vec::new();
     for number in 0..STREAMS {
         streams.push(client.subscribe(&(number % 5).to_string(), None).await);
     }
+
     assert_eq!(client.subscribers().await, STREAMS);
     let mut frames = Vec::new();
     for id in 0..5 {
@@ -161,13 +169,16 @@ async fn many_streams_share_one_connection() {
                 .await,
         );
     }
+
     for (number, stream) in streams.iter_mut().enumerate() {
         stream.expect(&frames[number % 5]).await;
     }
+
     // The hub forgets the streams that the client resets; the others and the connection continue.
     streams.truncate(10);
     client.wait_for_subscribers(10).await;
     let live = client.publish("0", "live", "1").await;
+
     for stream in streams.iter_mut().step_by(5) {
         stream.expect(&live).await;
     }
@@ -179,14 +190,16 @@ async fn a_stream_that_is_not_read_delays_no_other_on_its_connection() {
     let client = Client::connect(&server).await;
     let mut stalled = client.subscribe("1", None).await;
     let mut reader = client.subscribe("1", None).await;
-    // More than the window of one stream, which is 2 MiB here.
+
+    // More than the window of one stream holds, which is 2 MiB here.
     let record = format!("\"{}\"", "x".repeat(256 << 10));
     let mut frames = Vec::new();
     for number in 0..40 {
         frames.push(client.publish("1", &format!("v{number}"), &record).await);
         reader.expect(frames.last().expect("pushed")).await;
     }
-    // What fitted into the window, then the resync for the rest.
+
+    // First what fitted into the window, then a resync for the rest.
     let resync = "event: saacms-resync\nid: v39\ndata: {\"reason\":\"lagged\"}\n\n";
     let mut due = frames.iter();
     while !stalled.begins_with(resync).await {
@@ -194,8 +207,10 @@ async fn a_stream_that_is_not_read_delays_no_other_on_its_connection() {
             .expect(due.next().expect("a resync before the last"))
             .await;
     }
+
     stalled.expect(resync).await;
     assert!(due.len() > 0, "the window took everything");
+
     stalled
         .expect(&client.publish("1", "live", "1").await)
         .await;
@@ -213,8 +228,10 @@ async fn a_stop_ends_the_streams_and_then_the_server() {
         let client = if number % 2 == 0 { &first } else { &second };
         streams.push(client.subscribe(&(number % 3).to_string(), None).await);
     }
+
     let frame = first.publish("0", "v1", "1").await;
     server.terminate();
+
     for (number, stream) in streams.iter_mut().enumerate() {
         if number % 3 == 0 {
             stream.expect(&frame).await;
@@ -229,7 +246,7 @@ async fn a_stop_ends_the_streams_and_then_the_server() {
     assert!(server.wait().success(), "{}", server.log());
 }
 
-/// All headers but the date, sorted.
+/// All headers except `Date`, sorted.
 fn meaning(headers: &HeaderMap) -> Vec<(&str, &str)> {
     let headers = headers
         .iter()

@@ -1,6 +1,6 @@
-//! The program, run as its users run it.
+//! Runs the program as its users do.
 
-// Each test crate that includes this file uses a part of it.
+// Each test crate that includes this file uses only a part of it.
 #![allow(dead_code)]
 
 use core::net::SocketAddr;
@@ -38,32 +38,37 @@ impl Server {
         command
             .args(["serve", "--listen", listen, "--log-level", "warn"])
             .args(args);
+
         let settings = env::vars_os().map(|(name, _)| name);
         for name in settings.filter(|name| name.to_string_lossy().starts_with("SAACMS_REALTIME_")) {
             command.env_remove(name);
         }
+
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+
         let mut child = command.spawn().expect("the binary");
         let log = Arc::new(Mutex::new(String::new()));
         let (stderr, kept) = (child.stderr.take().expect("a pipe"), Arc::clone(&log));
         let logging = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let mut kept = kept.lock().expect("nobody panics with it");
+                let mut kept = kept.lock().expect("not poisoned");
                 kept.push_str(&line);
                 kept.push('\n');
             }
         });
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
+
         stdout.read_line(&mut line).expect("a line");
         let address = line
             .strip_prefix("open http://")
             .and_then(|rest| rest.split('/').next()?.parse().ok())
             .unwrap_or_else(|| panic!("where it listens, not {line:?}"));
-        // It may print more, and must not wait for anybody to read it.
+
+        // It may print more, and must not block on a full pipe.
         thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
         Self {
             child,
@@ -73,12 +78,12 @@ impl Server {
         }
     }
 
-    /// Its log so far: warnings, errors, and any panic.
+    /// The log so far: warnings, errors, and any panic.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().expect("nobody panics with it").clone()
+        self.log.lock().expect("not poisoned").clone()
     }
 
-    /// Asserts that it runs, and that none of its tasks has panicked.
+    /// Asserts that it is running and that none of its tasks has panicked.
     #[track_caller]
     pub(crate) fn expect_alive(&mut self) {
         let ended = self.child.try_wait().expect("a child");
@@ -103,7 +108,7 @@ impl Server {
         (kib("VmRSS:") << 10, kib("VmHWM:") << 10)
     }
 
-    /// Its open files.
+    /// How many files it has open.
     pub(crate) fn files(&self) -> usize {
         let files = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
         files.expect("the files of a process that runs").count()
@@ -126,13 +131,13 @@ impl Server {
         );
     }
 
-    /// Waits until it has ended and its log is whole.
+    /// Waits until it has ended and its log is complete.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 if let Some(logging) = self.logging.take() {
-                    logging.join().expect("nobody panics with it");
+                    logging.join().expect("not poisoned");
                 }
                 return status;
             }
@@ -148,7 +153,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Fails only if it has ended already.
+        // This fails only if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Where values come from, and what is printed.
+//! The layers that values come from, and the printed settings.
 
 use tempfile::TempDir;
 
@@ -13,6 +13,7 @@ fn a_flag_wins_over_the_environment_the_file_and_the_default() {
         "max-lag = 4\nmax-events = 5\nmax-topics = 6\n",
     );
     let mut command = server(&["--config", &file, "--max-lag", "1", "--print-config"]);
+
     command
         .env("SAACMS_REALTIME_MAX_LAG", "2")
         .env("SAACMS_REALTIME_MAX_EVENTS", "3");
@@ -76,6 +77,7 @@ fn the_printed_settings_are_a_file_with_the_same_meaning() {
         "--publish-token-file",
         &token,
     ]));
+
     assert_eq!(first.code, 0, "{}", first.stderr);
     assert!(!first.stdout.contains("0123456789abcdef"));
     assert_line(&first.stdout, "max-age = \"1h30m\"", "flag --max-age");
@@ -89,6 +91,7 @@ fn the_printed_settings_are_a_file_with_the_same_meaning() {
     let second = Answer::of(server(&["--config", &file, "--print-config"]));
     assert_eq!(second.code, 0, "{}", second.stderr);
     assert_eq!(settings(&first.stdout), settings(&second.stdout));
+
     for (key, _) in settings(&second.stdout) {
         let line = second
             .stdout
@@ -111,6 +114,7 @@ fn no_path_can_break_the_printed_file() {
     let second = Answer::of(server(&["--config", &file, "--print-config"]));
     let file = write(&dir, "c", &second.stdout);
     let third = Answer::of(server(&["--config", &file, "--print-config"]));
+
     assert_eq!(
         (first.code, second.code, third.code),
         (0, 0, 0),
@@ -136,6 +140,7 @@ fn an_empty_variable_counts_as_not_set() {
     for name in ["BASE_PATH", "MAX_AGE", "LOG_LEVEL", "MAX_EVNTS"] {
         command.env(format!("SAACMS_REALTIME_{name}"), "");
     }
+
     let answer = Answer::of(command);
     assert_eq!(answer.code, 0, "{}", answer.stderr);
     assert_line(
@@ -182,6 +187,7 @@ fn every_setting_can_be_given_in_every_layer() {
         } else {
             format!("environment {variable}")
         };
+
         assert_line(&Answer::of(command).stdout, &line, &origin);
 
         let file = write(&dir, "one.toml", &line);
@@ -198,6 +204,7 @@ fn the_help_names_every_setting_and_its_variable() {
         assert!(help.contains(&format!("--{key} <")), "{key}");
         assert!(help.contains(&format!("[env: {}]", variable(key))), "{key}");
     }
+
     for part in [
         "SAACMS_REALTIME_CONFIG",
         "Network:",
@@ -207,6 +214,7 @@ fn the_help_names_every_setting_and_its_variable() {
     ] {
         assert!(help.contains(part), "{part}");
     }
+
     for part in [
         "Logging:",
         "Configuration:",

@@ -1,7 +1,6 @@
 //! Settings of the server: where they come from, how they are refused, what is printed.
 //!
-//! `--print-config` checks all settings and stops, so no test has to stop a server that it did not
-//! want.
+//! `--print-config` checks all settings and exits, so most tests need not start a server.
 
 mod layers;
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! What is refused, and in which words.
+//! Refused settings, and the wording of the errors.
 
 use tempfile::TempDir;
 
@@ -113,6 +113,7 @@ fn the_network_is_not_served_without_a_token() {
             answer.stderr
         );
     }
+
     let dir = TempDir::new().expect("a directory");
     let token = write(&dir, "token", "0123456789abcdef\n");
     let with_token = [
@@ -121,6 +122,7 @@ fn the_network_is_not_served_without_a_token() {
         "--publish-token-file",
         &token,
     ];
+
     assert_eq!(Answer::of(server(&with_token)).code, 0);
     assert_eq!(
         Answer::of(server(&["--listen=localhost:0", "--print-config"])).code,
@@ -156,6 +158,7 @@ fn a_faulty_token_file_is_refused_and_its_content_not_shown() {
         assert!(answer.stderr.contains(wrong), "{}", answer.stderr);
         assert!(!answer.stderr.contains("sesame"), "{}", answer.stderr);
     }
+
     let missing = path_text(&dir.path().join("missing"));
     Answer::of(server(&[
         "--publish-token-file",

@@ -1,4 +1,4 @@
-//! The program, run for its settings.
+//! Runs the program to check its settings.
 
 use std::env;
 use std::fs;
@@ -38,7 +38,7 @@ impl Answer {
     }
 }
 
-/// The server, with no setting in its environment.
+/// The server command, with no setting in its environment.
 pub(crate) fn server(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_saacms-realtime"));
     for (name, _) in env::vars_os() {
@@ -64,7 +64,7 @@ pub(crate) fn path_text(path: &Path) -> String {
     path.to_str().expect("UTF-8").to_owned()
 }
 
-/// Keys and values of printed settings, without the comments.
+/// The keys and values of printed settings, without the comments.
 pub(crate) fn settings(printed: &str) -> Vec<(&str, &str)> {
     let setting = |line| {
         let (setting, _origin) = str::rsplit_once(line, " # ")?;

@@ -8,7 +8,7 @@ import { until } from './until.mjs';
 export const START_MS = 10_000;
 export const STOP_MS = 10_000;
 
-/** A port of 127.0.0.1 that nobody listens on. */
+/** A free port of 127.0.0.1. */
 export async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -18,7 +18,7 @@ export async function freePort() {
   return port;
 }
 
-/** A running `saacms-realtime serve`. `flags` are added to its command line; `port` is for a restart on the same one. */
+/** Starts `saacms-realtime serve` with additional `flags`. Pass `port` to restart on the same one. */
 export async function startHub(t, { port, flags = [] } = {}) {
   const binary = process.env.SAACMS_REALTIME_BIN;
   if (!binary) throw new Error('SAACMS_REALTIME_BIN must name the saacms-realtime binary');
@@ -49,11 +49,11 @@ export async function startHub(t, { port, flags = [] } = {}) {
     origin,
     base: `${origin}/api/saacms/v1`,
     output: () => output,
-    /** Ends it at once, as a crash does. */
+    /** Kills it, as a crash does. */
     kill: () => stop('SIGKILL'),
-    /** Asks it to end in good order. */
+    /** Asks it to shut down gracefully. */
     terminate: () => stop('SIGTERM'),
-    /** An edit, not made by the page. */
+    /** Publishes an edit that the page did not make. */
     publish: (event, headers = {}) => fetch(`${origin}/api/saacms/v1/publish`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json', ...headers },
@@ -62,7 +62,7 @@ export async function startHub(t, { port, flags = [] } = {}) {
   };
 }
 
-/** Edits number `from` to `to` of posts/1, with the ETags `v<from>` to `v<to>`. They tell when they were made. */
+/** Publishes edits `from` to `to` of posts/1, with the ETags `v<from>` to `v<to>` and their times. */
 export async function edits(hub, from, to) {
   for (let n = from; n <= to; n += 1) {
     const response = await hub.publish({ record: { title: `edit ${n}`, n, updatedAt: new Date().toISOString() }, etag: `v${n}` });

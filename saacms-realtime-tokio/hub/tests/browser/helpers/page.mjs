@@ -1,4 +1,4 @@
-// The live page in Chromium, as its user sees it.
+// The live page in Chromium, read and operated as its user does.
 
 import { chromium } from 'playwright-core';
 import { until } from './until.mjs';
@@ -16,7 +16,7 @@ export function launch() {
   });
 }
 
-/** Opens the live page in a context of its own, or in `context`. */
+/** Opens the live page in a new context, or in `context`. */
 export async function openPage(t, browser, url, { context, ...options } = {}) {
   const own = context ?? await browser.newContext(options);
   if (!context) t?.after(() => own.close());
@@ -28,7 +28,7 @@ export async function openPage(t, browser, url, { context, ...options } = {}) {
 export class LivePage {
   constructor(page) {
     this.page = page;
-    this.complaints = []; // what the console showed in red or yellow, and what was thrown
+    this.complaints = []; // errors and warnings of the console, and uncaught exceptions
     page.setDefaultTimeout(WAIT_MS);
     page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) this.complaints.push(message.text()); });
     page.on('pageerror', (error) => this.complaints.push(String(error)));
@@ -36,13 +36,13 @@ export class LivePage {
 
   text(selector) { return this.page.locator(selector).textContent(); }
 
-  /** Waits for the state that the page shows: Live, Reconnecting, ... For one that ends by itself, see `noted`. */
+  /** Waits until the page shows a state: Live, Reconnecting, ... For one that soon ends, use `noted`. */
   state(name) { return until(async () => await this.text('#state') === name, `state ${name}`, WAIT_MS); }
 
   /** The lines of the log that are not events, oldest first: 'connected', 'connection lost', 'staying away', ... */
   notes() { return this.page.locator('#log tr.note-row td:last-child').evaluateAll((cells) => cells.reverse().map((cell) => cell.textContent)); }
 
-  /** Waits for a line in the log. It stays there, unlike a state that may be over before a test looks. */
+  /** Waits for a line in the log, which stays there, unlike a state that may soon be over. */
   noted(text) { return until(async () => (await this.notes()).includes(text), `the log says: ${text}`, WAIT_MS); }
 
   async count(name) { return Number((await this.text(`#count-${name}`)).replaceAll(',', '')); }
@@ -69,7 +69,7 @@ export class LivePage {
 
   async ids() { return (await this.frames()).map(({ id }) => id); }
 
-  /** The record that the subscriber holds. */
+  /** The subscriber's copy of the record. */
   async record() { return JSON.parse(await this.text('#record')); }
 
   /** Publishes through the editor. Fields that are not given stay as they are. */
@@ -84,7 +84,7 @@ export class LivePage {
     await this.page.getByRole('button', { name: 'Publish', exact: true }).click();
   }
 
-  /** Waits for what the page says about the last publish, e.g. 'Accepted' or 'Refused'. */
+  /** Waits for the page's result of the last publish, e.g. 'Accepted' or 'Refused'. */
   published(word) {
     return until(async () => {
       const text = await this.text('#published');

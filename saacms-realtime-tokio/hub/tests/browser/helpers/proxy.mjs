@@ -1,4 +1,4 @@
-// A TCP proxy that can cut what runs through it, and remembers what it saw.
+// A TCP proxy that can cut its connections, and records the requests and responses.
 
 import { once } from 'node:events';
 import http from 'node:http';
@@ -7,7 +7,7 @@ import net from 'node:net';
 /** Forwards a port of its own to `port`. */
 export async function startProxy(t, port) {
   const links = new Set(); // { client, server, request, response }
-  const seen = [];         // every link that there ever was
+  const seen = [];         // every link so far
   let mode = 'forward';    // or 'cut', or 'unavailable'
 
   const listener = net.createServer((client) => {
@@ -54,12 +54,12 @@ export async function startProxy(t, port) {
 
   return {
     origin: `http://127.0.0.1:${listener.address().port}`,
-    /** Ends every connection, and lets none in. */
+    /** Ends every connection, and refuses new ones. */
     cut() { mode = 'cut'; drop(); },
-    /** Ends every connection, and answers each request with 503. */
+    /** Ends every connection, and answers every request with 503. */
     unavailable() { mode = 'unavailable'; drop(); },
     heal() { mode = 'forward'; },
-    /** The requests for streams, oldest first: { path, lastEventId (the header), response (what came back so far) }. */
+    /** The requests for streams, oldest first: { path, lastEventId (the header), response (so far) }. */
     streams() {
       return seen.flatMap(({ request, response }) => {
         // A connection may carry several requests; a stream is always the last of them.

@@ -1,4 +1,4 @@
-/** Waits until `condition` holds and returns what it returned. `what` is for the failure's message. */
+/** Waits until `condition` returns a truthy value, and returns it. `what` names it in the error. */
 export async function until(condition, what, ms = 15_000) {
   const end = Date.now() + ms;
   for (;;) {
