@@ -1,7 +1,4 @@
-use std::future::poll_fn;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::sync::{Arc, Weak};
-use std::task::Poll;
+use std::sync::Arc;
 use std::thread;
 
 use async_io::Timer;
@@ -11,7 +8,7 @@ use http_body::Body;
 use saacms_realtime_core::route::http::{ResponseBody, read_body};
 use saacms_realtime_core::route::limits::BODY_TIMEOUT;
 use saacms_realtime_core::route::{Action, Api, Decision, Problem};
-use saacms_realtime_core::{ConfigError, Event, Hub, HubConfig, Refusal, ResourceKey};
+use saacms_realtime_core::{ConfigError, Event, Hub, HubConfig, Refusal, ResourceKey, sweep};
 
 use crate::clock::Clock;
 use crate::stream::EventStream;
@@ -41,12 +38,10 @@ impl Realtime {
     ///
     /// Where the system has no thread left.
     pub fn new(config: HubConfig, api: Api) -> Result<Self, ConfigError> {
-        // The standard library's hash keys are random: nobody can guess an epoch, or repeat one.
-        let seed = RandomState::new().build_hasher().finish();
-        let hub = Arc::new(Hub::new(config, seed)?);
+        let hub = Arc::new(Hub::with_random_seed(config)?);
         let clock = Clock::start();
-
-        let sweep = sweep(Arc::downgrade(&hub), clock);
+        let sleep_until = move |due| Timer::at(clock.deadline(due));
+        let sweep = sweep(Arc::downgrade(&hub), move || clock.now(), sleep_until);
         let sweeper = thread::Builder::new().name("saacms-realtime".to_owned());
         sweeper
             .spawn(|| block_on(sweep))
@@ -142,35 +137,5 @@ impl Realtime {
         };
 
         answer.add_to(reply).into_response()
-    }
-}
-
-/// Sweeps the hub when that is due, and sleeps without a timer while there is no topic.
-async fn sweep(hub: Weak<Hub>, clock: Clock) {
-    loop {
-        let wake_at = poll_fn(|cx| {
-            let Some(hub) = hub.upgrade() else {
-                return Poll::Ready(None);
-            };
-            hub.poll_sweep(cx, clock.now())
-                .map_or(Poll::Pending, |wake_at| Poll::Ready(Some(wake_at)))
-        });
-        let Some(wake_at) = wake_at.await else { return };
-        Timer::at(clock.deadline(wake_at)).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_sweeper_ends_with_its_hub() {
-        let hub = Arc::new(Hub::new(HubConfig::default(), 0).expect("valid"));
-        let swept = Arc::downgrade(&hub);
-        let sweeper = thread::spawn(move || block_on(sweep(swept, Clock::start())));
-        assert!(!sweeper.is_finished());
-        drop(hub);
-        sweeper.join().expect("its hub has ended");
     }
 }

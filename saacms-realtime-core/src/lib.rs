@@ -79,7 +79,7 @@ pub use name::{InvalidKey, KeyPart, ResourceKey};
 pub use refusal::Refusal;
 
 #[cfg(feature = "std")]
-pub use hub::{Hub, Lane, Outgoing, Output, Piece, Stats, Subscription, TypedOutput};
+pub use hub::{Hub, Lane, Outgoing, Output, Piece, Stats, Subscription, TypedOutput, sweep};
 
 /// How the text of a setting is read, once for all adapters.
 #[cfg(feature = "alloc")]

@@ -1,11 +1,8 @@
-use std::future::poll_fn;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::sync::{Arc, Weak};
-use std::task::Poll;
+use std::sync::Arc;
 
 use saacms_realtime_core::route::Api;
 use saacms_realtime_core::{
-    ConfigError, Event, Hub, HubConfig, Refusal, ResourceKey, Subscription,
+    ConfigError, Event, Hub, HubConfig, Refusal, ResourceKey, Subscription, sweep,
 };
 
 use crate::clock::Clock;
@@ -33,12 +30,14 @@ impl Realtime {
     ///
     /// Outside a tokio runtime.
     pub fn new(config: HubConfig, api: Api) -> Result<Self, ConfigError> {
-        // The standard library's hash keys are random, so nobody can guess an epoch or repeat one.
-        let seed = RandomState::new().build_hasher().finish();
-        let hub = Arc::new(Hub::new(config, seed)?);
+        let hub = Arc::new(Hub::with_random_seed(config)?);
         let clock = Clock::start();
-        // A weak reference: the task must not keep the hub alive.
-        tokio::spawn(sweep(Arc::downgrade(&hub), clock));
+        let sleep_until = move |due| tokio::time::sleep_until(clock.deadline(due));
+        tokio::spawn(sweep(
+            Arc::downgrade(&hub),
+            move || clock.now(),
+            sleep_until,
+        ));
 
         Ok(Self {
             hub,
@@ -98,20 +97,5 @@ impl Realtime {
     /// The HTTP API that serves this hub.
     pub fn api(&self) -> &Api {
         &self.api
-    }
-}
-
-/// Sweeps the hub whenever that is due. Waits without a timer while there is no topic.
-async fn sweep(hub: Weak<Hub>, clock: Clock) {
-    loop {
-        let wake_at = poll_fn(|cx| {
-            let Some(hub) = hub.upgrade() else {
-                return Poll::Ready(None);
-            };
-            hub.poll_sweep(cx, clock.now())
-                .map_or(Poll::Pending, |wake_at| Poll::Ready(Some(wake_at)))
-        });
-        let Some(wake_at) = wake_at.await else { return };
-        tokio::time::sleep_until(clock.deadline(wake_at)).await;
     }
 }

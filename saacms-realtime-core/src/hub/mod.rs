@@ -8,12 +8,15 @@ mod registry;
 mod shared;
 mod stats;
 mod subscription;
+mod sweep;
 mod sync;
 mod topic_cell;
 
 use core::fmt;
+use core::hash::{BuildHasher as _, Hasher as _};
 use core::sync::atomic::Ordering::Relaxed;
 use core::task::{Context, Waker};
+use std::hash::RandomState;
 
 use crate::config::{ConfigError, HubConfig};
 use crate::event::Event;
@@ -24,6 +27,7 @@ use crate::time::{Instant, Now};
 pub use lane::{Lane, Outgoing, Piece};
 pub use stats::Stats;
 pub use subscription::{Output, Subscription, TypedOutput};
+pub use sweep::sweep;
 
 use shared::Shared;
 use sync::Arc;
@@ -79,6 +83,16 @@ impl Hub {
         Ok(Self {
             shared: Arc::new(Shared::new(config, seed)),
         })
+    }
+
+    /// A hub with a random seed: that of the standard library's hash maps, which nobody can guess
+    /// and no other process shares.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_random_seed(config: HubConfig) -> Result<Self, ConfigError> {
+        Self::new(config, RandomState::new().build_hasher().finish())
     }
 
     /// Publishes an event: once this returns `Ok` it is in the topic's history.

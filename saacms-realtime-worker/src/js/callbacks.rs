@@ -1,12 +1,41 @@
 use std::rc::Weak;
 
+use js_sys::ArrayBuffer;
 use saacms_realtime_core::route::{Problem, PublishFormat};
 use wasm_bindgen::prelude::*;
 use web_sys::ReadableStreamDefaultController;
 
-use super::durable_object::{Inner, StreamNews, refuse};
-use super::platform::bound;
+use super::platform::{bound, refuse};
 use super::streams::StreamCallbacks;
+
+/// The object that the runtime's calls are for.
+pub(super) trait Handler: 'static {
+    /// A stream has started; its bytes go to this controller.
+    fn register(&self, number: u32, controller: ReadableStreamDefaultController);
+
+    /// A stream's queue has room. Returns the promise that the runtime waits for.
+    fn pulled(&self, number: u32) -> JsValue;
+
+    /// Handles what the runtime reports of a stream, or keeps it for later while the object is in
+    /// use. Returns whether it was handled.
+    fn notify(&self, number: u32, news: StreamNews) -> bool;
+
+    /// Publishes a body that has arrived.
+    fn publish(&self, format: PublishFormat, body: &ArrayBuffer) -> Result<JsValue, JsValue>;
+
+    /// The timer of the earliest deadline has fired.
+    fn wake(&self);
+
+    /// The timer of a turn has fired.
+    fn turn(&self);
+}
+
+/// What the runtime reports of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum StreamNews {
+    Writable,
+    ClientGone,
+}
 
 /// The functions of an object that the runtime calls, made once: those of a stream are bound to its
 /// number.
@@ -22,15 +51,15 @@ pub(super) struct Callbacks {
 
 impl Callbacks {
     /// The callbacks of an object, which they do not keep alive.
-    pub(super) fn new(inner: &Weak<Inner>) -> Self {
+    pub(super) fn new<H: Handler>(handler: &Weak<H>) -> Self {
         Self {
-            start: start(inner.clone()),
-            pull: pull(inner.clone()),
-            cancel: cancel(inner.clone()),
-            body: body(inner.clone()),
+            start: start(handler.clone()),
+            pull: pull(handler.clone()),
+            cancel: cancel(handler.clone()),
+            body: body(handler.clone()),
             fail_body: Closure::new(|_| refuse(Problem::body_incomplete())),
-            wake: wake(inner.clone()),
-            turn: turn(inner.clone()),
+            wake: wake(handler.clone()),
+            turn: turn(handler.clone()),
         }
     }
 
@@ -67,55 +96,54 @@ impl Callbacks {
     }
 }
 
-fn start(inner: Weak<Inner>) -> Closure<dyn Fn(u32, ReadableStreamDefaultController)> {
+fn start<H: Handler>(handler: Weak<H>) -> Closure<dyn Fn(u32, ReadableStreamDefaultController)> {
     Closure::new(move |number, controller| {
-        if let Some(inner) = inner.upgrade() {
-            inner.streams.register(number, controller);
+        if let Some(handler) = handler.upgrade() {
+            handler.register(number, controller);
         }
     })
 }
 
-fn pull(inner: Weak<Inner>) -> Closure<dyn Fn(u32) -> JsValue> {
+fn pull<H: Handler>(handler: Weak<H>) -> Closure<dyn Fn(u32) -> JsValue> {
     Closure::new(move |number| {
-        let Some(inner) = inner.upgrade() else {
+        let Some(handler) = handler.upgrade() else {
             return JsValue::UNDEFINED;
         };
-        let was_handled = inner.notify(number, StreamNews::Writable);
-        inner.streams.pulled(number, was_handled)
+        handler.pulled(number)
     })
 }
 
-fn cancel(inner: Weak<Inner>) -> Closure<dyn Fn(u32)> {
+fn cancel<H: Handler>(handler: Weak<H>) -> Closure<dyn Fn(u32)> {
     Closure::new(move |number| {
-        if let Some(inner) = inner.upgrade() {
-            inner.notify(number, StreamNews::ClientGone);
+        if let Some(handler) = handler.upgrade() {
+            handler.notify(number, StreamNews::ClientGone);
         }
     })
 }
 
-fn body(inner: Weak<Inner>) -> Closure<dyn Fn(u32, JsValue) -> Result<JsValue, JsValue>> {
+fn body<H: Handler>(handler: Weak<H>) -> Closure<dyn Fn(u32, JsValue) -> Result<JsValue, JsValue>> {
     Closure::new(move |is_ndjson, bytes: JsValue| {
-        let inner = inner.upgrade().ok_or("the object is gone")?;
+        let handler = handler.upgrade().ok_or("the object is gone")?;
         let format = match is_ndjson {
             0 => PublishFormat::Json,
             _ => PublishFormat::Ndjson,
         };
-        inner.publish(format, bytes.unchecked_ref())
+        handler.publish(format, bytes.unchecked_ref())
     })
 }
 
-fn wake(inner: Weak<Inner>) -> Closure<dyn Fn()> {
+fn wake<H: Handler>(handler: Weak<H>) -> Closure<dyn Fn()> {
     Closure::new(move || {
-        if let Some(inner) = inner.upgrade() {
-            inner.wake();
+        if let Some(handler) = handler.upgrade() {
+            handler.wake();
         }
     })
 }
 
-fn turn(inner: Weak<Inner>) -> Closure<dyn Fn()> {
+fn turn<H: Handler>(handler: Weak<H>) -> Closure<dyn Fn()> {
     Closure::new(move || {
-        if let Some(inner) = inner.upgrade() {
-            inner.turn();
+        if let Some(handler) = handler.upgrade() {
+            handler.turn();
         }
     })
 }

@@ -10,9 +10,9 @@ use saacms_realtime_core::route::{Api, ObjectAction, Problem, PublishFormat, Rep
 use saacms_realtime_core::settings::VARIABLE_PREFIX;
 use saacms_realtime_core::{Epoch, Now, ResourceKey};
 use wasm_bindgen::prelude::*;
-use web_sys::{Request, Response};
+use web_sys::{ReadableStreamDefaultController, Request, Response};
 
-use super::callbacks::Callbacks;
+use super::callbacks::{Callbacks, Handler, StreamNews};
 use super::platform::{self, Head, member};
 use super::sql::SqlStore;
 use super::streams::{JsSink, Streams};
@@ -91,12 +91,12 @@ fn key_of(ctx: &JsValue) -> Option<ResourceKey> {
     ResourceKey::new(slug, id).ok()
 }
 
-pub(super) struct Inner {
+struct Inner {
     settings: Settings,
     api: Api,
     key: Option<ResourceKey>,
     store: Option<SqlStore>,
-    pub(super) streams: Rc<Streams>,
+    streams: Rc<Streams>,
     callbacks: Callbacks,
     /// `None` until the first request: the ring is read back when it is needed.
     object: RefCell<Option<Object<JsSink>>>,
@@ -105,13 +105,6 @@ pub(super) struct Inner {
     timers: Timers,
     /// The latest time that [`now`](Self::now) returned.
     latest_millis: Cell<u64>,
-}
-
-/// What the runtime reports of a stream.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum StreamNews {
-    Writable,
-    ClientGone,
 }
 
 impl Inner {
@@ -156,59 +149,6 @@ impl Inner {
         let signal = request.signal();
         let _ = signal.add_event_listener_with_callback("abort", callbacks.cancel.unchecked_ref());
         platform::response(head, Some(&stream))
-    }
-
-    /// Publishes a body that has arrived.
-    pub(super) fn publish(
-        &self,
-        format: PublishFormat,
-        body: &ArrayBuffer,
-    ) -> Result<JsValue, JsValue> {
-        let max_body_bytes = self.api.max_body_bytes();
-        if body.byte_length() as usize > max_body_bytes {
-            return refuse(Problem::body_too_large(max_body_bytes));
-        }
-
-        let body = Uint8Array::new(body).to_vec();
-        let store = self.store.as_ref();
-        let store = store.map(|store| store as &dyn Store<Error = String>);
-        let mut object = self.lock()?;
-        let now = object.now;
-        let reply = format.run(&body, |event| object.publish(event, now, store));
-        // Sends the events, before the publisher is told that they are published.
-        drop(object);
-        Ok(platform::response(&reply, None)?.into())
-    }
-
-    /// Handles what the runtime reports of a stream, or keeps it for later while the object is in
-    /// use. Returns whether it was handled.
-    pub(super) fn notify(&self, number: u32, news: StreamNews) -> bool {
-        if self.object.try_borrow_mut().is_err() {
-            self.news.borrow_mut().push((number, news));
-            return false;
-        }
-        if let Some(mut object) = self.lock_or_report() {
-            object.handle(number, news);
-        }
-        true
-    }
-
-    /// The timer of the earliest deadline has fired.
-    pub(super) fn wake(&self) {
-        self.timers.wake_has_fired();
-        if let Some(mut object) = self.lock_or_report() {
-            let now = object.now;
-            object.handle_timeout(now);
-        }
-    }
-
-    /// The timer of a turn has fired.
-    pub(super) fn turn(&self) {
-        self.timers.turn_has_fired();
-        if let Some(mut object) = self.lock_or_report() {
-            let now = object.now;
-            object.turn(now);
-        }
     }
 
     /// Takes the object for one use; the first one reads the ring back.
@@ -258,6 +198,61 @@ impl Inner {
         let millis = self.latest_millis.get().max(wall_millis.max(0.0) as u64);
         self.latest_millis.set(millis);
         Now::from_millis(millis, wall_millis as i64)
+    }
+}
+
+impl Handler for Inner {
+    fn register(&self, number: u32, controller: ReadableStreamDefaultController) {
+        self.streams.register(number, controller);
+    }
+
+    fn pulled(&self, number: u32) -> JsValue {
+        let was_handled = self.notify(number, StreamNews::Writable);
+        self.streams.pulled(number, was_handled)
+    }
+
+    fn publish(&self, format: PublishFormat, body: &ArrayBuffer) -> Result<JsValue, JsValue> {
+        let max_body_bytes = self.api.max_body_bytes();
+        if body.byte_length() as usize > max_body_bytes {
+            return platform::refuse(Problem::body_too_large(max_body_bytes));
+        }
+
+        let body = Uint8Array::new(body).to_vec();
+        let store = self.store.as_ref();
+        let store = store.map(|store| store as &dyn Store<Error = String>);
+        let mut object = self.lock()?;
+        let now = object.now;
+        let reply = format.run(&body, |event| object.publish(event, now, store));
+        // Sends the events, before the publisher is told that they are published.
+        drop(object);
+        Ok(platform::response(&reply, None)?.into())
+    }
+
+    fn notify(&self, number: u32, news: StreamNews) -> bool {
+        if self.object.try_borrow_mut().is_err() {
+            self.news.borrow_mut().push((number, news));
+            return false;
+        }
+        if let Some(mut object) = self.lock_or_report() {
+            object.handle(number, news);
+        }
+        true
+    }
+
+    fn wake(&self) {
+        self.timers.wake_has_fired();
+        if let Some(mut object) = self.lock_or_report() {
+            let now = object.now;
+            object.handle_timeout(now);
+        }
+    }
+
+    fn turn(&self) {
+        self.timers.turn_has_fired();
+        if let Some(mut object) = self.lock_or_report() {
+            let now = object.now;
+            object.turn(now);
+        }
     }
 }
 
@@ -317,8 +312,4 @@ impl core::ops::DerefMut for ObjectGuard<'_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.object
     }
-}
-
-pub(super) fn refuse(problem: Problem) -> Result<JsValue, JsValue> {
-    Ok(platform::response(&problem.into(), None)?.into())
 }

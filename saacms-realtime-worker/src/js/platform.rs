@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Once;
 
 use js_sys::{Array, Function, Object, Promise, Reflect};
-use saacms_realtime_core::route::{self, Reply};
+use saacms_realtime_core::route::{self, Problem, Reply};
 use wasm_bindgen::prelude::*;
 use web_sys::{Headers, ReadableStream, Request, Response, ResponseInit};
 
@@ -163,6 +163,11 @@ pub(crate) fn report_panics() {
             web_sys::console::error_1(&panic.to_string().into());
         }));
     });
+}
+
+/// The response that refuses a request.
+pub(super) fn refuse(problem: Problem) -> Result<JsValue, JsValue> {
+    Ok(response(&problem.into(), None)?.into())
 }
 
 #[cfg(test)]
