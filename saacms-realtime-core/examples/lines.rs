@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! event ID TEXT     an event, replayed or live
-//! resync ID         events were lost: fetch what you follow anew, then go on from ID
+//! resync ID         events were lost: refetch, then go on from ID
 //! alive             nothing happened for ten seconds
 //! ```
 //!
@@ -50,7 +50,7 @@ impl Server {
 
         for client in listener.incoming().flatten() {
             let server = Arc::clone(&server);
-            // A client that breaks the protocol, or is gone, ends its own thread and nothing else.
+            // A client that breaks the protocol, or disconnects, ends only its own thread.
             thread::spawn(move || server.serve(&client).map_err(|error| eprintln!("{error}")));
         }
     }
@@ -94,7 +94,7 @@ impl Server {
                 Step::Resync { .. } => format!("resync {}", lines.resync_id(now)),
                 Step::KeepAlive => "alive".to_owned(),
                 Step::Idle { wake_at } => {
-                    // Waiting gives the lock back, and a publish in between wakes it: none is lost.
+                    // Waiting releases the lock in one step: no publish is missed in between.
                     let wait = wake_at.map_or(0, |wake_at| wake_at.millis_since(now.instant));
                     let wait = Duration::from_millis(wait + 1);
                     lines = self.changed.wait_timeout(lines, wait).expect("as above").0;
@@ -102,7 +102,7 @@ impl Server {
                 }
             };
 
-            // A reader that is slow must not hold the others up: it is written to without the lock.
+            // A slow reader must not hold up the others, so it is written to without the lock.
             drop(lines);
             writeln!(client, "{line}")?;
             lines = self.lines.lock().expect("as above");
@@ -129,7 +129,7 @@ fn main() -> Result<()> {
     demonstrate(address)
 }
 
-/// A client that is cut off and comes back gets what it missed; one whose place is gone is told so.
+/// A client that reconnects gets what it missed, or is told to refetch if its place is gone.
 fn demonstrate(address: SocketAddr) -> Result<()> {
     let ask = |request: &str, answers: usize| -> Result<Vec<String>> {
         let mut client = TcpStream::connect(address)?;

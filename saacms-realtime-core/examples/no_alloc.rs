@@ -1,7 +1,7 @@
 //! A record's events on a device without an operating system and without an allocator.
 //!
-//! One cycle of subscribe, publish, replay and resync. What each connection is sent is compared
-//! with the bytes that it must be, so that a run is a test. On a computer:
+//! One cycle of subscribe, publish, replay and resync. The output of each connection is compared
+//! with the expected bytes, so a run is a test. On a computer:
 //!
 //! ```sh
 //! cargo run -p saacms-realtime-core --example no_alloc --no-default-features --features heapless
@@ -37,14 +37,14 @@ type Id = String<40>;
 type Frame = String<96>;
 type Record = Topic<Id, Frame, Deque<Entry<Named<Id, Frame>>, 4>>;
 
-// All memory of a record and of a reader: a reader has no queue.
+// The whole memory of a record and of a reader: a reader has no queue.
 const _: () = assert!(size_of::<Record>() <= 1_024 && size_of::<Subscriber>() <= 48);
 
 const ETAGS: IdPolicy = IdPolicy::Etag { quiet_resume: true };
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// Publishes an edit. The frame is encoded once for all readers, and before it is pushed: an edit
-/// that is too long changes nothing in the ring.
+/// Publishes an edit. The frame is encoded once for all readers, and before it is pushed, so that
+/// an edit that is too long leaves the ring as it was.
 fn publish(record: &mut Record, etag: &str, data: &str, now: Now) -> fmt::Result {
     let etag = EventId::new(etag).map_err(|_| fmt::Error)?;
     let id = record.next_id(Some(etag), now.wall).to_event_id::<Id>()?;
@@ -55,7 +55,7 @@ fn publish(record: &mut Record, etag: &str, data: &str, now: Now) -> fmt::Result
     Ok(())
 }
 
-/// A client that is connected.
+/// A connected client.
 struct Connection {
     subscriber: Subscriber,
     /// The ID that the first keep-alive carries.
@@ -76,10 +76,11 @@ impl Connection {
         }
     }
 
-    /// Writes all that is due, and returns until when the device may sleep if nothing is published.
+    /// Writes everything that is due, and returns until when the device may sleep if nothing is
+    /// published.
     ///
-    /// A full outbox ends the connection. Nothing is lost: the client reconnects with the last event
-    /// ID that it got.
+    /// A full outbox ends the connection. Nothing is lost: the client reconnects with the last
+    /// event ID that it got.
     fn drain(&mut self, record: &mut Record, now: Now) -> Result<Option<Instant>, fmt::Error> {
         loop {
             match record.poll(&mut self.subscriber, now.instant) {
@@ -99,9 +100,9 @@ impl Connection {
     }
 }
 
-/// Shows what each step sends, and panics if that is not what it must be.
+/// Shows the output of each step, and panics if it is not the expected one.
 fn cycle(mut show: impl FnMut(&str, &str)) -> fmt::Result {
-    // Milliseconds since the device was started. They are the wall clock, too.
+    // Milliseconds since the device was started, which serve as the wall clock, too.
     let at = |millis: u32| Now::from_millis(millis.into(), millis.into());
     let mut expect = |step, connection: &mut Connection, record: &mut Record, now, bytes| {
         let wake_at = connection.drain(record, now)?;

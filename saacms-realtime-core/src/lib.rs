@@ -2,23 +2,23 @@
 //!
 //! A **ring** per record keeps the last events. A **subscriber** is a cursor into it. The one verb
 //! is [`Subscriber::poll`]: replay after a reconnect and live delivery are the same call. A client
-//! that was away too long, reads too slowly or names an event ID that nobody knows is told to
-//! refetch, exactly once.
+//! that was away too long, reads too slowly or names an unknown event ID is told to refetch,
+//! exactly once.
 //!
 //! There is no clock, no randomness, no log and no I/O: time comes in as an argument called `now`,
 //! deadlines go out as values.
 //!
 //! # Layers
 //!
-//! | layer | to begin with | what it is |
+//! | layer | start with | what it is |
 //! | --- | --- | --- |
 //! | a record's items | [`Ring`], [`Subscriber`] | items with their times, and one reader of them |
 //! | a record's events | [`Topic`], [`EventId`], [`Position`] | a ring with the IDs of its events, and what a last event ID means |
 //! | the format | [`sse`] | frames written into any [`core::fmt::Write`], and the [decoder](sse::Decoder) |
 //! | a record's frames | [`Event`], [`feed`] | what each reader gets next, in whole frames; what a store keeps |
 //! | all records | [`Hub`], [`Subscription`], [`Lane`] | key to topic map, locks, wakers, limits, sweep, drain |
-//! | HTTP | [`route`] | the contract without HTTP: a request in, what to do out |
-//! | settings | [`HubConfig`], [`settings`] | what a hub is set to, and how the text of a setting is read |
+//! | HTTP | [`route`] | the contract without HTTP: a request in, a decision out |
+//! | settings | [`HubConfig`], [`settings`] | the settings of a hub, and how they are read from text |
 //!
 //! # Crate features
 //!
@@ -28,7 +28,7 @@
 //! | `heapless` | `heapless::Deque` as storage of a ring |
 //! | `alloc` | owned keys and events, [`feed`], the decoder, [`route`] |
 //! | `std` (default) | the [`Hub`] |
-//! | `http` | [`route`] in terms of the `http` crate |
+//! | `http` | conversions between [`route`] and the `http` crate |
 //!
 //! Features only add: none changes what another part does.
 
@@ -81,7 +81,7 @@ pub use refusal::Refusal;
 #[cfg(feature = "std")]
 pub use hub::{Hub, Lane, Outgoing, Output, Piece, Stats, Subscription, TypedOutput, sweep};
 
-/// How the text of a setting is read, once for all adapters.
+/// Settings as text: their names, and one parser for every adapter.
 #[cfg(feature = "alloc")]
 pub mod settings {
     pub use crate::config::{Field, HUB_SETTINGS, HubSetting, VARIABLE_PREFIX, text, variable};

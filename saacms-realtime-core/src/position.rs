@@ -1,8 +1,8 @@
-//! Event IDs that are positions: which life of a ring, and how many events it had.
+//! Event IDs that are positions: one life of a ring, and a sequence number in it.
 
 use core::fmt;
 
-/// One life of one ring. A ring that is dropped and created again has another epoch.
+/// One life of one ring. A ring that is dropped and created again gets another epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(u64);
 
@@ -41,7 +41,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Reads a position; `None` for text that is not written as one.
+    /// Reads a position; `None` for any other text.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let dot = text.iter().position(|byte| *byte == b'.')?;
         let (epoch, sequence) = (&text[..dot], &text[dot + 1..]);
@@ -52,6 +52,7 @@ impl Position {
     }
 }
 
+/// Reads digits as [`Position`] writes them.
 fn number(digits: &[u8], radix: u32) -> Option<u64> {
     // `from_str_radix` accepts a sign and upper case, which are never written.
     let written_here = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');

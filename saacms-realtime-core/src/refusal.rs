@@ -1,12 +1,12 @@
-//! Why a hub refuses a command: one of its limits is reached.
+//! Why a hub refuses to subscribe or to publish.
 
 use core::fmt;
 
-/// A limit of the hub is reached.
+/// Why a hub refuses to subscribe or to publish: a limit is reached, or it drains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The hub is shutting down and takes no new subscriptions.
+    /// The hub is shutting down and accepts no new subscriptions.
     Draining,
     /// `max_topics` records have subscribers, so none can be dropped.
     TooManyTopics {

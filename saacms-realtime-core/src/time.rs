@@ -84,7 +84,7 @@ impl Timestamp {
         self.0
     }
 
-    /// The next millisecond.
+    /// The next millisecond. [`MAX`](Self::MAX) stays as it is.
     pub(crate) const fn next(self) -> Self {
         Self::from_millis(self.0 + 1)
     }
@@ -127,12 +127,16 @@ impl fmt::Display for Timestamp {
 ///
 /// Counts in eras of 400 years that begin on 1 March: the leap day is the last day of its year.
 const fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    // 719,468 days lie between 0000-03-01 and 1970-01-01; an era has 146,097.
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
+
     let year_of_era =
         (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+
+    // From March on, each five months have 153 days: 31, 30, 31, 30, 31.
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 {
@@ -140,6 +144,8 @@ const fn civil_from_days(days: i64) -> (i64, i64, i64) {
     } else {
         month_from_march - 9
     };
+
+    // January and February belong to the year that began in March.
     let year = year_of_era + era * 400 + (month <= 2) as i64;
     (year, month, day)
 }

@@ -1,4 +1,4 @@
-//! Starts the cycle after a reset, and tells the emulator or the debugger how it went.
+//! Starts the cycle after a reset, and reports the outcome to the emulator or the debugger.
 
 use core::fmt::Write as _;
 use core::panic::PanicInfo;

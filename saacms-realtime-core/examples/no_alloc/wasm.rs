@@ -1,8 +1,8 @@
-//! Lets JavaScript start the cycle.
+//! The entry point for JavaScript.
 
 use core::panic::PanicInfo;
 
-/// Answers the number of steps that went well; traps at the first that does not.
+/// Returns the number of steps that passed; traps at the first that fails.
 #[expect(unsafe_code, reason = "JavaScript calls it by its plain name")]
 #[unsafe(no_mangle)]
 extern "C" fn cycle() -> u32 {

@@ -79,7 +79,7 @@ impl Default for HubConfig {
 }
 
 impl HubConfig {
-    /// What a record's ring keeps.
+    /// The retention of a record's ring.
     pub fn retention(&self) -> Retention {
         let Self {
             max_events,
@@ -88,6 +88,7 @@ impl HubConfig {
             max_lag_bytes,
             ..
         } = *self;
+
         Retention {
             max_events,
             max_age,
@@ -96,7 +97,7 @@ impl HubConfig {
         }
     }
 
-    /// How the events of a record get their IDs, in this life of its ring.
+    /// The ID policy of a record, for one life of its ring.
     pub fn id_policy(&self, epoch: Epoch) -> IdPolicy {
         match self.event_ids {
             EventIds::Etag => IdPolicy::Etag {
@@ -106,7 +107,7 @@ impl HubConfig {
         }
     }
 
-    /// Refuses values that make no sense.
+    /// Refuses values that are out of range.
     ///
     /// # Errors
     ///
@@ -119,15 +120,15 @@ impl HubConfig {
     }
 }
 
-/// A setting is out of its range.
+/// A setting is out of range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConfigError {
     /// Name of the field of [`HubConfig`].
     pub setting: &'static str,
-    /// What it was set to, in `unit`.
+    /// Its value, in `unit`.
     pub value: u64,
-    /// What is allowed, in `unit`.
+    /// The allowed range, in `unit`.
     pub allowed: RangeInclusive<u64>,
     /// `events`, `bytes`, `ms`, `topics` or `subscribers`.
     pub unit: &'static str,
@@ -142,11 +143,14 @@ impl fmt::Display for ConfigError {
             unit,
         } = self;
         let (low, high) = (allowed.start(), allowed.end());
+
+        // The only setting that may have a value outside its range.
         let zero = if *setting == "heartbeat" {
             ", or 0 for off"
         } else {
             ""
         };
+
         write!(
             f,
             "{setting} is {value} {unit}; allowed is {low} to {high} {unit}{zero}"

@@ -8,21 +8,22 @@ use super::text::{self, InvalidText};
 use super::{ConfigError, EventIds, HubConfig};
 use crate::time::whole_millis;
 
-/// What the name of every variable of the environment begins with.
+/// The prefix of every environment variable.
 pub const VARIABLE_PREFIX: &str = "SAACMS_REALTIME_";
 
-/// The variable of a setting: `SAACMS_REALTIME_MAX_EVENTS` for `max_events` and for `max-events`.
+/// The environment variable of a setting: `SAACMS_REALTIME_MAX_EVENTS` for `max_events` or
+/// `max-events`.
 pub fn variable(setting: &str) -> String {
     let name = setting.replace('-', "_").to_ascii_uppercase();
     format!("{VARIABLE_PREFIX}{name}")
 }
 
-/// A field of [`HubConfig`] as a setting: its name, how its text is read, what is allowed.
+/// A field of [`HubConfig`] as a setting: its name, how its text is read, and its allowed range.
 #[derive(Debug)]
 pub struct HubSetting {
     name: &'static str,
     field: fn(&mut HubConfig) -> Field<'_>,
-    /// Range and unit of a number; `None` for a word, of which all that exist are allowed.
+    /// Range and unit of a number; `None` for a word, as every known word is allowed.
     allowed: Option<(RangeInclusive<u64>, &'static str)>,
 }
 
@@ -75,11 +76,11 @@ pub const HUB_SETTINGS: &[HubSetting] = &[
         allowed: None },
 ];
 
-/// The only setting that may be 0, outside its range: the heartbeat is off then.
+/// The only setting that may be 0 although its range is higher: it turns the heartbeat off.
 pub(super) const HEARTBEAT: &str = "heartbeat";
 
 impl HubSetting {
-    /// The setting of this name: that of a field, or one with `-` for each `_`.
+    /// Finds a setting by the name of its field, which may have `-` for each `_`.
     pub fn find(name: &str) -> Option<&'static Self> {
         let name = name.replace('-', "_");
         HUB_SETTINGS.iter().find(|setting| setting.name == name)
@@ -95,11 +96,11 @@ impl HubSetting {
         (self.field)(config)
     }
 
-    /// Reads `text` into `config`. [`HubConfig::check`] tells whether the value is allowed.
+    /// Reads `text` into `config`. The range is left to [`HubConfig::check`].
     ///
     /// # Errors
     ///
-    /// The text is no value of this kind.
+    /// The text is not a value of this kind.
     pub fn read(&self, text: &str, config: &mut HubConfig) -> Result<(), InvalidText> {
         match self.field(config) {
             Field::Count(value) => *value = text::count(text)?,
@@ -113,6 +114,7 @@ impl HubSetting {
 
     /// Writes the value in `config` as [`read`](Self::read) reads it.
     pub fn show(&self, config: &HubConfig) -> String {
+        // A copy, because `field` gives access to change the value.
         match self.field(&mut config.clone()) {
             Field::Count(value) => value.to_string(),
             Field::Size(value) => text::show_size(*value as u64),
@@ -130,11 +132,14 @@ impl HubSetting {
         let Some((allowed, unit)) = &self.allowed else {
             return Ok(());
         };
+
         let value = match self.field(&mut config.clone()) {
             Field::Count(value) | Field::Size(value) => *value as u64,
             Field::Time(value) => whole_millis(*value),
+            // Cannot happen: in the table, words have no range.
             Field::Switch(_) | Field::EventIds(_) => return Ok(()),
         };
+
         let is_off = self.name == HEARTBEAT && value == 0;
         if is_off || allowed.contains(&value) {
             return Ok(());

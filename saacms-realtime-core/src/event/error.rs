@@ -5,13 +5,13 @@ use core::fmt;
 use super::Event;
 use crate::name::{InvalidEventId, InvalidKey};
 
-/// An event is not valid. Nothing was published.
+/// Why an event is invalid. Nothing was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventError {
     /// The body is not UTF-8.
     NotUtf8 {
-        /// Offset of the first wrong byte.
+        /// Offset of the first invalid byte.
         at: usize,
     },
     /// The body is not JSON, or not an object.
@@ -26,24 +26,24 @@ pub enum EventError {
     },
     /// Arrays and objects are nested too deep.
     TooDeep {
-        /// How deep.
+        /// The depth.
         depth: usize,
     },
     /// A member is absent.
     Missing {
-        /// Which one.
+        /// The member.
         member: &'static str,
     },
     /// A member must be a string.
     NotAString {
-        /// Which one.
+        /// The member.
         member: &'static str,
         /// Its first characters.
         found: Box<str>,
     },
-    /// A string has half of a surrogate pair, which UTF-8 cannot carry.
+    /// A string has half of a surrogate pair, which has no UTF-8.
     LoneSurrogate {
-        /// Which one.
+        /// The member.
         member: &'static str,
     },
     /// The event type is none of the three.
@@ -51,9 +51,9 @@ pub enum EventError {
         /// Its first characters.
         found: Box<str>,
     },
-    /// Slug or ID cannot be a resource key.
+    /// Slug and ID are not a valid resource key.
     Key(InvalidKey),
-    /// The ETag cannot be an event ID.
+    /// The ETag is not a valid event ID.
     Etag(InvalidEventId),
 }
 

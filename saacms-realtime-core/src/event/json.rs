@@ -4,18 +4,19 @@ use alloc::vec::Vec;
 
 use memchr::memchr2;
 
-/// What one pass over a JSON text finds outside its strings.
+/// The result of one pass over a JSON text, its strings skipped.
 pub(super) struct Outline {
-    /// How deep arrays and objects are nested.
+    /// The deepest nesting of arrays and objects.
     pub(super) depth: usize,
     /// Whether there is whitespace between tokens.
     pub(super) has_whitespace: bool,
 }
 
-/// Outlines `json`. The text need not be valid: depth is checked before anything parses it.
+/// Outlines `json`, which need not be valid: depth is checked before anything parses it.
 pub(super) fn outline(json: &str) -> Outline {
     let (mut depth, mut deepest, mut has_whitespace) = (0_usize, 0, false);
     let mut bytes = json.as_bytes().iter();
+
     while let Some(byte) = bytes.next() {
         match byte {
             b'"' => skip_string(&mut bytes),
@@ -23,11 +24,13 @@ pub(super) fn outline(json: &str) -> Outline {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
+            // Text that is not valid may close more than it opened.
             b']' | b'}' => depth = depth.saturating_sub(1),
             b' ' | b'\t' | b'\r' | b'\n' => has_whitespace = true,
             _ => {}
         }
     }
+
     Outline {
         depth: deepest,
         has_whitespace,
@@ -45,6 +48,7 @@ pub(super) fn append_compact(out: &mut Vec<u8>, json: &str, has_whitespace: bool
     }
 
     let mut bytes = json.as_bytes().iter();
+    // All bytes after the last whitespace: each run between whitespace is one copy.
     let mut uncopied = bytes.as_slice();
     loop {
         let from_here = bytes.as_slice();
@@ -60,7 +64,7 @@ pub(super) fn append_compact(out: &mut Vec<u8>, json: &str, has_whitespace: bool
     }
 }
 
-/// Moves past the closing quote of a string whose opening quote was read.
+/// Moves past the closing quote of a string, after its opening quote was read.
 fn skip_string(bytes: &mut core::slice::Iter<'_, u8>) {
     while let Some(at) = memchr2(b'"', b'\\', bytes.as_slice()) {
         if bytes.nth(at) == Some(&b'"') {
@@ -69,7 +73,7 @@ fn skip_string(bytes: &mut core::slice::Iter<'_, u8>) {
         // A backslash: the byte after it is escaped.
         bytes.next();
     }
-    // No closing quote: the text is not valid, and the parser will say so.
+    // No closing quote: the text is not valid, which the parser reports later.
     *bytes = [].iter();
 }
 

@@ -19,8 +19,8 @@ use json::{Outline, append_compact, outline};
 
 /// A record event that can be published.
 ///
-/// It is valid, and written as a frame in which only the ID is open: what is slow is done before
-/// the lock of its topic is taken.
+/// It is checked, and already written as a frame in which only the ID is missing: the slow part is
+/// done before the topic's lock is taken.
 ///
 /// ```
 /// use saacms_realtime_core::Event;
@@ -33,7 +33,7 @@ use json::{Outline, append_compact, outline};
 #[derive(Clone, Debug)]
 pub struct Event {
     key: ResourceKey,
-    /// The event ID, where the topic gives none. A `deleted` event has none.
+    /// The event ID under the ETag policy. A `deleted` event has none.
     etag: Option<EventId<Box<str>>>,
     frame: OpenFrame,
 }
@@ -42,17 +42,17 @@ impl Event {
     /// The deepest nesting of arrays and objects in a JSON event, the event itself included.
     pub const MAX_NESTING: usize = 128;
 
-    /// Room for an ID that the topic gives: a time has at most 27 bytes, a position 37.
+    /// Room for an ID that the topic generates: a time has at most 27 bytes, a position 37.
     const GIVEN_ID_LEN: usize = 48;
 
-    /// A `changed` event; `record` is written as JSON, an empty `etag` is none.
+    /// A `changed` event. `record` is serialized to JSON; an empty `etag` counts as none.
     ///
     /// A `serde_json::value::RawValue` is passed through as it was written.
     ///
     /// # Errors
     ///
-    /// [`EventError::Record`] where `record` has no JSON, [`EventError::Etag`] where `etag` cannot be
-    /// an event ID, [`EventError::TooDeep`] where `record` is nested more than 127 deep.
+    /// [`EventError::Record`] if `record` cannot be serialized, [`EventError::Etag`] if `etag` is
+    /// not a valid event ID, [`EventError::TooDeep`] if `record` is nested more than 127 deep.
     pub fn changed(
         key: ResourceKey,
         record: &(impl Serialize + ?Sized),
@@ -74,13 +74,14 @@ impl Event {
         Self::serialized(key, EventType::Snapshot, record, etag)
     }
 
-    /// A `deleted` event. Its ID is given by the topic.
+    /// A `deleted` event. The topic generates its ID.
     pub fn deleted(key: ResourceKey) -> Self {
-        let id = serde_json::to_string(key.id()).expect("a string is JSON");
+        let id = serde_json::to_string(key.id()).expect("every string has a JSON form");
         let data = format!(r#"{{"id":{id}}}"#);
         let frame = OpenFrame::new(EventType::Deleted, Self::GIVEN_ID_LEN, data.len(), |out| {
             out.extend_from_slice(data.as_bytes());
         });
+
         Self {
             key,
             etag: None,
@@ -103,11 +104,12 @@ impl Event {
             depth,
             has_whitespace,
         } = outline(record.get());
-        // As deep as the event that a client would post it in.
+        // One deeper, as if a client had posted it: within an event.
         let depth = depth + 1;
         if depth > Self::MAX_NESTING {
             return Err(EventError::TooDeep { depth });
         }
+
         Self::with_record(key, event_type, record.get(), has_whitespace, etag)
     }
 
@@ -119,15 +121,17 @@ impl Event {
         etag: Option<&str>,
     ) -> Result<Self, EventError> {
         let etag = match etag {
+            // An empty ETag is no version of a record, and no event ID.
             None | Some("") => None,
             Some(etag) => Some(EventId::new(etag).map_err(EventError::Etag)?.into_boxed()),
         };
 
-        // Under the position policy an event with an ETag gets a position all the same.
+        // Under the position policy, even an event with a short ETag gets a position as its ID.
         let id_len = etag
             .as_ref()
             .map_or(0, |etag| etag.as_str().len())
             .max(Self::GIVEN_ID_LEN);
+
         let frame = OpenFrame::new(event_type, id_len, record.len(), |out| {
             append_compact(out, record, has_whitespace);
         });
@@ -139,12 +143,12 @@ impl Event {
         &self.key
     }
 
-    /// What happened to the record.
+    /// The event type.
     pub fn event_type(&self) -> EventType {
         self.frame.event_type()
     }
 
-    /// The ETag of the record, where there is one.
+    /// The ETag of the record, if there is one.
     pub fn etag(&self) -> Option<&EventId<Box<str>>> {
         self.etag.as_ref()
     }

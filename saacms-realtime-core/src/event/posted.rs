@@ -10,22 +10,22 @@ use super::json::{Outline, outline};
 use super::{Event, EventError};
 use crate::name::{EventType, ResourceKey};
 
-/// As it is posted.
+/// Reading a posted event.
 impl Event {
-    /// Reads an event as it is posted: `{"type","slug","id","record"?,"etag"?}`.
+    /// Reads an event as clients post it: `{"type","slug","id","record"?,"etag"?}`.
     ///
     /// Other members are ignored; of a repeated member the last one counts, as in JavaScript. The
     /// `record` and `etag` of a `deleted` event are ignored.
     ///
     /// # Errors
     ///
-    /// Which member is wrong, and what is allowed.
+    /// The member that is wrong, and what is allowed.
     pub fn from_json(body: &[u8]) -> Result<Self, EventError> {
         let text = core::str::from_utf8(body).map_err(|error| EventError::NotUtf8 {
             at: error.valid_up_to(),
         })?;
 
-        // Before anything parses the body: its depth has no limit yet.
+        // Checked before anything parses the body: until then its depth has no limit.
         let Outline {
             depth,
             has_whitespace,
@@ -40,6 +40,7 @@ impl Event {
         let event_type = EventType::parse(&type_text).ok_or_else(|| EventError::UnknownType {
             found: excerpt(&type_text),
         })?;
+        // A deletion needs neither `record` nor `etag`, so even malformed ones are ignored.
         if event_type == EventType::Deleted {
             return Ok(Self::deleted(key));
         }
@@ -48,6 +49,7 @@ impl Event {
             None | Some("null") => None,
             Some(raw) => Some(string_value("etag", raw)?),
         };
+
         let record = members
             .record
             .ok_or(EventError::Missing { member: "record" })?;
@@ -93,6 +95,7 @@ impl<'de> de::Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Members::default();
+        // A raw name: a name with escapes could not be borrowed as `&str`.
         while let Some(name) = map.next_key::<&RawValue>()? {
             let member = match unescaped(name.get()).as_deref() {
                 Some("type") => &mut members.event_type,
@@ -105,13 +108,15 @@ impl<'de> de::Visitor<'de> for MembersVisitor {
                     continue;
                 }
             };
+
+            // Overwrites a repeated member: the last one counts.
             *member = Some(map.next_value()?);
         }
         Ok(members)
     }
 }
 
-/// The value of a JSON string; `None` where it is not a string or has a lone surrogate.
+/// The value of a JSON string; `None` if it is not a string, or has a lone surrogate.
 pub(super) fn unescaped(json: &str) -> Option<Cow<'_, str>> {
     match json.strip_prefix('"')?.strip_suffix('"') {
         Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),

@@ -46,29 +46,29 @@ fn the_last_of_repeated_members_counts_however_it_is_escaped() {
 
 #[test]
 fn a_refusal_names_the_member_and_what_is_allowed() {
-    let said = |body: &str| error(body).to_string();
+    let message = |body: &str| error(body).to_string();
     assert_eq!(
-        said(r#"{"type":"updated","slug":"s","id":"i"}"#),
+        message(r#"{"type":"updated","slug":"s","id":"i"}"#),
         r#"`type` is "updated"; allowed are "snapshot", "changed" and "deleted""#
     );
     assert_eq!(
-        said(r#"{"type":"changed","slug":"s","id":6}"#),
+        message(r#"{"type":"changed","slug":"s","id":6}"#),
         "`id` must be a string, found 6"
     );
     assert_eq!(
-        said(r#"{"type":"changed","slug":"s","id":"i","record":1,"etag":"a\r"}"#),
+        message(r#"{"type":"changed","slug":"s","id":"i","record":1,"etag":"a\r"}"#),
         "`etag` must not contain CR, LF or NUL"
     );
     assert_eq!(
-        said(r#"{"type":"changed","slug":"s","id":"\ud800"}"#),
+        message(r#"{"type":"changed","slug":"s","id":"\ud800"}"#),
         "`id` has a lone surrogate, which UTF-8 cannot carry"
     );
-    assert!(said("[]").contains("invalid type: sequence"));
-    assert!(said(r#"{"type":"changed"} x"#).contains("trailing characters"));
+    assert!(message("[]").contains("invalid type: sequence"));
+    assert!(message(r#"{"type":"changed"} x"#).contains("trailing characters"));
 }
 
 #[test]
-fn an_event_made_in_the_process_is_what_it_was_made_of() {
+fn an_event_made_in_the_process_has_the_parts_it_was_made_of() {
     let key = || ResourceKey::new("s", "a\"b").expect("valid");
     let changed = Event::changed(key(), "x", Some("v1")).expect("valid");
     assert_eq!(

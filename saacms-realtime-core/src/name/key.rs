@@ -30,7 +30,7 @@ impl ResourceKey {
     ///
     /// # Errors
     ///
-    /// Which part is not valid, and why.
+    /// The part that is invalid, and why.
     pub fn new(slug: &str, id: &str) -> Result<Self, InvalidKey> {
         check(KeyPart::Slug, slug, Self::MAX_SLUG_LEN)?;
         check(KeyPart::Id, id, Self::MAX_ID_LEN)?;
@@ -52,7 +52,7 @@ impl ResourceKey {
 }
 
 impl fmt::Display for ResourceKey {
-    /// `slug/id`, for people: two records may have the same.
+    /// `slug/id`, for people: two records may look the same.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.slug, self.id)
     }
@@ -94,18 +94,18 @@ impl fmt::Display for KeyPart {
     }
 }
 
-/// Two texts cannot be a resource key.
+/// Why two texts are not a valid resource key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidKey {
-    /// A part has no byte.
+    /// A part is empty.
     Empty {
-        /// Which one.
+        /// The part.
         part: KeyPart,
     },
     /// A part is too long.
     TooLong {
-        /// Which one.
+        /// The part.
         part: KeyPart,
         /// Its length in bytes.
         len: usize,
@@ -114,7 +114,7 @@ pub enum InvalidKey {
     },
     /// A part has a control character.
     ControlCharacter {
-        /// Which one.
+        /// The part.
         part: KeyPart,
     },
     /// The slug has a `:` or a `/`.

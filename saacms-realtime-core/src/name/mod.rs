@@ -53,15 +53,15 @@ impl fmt::Display for EventType {
 /// Event type of the frame that tells a client to refetch. It cannot be published.
 pub const RESYNC: &str = "saacms-resync";
 
-/// Why a client is told to refetch. A client needs to know only the event type.
+/// Why a client is told to refetch. Clients need to know only the event type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResyncReason {
     /// The last event ID is not in the buffer.
     BufferMiss,
-    /// This connection read too slowly.
+    /// The connection was read too slowly.
     Lagged,
-    /// The position is of another epoch.
+    /// The position belongs to another epoch.
     Restarted,
     /// The engine behind the hub lost data.
     SourceLost,
@@ -115,7 +115,7 @@ impl<S: AsRef<str>> EventId<S> {
     ///
     /// # Errors
     ///
-    /// Why `text` cannot be an event ID.
+    /// The reason why `text` is not a valid event ID.
     pub fn new(text: S) -> Result<Self, InvalidEventId> {
         let bytes = text.as_ref().as_bytes();
         if bytes.is_empty() {
@@ -167,7 +167,7 @@ impl<S: AsRef<str>> fmt::Display for EventId<S> {
 pub enum IdText<'a> {
     /// A record's ETag.
     Etag(EventId<&'a str>),
-    /// A time that the topic gives no other event.
+    /// A time that the topic gives to no other event.
     Time(Timestamp),
     /// A position.
     Position(Position),
@@ -178,7 +178,7 @@ impl IdText<'_> {
     ///
     /// # Errors
     ///
-    /// That memory is too small. A time has at most 27 bytes, a position 37, an ETag 512.
+    /// The memory is too small. A time has at most 27 bytes, a position 37, an ETag 512.
     ///
     /// ```
     /// use saacms_realtime_core::{IdText, Timestamp};
@@ -205,11 +205,11 @@ impl fmt::Display for IdText<'_> {
     }
 }
 
-/// A text cannot be an event ID.
+/// Why a text is not a valid event ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidEventId {
-    /// It has no byte.
+    /// It is empty.
     Empty,
     /// It has more than 512 bytes.
     TooLong {

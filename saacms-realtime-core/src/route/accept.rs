@@ -15,10 +15,13 @@ pub(super) fn accepts_event_stream(accept: Option<&[u8]>) -> bool {
             range if range.eq_ignore_ascii_case(EVENT_STREAM) => 3,
             range if range.eq_ignore_ascii_case("text/*") => 2,
             "*/*" => 1,
+            // Matches no event stream, so it decides nothing.
             _ => return None,
         };
         Some((specificity, !parts.any(is_weight_zero)))
     });
+
+    // Where a range is listed twice, the one that allows the stream wins.
     ranges.max().is_some_and(|(_, wanted)| wanted)
 }
 

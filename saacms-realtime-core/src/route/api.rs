@@ -10,8 +10,8 @@ use crate::name::ResourceKey;
 
 /// The HTTP API of a server: where it is served, and who may use it.
 ///
-/// The default is served at [`DEFAULT_BASE_PATH`], accepts bodies of 1 MiB, allows no other origin,
-/// and allows everybody to publish who can reach it, except pages of other origins.
+/// The default is served at [`DEFAULT_BASE_PATH`], accepts bodies of 1 MiB and allows no other
+/// origin. Everyone who can reach it may publish, except pages of other origins.
 #[derive(Clone, Debug)]
 pub struct Api {
     /// Empty, or `/` and whole segments without a `/` at the end.
@@ -37,7 +37,7 @@ impl Api {
     ///
     /// # Errors
     ///
-    /// `base_path` is not of this form.
+    /// `base_path` does not have this form.
     pub fn at(mut self, base_path: &str) -> Result<Self, InvalidBasePath> {
         path::check_base(base_path)?;
         self.base_path = Cow::Owned(base_path.trim_end_matches('/').into());
@@ -70,19 +70,20 @@ impl Api {
         &self.base_path
     }
 
-    /// The origins that are let in.
+    /// The allowed origins.
     pub fn cors(&self) -> &Cors {
         &self.cors
     }
 
-    /// Largest body of a publish, in bytes. A larger one is [`Problem::body_too_large`].
+    /// Largest body of a publish, in bytes. A larger one is refused with
+    /// [`Problem::body_too_large`].
     pub fn max_body_bytes(&self) -> usize {
         self.max_body_bytes
     }
 
     /// Whether a server of this API may listen at `address`.
     ///
-    /// Anybody who reaches an address of the network could publish, so that takes a token.
+    /// Everyone who reaches a network address could publish, so such an address needs a token.
     ///
     /// ```
     /// use core::net::Ipv4Addr;
@@ -96,7 +97,7 @@ impl Api {
     /// # Ok::<(), saacms_realtime_core::route::InvalidToken>(())
     /// ```
     pub fn may_be_served_at(&self, address: IpAddr) -> bool {
-        // Canonical, because ::ffff:127.0.0.1 is the IPv4 address.
+        // Canonical first: ::ffff:127.0.0.1 is the loopback address of IPv4.
         self.publish_token.is_some() || address.to_canonical().is_loopback()
     }
 
@@ -114,8 +115,9 @@ impl Api {
         }
     }
 
-    /// Decides what to do with a request to subscribe to `key`, at any path. `Err` tells what is wrong
-    /// with the parts of the key.
+    /// Decides what to do with a request to subscribe to `key`, at any path.
+    ///
+    /// An `Err` is what is wrong with the parts of the key; it becomes the answer.
     pub fn decide_subscribe(
         &self,
         request: &Request<'_>,
@@ -151,11 +153,12 @@ impl Api {
         })
     }
 
-    /// Checks the head of a publish: who it comes from, and how long its body is.
+    /// Checks the head of a publish: its token or origin, and the length of its body.
     pub(super) fn check_publish(&self, request: &Request<'_>) -> Result<PublishFormat, Problem> {
         match &self.publish_token {
             Some(token) => token.check(request.header("authorization").as_deref())?,
             None => {
+                // Over HTTP/2 the host is in `:authority`, and there is no `Host` header.
                 let host = request.header("host");
                 let host = host.as_deref().or(request.authority.map(str::as_bytes));
                 self.cors
@@ -163,12 +166,14 @@ impl Api {
             }
         }
 
+        // A body whose length is not announced is measured while it is read.
         let is_too_large = request
             .content_length()
             .is_some_and(|length| length > self.max_body_bytes as u64);
         if is_too_large {
             return Err(Problem::body_too_large(self.max_body_bytes));
         }
+
         let content_type = request.header("content-type");
         Ok(PublishFormat::of(content_type.as_deref()))
     }
@@ -186,9 +191,11 @@ fn subscribe(request: &Request<'_>, key: ResourceKey) -> Result<Action, Problem>
     }
 
     let head = Reply::stream(request.is_http_1_1);
+    // The headers that a GET would get; nothing is subscribed.
     if request.method == "HEAD" {
         return Ok(Action::Reply(head));
     }
+
     Ok(Action::Subscribe {
         key,
         last_event_id: last_event_id(request),
@@ -196,7 +203,7 @@ fn subscribe(request: &Request<'_>, key: ResourceKey) -> Result<Action, Problem>
     })
 }
 
-/// What the client names as its last event ID. Even an empty header wins over the query.
+/// The last event ID that the client sent. Even an empty header overrides the query.
 pub(super) fn last_event_id(request: &Request<'_>) -> Option<Vec<u8>> {
     match request.header("last-event-id") {
         Some(value) => Some(value.into_owned()),

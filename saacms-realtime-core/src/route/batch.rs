@@ -8,14 +8,14 @@ use crate::name::ResourceKey;
 
 /// Lines of NDJSON that a router distributes to the objects of their records, and their results.
 ///
-/// Send the lines of each [`next_part`](Self::next_part) to the object of its record and pass the body
-/// of its answer to [`insert`](Self::insert). When there is no part left, answer with
+/// Send the lines of each [`next_part`](Self::next_part) to the object of its record, and pass the
+/// body of its answer to [`insert`](Self::insert). When no part is left, answer with
 /// [`into_reply`](Self::into_reply).
 #[derive(Debug)]
 pub struct Batch {
-    /// The result of each line, in order; `None` until its object has answered.
+    /// The result of each line, in order; `None` while its object has not answered.
     results: Vec<Option<Vec<u8>>>,
-    /// The parts that were not yet sent, one per record.
+    /// The parts still to be sent, one per record.
     parts: VecDeque<Part>,
 }
 
@@ -29,7 +29,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// Which record.
+    /// The record.
     pub fn key(&self) -> &ResourceKey {
         &self.key
     }
@@ -41,7 +41,7 @@ impl Part {
 }
 
 impl Batch {
-    /// Sorts the lines of a body by record. A line that is no event has its result already.
+    /// Sorts the lines of a body by record. A line that is not an event gets its result at once.
     pub fn new(body: &[u8]) -> Self {
         let mut batch = Self {
             results: Vec::new(),
@@ -50,6 +50,7 @@ impl Batch {
 
         for (index, line) in lines(body).enumerate() {
             let result = match Event::from_json(line) {
+                // Only the key is used here: the object reads the line itself.
                 Ok(event) => {
                     batch.add(event.key(), line, index);
                     None
@@ -83,14 +84,15 @@ impl Batch {
         self.parts.pop_front()
     }
 
-    /// Inserts an object's answer to its part: a result a line. A line without a result has failed.
+    /// Inserts an object's answer to its part: one result per line. A line without a result has
+    /// failed.
     pub fn insert(&mut self, part: &Part, answer: &[u8]) {
         for (index, line) in part.indexes.iter().zip(lines(answer)) {
             self.results[*index] = Some(line.to_vec());
         }
     }
 
-    /// The answer of the router: all results, in the order of the lines.
+    /// The router's answer: all results, in the order of the lines.
     pub fn into_reply(self) -> Reply {
         let failed = Problem::record_unreachable().to_json();
         let mut results = Results::default();

@@ -9,7 +9,7 @@ use core::net::{IpAddr, Ipv6Addr};
 use super::Problem;
 use super::reply::Header;
 
-/// The origins whose pages may use the API from a browser. By default only its own.
+/// The origins whose pages may use the API from a browser. By default only the API's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors {
     any: bool,
@@ -19,12 +19,12 @@ pub struct Cors {
 impl Cors {
     /// Allows `origins`, each `scheme://host[:port]`, or `*` for every one.
     ///
-    /// They are kept as browsers write them, because they are compared as text: in lower case and
+    /// Origins are compared as text, so they are kept as browsers write them: in lower case, and
     /// without the port that the scheme implies.
     ///
     /// # Errors
     ///
-    /// The first text that no browser sends as an origin.
+    /// The first text that no browser would send as an origin.
     pub fn new<'o>(origins: impl IntoIterator<Item = &'o str>) -> Result<Self, InvalidOrigin> {
         let mut cors = Self::default();
         for text in origins {
@@ -44,7 +44,7 @@ impl Cors {
         Ok(cors)
     }
 
-    /// The origins that are allowed, with `*` first if every one is.
+    /// The allowed origins, with `*` first if every origin is allowed.
     pub fn origins(&self) -> impl Iterator<Item = &str> {
         self.any
             .then_some("*")
@@ -56,7 +56,7 @@ impl Cors {
     pub(super) fn headers(&self, origin: Option<&[u8]>, method: &str) -> Vec<Header> {
         let mut headers: Vec<Header> = Vec::new();
         if !self.any && !self.origins.is_empty() {
-            // The answer depends on the origin, and a cache must know.
+            // The answer depends on the origin, and caches must know that.
             headers.push(("vary", "Origin".into()));
         }
         let Some(origin) = origin.filter(|origin| self.allows(origin)) else {
@@ -69,6 +69,7 @@ impl Cors {
             Ok(_) | Err(_) => Cow::Borrowed("*"),
         };
         headers.push(("access-control-allow-origin", allowed));
+
         if method == "OPTIONS" {
             headers.extend([
                 ("access-control-allow-methods", "GET, HEAD, POST".into()),
@@ -82,13 +83,13 @@ impl Cors {
         headers
     }
 
-    /// Refuses a publish without a token from a page that is neither allowed nor served by a hub on its
-    /// visitor's own machine.
+    /// Refuses a publish without a token from a web page, unless its origin is allowed or is the
+    /// hub's own on a loopback name.
     ///
-    /// A browser sends such a request without asking first when it looks simple, so that any page
-    /// could publish to a hub on its visitor's machine. A page of another machine whose name was
-    /// made to point here (DNS rebinding) has the hub's own origin: the host must be a loopback
-    /// name, which nobody else can have. Programs send no `Origin`.
+    /// A browser sends a simple request without a preflight, so any page could otherwise publish to
+    /// a hub on its visitor's machine. Comparing origins is not enough: with DNS rebinding, a
+    /// foreign page has the hub's own origin. But it never has a loopback name, which belongs to no
+    /// other machine. Programs send no `Origin`.
     pub(super) fn check_publisher(
         &self,
         origin: Option<&[u8]>,
@@ -98,12 +99,14 @@ impl Cors {
             return Ok(());
         };
 
+        // An opaque origin is the text `null`, which has no host.
         let origin_host = core::str::from_utf8(origin)
             .ok()
             .and_then(|origin| origin.split_once("://"))
             .map(|(_, host)| host);
         let is_own =
             origin_host.is_some_and(|name| Some(name.as_bytes()) == host && is_loopback_host(name));
+
         if is_own || self.allows(origin) {
             Ok(())
         } else {
@@ -124,6 +127,8 @@ impl Cors {
 fn origin(text: &str) -> Result<String, &'static str> {
     const FORM: &str = "must be * or scheme://host[:port], such as https://www.example.org";
     let text = text.to_ascii_lowercase();
+
+    // A scheme begins with a letter (RFC 3986, 3.1).
     let (scheme, authority) = text.split_once("://").ok_or(FORM)?;
     let scheme_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     if !scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -135,11 +140,13 @@ fn origin(text: &str) -> Result<String, &'static str> {
     if authority.contains('/') {
         return Err("must end after the host or port: browsers send no path");
     }
+
     let (host, port) = match authority
         .strip_prefix('[')
         .and_then(|rest| rest.split_once(']'))
     {
         Some((address, rest)) => {
+            // Parsed and written again, because browsers send the short form.
             let address: Ipv6Addr = address.parse().map_err(|_| FORM)?;
             let port = if rest.is_empty() {
                 None
@@ -154,6 +161,7 @@ fn origin(text: &str) -> Result<String, &'static str> {
         },
     };
 
+    // Browsers send the ASCII form of an international name, and no user name.
     let host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if host.is_empty() || !(host.starts_with('[') || host.bytes().all(host_byte)) {
         return Err(FORM);
@@ -165,6 +173,7 @@ fn origin(text: &str) -> Result<String, &'static str> {
     let port: u16 = port
         .parse()
         .map_err(|_| "must have a port of 0 to 65535 after the colon")?;
+
     match (scheme, port) {
         ("http", 80) | ("https", 443) => Ok(format!("{scheme}://{host}")),
         _ => Ok(format!("{scheme}://{host}:{port}")),
@@ -174,6 +183,7 @@ fn origin(text: &str) -> Result<String, &'static str> {
 /// Whether `host`, with or without a port, names the machine that resolves it.
 fn is_loopback_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
+        // A colon inside the brackets belongs to an IPv6 address.
         Some((name, port)) if !port.ends_with(']') => (name, port),
         _ => (host, ""),
     };
@@ -185,13 +195,13 @@ fn is_loopback_host(host: &str) -> bool {
     (is_ip || is_name) && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A text is not an origin.
+/// The text is not a valid origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidOrigin {
     /// The text.
     pub origin: Box<str>,
-    /// What is wrong with it.
+    /// The reason why it is not valid.
     pub reason: &'static str,
 }
 

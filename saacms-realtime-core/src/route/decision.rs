@@ -3,17 +3,17 @@ use alloc::vec::Vec;
 use super::{Header, PublishFormat, Reply};
 use crate::name::ResourceKey;
 
-/// What to do with a request, and the headers that its answer carries in any case.
+/// The action for a request, and the headers that every answer to it carries.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Decision {
-    /// What to do.
+    /// The action.
     pub action: Action,
     /// The headers that every answer to this request carries.
     pub answer: AnswerHeaders,
 }
 
-/// What to do with a request.
+/// The action for a request.
 ///
 /// Exhaustive, because every adapter must handle every action.
 #[derive(Clone, Debug)]
@@ -23,26 +23,26 @@ pub enum Action {
     /// [`Problem::from`](super::Problem) its refusal.
     #[non_exhaustive]
     Subscribe {
-        /// Which record.
+        /// The record.
         key: ResourceKey,
-        /// What the client names as its last event ID.
+        /// The last event ID that the client sent.
         last_event_id: Option<Vec<u8>>,
         /// Status and headers of the stream.
         head: Reply,
     },
-    /// Read the body and send what [`PublishFormat::run`] answers.
+    /// Read the body and send the answer of [`PublishFormat::run`].
     #[non_exhaustive]
     Publish {
-        /// How the body is read.
+        /// The format of the body.
         format: PublishFormat,
-        /// Most bytes that the body may have.
+        /// The largest body that is accepted, in bytes.
         max_body_bytes: usize,
     },
-    /// Send this.
+    /// Send this reply.
     Reply(Reply),
 }
 
-/// The headers that every answer to a request carries, those for CORS.
+/// The headers that every answer to a request carries: those for CORS.
 #[derive(Clone, Debug)]
 pub struct AnswerHeaders(Vec<Header>);
 
@@ -51,7 +51,7 @@ impl AnswerHeaders {
         Self(headers)
     }
 
-    /// The reply with these headers.
+    /// Adds these headers to a reply.
     #[must_use]
     pub fn add_to(self, mut reply: Reply) -> Reply {
         reply.headers.extend(self.0);

@@ -1,15 +1,15 @@
-//! Limits of a server of this contract besides [`Api::max_body_bytes`](super::Api::max_body_bytes)
-//! and those of the hub, the same for every adapter.
+//! Limits of a server, the same for every adapter.
+//! [`Api::max_body_bytes`](super::Api::max_body_bytes) and the limits of the hub apply as well.
 
 use core::time::Duration;
 
-/// Time in which a client must send the head of its request, or its HTTP/2 preface.
+/// How long a client may take to send the head of its request, or its HTTP/2 preface.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time in which a publisher must send its whole body.
+/// How long a publisher may take to send its whole body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Largest head of a request, and most that is buffered of an answer, in bytes.
+/// Largest head of a request, and largest buffer of an answer, in bytes.
 pub const MAX_BUFFER_BYTES: usize = 65_536;
 
 /// Requests at one time on one HTTP/2 connection.
@@ -28,10 +28,10 @@ pub const DEFAULT_MAX_CONNECTIONS: usize = 110_000;
 /// How long streams may take to end when the server stops, unless configured.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time that answers in flight have once all streams have ended.
+/// How long answers in flight may take once all streams have ended.
 pub const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
-/// What an HTTP/2 connection begins with (RFC 9113, 3.4).
+/// The bytes that an HTTP/2 connection begins with (RFC 9113, 3.4).
 pub const HTTP_2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Whether a connection that begins with these bytes speaks HTTP/2. `None` if too few bytes have
@@ -60,8 +60,8 @@ mod tests {
     fn http_2_is_known_by_its_whole_preface_and_nothing_else() {
         let more = [HTTP_2_PREFACE, b"\0"].concat();
         for len in 0..=more.len() {
-            let told = (len >= HTTP_2_PREFACE.len()).then_some(true);
-            assert_eq!(speaks_http_2(&more[..len]), told, "{len} bytes");
+            let known = (len >= HTTP_2_PREFACE.len()).then_some(true);
+            assert_eq!(speaks_http_2(&more[..len]), known, "{len} bytes");
         }
         assert_eq!(speaks_http_2(b"POST /"), Some(false));
         assert_eq!(speaks_http_2(b"PRI * HTTP/1.1"), Some(false));

@@ -1,9 +1,9 @@
-//! The HTTP contract without HTTP: a request in, what to do out.
+//! The HTTP contract without HTTP: a request in, a decision out.
 //!
-//! Every adapter answers through it, so that all of them give the same bytes. An adapter puts the
-//! request line and headers into a [`Request`], asks [`Api::decide`], does what the [`Action`] says,
-//! and adds the [`AnswerHeaders`] to what it sends. An object that serves one record asks
-//! [`Api::decide_object`].
+//! Every adapter answers through this module, so that all of them send the same bytes. An adapter
+//! puts the request line and headers into a [`Request`], calls [`Api::decide`], carries out the
+//! [`Action`], and adds the [`AnswerHeaders`] to its answer. An object that serves one record calls
+//! [`Api::decide_object`] instead.
 
 mod accept;
 mod api;
@@ -33,7 +33,7 @@ pub use reply::{Header, Reply};
 pub use request::{Headers, Request};
 pub use token::{InvalidToken, Token};
 
-/// Where the API is served unless configured.
+/// The base path of the API unless configured.
 pub const DEFAULT_BASE_PATH: &str = "/api/saacms/v1";
 
 /// Largest body of a publish unless configured: 1 MiB.

@@ -4,36 +4,37 @@ use super::accept::accepts_event_stream;
 use super::api::last_event_id;
 use super::{Api, Problem, PublishFormat, Reply, Request};
 
-/// What an object that serves one record does with a request.
+/// The action of an object that serves one record.
 #[derive(Clone, Debug)]
 #[must_use]
 pub enum ObjectAction {
     /// Subscribe and send `head`, then the stream.
     #[non_exhaustive]
     Subscribe {
-        /// What the client names as its last event ID.
+        /// The last event ID that the client sent.
         last_event_id: Option<Vec<u8>>,
         /// Status and headers of the stream.
         head: Reply,
     },
-    /// Read the body and send what [`PublishFormat::run`] answers.
+    /// Read the body and send the answer of [`PublishFormat::run`].
     #[non_exhaustive]
     Publish {
-        /// How the body is read.
+        /// The format of the body.
         format: PublishFormat,
-        /// Most bytes that the body may have.
+        /// The largest body that is accepted, in bytes.
         max_body_bytes: usize,
     },
-    /// Send this.
+    /// Send this reply.
     Reply(Reply),
 }
 
 impl Api {
     /// Decides what an object that serves one record does with a request.
     ///
-    /// The router that chose the object has decided which record it is, so only the last segment of
-    /// the path counts. There are two requests, `GET .../subscribe` and `POST .../publish`; everything
-    /// else is a 404, even a client that accepts no stream. The router adds the headers for CORS.
+    /// The router that chose the object has already decided which record it is, so only the last
+    /// segment of the path counts. There are two requests: `GET .../subscribe` and
+    /// `POST .../publish`. Everything else is answered with 404, even a client that accepts no
+    /// stream (contract, section 6). The router adds the headers for CORS.
     pub fn decide_object(&self, request: &Request<'_>) -> ObjectAction {
         let last_segment = request.path.rsplit('/').next().unwrap_or_default();
 

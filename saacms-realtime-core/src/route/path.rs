@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use super::Problem;
 use crate::name::ResourceKey;
 
-/// What a path names.
+/// The target that a path names.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// `{base}/publish`
@@ -19,7 +19,9 @@ pub(super) enum Target {
     Unknown,
 }
 
+/// Finds the target that `path` names in an API at `base_path`.
 pub(super) fn target(path: &str, base_path: &str) -> Target {
+    // Before the base path is stripped: a `..` may lead out of it, or into it.
     let path = without_dot_segments(path);
     let Some(path) = path
         .strip_prefix(base_path)
@@ -29,6 +31,7 @@ pub(super) fn target(path: &str, base_path: &str) -> Target {
     };
 
     let mut segments = path.split('/');
+    // The fourth is there only to know that the path has ended.
     match [
         segments.next(),
         segments.next(),
@@ -44,7 +47,8 @@ pub(super) fn target(path: &str, base_path: &str) -> Target {
     }
 }
 
-/// Resolves dot segments as a URL parser does (WHATWG URL, "path state"). Few clients send any.
+/// Resolves dot segments as a URL parser does (WHATWG URL, "path state"). Few clients send any, so
+/// most paths are not copied.
 fn without_dot_segments(path: &str) -> Cow<'_, str> {
     if !path
         .split('/')
@@ -57,12 +61,14 @@ fn without_dot_segments(path: &str) -> Cow<'_, str> {
     let mut segments = path.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {
         let is_last = segments.peek().is_none();
+        // Above the root there is nothing to remove: `/..` is `/`.
         if is_double_dot(segment) {
             kept.pop();
         } else if !is_dot(segment) {
             kept.push(segment);
             continue;
         }
+
         // A dot segment at the end leaves its slash: `/a/..` is `/`.
         if is_last {
             kept.push("");
@@ -98,7 +104,7 @@ pub(super) fn key(slug: &str, id: &str) -> Result<ResourceKey, Problem> {
     )?)
 }
 
-/// Finds the value of `lastEventId` in a query (URL Standard, application/x-www-form-urlencoded).
+/// Finds the first `lastEventId` of a query (URL Standard, application/x-www-form-urlencoded).
 pub(super) fn last_event_id(query: &str) -> Option<Vec<u8>> {
     query.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -106,9 +112,11 @@ pub(super) fn last_event_id(query: &str) -> Option<Vec<u8>> {
     })
 }
 
+/// Accepts an empty path, or `/` and whole segments. A `/` at the end is allowed.
 pub(super) fn check_base(base_path: &str) -> Result<(), InvalidBasePath> {
     // No character that would have to be escaped in a route, a URL or a page.
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+
     let segments = base_path
         .strip_prefix('/')
         .map(|path| path.strip_suffix('/').unwrap_or(path));
@@ -127,7 +135,7 @@ pub(super) fn check_base(base_path: &str) -> Result<(), InvalidBasePath> {
     }
 }
 
-/// A text cannot be a base path.
+/// The text is not a valid base path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidBasePath;

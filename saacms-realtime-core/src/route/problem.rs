@@ -22,7 +22,7 @@ impl Problem {
         self.kind.status
     }
 
-    /// What is wrong and what is allowed.
+    /// The cause, and what is allowed.
     pub fn detail(&self) -> &str {
         &self.detail
     }
@@ -34,6 +34,7 @@ impl Problem {
             status,
             title,
         } = self.kind;
+        // Cannot fail for a string. Name and title are constants without anything to escape.
         let detail = serde_json::to_string(&self.detail).unwrap_or_default();
         format!(
             r#"{{"type":"urn:saacms-realtime:{name}","title":"{title}","status":{status},"detail":{detail}}}"#
@@ -82,7 +83,7 @@ impl Problem {
         )
     }
 
-    /// 502: the object of the record did not answer as it should.
+    /// 502: the object of the record gave no valid answer.
     pub fn record_unreachable() -> Self {
         Self::new(
             kind::RECORD_UNREACHABLE,
@@ -154,7 +155,7 @@ impl Problem {
     }
 }
 
-/// What all problems of one kind share.
+/// The parts that all problems of one kind share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Kind {
     /// The last part of the URN that is the document's `type`.

@@ -8,12 +8,14 @@ use crate::event::Event;
 pub enum PublishFormat {
     /// One event.
     Json,
-    /// One event a line (`application/x-ndjson`). The answer has one result a line, in order.
+    /// One event per line (`application/x-ndjson`). The answer has one result per line, in order.
     Ndjson,
 }
 
 impl PublishFormat {
+    /// The format of a body with this `Content-Type`. Everything but NDJSON is read as JSON.
     pub(super) fn of(content_type: Option<&[u8]>) -> Self {
+        // Parameters such as `charset` do not count: both formats are UTF-8.
         let media_type = content_type
             .unwrap_or_default()
             .split(|byte| *byte == b';')
@@ -30,7 +32,7 @@ impl PublishFormat {
         }
     }
 
-    /// The media type, for a request that asks for it.
+    /// The media type of a body in this format.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -38,10 +40,10 @@ impl PublishFormat {
         }
     }
 
-    /// Publishes the events of `body` by `publish`, and answers how that went.
+    /// Passes the events of `body` to `publish`, and returns the answer.
     ///
     /// JSON is one event. Each line of NDJSON stands alone: its result is `{"status":204}` or a
-    /// problem document. Empty lines do not count.
+    /// problem document. Empty lines are skipped.
     pub fn run<E: Into<Problem>>(
         self,
         body: &[u8],
@@ -58,6 +60,7 @@ impl PublishFormat {
             },
             Self::Ndjson => {
                 let mut results = Results::default();
+                // A bad line fails alone: the lines after it are still published.
                 for line in lines(body) {
                     match publish_text(line) {
                         Ok(()) => results.push(br#"{"status":204}"#),
@@ -79,7 +82,7 @@ pub(super) fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|line| !line.is_empty())
 }
 
-/// The answer to NDJSON: a result a line, in the order of the events.
+/// The answer to NDJSON: one result per line, in the order of the events.
 #[derive(Debug, Default)]
 pub(super) struct Results(Vec<u8>);
 

@@ -20,7 +20,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The answer of an object, for a router that passes it on.
+    /// An object's answer, passed on by a router.
     pub fn passed_on(status: u16, content_type: Option<String>, body: Vec<u8>) -> Self {
         let reply = Self::new(status, body);
         match content_type {

@@ -1,7 +1,7 @@
 use alloc::borrow::Cow;
 use core::fmt;
 
-/// A request as far as the contract looks at it.
+/// The parts of a request that the contract uses.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The method.
@@ -12,7 +12,7 @@ pub struct Request<'a> {
     pub query: Option<&'a str>,
     /// Host and port of the target, if they are not in a `Host` header (HTTP/2).
     pub authority: Option<&'a str>,
-    /// Whether it came by HTTP/1.1.
+    /// Whether the request was made over HTTP/1.1.
     pub is_http_1_1: bool,
     /// The headers.
     pub headers: &'a dyn Headers,
@@ -43,8 +43,8 @@ impl fmt::Debug for Request<'_> {
 
 /// The headers of a request.
 pub trait Headers {
-    /// The value of the header with this lower-case name; several are joined by `, ` (RFC 9110,
-    /// 5.3).
+    /// The value of the header with this lower-case name. Several values are joined by `, ` (RFC
+    /// 9110, 5.3).
     fn value(&self, name: &str) -> Option<Cow<'_, [u8]>>;
 }
 

@@ -25,8 +25,8 @@ impl Token {
         Ok(Self(text.into()))
     }
 
-    /// Checks that an `Authorization` header shows the token, in the same time for every token of the
-    /// same length.
+    /// Checks that an `Authorization` header shows the token. The comparison takes the same time
+    /// for every token of the same length, so that it reveals nothing but the length.
     pub(super) fn check(&self, authorization: Option<&[u8]>) -> Result<(), Problem> {
         let shown = authorization.and_then(|value| {
             let (scheme, shown) = value.split_at_checked("Bearer ".len())?;
@@ -48,7 +48,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A text cannot be a publish token.
+/// The text is not a valid publish token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidToken {
@@ -57,7 +57,7 @@ pub enum InvalidToken {
         /// Its length in bytes.
         len: usize,
     },
-    /// It has a byte that no header should carry.
+    /// It has a byte that is not visible ASCII.
     NotVisibleAscii,
 }
 

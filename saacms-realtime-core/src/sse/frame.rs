@@ -26,7 +26,7 @@ const END: &[u8] = b"\n\n";
 pub struct Frame(Bytes);
 
 impl Frame {
-    /// Reads back the bytes of a frame; `None` for bytes that are not one.
+    /// Reads back the bytes of a frame; `None` for any other bytes.
     pub fn parse(bytes: Bytes) -> Option<Self> {
         let Parts { id, data, .. } = parts(&bytes)?;
         EventId::new(core::str::from_utf8(&bytes[id]).ok()?).ok()?;
@@ -35,7 +35,7 @@ impl Frame {
         (!data.contains(['\r', '\n'])).then_some(Self(bytes))
     }
 
-    /// What happened to the record.
+    /// The event type.
     pub fn event_type(&self) -> EventType {
         self.parts().event_type
     }
@@ -62,7 +62,7 @@ impl Frame {
     }
 
     fn parts(&self) -> Parts {
-        parts(&self.0).expect("a frame has its parts since it was made")
+        parts(&self.0).expect("its parts were checked when it was made")
     }
 }
 
@@ -75,6 +75,7 @@ struct Parts {
 
 fn parts(frame: &[u8]) -> Option<Parts> {
     let text = frame.strip_prefix(EVENT.as_bytes())?;
+    // No event type begins with another one, so the order does not matter.
     let event_type = EventType::ALL
         .into_iter()
         .find(|event_type| text.starts_with(event_type.as_str().as_bytes()))?;
@@ -86,6 +87,7 @@ fn parts(frame: &[u8]) -> Option<Parts> {
     let rest = rest[id_len + 1..].strip_prefix(DATA)?;
     let data = rest.strip_suffix(END)?;
     let data_start = frame.len() - rest.len();
+
     Some(Parts {
         event_type,
         id: id_start..id_start + id_len,
@@ -93,7 +95,7 @@ fn parts(frame: &[u8]) -> Option<Parts> {
     })
 }
 
-/// A frame whose data is written and whose ID is still open.
+/// A frame whose data is written and whose ID is still missing.
 ///
 /// An event gets its ID under the lock of its topic. The data, which may be large, is written
 /// before that, after a gap. [`close`](Self::close) writes the header into the gap, right-aligned:
@@ -102,7 +104,7 @@ fn parts(frame: &[u8]) -> Option<Parts> {
 pub(crate) struct OpenFrame {
     event_type: EventType,
     buffer: Vec<u8>,
-    /// Length of the gap; the data line starts here.
+    /// Length of the gap; the data line starts after it.
     gap: usize,
 }
 
@@ -110,8 +112,8 @@ impl OpenFrame {
     /// Bytes of a header without its ID.
     const HEADER: usize = "event: snapshot\nid: \n".len();
 
-    /// A frame for an ID of at most `max_id_len` bytes; `append_data` appends one line without a
-    /// line break, of about `data_len` bytes.
+    /// A frame with room for an ID of `max_id_len` bytes. `append_data` appends about `data_len`
+    /// bytes, without a line break.
     pub(crate) fn new(
         event_type: EventType,
         max_id_len: usize,
@@ -124,10 +126,13 @@ impl OpenFrame {
         buffer.extend_from_slice(DATA);
         append_data(&mut buffer);
         buffer.extend_from_slice(END);
-        // What was posted may have been mostly whitespace, and a ring keeps the whole buffer.
+
+        // The posted text may have been mostly whitespace, and a ring keeps the whole buffer. Up to
+        // an eighth may stay unused, as shrinking can cost a copy.
         if buffer.capacity() - buffer.len() > buffer.len() / 8 {
             buffer.shrink_to_fit();
         }
+
         Self {
             event_type,
             buffer,
@@ -152,6 +157,7 @@ impl OpenFrame {
         let parts = [EVENT, self.event_type.as_str(), ID, id.as_str(), "\n"];
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
 
+        // Never for an `Event`: its gap fits its ETag, and every ID that a topic generates.
         let missing = len.saturating_sub(self.gap);
         if missing != 0 {
             self.buffer.splice(0..0, core::iter::repeat_n(0, missing));
@@ -164,6 +170,8 @@ impl OpenFrame {
             self.buffer[at..at + part.len()].copy_from_slice(part.as_bytes());
             at += part.len();
         }
+
+        // A slice shares the buffer, so nothing moves.
         Frame(Bytes::from(self.buffer).slice(start..))
     }
 }

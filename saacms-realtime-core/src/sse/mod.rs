@@ -1,7 +1,7 @@
 //! Server-Sent Events: the format of WHATWG HTML, section 9.2.
 //!
 //! The writers are safe for any input: event types are an enum, event IDs cannot hold a line break,
-//! and data with line breaks becomes several `data:` lines, as the standard has it.
+//! and data with line breaks becomes several `data:` lines, as in the standard.
 
 #[cfg(feature = "alloc")]
 mod decode;
@@ -21,14 +21,14 @@ pub use frame::Frame;
 #[cfg(feature = "alloc")]
 pub(crate) use frame::OpenFrame;
 
-/// The comment that is sent on a silent stream, and first on every stream.
+/// The comment that keeps a silent stream alive. Every stream begins with it.
 pub const KEEPALIVE: &str = ":keepalive\n\n";
 
 /// Writes the frame of a record event.
 ///
 /// # Errors
 ///
-/// That of the sink, where it is full.
+/// The error of the sink, if it is full.
 ///
 /// ```
 /// use saacms_realtime_core::{EventId, EventType};
@@ -43,33 +43,37 @@ pub fn write_event<S: AsRef<str>>(
     id: &EventId<S>,
     data: &str,
 ) -> fmt::Result {
-    // Pieces whose length is known here are a few stores each, where one that is looked up is a call
-    // to copy some bytes; formatting would cost several times as much.
+    // The compiler knows the length of a constant, and writes it with a few stores. Text that is
+    // looked up costs a call to `memcpy`, and formatting costs several times as much.
     match event_type {
         EventType::Snapshot => out.write_str("event: snapshot\nid: ")?,
         EventType::Changed => out.write_str("event: changed\nid: ")?,
         EventType::Deleted => out.write_str("event: deleted\nid: ")?,
     }
     out.write_str(id.as_str())?;
+
     let mut rest = data;
     loop {
+        // Even for empty data: without a `data:` line, a client dispatches nothing.
         out.write_str("\ndata: ")?;
         let line_len = memchr2(b'\r', b'\n', rest.as_bytes()).unwrap_or(rest.len());
         let (line, line_break) = rest.split_at(line_len);
         out.write_str(line)?;
+
+        // A client ends a line at each CR LF, CR or LF.
         rest = match line_break.strip_prefix("\r\n") {
-            Some(behind) => behind,
+            Some(after) => after,
             None if line_break.is_empty() => return out.write_str("\n\n"),
             None => &line_break[1..],
         };
     }
 }
 
-/// Writes the frame that tells a client to refetch; `id` is where its next reconnect goes on.
+/// Writes the frame that tells a client to refetch. Its next reconnect resumes after `id`.
 ///
 /// # Errors
 ///
-/// That of the sink, where it is full.
+/// The error of the sink, if it is full.
 pub fn write_resync(out: &mut impl Write, id: IdText<'_>, reason: ResyncReason) -> fmt::Result {
     write!(
         out,
@@ -81,7 +85,7 @@ pub fn write_resync(out: &mut impl Write, id: IdText<'_>, reason: ResyncReason) 
 ///
 /// # Errors
 ///
-/// That of the sink, where it is full.
+/// The error of the sink, if it is full.
 pub fn write_id(out: &mut impl Write, id: IdText<'_>) -> fmt::Result {
     write!(out, "id: {id}\n\n")
 }
@@ -90,7 +94,7 @@ pub fn write_id(out: &mut impl Write, id: IdText<'_>) -> fmt::Result {
 ///
 /// # Errors
 ///
-/// That of the sink, where it is full.
+/// The error of the sink, if it is full.
 pub fn write_retry(out: &mut impl Write, millis: u64) -> fmt::Result {
     write!(out, "retry: {millis}\n\n")
 }

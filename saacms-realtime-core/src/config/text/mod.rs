@@ -1,7 +1,7 @@
-//! How the text of a setting is read: once, for every adapter.
+//! Reads the text of a setting, for every adapter.
 //!
-//! A variable of the environment means the same to a server as to a Worker, because both read it
-//! here. [`HUB_SETTINGS`](super::HUB_SETTINGS) says which function reads which setting.
+//! An environment variable means the same to a server and to a Worker, because both read it here.
+//! [`HUB_SETTINGS`](super::HUB_SETTINGS) lists which function reads which setting.
 
 mod time;
 
@@ -28,12 +28,12 @@ const SIZE_UNITS: [(&str, u64); 10] = [
     ("", 1),
 ];
 
-/// The value of a variable. An empty variable counts as not set.
+/// The value of an environment variable. An empty variable counts as not set.
 pub fn non_empty<T: AsRef<str>>(value: T) -> Option<T> {
     (!value.as_ref().is_empty()).then_some(value)
 }
 
-/// The items of a list with commas. Blanks around an item and empty items do not count.
+/// The items of a comma-separated list, without blanks around them. Empty items are skipped.
 pub fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
@@ -44,7 +44,7 @@ pub fn list(text: &str) -> impl Iterator<Item = &str> {
 ///
 /// # Errors
 ///
-/// The text is no number, or one that is too large.
+/// The text is not a whole number, or is too large.
 pub fn count(text: &str) -> Result<usize, InvalidText> {
     if !is_digits(text) {
         return Err(InvalidText::NotACount);
@@ -56,12 +56,14 @@ pub fn count(text: &str) -> Result<usize, InvalidText> {
 ///
 /// # Errors
 ///
-/// The text is no size, or one that is too large.
+/// The text is not a size, or is too large.
 pub fn size(text: &str) -> Result<usize, InvalidText> {
     let (digits, unit) = split_after(text, |char| char.is_ascii_digit());
     let unit = SIZE_UNITS
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(unit.trim_start()));
+
+    // Checked before the digits: without a known unit, it does not matter how many they are.
     let Some((_, unit_bytes)) = unit.filter(|_| !digits.is_empty()) else {
         return Err(InvalidText::NotASize);
     };
@@ -117,8 +119,9 @@ pub fn within<T: PartialOrd>(
     })
 }
 
-/// Writes a size in the largest unit of 1024 that is exact: `256MiB`, `1536`.
+/// Writes a size in the largest binary unit that is exact: `256MiB`, `1536`.
 pub fn show_size(bytes: u64) -> String {
+    // The table also has decimal units.
     let is_exact =
         |unit: u64| unit >= 1 << 10 && unit.is_power_of_two() && bytes.is_multiple_of(unit);
     let unit = SIZE_UNITS
@@ -131,33 +134,33 @@ pub fn show_size(bytes: u64) -> String {
     }
 }
 
-/// A text is not what a setting takes.
+/// Why a text is not a valid value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidText {
-    /// It is no whole number.
+    /// It is not a whole number.
     NotACount,
-    /// It is no size.
+    /// It is not a size.
     NotASize,
-    /// It is no time, or one that is too long.
+    /// It is not a time, or is too long.
     NotATime,
     /// It is a time without a unit.
     NoUnit {
-        /// The number that has none.
+        /// The number without a unit.
         number: Box<str>,
     },
     /// It is a number or a size that is too large.
     TooLarge,
-    /// It is none of the words that are known.
+    /// It is not one of the known words.
     NotOneOf {
-        /// Those that are.
+        /// The known words.
         words: Vec<&'static str>,
     },
     /// It is out of range.
     OutOfRange {
-        /// The least that is allowed.
+        /// The smallest allowed value.
         low: Box<str>,
-        /// The most that is allowed.
+        /// The largest allowed value.
         high: Box<str>,
     },
 }
@@ -182,7 +185,7 @@ impl fmt::Display for InvalidText {
 
 impl core::error::Error for InvalidText {}
 
-/// The text of the error, so that `?` works where reasons of several kinds are collected.
+/// The text of the error, so that `?` works where errors of several types become texts.
 impl From<InvalidText> for String {
     fn from(error: InvalidText) -> Self {
         error.to_string()

@@ -7,7 +7,8 @@ use super::{InvalidText, is_digits, split_after};
 
 /// Names of each unit of time, and its length. Case matters: `m` is a minute, `M` a month.
 ///
-/// These are the units of the crate `humantime`, whose texts are read here byte for byte alike.
+/// These are the units of the crate `humantime`: its texts are accepted here, with the same
+/// meaning.
 const TIME_UNITS: [(&[&str], Duration); 10] = [
     (&["nanos", "nsec", "ns"], FINEST_UNIT),
     (&["usec", "us", "µs"], Duration::from_micros(1)),
@@ -53,7 +54,7 @@ const SHOWN_UNITS: [(&str, u128); 7] = [
 ///
 /// # Errors
 ///
-/// The text is no time, or one that is too long.
+/// The text is not a time, or is too long.
 pub fn time(text: &str) -> Result<Duration, InvalidText> {
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -70,6 +71,7 @@ pub fn time(text: &str) -> Result<Duration, InvalidText> {
 pub fn show_time(time: Duration) -> String {
     let mut rest = time.as_nanos();
     let mut text = String::new();
+
     for (name, unit) in SHOWN_UNITS {
         if rest >= unit {
             text.push_str(&format!("{}{name}", rest / unit));
@@ -86,8 +88,11 @@ pub fn show_time(time: Duration) -> String {
 
 /// The sum of spans such as `1h 30.5min`; `None` unless there is one or more, each with a unit.
 fn sum_of_spans(text: &str) -> Option<Duration> {
+    // Blanks may stand between the digits of a number: `1 000ms`.
     let is_number = |char: char| char.is_ascii_digit() || char.is_whitespace();
     let is_unit = |char: char| char.is_ascii_alphabetic() || char == 'µ';
+
+    // `None` until there is a span: an empty text is not a time.
     let mut total = None;
     let mut rest = text.trim_start();
     while !rest.is_empty() {
@@ -108,10 +113,12 @@ fn sum_of_spans(text: &str) -> Option<Duration> {
     total
 }
 
-/// The time of one span; `None` if a part is malformed, too large, or finer than can be said.
+/// The time of one span; `None` if a part is malformed, too large, or too fine to be exact.
 fn span(whole: &str, fraction: Option<&str>, unit: &str) -> Option<Duration> {
     let (_, unit) = TIME_UNITS.iter().find(|(names, _)| names.contains(&unit))?;
     let whole: u64 = digits_of(whole).parse().ok()?;
+
+    // A unit is either shorter than a second, or whole seconds.
     let span = match unit.as_secs() {
         0 => Duration::from_nanos(whole.checked_mul(u64::from(unit.subsec_nanos()))?),
         secs => Duration::from_secs(whole.checked_mul(secs)?),
@@ -119,6 +126,7 @@ fn span(whole: &str, fraction: Option<&str>, unit: &str) -> Option<Duration> {
     let Some(fraction) = fraction else {
         return Some(span);
     };
+    // Nothing is finer, and even `1.0ns` is refused.
     if *unit == FINEST_UNIT {
         return None;
     }
@@ -126,16 +134,19 @@ fn span(whole: &str, fraction: Option<&str>, unit: &str) -> Option<Duration> {
     let digits = digits_of(fraction);
     let numerator: u64 = digits.parse().ok()?;
     let denominator = 10_u64.checked_pow(u32::try_from(digits.len()).ok()?)?;
+
     let exact = |length: u64| {
         let product = numerator.checked_mul(length)?;
         (product % denominator == 0).then(|| product / denominator)
     };
-    // Longer units are divided into whole seconds only, as `humantime` has it.
+
+    // Longer units are divided into whole seconds only, as in `humantime`.
     let part = if *unit <= MINUTE {
         Duration::from_nanos(exact(u64::try_from(unit.as_nanos()).ok()?)?)
     } else {
         Duration::from_secs(exact(unit.as_secs())?)
     };
+
     span.checked_add(part)
 }
 

@@ -10,8 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 use crate::route::Problem;
 use crate::route::limits::BODY_TIMEOUT;
 
-/// Reads the whole body of a request, unless `timeout` is over first: it must take
-/// [`BODY_TIMEOUT`].
+/// Reads the whole body of a request, or fails once `timeout` is ready.
+///
+/// `timeout` must take [`BODY_TIMEOUT`], because the error names that time.
 ///
 /// # Errors
 ///
@@ -22,10 +23,11 @@ pub async fn read_body<B: Body>(
     timeout: impl Future,
 ) -> Result<Bytes, Problem> {
     let (mut body, mut timeout) = (pin!(body), pin!(timeout));
-    // Most bodies come in one piece, which is not copied.
+    // Most bodies arrive in one piece, which is not copied. `pieces` begins with a copy of `first`.
     let (mut first, mut pieces) = (Bytes::new(), Vec::new());
+
     loop {
-        // The body before the timeout: what has arrived is not too late.
+        // The body is polled before the timeout: what has arrived is not too late.
         let frame = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
             Poll::Pending => timeout.as_mut().poll(cx).map(Err),
@@ -33,6 +35,7 @@ pub async fn read_body<B: Body>(
 
         match frame.await {
             Ok(Some(Ok(frame))) => {
+                // Trailers mean nothing to the contract.
                 let Ok(mut data) = frame.into_data() else {
                     continue;
                 };
@@ -41,6 +44,7 @@ pub async fn read_body<B: Body>(
                 if first.len().max(pieces.len()) + len > max_bytes {
                     return Err(Problem::body_too_large(max_bytes));
                 }
+
                 if first.is_empty() {
                     first = data.copy_to_bytes(len);
                 } else {
@@ -104,8 +108,8 @@ impl<S: Body<Data = Bytes, Error = Infallible> + Unpin> Body for ResponseBody<S>
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            // No bytes are a 204 or the answer to a HEAD. Some servers would announce the length 0,
-            // which is wrong for the stream that a GET would get.
+            // An empty document is a 204 or the answer to a HEAD. Some servers would announce a
+            // length of 0, which is wrong for the stream that a GET would get.
             Content::Document(bytes) if bytes.is_empty() => SizeHint::default(),
             Content::Document(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Stream(stream) => stream.size_hint(),
@@ -123,7 +127,7 @@ mod tests {
 
     use http::HeaderMap;
 
-    /// A body that comes in these pieces; then it ends, breaks off, or stays silent.
+    /// A body of these pieces, after which it ends, breaks off, or stays silent.
     struct Pieces(VecDeque<&'static str>, Then);
 
     #[derive(Clone, Copy)]
@@ -180,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_there_is_not_too_late() {
+    fn a_body_that_has_arrived_is_not_too_late() {
         assert_eq!(
             outcome(&["ab"], Then::Silence, ready(())),
             Poll::Ready(Err(408))

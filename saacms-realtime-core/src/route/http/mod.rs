@@ -1,4 +1,4 @@
-//! [`route`](super) in terms of the `http` crate, for every adapter that uses it.
+//! Conversions between [`route`](super) and the `http` crate, for every adapter that uses it.
 
 mod body;
 
@@ -36,7 +36,7 @@ impl Reply {
     ///
     /// # Panics
     ///
-    /// If its status is none of HTTP. Those of the contract are.
+    /// If the status is not one of HTTP. Every status of the contract is.
     pub fn into_response<S>(mut self) -> Response<ResponseBody<S>> {
         let document = core::mem::take(&mut self.body);
         self.into_head(ResponseBody::document(document))
@@ -55,7 +55,7 @@ impl Reply {
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).expect("a status of HTTP");
         for (name, value) in self.headers {
-            // Cannot fail: every value is a constant, or came as a header itself.
+            // Cannot fail: every value is a constant, or arrived in a header itself.
             if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value.into_owned())) {
                 response.headers_mut().append(name, value);
             }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_shown_as_it_came() {
+    fn a_request_is_read_as_it_arrived() {
         let (parts, ()) = http::Request::put("http://hub.example:80/a/%20?x=1&y")
             .header("accept", "a")
             .header("accept", "b;q=1")

@@ -23,7 +23,7 @@ fn message(event_type: &str, data: &str, last_event_id: &str) -> Decoded {
 }
 
 #[test]
-fn the_examples_of_the_standard_read_as_it_says() {
+fn the_examples_of_the_standard_are_decoded_as_it_specifies() {
     assert_eq!(
         decode(&[b"data: YHOO\ndata: +2\ndata: 10\n\n"]),
         [message("message", "YHOO\n+2\n10", "")]
@@ -50,7 +50,7 @@ fn the_examples_of_the_standard_read_as_it_says() {
 }
 
 #[test]
-fn every_way_to_cut_a_stream_reads_the_same() {
+fn a_stream_is_decoded_the_same_however_it_is_cut() {
     let stream = "\u{feff}event: a\r\nid: 1\rdata: x\r\n\r\n:c\n\nretry: 5\r\rdata: é\n\n";
     let whole = decode(&[stream.as_bytes()]);
     assert_eq!(whole.len(), 4);
