@@ -7,7 +7,7 @@
 //!     -d '{"type":"changed","slug":"posts","id":"1","etag":"v1","record":{"title":"x"}}'
 //! ```
 //!
-//! async-std is discontinued (RUSTSEC-2025-0052); what changes with smol is one line.
+//! async-std is discontinued (RUSTSEC-2025-0052); moving to smol changes one line.
 
 mod command_line;
 

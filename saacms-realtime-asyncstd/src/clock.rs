@@ -23,9 +23,9 @@ impl Clock {
         }
     }
 
-    /// When the system's clock shows `instant`.
+    /// The moment at which the system's clock shows `instant`.
     pub(crate) fn deadline(self, instant: Instant) -> StdInstant {
-        // Far beyond what any timer can wait for, and within what the clock can tell.
+        // 35 years: longer than any timer waits, and still within the range of the system's clock.
         const FAR_MILLIS: u64 = 1 << 40;
         self.start + Duration::from_millis(instant.as_millis().min(FAR_MILLIS))
     }

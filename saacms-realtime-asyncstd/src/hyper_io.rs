@@ -1,7 +1,8 @@
-//! What hyper asks of a runtime: sockets, timers, an executor.
+//! The runtime that hyper needs: sockets, timers, an executor.
 //!
-//! A bridge of our own, as hyper polls for the end of a request at each event that it writes: over
-//! `futures-io` that is a system call each time, here it is none until the reactor reports one.
+//! hyper polls for the end of the request at each event that it writes. Over `futures-io` each of
+//! these polls is a system call. Here there is none until the reactor reports that the socket is
+//! readable.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read as _, Write as _};
@@ -19,9 +20,9 @@ use saacms_realtime_core::route::limits::{HTTP_2_PREFACE, speaks_http_2};
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: Async<TcpStream>,
-    /// What was read to tell the protocol; hyper reads it first.
+    /// Bytes that were read to detect the protocol; hyper reads them first.
     begin: Vec<u8>,
-    /// The last read took all there was.
+    /// The last read has emptied the socket.
     is_empty: bool,
 }
 
@@ -38,12 +39,14 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Where the client is gone before that can be told.
+    /// The client disconnects before that is known.
     pub(crate) async fn begins_with_http_2(&mut self) -> io::Result<bool> {
         loop {
             if let Some(is_http_2) = speaks_http_2(&self.begin) {
                 return Ok(is_http_2);
             }
+
+            // Not empty: the whole preface would have been an answer. So a read of 0 is the end.
             let mut more = [0; HTTP_2_PREFACE.len()];
             let missing = &mut more[self.begin.len()..];
             let read = self
@@ -71,16 +74,20 @@ impl rt::Read for Socket {
             self.begin = rest;
             return Poll::Ready(Ok(()));
         }
+
         loop {
             if self.is_empty {
                 ready!(self.stream.poll_readable(cx))?;
             }
+
+            // hyper's buffer may be uninitialized, which takes unsafe code to read into.
             let mut bytes = [0; 8 << 10];
             let len = bytes.len().min(buf.remaining());
             match self.stream.get_ref().read(&mut bytes[..len]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.is_empty = true,
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(read) => {
+                    // A short read got all there was: the next one would be a call for nothing.
                     self.is_empty = read < len;
                     buf.put_slice(&bytes[..read]);
                     return Poll::Ready(Ok(()));
@@ -119,6 +126,7 @@ impl rt::Write for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Nothing is buffered here.
         Poll::Ready(Ok(()))
     }
 

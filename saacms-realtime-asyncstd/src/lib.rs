@@ -15,8 +15,8 @@
 //! # #[cfg(not(feature = "smol"))] fn main() {}
 //! ```
 //!
-//! If you have a server already, let it answer with [`Realtime::respond`]. To publish from code, call
-//! [`Realtime::publish`]. The rules of the wire are those of [`saacms_realtime_core`];
+//! If you have a server already, let it answer with [`Realtime::respond`]. To publish from code,
+//! call [`Realtime::publish`]. The rules of the wire are those of [`saacms_realtime_core`];
 //! [`realtime_core`] is the whole of it.
 //!
 //! Sockets and timers are those of `async-io`, on which both smol and async-std are built. Neither
@@ -65,7 +65,7 @@ struct Readme;
 mod tests {
     #[test]
     fn an_import_of_everything_leaves_the_crate_core_alone() {
-        #[allow(unused_imports)] // that nothing of it is named `core` is all that is tested
+        #[allow(unused_imports)] // the test is that nothing in it is named `core`
         use super::*;
 
         assert_eq!(core::hint::black_box(1), 1);

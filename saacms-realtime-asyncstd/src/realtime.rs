@@ -16,7 +16,7 @@ use crate::stream::EventStream;
 /// The hub with its clock and its API. Cheap to clone; every clone is the same hub.
 ///
 /// It is all that an application keeps: publish with it, [`serve`](crate::serve) it, or let it
-/// answer what your own server is asked.
+/// answer the requests of your own server.
 #[derive(Clone, Debug)]
 pub struct Realtime {
     hub: Arc<Hub>,
@@ -25,18 +25,18 @@ pub struct Realtime {
 }
 
 impl Realtime {
-    /// A hub, and a thread that sweeps it for as long as it lives.
+    /// Creates a hub, and a thread that sweeps it for as long as the hub lives.
     ///
-    /// A thread, which sleeps nearly always, as no executor need run yet: expired history is freed
-    /// whether the hub is served or not, and nobody can forget to see to it.
+    /// The thread sleeps nearly all the time. It is not a task, because no executor need be running
+    /// yet: expired history is freed whether the hub is served or not.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] where a setting is out of its range.
+    /// [`ConfigError`] if a setting is out of range.
     ///
     /// # Panics
     ///
-    /// Where the system has no thread left.
+    /// If the system cannot start a thread.
     pub fn new(config: HubConfig, api: Api) -> Result<Self, ConfigError> {
         let hub = Arc::new(Hub::with_random_seed(config)?);
         let clock = Clock::start();
@@ -45,7 +45,8 @@ impl Realtime {
         let sweeper = thread::Builder::new().name("saacms-realtime".to_owned());
         sweeper
             .spawn(|| block_on(sweep))
-            .expect("the system has a thread left");
+            .expect("the system can start a thread");
+
         Ok(Self {
             hub,
             api: Arc::new(api),
@@ -53,11 +54,11 @@ impl Realtime {
         })
     }
 
-    /// Publishes an event: once this returns `Ok` it is in the record's history.
+    /// Publishes an event. Once this returns `Ok`, the event is in the record's history.
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooManyTopics`]; nothing was published then.
+    /// [`Refusal::TooManyTopics`]; then nothing is published.
     pub fn publish(&self, event: Event) -> Result<(), Refusal> {
         self.hub.publish(event, self.clock.now())
     }
@@ -66,7 +67,7 @@ impl Realtime {
     ///
     /// # Errors
     ///
-    /// Any [`Refusal`]; nobody is registered then.
+    /// Any [`Refusal`]; then nothing is registered.
     pub fn subscribe(
         &self,
         key: &ResourceKey,
@@ -76,11 +77,11 @@ impl Realtime {
         Ok(EventStream::new(subscription, self.clock))
     }
 
-    /// Begins to end: new streams are refused, open ones get what they have not yet had, a
-    /// reconnection time and their end.
+    /// Starts to drain: new streams are refused; open ones get their remaining events and a
+    /// reconnection time, and end.
     ///
-    /// [`serve`](crate::serve) does that when it is told to stop; call it before the graceful
-    /// shutdown of a server of your own, which waits for streams to end.
+    /// [`serve`](crate::serve) drains when it stops. Call this before the graceful shutdown of a
+    /// server of your own, which waits for streams to end.
     pub fn drain(&self) {
         self.hub.drain();
     }
@@ -90,12 +91,12 @@ impl Realtime {
         &self.hub
     }
 
-    /// The HTTP contract that this is served by.
+    /// The API that requests are answered by.
     pub fn api(&self) -> &Api {
         &self.api
     }
 
-    /// Answers a request to the API at its base path: for a server of your own.
+    /// Answers a request to the API at its base path, for a server of your own.
     ///
     /// ```
     /// use std::convert::Infallible;

@@ -22,11 +22,11 @@ use saacms_realtime_core::route::limits::{
 use crate::hyper_io::{Socket, Spawn, Timers};
 use crate::realtime::Realtime;
 
-/// How [`serve`] serves: where connections run, and its limits.
+/// Settings of [`serve`]: its limits, and the executor that runs connections.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServeConfig {
-    /// Connections at one time; the next one waits to be accepted. Default 110,000.
+    /// Connections at one time; further ones wait to be accepted. Default 110,000.
     pub max_connections: usize,
     /// How long streams may take to end when the server stops. Default 10 s.
     pub drain_timeout: Duration,
@@ -46,7 +46,7 @@ impl ServeConfig {
         Self::spawning(|task| drop(async_std::task::spawn(task)))
     }
 
-    /// Connections run where `spawn` sees to it, such as on an executor of your own.
+    /// Connections run where `spawn` puts them, such as on an executor of your own.
     ///
     /// ```
     /// # #[cfg(feature = "smol")] fn main() {
@@ -69,15 +69,15 @@ impl ServeConfig {
     }
 }
 
-/// Serves until `stop` is ready, then drains: streams get what they have not yet had and their end,
-/// who comes now is told to come again, answers in flight are sent.
+/// Serves until `stop` is ready, then drains: streams get their remaining events and end, new
+/// clients are told to come back, and answers in flight are sent.
 ///
-/// What is left after that is cut, and so is everything where this future is dropped.
+/// Connections that are still open after that are cut. Dropping this future cuts all of them.
 ///
 /// # Errors
 ///
-/// Where `listener` cannot be listened on; [`PermissionDenied`](io::ErrorKind::PermissionDenied)
-/// where other machines reach it, and so could publish, as the API has no publish token.
+/// The errors of `listener`; [`PermissionDenied`](io::ErrorKind::PermissionDenied) if other
+/// machines can reach it, and so could publish, and the API has no publish token.
 pub async fn serve(
     listener: TcpListener,
     realtime: Realtime,
@@ -85,27 +85,34 @@ pub async fn serve(
     stop: impl Future,
 ) -> io::Result<()> {
     if !realtime.api().may_be_served_at(listener.local_addr()?.ip()) {
-        let reason = "on an address that other machines reach, publishing needs a token";
+        let reason = "on an address that other machines can reach, publishing needs a token";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
     }
-    // Asked once more, a listener takes the new limit.
+
+    // Called again, `listen` only changes the backlog.
     rustix::net::listen(&listener, BACKLOG as i32)?;
     let listener = Async::new(listener)?;
+
+    // Cuts all connections where this future is dropped.
     let connections = Cut(Connections::default());
     {
         let mut accepting = pin!(accept(&listener, &realtime, &config, &connections.0));
         or(accepting.as_mut(), async { drop(stop.await) }).await;
+
         realtime.drain();
-        // New requests are still answered, so that a client which comes now is told to come again.
+        // Connections are still accepted, so that new clients are told to come back.
         or(
             accepting,
             or(all_ended(realtime.hub()), after(config.drain_timeout, ())),
         )
         .await;
     }
+
+    // From here on, new connections are refused by the kernel.
     drop(listener);
     connections.0.enter(CLOSING);
     or(connections.0.fewer_than(1), after(LAST_ANSWERS, ())).await;
+
     connections.0.enter(CUT);
     connections.0.fewer_than(1).await;
     Ok(())
@@ -118,7 +125,9 @@ async fn accept(
     connections: &Connections,
 ) {
     loop {
+        // At least one, or nothing would ever be served.
         connections.fewer_than(config.max_connections.max(1)).await;
+
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (realtime, connections) = (realtime.clone(), connections.clone());
@@ -129,11 +138,11 @@ async fn accept(
                     }
                 });
             }
-            // The peer was gone before it was accepted: nothing of ours is wrong.
+            // The peer disconnected before it was accepted, which is no fault of the server.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept a connection");
-                // Most likely no file is free; it takes an end of another connection to get one.
+                // Most likely no file is free, and will not be until another connection ends.
                 after(Duration::from_millis(100), ()).await;
             }
         }
@@ -147,8 +156,10 @@ async fn connection(
     spawn: Spawn,
     connections: Connections,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    // An event is one write and waits for nothing.
+    // An event is one write, which must not wait for more.
     stream.get_ref().set_nodelay(true)?;
+
+    // A client that has not asked for anything yet does not hold up the end of the server.
     let given_up = || Err(io::ErrorKind::TimedOut.into());
     let too_slow = or(
         after(HEAD_TIMEOUT, given_up()),
@@ -156,10 +167,12 @@ async fn connection(
     );
     let mut socket = Socket::new(stream);
     let is_http_2 = or(socket.begins_with_http_2(), too_slow).await?;
+
     let service = service_fn(move |request| {
         let realtime = realtime.clone();
         async move { Ok::<_, Infallible>(realtime.respond(request).await) }
     });
+
     if is_http_2 {
         let connection = http2::Builder::new(spawn)
             .timer(Timers)
@@ -168,6 +181,7 @@ async fn connection(
             .keep_alive_interval(HTTP_2_PING)
             .keep_alive_timeout(HTTP_2_PING)
             .serve_connection(socket, service);
+
         connections
             .run(connection, http2::Connection::graceful_shutdown)
             .await?;
@@ -177,30 +191,33 @@ async fn connection(
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_BUFFER_BYTES)
             .serve_connection(socket, service);
+
         connections
             .run(connection, http1::Connection::graceful_shutdown)
             .await?;
     }
+
     Ok(())
 }
 
-/// The connections of a server, each of which holds a clone, and how far their end has come.
+/// The connections of a server, each of which holds a clone, and the phase that they are in.
 #[derive(Clone, Default)]
 struct Connections(Arc<Ending>);
 
 #[derive(Default)]
 struct Ending {
+    /// 0 while the server runs; then [`CLOSING`], then [`CUT`].
     phase: AtomicU8,
     changed: Event,
 }
 
-/// The phase in which answers in flight end.
+/// Connections end once their answers in flight are sent.
 const CLOSING: u8 = 1;
-/// The phase in which nothing goes on.
+/// Connections end at once.
 const CUT: u8 = 2;
 
 impl Connections {
-    /// Drives a connection to its end; when the server closes, to that of its answers in flight.
+    /// Drives a connection to its end. Once the server closes, it only sends its answers in flight.
     async fn run<C: Future<Output = hyper::Result<()>>>(
         &self,
         connection: C,
@@ -220,9 +237,10 @@ impl Connections {
         self.0.changed.notify(usize::MAX);
     }
 
-    /// `then`, once this phase was entered.
+    /// Returns `then` once this phase is entered.
     async fn entered<T>(&self, phase: u8, then: T) -> T {
         loop {
+            // Before the phase is read: a change in between must not be missed.
             let changed = self.0.changed.listen();
             if self.0.phase.load(SeqCst) >= phase {
                 return then;
@@ -231,10 +249,11 @@ impl Connections {
         }
     }
 
+    /// Waits until there are fewer than `limit` connections.
     async fn fewer_than(&self, limit: usize) {
-        // One clone is the server's own.
+        // One clone is the server's own, so a count of `limit` means one connection less.
         while Arc::strong_count(&self.0) > limit {
-            after(GLANCE, ()).await;
+            after(COUNT_INTERVAL, ()).await;
         }
     }
 }
@@ -248,16 +267,17 @@ impl Drop for Cut {
     }
 }
 
+/// Waits until the hub has no subscribers.
 async fn all_ended(hub: &Hub) {
     while hub.stats().subscribers > 0 {
-        after(GLANCE, ()).await;
+        after(COUNT_INTERVAL, ()).await;
     }
 }
 
-/// Time between two looks at what tells nobody of its change.
-const GLANCE: Duration = Duration::from_millis(20);
+/// How often a count is read that notifies nobody when it changes.
+const COUNT_INTERVAL: Duration = Duration::from_millis(20);
 
-/// `then`, once this time has passed.
+/// Returns `then` once this time has passed.
 async fn after<T>(duration: Duration, then: T) -> T {
     Timer::after(duration).await;
     then

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 
 /// The bytes of one stream, heartbeats included: a [`Stream`] and an HTTP [`Body`].
 ///
-/// Each item is all that waits, in whole frames. It ends when the hub drains.
+/// Each item is everything that waits, in whole frames. The stream ends when the hub drains.
 #[derive(Debug)]
 pub struct EventStream {
     subscription: Subscription,
@@ -29,16 +29,16 @@ impl EventStream {
         }
     }
 
-    /// Ready when the clock has reached `wake_at`.
+    /// Ready once the clock has reached `wake_at`.
     fn poll_timer(&mut self, cx: &mut Context<'_>, wake_at: Instant) -> Poll<()> {
         let deadline = self.clock.deadline(wake_at);
         let timer = self.timer.get_or_insert_with(|| Timer::at(deadline));
-        // A write only ever postpones the heartbeat, so an armed timer is early at worst: it is set
-        // anew when it fires, not at each write.
+        // A write only postpones the heartbeat, so an armed timer is early at worst. It is set
+        // again when it fires, not at each write.
         while ready!(Pin::new(&mut *timer).poll(cx)) < deadline {
             timer.set_at(deadline);
         }
-        // It has fired, and would never again.
+        // It has fired, and a fired timer never fires again.
         self.timer = None;
         Poll::Ready(())
     }

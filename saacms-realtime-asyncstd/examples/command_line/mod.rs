@@ -1,4 +1,4 @@
-//! What both hubs share: their flags, and the signals that stop them.
+//! The command line of both hubs: their flags, and the signals that stop them.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -16,13 +16,14 @@ Streams record changes over Server-Sent Events at /api/saacms/v1.
   --quiet-resume true|false  a client that has seen everything is not told to refetch because its
                              last event has expired [default: true]";
 
-/// The hub and its listener as the flags want them, and what is ready at SIGTERM or Ctrl-C.
+/// The hub and its listener as the flags ask for, and a future that is ready at SIGTERM or Ctrl-C.
 ///
-/// `None` where only help was wanted.
+/// `None` if only help was asked for.
 pub(crate) fn start() -> Result<Option<(Realtime, TcpListener, impl Future)>, Box<dyn Error>> {
     let mut listen = "127.0.0.1:8787".to_owned();
     let mut config = HubConfig::default();
     let mut flags = Parser::from_env();
+
     while let Some(flag) = flags.next()? {
         match flag {
             Arg::Long("listen") => listen = flags.value()?.string()?,
@@ -35,11 +36,15 @@ pub(crate) fn start() -> Result<Option<(Realtime, TcpListener, impl Future)>, Bo
             Arg::Short(_) | Arg::Long(_) | Arg::Value(_) => return Err(flag.unexpected().into()),
         }
     }
+
     // Each stream is an open file, and most systems begin with a limit of 1,024 of them.
     rlimit::increase_nofile_limit(u64::MAX)?;
+
     let realtime = Realtime::new(config, Default::default())?;
     let listener = TcpListener::bind(listen)?;
+    // Before anything is served: an early signal must end the hub in good order, too.
     let mut signals = Signals::new([Signal::Term, Signal::Int])?;
+
     println!(
         "serving http://{}{}",
         listener.local_addr()?,
