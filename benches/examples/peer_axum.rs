@@ -67,6 +67,7 @@ async fn subscribe(
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let topic = topic(&topics, slug, id);
+    // Locked until the receiver exists, so that no event falls between replay and live delivery.
     let last = topic.last.lock().unwrap_or_else(PoisonError::into_inner);
     let receiver = topic.sender.subscribe();
     let named = headers
@@ -80,6 +81,7 @@ async fn subscribe(
             .collect(),
         Some(None) => vec![resync()],
     };
+
     drop(last);
     let live = stream::unfold(receiver, |mut receiver| async {
         let event = match receiver.recv().await {
@@ -89,6 +91,7 @@ async fn subscribe(
         };
         Some((event, receiver))
     });
+
     let greeting = stream::iter([Event::default().comment("keepalive")]);
     let events = greeting.chain(stream::iter(replay)).chain(live).map(Ok);
     Sse::new(events).keep_alive(
@@ -108,14 +111,16 @@ async fn publish(State(topics): State<Topics>, body: Bytes) -> StatusCode {
     let Ok(change) = serde_json::from_slice::<Change>(&body) else {
         return StatusCode::BAD_REQUEST;
     };
+
     let change = Arc::new(change);
     let topic = topic(&topics, change.slug.clone(), change.id.clone());
     let mut last = topic.last.lock().unwrap_or_else(PoisonError::into_inner);
     if last.len() == REPLAYED {
         last.pop_front();
     }
+
     last.push_back(Arc::clone(&change));
-    // The event is kept even without readers.
+    // Without readers there is nobody to send to, but the event is kept.
     let _ = topic.sender.send(change);
     StatusCode::NO_CONTENT
 }

@@ -81,7 +81,7 @@ impl Run {
         self.is_new = true;
     }
 
-    fn offset_behind(&self, last_event_id: Option<u64>) -> usize {
+    fn offset_after(&self, last_event_id: Option<u64>) -> usize {
         let named = |id| self.ends.iter().find(|end| end.0 == id);
         last_event_id
             .and_then(named)
@@ -99,6 +99,7 @@ impl Subscriber {
     /// Writes what waits; false if the connection is broken.
     fn write(&mut self, run: &Run) -> bool {
         while self.offset < run.end() {
+            // A reader that is slower than the run is disconnected.
             let Some(from) = self.offset.checked_sub(run.start) else {
                 return false;
             };
@@ -120,6 +121,7 @@ fn write(mut poll: Poll, inbox: &Inbox) -> io::Result<()> {
         poll.poll(&mut events, None)?;
         let orders =
             std::mem::take(&mut *inbox.orders.lock().unwrap_or_else(PoisonError::into_inner));
+        // All events first: each subscriber then gets them in one write.
         let mut new_runs = Vec::new();
         for order in orders {
             let (Order::Join { key, .. } | Order::Write { key, .. }) = &order;
@@ -127,6 +129,7 @@ fn write(mut poll: Poll, inbox: &Inbox) -> io::Result<()> {
                 runs.push(Run::default());
                 runs.len() - 1
             });
+
             let run = &mut runs[index];
             match order {
                 Order::Join {
@@ -137,14 +140,16 @@ fn write(mut poll: Poll, inbox: &Inbox) -> io::Result<()> {
                     if stream.write(HEAD).ok() != Some(HEAD.len()) {
                         continue;
                     }
+
                     let place = free.pop().unwrap_or(subscribers.len());
                     let interest = Interest::READABLE | Interest::WRITABLE;
                     poll.registry()
                         .register(&mut stream, Token(place), interest)?;
-                    let offset = run.offset_behind(last_event_id);
+                    let offset = run.offset_after(last_event_id);
                     if place == subscribers.len() {
                         subscribers.push(None);
                     }
+
                     run.subscribers.push(place);
                     subscribers[place]
                         .insert(Subscriber {
@@ -162,6 +167,7 @@ fn write(mut poll: Poll, inbox: &Inbox) -> io::Result<()> {
                 }
             }
         }
+
         let mut gone = Vec::new();
         for index in new_runs {
             runs[index].is_new = false;
@@ -173,6 +179,7 @@ fn write(mut poll: Poll, inbox: &Inbox) -> io::Result<()> {
                 }
             }
         }
+
         for event in &events {
             let place = event.token().0;
             if let Some(Some(subscriber)) = subscribers.get_mut(place)
@@ -181,6 +188,8 @@ fn write(mut poll: Poll, inbox: &Inbox) -> io::Result<()> {
                 gone.push(place);
             }
         }
+
+        // A place may be listed twice, and is free only once.
         for place in gone {
             if let Some(subscriber) = subscribers[place].take() {
                 runs[subscriber.run].subscribers.retain(|it| *it != place);
@@ -190,7 +199,7 @@ fn write(mut poll: Poll, inbox: &Inbox) -> io::Result<()> {
     }
 }
 
-/// What a request asks for; `None` while it is incomplete.
+/// Parses the first request; `None` while it is incomplete.
 fn parse(request: &str) -> Option<(usize, Asked<'_>)> {
     let head = request.find("\r\n\r\n")? + 4;
     let header = |name: &str| {
@@ -201,11 +210,13 @@ fn parse(request: &str) -> Option<(usize, Asked<'_>)> {
             .find(|line| line.0.eq_ignore_ascii_case(name))
             .map(|line| line.1)
     };
+
     if request.starts_with("GET ") {
         let id = request.split('/').nth(5)?;
         let last_event_id = header("last-event-id").and_then(|id| id.parse().ok());
         return Some((head, Asked::Subscribe { id, last_event_id }));
     }
+
     let len: usize = header("content-length")?.parse().ok()?;
     let body = request.get(head..head + len)?;
     let between = |start, end| Some(body.split_once(start)?.1.split_once(end)?.0);
@@ -237,9 +248,11 @@ fn main() -> io::Result<()> {
             orders: Arc::default(),
             waker,
         };
+
         inboxes.push(inbox.clone());
         std::thread::spawn(move || write(poll, &inbox).expect("epoll works"));
     }
+
     let mut poll = Poll::new()?;
     // mio's own `bind` has a backlog of only 128.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
@@ -268,9 +281,11 @@ fn main() -> io::Result<()> {
                 }
                 continue;
             }
+
             let Some((mut stream, mut request)) = asking.remove(&event.token()) else {
                 continue;
             };
+
             let mut piece = [0; 16 << 10];
             let is_open = loop {
                 match stream.read(&mut piece) {
@@ -279,9 +294,11 @@ fn main() -> io::Result<()> {
                     Err(error) => break error.kind() == io::ErrorKind::WouldBlock,
                 }
             };
+
             if !is_open {
                 continue;
             }
+
             let text = String::from_utf8_lossy(&request).into_owned();
             let mut rest = &*text;
             let mut subscribes = None;
@@ -303,7 +320,9 @@ fn main() -> io::Result<()> {
                 }
                 rest = &rest[len..];
             }
+
             if let Some((key, last_event_id)) = subscribes {
+                // From here on, the stream belongs to a thread that writes.
                 poll.registry().deregister(&mut stream)?;
                 inboxes[joined % threads].push(Order::Join {
                     stream,

@@ -17,6 +17,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("frame/encode_300B");
     group.throughput(Throughput::Bytes(material::FRAME_LEN as u64));
     let (frame, data, etag) = (material::frame(1), material::data(), material::etag(1));
+    // One buffer for all iterations, so that only the encoding counts.
     let mut out = String::with_capacity(1_024);
 
     let id = EventId::new(&*etag).expect("valid");
@@ -33,6 +34,8 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             black_box(out.len())
         });
     });
+
+    // With an allocation for each frame, which a publish needs.
     group.bench_function("ours_to_new_memory", |bencher| {
         bencher.iter(|| {
             let mut out = String::with_capacity(material::FRAME_LEN);
@@ -46,6 +49,8 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             out
         });
     });
+
+    // The lower bound: a frame that is only copied.
     group.bench_function("memcpy", |bencher| {
         let mut out = vec![0; material::FRAME_LEN];
         bencher.iter(|| {
@@ -53,15 +58,20 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             black_box(&mut out);
         });
     });
+
     group.bench_function("memcpy_to_new_memory", |bencher| {
         bencher.iter(|| black_box(frame.as_bytes()).to_vec());
     });
+
     group.bench_function("format", |bencher| {
         bencher.iter(|| {
             let (etag, data) = (black_box(&etag), black_box(&data));
             format!("event: changed\nid: {etag}\ndata: {data}\n\n")
         });
     });
+
+    // axum writes events only as the body of a response, so each iteration polls for one frame of
+    // it.
     group.bench_function("axum_event", |bencher| {
         let (etag, data) = (etag.clone(), data.clone());
         let events = stream::repeat_with(move || {
@@ -71,17 +81,20 @@ pub(crate) fn benches(criterion: &mut Criterion) {
                 .data(black_box(&data));
             Ok::<_, Infallible>(event)
         });
+
         let mut body = Sse::new(events).into_response().map(Box::pin);
         bencher.iter(|| next_len(&mut body));
     });
+
     group.finish();
 
-    // The whole way of a publish: from JSON to an event that is ready for the ring.
+    // All of a publish before the lock: from JSON to an event that is ready for the ring.
     let mut group = criterion.benchmark_group("frame/from_json");
     let body = material::body("1", 1);
     group.bench_function("ours", |bencher| {
         bencher.iter(|| Event::from_json(black_box(body.as_bytes())));
     });
+
     group.bench_function("serde_json_and_format", |bencher| {
         bencher.iter(|| {
             let event: serde_json::Value = serde_json::from_str(black_box(&body)).expect("JSON");

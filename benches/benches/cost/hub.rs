@@ -26,6 +26,7 @@ fn fanout(criterion: &mut Criterion) {
     let mut readers: Vec<_> = (0..READERS)
         .map(|_| {
             let mut reader = hub.subscribe(&material::key("1"), None, NOW).expect("room");
+            // The greeting is not part of the figure.
             while matches!(reader.poll(&cx, NOW), Output::Frames(_)) {}
             reader
         })
@@ -40,6 +41,7 @@ fn fanout(criterion: &mut Criterion) {
                     let Output::Frames(frames) = reader.poll(&cx, NOW) else {
                         unreachable!()
                     };
+
                     black_box(frames);
                     // A reader is polled until it is idle, because only then its waker is
                     // registered.
@@ -50,6 +52,7 @@ fn fanout(criterion: &mut Criterion) {
         );
     });
 
+    // Or each publish would wake them, too.
     drop(readers);
     let mut lane = Lane::new(HubConfig::default().heartbeat, Waker::noop().clone());
     for _ in 0..READERS {
@@ -58,6 +61,7 @@ fn fanout(criterion: &mut Criterion) {
             (),
         );
     }
+
     let mut outgoing = Vec::new();
     let mut turn = |lane: &mut Lane<()>| {
         let mut count = 0;
@@ -68,6 +72,8 @@ fn fanout(criterion: &mut Criterion) {
         }
         count
     };
+
+    // The greetings.
     turn(&mut lane);
     group.bench_function("ours_lane", |bencher| {
         bencher.iter_batched(
@@ -89,6 +95,7 @@ fn fanout(criterion: &mut Criterion) {
             sender.send(frame.into()).expect("receivers");
             for receiver in &mut receivers {
                 black_box(receiver.try_recv().expect("sent"));
+                // A second time, as our readers are polled: this one finds nothing.
                 black_box(receiver.try_recv().is_err());
             }
         });
@@ -101,6 +108,7 @@ fn publish(criterion: &mut Criterion) {
     const TOPICS: usize = 10_000;
     let mut group = criterion.benchmark_group("hub/publish_10k_topics");
     let ids: Vec<String> = (0..TOPICS).map(|topic| topic.to_string()).collect();
+    // 7,919 is prime: each record gets its turn, and not next to the one before.
     let mut order = (0..TOPICS).map(|step| step * 7_919 % TOPICS).cycle();
 
     let hub = Hub::new(HubConfig::default(), 1).expect("valid");
@@ -116,6 +124,7 @@ fn publish(criterion: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
+
     drop(readers);
 
     let topics: RwLock<HashMap<String, _>> = RwLock::new(
@@ -123,6 +132,7 @@ fn publish(criterion: &mut Criterion) {
             .map(|id| (id.clone(), broadcast::channel::<Bytes>(128)))
             .collect(),
     );
+
     let (etag, data) = (material::etag(1), material::data());
     group.bench_function("map_of_tokio_broadcast", |bencher| {
         bencher.iter(|| {

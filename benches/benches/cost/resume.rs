@@ -19,7 +19,8 @@ fn by_id(criterion: &mut Criterion, name: &str, len: usize) {
         let reader = feed.subscribe(Some(id.as_bytes()), Duration::from_secs(30), NOW);
         reader.cursor()
     };
-    // Reconnecting clients stand anywhere in the window, most of them near its end.
+
+    // Clients that reconnect may be anywhere in the window. Most are near its end: `ours_newest`.
     let ids: Vec<String> = (0..64)
         .map(|step| material::etag(len * step / 64))
         .collect();
@@ -30,13 +31,17 @@ fn by_id(criterion: &mut Criterion, name: &str, len: usize) {
             assert_ne!(from, 0, "it is known");
         });
     });
+
     let newest = material::etag(len - 1);
     group.bench_function("ours_newest", |bencher| {
         bencher.iter(|| subscribe(black_box(&newest)));
     });
+
+    // An ID from before the window, or from another hub: the answer is a resync.
     group.bench_function("ours_unknown", |bencher| {
         bencher.iter(|| subscribe(black_box("nobody")));
     });
+
     let window: VecDeque<(String, Bytes)> = (0..len)
         .map(|number| (material::etag(number), Bytes::new()))
         .collect();

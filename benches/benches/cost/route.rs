@@ -13,6 +13,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         ("accept", "text/event-stream"),
         ("last-event-id", "v000000001"),
     ];
+
     let header = |name: &str| {
         let (_, value) = HEADERS.iter().find(|header| header.0 == name)?;
         Some(Cow::Borrowed(value.as_bytes()))
@@ -29,6 +30,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
                 is_http_1_1: true,
                 headers: &&HEADERS[..],
             });
+
             assert!(matches!(decision.action, Action::Subscribe { .. }));
             decision
         });
@@ -51,6 +53,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             )
         });
     });
+
     group.bench_function("split", |bencher| {
         bencher.iter(|| {
             let rest = black_box(PATH)

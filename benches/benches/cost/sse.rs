@@ -35,7 +35,9 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             assert_eq!(count, FRAMES);
         });
     });
-    // It knows no BOM, CR, NUL, second data line, or bytes that are not UTF-8.
+
+    // As short as one would write it: no BOM, CR, NUL, second data line, or bytes that are not
+    // UTF-8.
     group.bench_function("split_lines", |bencher| {
         bencher.iter(|| {
             let (mut buffer, mut count) = (String::new(), 0);
@@ -51,6 +53,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
                             _ => {}
                         }
                     }
+
                     black_box((event, id, data));
                     buffer.drain(..end + 2);
                     count += 1;
@@ -59,6 +62,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             assert_eq!(count, FRAMES);
         });
     });
+
     group.bench_function("eventsource_stream", |bencher| {
         bencher.iter(|| {
             let pieces = stream::iter(pieces.iter().cloned().map(Ok::<_, Infallible>));

@@ -118,6 +118,7 @@ impl Figures {
 
     /// A few lines for people.
     pub(crate) fn to_text(&self) -> String {
+        // Writing to a String cannot fail, so each result is dropped.
         let mut out = String::new();
         let Self {
             server,
@@ -133,9 +134,11 @@ impl Figures {
             "{server}: {scenario}, {subscribers} subscribers of {keys} keys, {events} events in \
              {seconds:.1} s"
         );
+
         let mut line = |name: &str, text: String| {
             let _ = writeln!(out, "  {name:<24} {text}");
         };
+
         if self.tally.deliveries > 0 {
             line("deliveries", format!("{:.0} /s", self.per_second()));
             line(
@@ -148,16 +151,21 @@ impl Figures {
                 ),
             );
         }
+
+        // Too few deliveries for a figure leave it NaN.
         let cpu = self.cpu_per_million();
         if cpu.is_finite() {
             line("server CPU", format!("{cpu:.2} s per million deliveries"));
         }
+
+        // `publish` has connections, but no subscribers.
         if self.subscribers > 0 {
             let each = self.connect_seconds * 1e6 / *subscribers as f64;
             line(
                 "connecting",
                 format!("{:.2} s, {each:.0} us each", self.connect_seconds),
             );
+
             line(
                 "server memory per stream",
                 format!(
@@ -167,10 +175,17 @@ impl Figures {
                 ),
             );
         }
+
         for (name, value, unit) in &self.more {
             let digits = if value.abs() < 100.0 { 2 } else { 0 };
             line(name, format!("{value:.digits$} {unit}"));
         }
+
+        line("faults", self.faults());
+        out
+    }
+
+    fn faults(&self) -> String {
         let faults = &self.tally.faults;
         let mut text = format!(
             "{} lost, {} duplicated, {} reordered, {} malformed, {} failed; {} resyncs",
@@ -181,11 +196,11 @@ impl Figures {
             faults.failed,
             self.tally.resyncs
         );
+
         if let Some(first) = &faults.first {
             let _ = write!(text, "\n  FAULT: {first}");
         }
-        line("faults", text);
-        out
+        text
     }
 }
 

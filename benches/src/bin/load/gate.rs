@@ -1,4 +1,4 @@
-//! Where publishers wait until enough deliveries were received, without being woken early.
+//! A gate where publishers wait until enough deliveries were received. None is woken early.
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::SeqCst;
@@ -33,9 +33,11 @@ impl Gate {
 
     pub(crate) fn add(&self, count: u64) {
         let received = self.received.fetch_add(count, SeqCst) + count;
+        // Nearly always: readers take the lock only where a publisher can go on.
         if received < self.soonest.load(SeqCst) {
             return;
         }
+
         let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
         waiters.retain(|(wanted, thread)| {
             if *wanted <= received {
@@ -43,6 +45,7 @@ impl Gate {
             }
             *wanted > received
         });
+
         let soonest = waiters.iter().map(|waiter| waiter.0).min();
         self.soonest.store(soonest.unwrap_or(u64::MAX), SeqCst);
     }
@@ -52,17 +55,21 @@ impl Gate {
         if self.received() >= wanted {
             return true;
         }
+
         let until = Instant::now() + patience;
         {
             let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
             waiters.push((wanted, thread::current()));
             self.soonest.fetch_min(wanted, SeqCst);
         }
+
         while self.received() < wanted {
             let Some(left) = until.checked_duration_since(Instant::now()) else {
                 return false;
             };
-            // Deliveries that came before the wait was registered wake no one: look again.
+
+            // Deliveries that came before the wait was registered wake nobody: read the count
+            // again.
             thread::park_timeout(left.min(Duration::from_millis(20)));
         }
         true

@@ -9,7 +9,6 @@ use crate::options::Options;
 use crate::publisher::{Pace, Until};
 use crate::scenario::{Setup, progress};
 use crate::server::{Kind, kernel_bytes};
-use crate::tally::Tally;
 
 /// Events to one key, which has 1 % of the streams unless --keys is given.
 const EVENTS: u64 = 10;
@@ -20,6 +19,7 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
     let keys: Vec<u32> = (0..options.subscribers as u32)
         .map(|number| number % key_count)
         .collect();
+    // Before the first connection. Both ends are on this machine, so the difference has both.
     let kernel_before = kernel_bytes();
     let mut setup = Setup::new(kind, options, &keys, 0, options.heartbeat())?;
     let count = keys.len() as f64;
@@ -27,16 +27,9 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
     let settled = setup.server.usage();
 
     let (began, beats) = (Instant::now(), setup.readers.tally().keep_alives);
-    let bar = progress(
-        (options.hold * 10.0) as usize,
-        &format!("{}: idle", kind.name()),
-    );
-    while began.elapsed().as_secs_f64() < options.hold {
-        thread::sleep(Duration::from_millis(100).min(Duration::from_secs_f64(options.hold)));
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    // Memory is measured now: an allocator may keep for a while what connecting took.
+    hold(kind, options, began);
+
+    // Memory is measured only now: an allocator may keep what connecting took for a while.
     let held_usage = setup.server.usage();
     let idle = held_usage.cpu_seconds - settled.cpu_seconds;
     let beats = (setup.readers.tally().keep_alives - beats) as f64;
@@ -50,6 +43,7 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
         Until::Events(EVENTS),
         vec![|| 0],
     )?;
+
     let (seconds, end) = (began.elapsed().as_secs_f64(), setup.server.usage());
     let measured = setup.readers.tally();
     let mut more = vec![
@@ -57,12 +51,17 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
         ("CPU while idle", idle / held * 100.0, "% of one core"),
         ("heartbeats per stream", beats / count, ""),
     ];
+
+    // The heartbeat may be longer than the hold.
     if beats > 0.0 {
         more.push(("CPU per heartbeat", idle * 1e6 / beats, "us"));
     }
+
+    // Only our server drains, and one that ran before this program is not stopped by it.
     if kind == Kind::Ours && options.url.is_none() {
         more.extend(drain(&mut setup)?);
     }
+
     let figures = Figures {
         subscribers: keys.len(),
         keys: key_count as usize,
@@ -74,17 +73,21 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
         more,
         ..Figures::new(kind, "idle")
     };
-    let Tally {
-        faults, resyncs, ..
-    } = setup.finish()?;
-    Ok(Figures {
-        tally: Tally {
-            faults,
-            resyncs,
-            ..measured
-        },
-        ..figures
-    })
+    setup.into_figures(figures, measured)
+}
+
+/// Waits for `options.hold` seconds from `began` on, in which nothing is published.
+fn hold(kind: Kind, options: &Options, began: Instant) {
+    let bar = progress(
+        (options.hold * 10.0) as usize,
+        &format!("{}: idle", kind.name()),
+    );
+
+    while began.elapsed().as_secs_f64() < options.hold {
+        thread::sleep(Duration::from_millis(100).min(Duration::from_secs_f64(options.hold)));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
 }
 
 /// Tells the server to stop: each stream must get a reconnection time and its end.
@@ -97,6 +100,7 @@ fn drain(setup: &mut Setup) -> Result<Vec<(&'static str, f64, &'static str)>, St
         thread::sleep(Duration::from_millis(5));
     }
     bar.finish_and_clear();
+
     let (ended, tally) = (began.elapsed().as_secs_f64(), setup.readers.tally());
     let has_stopped = setup.server.wait(DRAIN_PATIENCE);
     Ok(vec![

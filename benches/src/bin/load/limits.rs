@@ -16,17 +16,21 @@ pub(crate) fn make_room(subscribers: usize) -> Result<(), String> {
         .map_err(|error| format!("cannot read the limit of open files: {error}"))?;
     if allowed < wanted {
         let room = allowed.saturating_sub(OTHER_FILES);
+        // Not even root may raise the limit over this one.
         let most = number("/proc/sys/fs/nr_open").unwrap_or(1 << 20);
         let mut advice = format!(
             "a process may have {allowed} files open here, which is {room} subscribers; for \
              {subscribers}, raise the limit to {wanted} for this command and the server: `ulimit \
              -n {wanted}` as root, LimitNOFILE= of a service"
         );
+
         if most < wanted {
             advice += &format!(", after `sysctl fs.nr_open={wanted}` (it is {most})");
         }
         return Err(advice);
     }
+
+    // Both ends of each connection are files, one here and one in the server.
     if let Some([_, used, most]) = file_counts()
         && used + 2 * wanted > most
     {
@@ -39,6 +43,7 @@ pub(crate) fn make_room(subscribers: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// Open files of the whole system: free, used, and the most that are allowed.
 fn file_counts() -> Option<[u64; 3]> {
     let text = fs::read_to_string("/proc/sys/fs/file-nr").ok()?;
     let counts: Vec<u64> = text

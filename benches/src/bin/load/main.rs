@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Scenario::Publish(options) => all(options, |kind| posts::run(kind, options)),
         Scenario::Results(options) => results::run(options),
     };
+
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -66,13 +67,16 @@ fn all(options: &Options, run: impl Fn(Kind) -> Result<Figures, String>) -> Resu
             runs.push(figures);
         }
     }
+
     if runs.len() > 1 {
         print!("{}", compared(&runs, &options.kinds()));
     }
+
     if let Some(file) = &options.json {
         let json: Vec<_> = runs.iter().map(Figures::to_json).collect();
         write(file, &format!("{:#}\n", serde_json::Value::from(json)))?;
     }
+
     if let Some(file) = &options.plot {
         let title = format!("{}, {} subscribers", runs[0].scenario, runs[0].subscribers);
         let lines: Vec<_> = runs
@@ -81,6 +85,7 @@ fn all(options: &Options, run: impl Fn(Kind) -> Result<Figures, String>) -> Resu
             .collect();
         write(file, &plot::svg(&title, &lines))?;
     }
+
     // Events that a peer loses are not our failure.
     Ok(runs
         .iter()
@@ -88,12 +93,13 @@ fn all(options: &Options, run: impl Fn(Kind) -> Result<Figures, String>) -> Resu
         .all(Figures::is_faultless))
 }
 
-/// Prints medians, and ratios to the other servers.
+/// A table of the medians of each server.
 fn compared(runs: &[Figures], kinds: &[Kind]) -> String {
     let mut out = format!(
         "{:<8} {:>14} {:>14} {:>12} {:>12} {:>14}\n",
         "median", "CPU s/million", "deliveries/s", "p50 ms", "p99 ms", "bytes/stream"
     );
+
     for kind in kinds {
         let of = |figure: fn(&Figures) -> f64| {
             median(
@@ -102,6 +108,7 @@ fn compared(runs: &[Figures], kinds: &[Kind]) -> String {
                     .map(figure),
             )
         };
+
         out += &format!(
             "{:<8} {:>14.2} {:>14.0} {:>12.2} {:>12.2} {:>14.0}\n",
             kind.name(),
@@ -112,10 +119,12 @@ fn compared(runs: &[Figures], kinds: &[Kind]) -> String {
             of(Figures::anonymous_per_stream)
         );
     }
+
     for (name, _, unit) in &runs[0].more {
         out += &format!("{name:<32}");
         for kind in kinds {
             let runs = runs.iter().filter(|run| run.server == kind.name());
+            // A run without the figure has NaN.
             let value = median(
                 runs.map(|run| run.more(name))
                     .filter(|value| value.is_finite()),

@@ -82,7 +82,7 @@ pub(crate) struct Options {
     /// Approximate size of a frame, in bytes
     #[arg(long, default_value_t = 300, value_parser = count(60, 1_000_000))]
     pub(crate) frame_bytes: usize,
-    /// Threads that read [default: one for 25,000 streams]
+    /// Threads that read [default: one per 25,000 streams]
     #[arg(long, value_parser = count(1, 64))]
     pub(crate) threads: Option<usize>,
     /// Connections to open at one time [default: 256; storm: 2,000]
@@ -174,7 +174,7 @@ impl Options {
         Duration::from_secs_f64(self.heartbeat)
     }
 
-    /// Servers in the order in which they run.
+    /// The servers, in the order in which they run.
     pub(crate) fn kinds(&self) -> Vec<Kind> {
         let mut kinds = vec![Kind::Ours];
         kinds.extend(self.against.iter().filter(|kind| **kind != Kind::Ours));
@@ -197,13 +197,13 @@ impl Default for Options {
 fn count(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| match text.replace(['_', ','], "").parse() {
         Ok(count) if (least..=most).contains(&count) => Ok(count),
-        _ => Err(format!("a number from {least} to {most} is wanted")),
+        _ => Err(format!("it must be a number from {least} to {most}")),
     }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.001..=1e6).contains(&seconds) => Ok(seconds),
-        _ => Err("a number from 0.001 to 1,000,000 is wanted".into()),
+        _ => Err("it must be a number from 0.001 to 1,000,000".into()),
     }
 }

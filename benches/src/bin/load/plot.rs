@@ -31,13 +31,13 @@ pub(crate) fn svg(title: &str, lines: &[(String, &Histogram<u64>)]) -> String {
         .iter()
         .map(|line| milliseconds(line.1, 1.0))
         .fold(0.1, f64::max);
-    // Whole decades around all values.
+    // Whole decades around all values, from 0.01 ms on.
     let (low, high) = (-2.0, most.log10().ceil().max(0.0));
-    let x = |slower: f64| LEFT + -slower.log10() / 4.0 * (WIDTH - LEFT - RIGHT);
     let y = |millis: f64| {
         let share = (millis.max(0.01).log10() - low) / (high - low);
         HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP)
     };
+
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
@@ -53,6 +53,7 @@ pub(crate) fn svg(title: &str, lines: &[(String, &Histogram<u64>)]) -> String {
             bottom + 18.0
         );
     }
+
     for decade in low as i32..=high as i32 {
         let millis = 10_f64.powi(decade);
         let (y, end) = (y(millis), WIDTH - RIGHT);
@@ -64,14 +65,17 @@ pub(crate) fn svg(title: &str, lines: &[(String, &Histogram<u64>)]) -> String {
             y + 4.0
         );
     }
+
     let _ = writeln!(
         out,
         "<text x=\"{LEFT}\" y=\"{}\">deliveries that took at least as long</text>",
         HEIGHT - 12.0
     );
+
     for (index, (name, latency)) in lines.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
         let mut path = String::new();
+        // From all deliveries to the slowest 0.01 %: four decades of twenty steps.
         for step in 0..=80 {
             let slower = 10_f64.powf(-f64::from(step) / 20.0);
             let point = milliseconds(latency, 1.0 - slower);
@@ -83,6 +87,7 @@ pub(crate) fn svg(title: &str, lines: &[(String, &Histogram<u64>)]) -> String {
                 y(point)
             );
         }
+
         let _ = writeln!(
             out,
             "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\
@@ -92,4 +97,9 @@ pub(crate) fn svg(title: &str, lines: &[(String, &Histogram<u64>)]) -> String {
         );
     }
     out + "</svg>\n"
+}
+
+/// The place of a share of deliveries: a quarter of the width for each decade.
+fn x(slower: f64) -> f64 {
+    LEFT + -slower.log10() / 4.0 * (WIDTH - LEFT - RIGHT)
 }

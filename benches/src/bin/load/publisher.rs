@@ -63,13 +63,16 @@ pub(crate) fn publish(
             Pace::Window(_) => Instant::now(),
             Pace::Rate(rate) => begin + Duration::from_secs_f64(count as f64 / rate),
         };
+
         match until {
             Until::Events(events) if count >= events => return Ok(count),
             Until::Time(time) if scheduled >= time => return Ok(count),
             Until::Events(_) | Until::Time(_) => {}
         }
+
         let at = match plan.pace {
             Pace::Window(window) => {
+                // The window is in events; the gate counts deliveries, `mean` of them per event.
                 let allowed = ((window - 1) as f64 * mean) as u64;
                 let wanted = plan.due.load(SeqCst).saturating_sub(allowed);
                 if !plan.gate.wait(wanted, PATIENCE) {
@@ -84,8 +87,10 @@ pub(crate) fn publish(
                 scheduled.saturating_duration_since(plan.started)
             }
         };
+
         let key = next_key();
         let number = plan.published[key].fetch_add(1, Relaxed) + 1;
+        // Before the post: deliveries may come before its answer.
         plan.due.fetch_add(plan.subscribers[key], SeqCst);
         let id = format!("{}{key}", plan.prefix);
         connection

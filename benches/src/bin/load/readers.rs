@@ -20,10 +20,10 @@ use crate::tally::{Place, Tally};
 use strict::Strict;
 use thread::{ReaderThread, Seat};
 
-/// What the waker of a thread is known by; connections are known by their index.
+/// The token of a thread's waker; that of a connection is its index.
 const WAKE: Token = Token(usize::MAX);
 
-/// Who subscribes to what.
+/// The subscribers: which key each has, and how they connect.
 #[derive(Clone, Debug)]
 pub(crate) struct Audience {
     pub(crate) address: SocketAddr,
@@ -72,8 +72,9 @@ impl Readers {
     pub(crate) fn new(audience: &Audience, threads: usize) -> io::Result<Self> {
         let (open, gate, started) = (Arc::default(), Arc::default(), Instant::now());
         let count = audience.keys.len();
-        // Each run begins at another port, as those of the last run may not be free yet.
+        // Each run begins at another port, because those of the last run may not be free yet.
         let ports = Arc::new(AtomicUsize::new(std::process::id() as usize * 7_919));
+        // At least 1, because `chunks` panics at 0.
         let share = count.div_ceil(threads).max(1);
         let threads = audience
             .keys
@@ -103,6 +104,7 @@ impl Readers {
                     started,
                     strict: Strict::default(),
                 };
+
                 let handle = std::thread::Builder::new()
                     .name(format!("reader-{index}"))
                     .spawn(move || reader.run())?;
@@ -130,7 +132,7 @@ impl Readers {
         self.order(Order::Open)
     }
 
-    /// Waits until all are connected; reports how many are.
+    /// Waits until all are connected, and passes `progress` how many are.
     pub(crate) fn wait_open(
         &self,
         patience: Duration,
@@ -143,6 +145,7 @@ impl Readers {
             if open == self.count {
                 return Ok(());
             }
+
             let faults = self.tally().faults;
             if faults.failed > 0 || since.elapsed() > patience {
                 return Err(format!(
@@ -155,6 +158,8 @@ impl Readers {
                         .unwrap_or("the server does not answer the others")
                 ));
             }
+
+            // Patience counts from the last progress.
             if open != last {
                 (last, since) = (open, Instant::now());
             }

@@ -2,6 +2,7 @@
 
 mod criterion;
 mod page;
+mod servers;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +27,7 @@ struct Row {
     /// The value and what it was computed from.
     shown: String,
     command: String,
-    /// From which multiple of the baseline on the figure is a failure.
+    /// From this multiple of the baseline on, the figure is a failure.
     slack: f64,
 }
 
@@ -42,7 +43,7 @@ type Runs = BTreeMap<(&'static str, &'static str), Vec<Figures>>;
 pub(crate) fn run(options: &ResultsOptions) -> Result<bool, String> {
     let mut runs = Runs::new();
     measure(options, &mut runs)?;
-    let mut rows = rows_of_servers(&runs);
+    let mut rows = servers::rows(&runs);
     rows.extend(criterion::rows(&options.criterion)?);
 
     let baseline = baseline(options)?;
@@ -50,6 +51,7 @@ pub(crate) fn run(options: &ResultsOptions) -> Result<bool, String> {
         .iter()
         .filter_map(|row| worse(row, &baseline))
         .collect();
+    // The page is written even where a figure is worse, as it shows which one.
     let faults: Vec<String> = runs.values().flatten().filter_map(faulty).collect();
     write(&options.out, &page::markdown(&rows, &runs, options))?;
     write(&options.plot, &picture(&runs))?;
@@ -60,12 +62,16 @@ pub(crate) fn run(options: &ResultsOptions) -> Result<bool, String> {
             .collect();
         write(&options.baseline, &format!("{:#}\n", Value::from(ratios)))?;
     }
+
     for row in &rows {
         println!("{}", page::line(row));
     }
+
     for problem in worse.iter().chain(&faults) {
         eprintln!("load: {problem}");
     }
+
+    // A run that becomes the baseline cannot be worse than it, but it must be without faults.
     Ok(faults.is_empty() && (worse.is_empty() || options.save_baseline))
 }
 
@@ -76,6 +82,7 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
         server: options.server.clone(),
         ..Options::default()
     };
+
     let all = [Kind::Ours, Kind::Axum, Kind::Limit];
     let with_limit = [Kind::Ours, Kind::Limit];
     let mut run = |name, kind: Kind, figures: Result<Figures, String>| {
@@ -84,17 +91,22 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
         runs.entry((name, kind.name())).or_default().push(figures);
         Ok::<_, String>(())
     };
+
     let one = Options {
         window: 1,
         ..base.clone()
     };
+
+    // Servers that are compared run one after the other, so that a slow spell hits all of them.
     for _ in 0..options.rounds {
         for kind in all {
             run("one", kind, scenario::run(Shape::Fanout, kind, &one))?;
         }
+
         for kind in all {
             run("flat", kind, scenario::run(Shape::Fanout, kind, &base))?;
         }
+
         for kind in with_limit {
             let storm = Options {
                 subscribers: most(10_000),
@@ -102,6 +114,7 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
             };
             run("storm", kind, storm::run(kind, &storm))?;
         }
+
         for kind in all {
             let idle = Options {
                 subscribers: most(10_000),
@@ -110,6 +123,7 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
             };
             run("idle", kind, idle::run(kind, &idle))?;
         }
+
         for kind in [Kind::Ours, Kind::Axum] {
             let posts = Options {
                 subscribers: 64,
@@ -118,6 +132,14 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
             run("publish", kind, posts::run(kind, &posts))?;
         }
     }
+
+    measure_half(options, base, runs)
+}
+
+/// The runs at half of the capacity, which the runs before have measured.
+fn measure_half(options: &ResultsOptions, base: Options, runs: &mut Runs) -> Result<(), String> {
+    let with_limit = [Kind::Ours, Kind::Limit];
+
     // Half of what the slower of the two can do, one event at a time.
     let events = |figures: &Figures| figures.events as f64 / figures.seconds;
     let capacity = with_limit.map(|kind| of(runs, "one", kind, events));
@@ -127,6 +149,7 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
         seconds: 2.0 * options.seconds,
         ..base
     };
+
     for _ in 0..options.rounds {
         for kind in with_limit {
             let figures = scenario::run(Shape::Fanout, kind, &half)?;
@@ -143,6 +166,7 @@ fn most(wanted: usize) -> usize {
     [wanted, 4_000, 900].into_iter().find(fits).unwrap_or(200)
 }
 
+/// The median of a figure over the runs of one server.
 fn of(runs: &Runs, name: &'static str, kind: Kind, figure: impl Fn(&Figures) -> f64) -> f64 {
     median(
         runs.get(&(name, kind.name()))
@@ -150,137 +174,6 @@ fn of(runs: &Runs, name: &'static str, kind: Kind, figure: impl Fn(&Figures) -> 
             .flatten()
             .map(figure),
     )
-}
-
-fn rows_of_servers(runs: &Runs) -> Vec<Row> {
-    let cpu = |name, kind| of(runs, name, kind, Figures::cpu_per_million);
-    let ratio = |key: &str, figure: &str, target, pair: [f64; 2], words: &str, command: &str| {
-        let value = pair[0] / pair[1];
-        let shown = format!("{value:.2} ({words})");
-        let (key, figure, command) = (key.into(), figure.into(), command.into());
-        Row {
-            key,
-            figure,
-            target,
-            value,
-            shown,
-            command,
-            slack: SLACK,
-        }
-    };
-    let per_million = |name: &'static str, peer: Kind, key: &str, figure: &str, target| {
-        let pair = [cpu(name, Kind::Ours), cpu(name, peer)];
-        let words = format!("{:.2} against {:.2} s", pair[0], pair[1]);
-        let window = if name == "one" { 1 } else { 64 };
-        let command = format!(
-            "load fanout --window {window} --against {} --rounds 3",
-            peer.name()
-        );
-        ratio(key, figure, target, pair, &words, &command)
-    };
-    let tail = |kind| of(runs, "half", kind, |run| run.latency_ms(0.99));
-    let tails = [tail(Kind::Ours), tail(Kind::Limit)];
-    let rate = of(runs, "half", Kind::Ours, |run| {
-        run.events as f64 / run.seconds
-    });
-    let memory = |kind| of(runs, "idle", kind, Figures::anonymous_per_stream);
-    let storm = |kind, name| of(runs, "storm", kind, |run| run.more(name));
-    // The inverse of bytes per second, as less is better.
-    let replayed = [Kind::Limit, Kind::Ours].map(|kind| storm(kind, "replayed"));
-    let grown = storm(Kind::Ours, "peak memory over all connected");
-    let publishes =
-        [Kind::Axum, Kind::Ours].map(|kind| of(runs, "publish", kind, |run| run.more("publishes")));
-    let streams = of(runs, "idle", Kind::Ours, |run| run.subscribers as f64);
-    let size = |key: &str, figure: &str, target, value: f64, shown, command: String| {
-        let (key, figure) = (key.into(), figure.into());
-        Row {
-            key,
-            figure,
-            target,
-            value,
-            shown,
-            command,
-            slack: SLACK,
-        }
-    };
-    vec![
-        per_million(
-            "one",
-            Kind::Limit,
-            "one_at_a_time",
-            "server CPU per million deliveries, one event at a time",
-            Some(("≤ 1.15 × limit", 1.15)),
-        ),
-        per_million(
-            "flat",
-            Kind::Limit,
-            "flat_out",
-            "the same, publishers flat out",
-            Some(("≤ 1.3 × limit", 1.3)),
-        ),
-        Row {
-            slack: SLACK_OF_TAILS,
-            ..ratio(
-                "tail_at_half_capacity",
-                "publish → receive p99 at half the capacity",
-                Some(("≤ 1.2 × limit", 1.2)),
-                tails,
-                &format!("{:.2} against {:.2} ms", tails[0], tails[1]),
-                &format!("load fanout --rate {rate:.0} --against limit --rounds 3"),
-            )
-        },
-        size(
-            "memory_per_stream",
-            "user memory per idle subscriber",
-            Some(("≤ 512 bytes", 512.0)),
-            memory(Kind::Ours),
-            format!(
-                "{:.0} bytes (limit {:.0}, axum {:.0})",
-                memory(Kind::Ours),
-                memory(Kind::Limit),
-                memory(Kind::Axum)
-            ),
-            format!("load idle --subscribers {streams:.0} --against axum,limit"),
-        ),
-        ratio(
-            "storm_time",
-            "10,000 reconnects at once, 50 events each: limit's bytes/s over ours",
-            Some(("≥ 0.7 × limit, so ≤ 1.43", 1.0 / 0.7)),
-            replayed,
-            &format!("{:.0} against {:.0} MiB/s", replayed[1], replayed[0]),
-            "load storm --subscribers 10000 --against limit --rounds 3",
-        ),
-        size(
-            "storm_memory",
-            "the same: resident memory over that of all connected",
-            Some(("≤ 64 MiB", 64.0)),
-            grown,
-            format!("{grown:.1} MiB"),
-            "load storm --subscribers 10000 --rounds 3".into(),
-        ),
-        ratio(
-            "publish",
-            "publish over HTTP, one connection each: axum's events/s over ours",
-            Some(("≥ 1.3 × axum, so ≤ 0.77", 1.0 / 1.3)),
-            publishes,
-            &format!("{:.0} against {:.0} /s", publishes[1], publishes[0]),
-            "load publish --subscribers 64 --against axum --rounds 3",
-        ),
-        per_million(
-            "one",
-            Kind::Axum,
-            "one_at_a_time_axum",
-            "server CPU per million deliveries, one event at a time, over axum's",
-            None,
-        ),
-        per_million(
-            "flat",
-            Kind::Axum,
-            "flat_out_axum",
-            "the same, publishers flat out, over axum's",
-            None,
-        ),
-    ]
 }
 
 fn baseline(options: &ResultsOptions) -> Result<Value, String> {
@@ -299,6 +192,7 @@ fn worse(row: &Row, baseline: &Value) -> Option<String> {
     let Some(before) = baseline.get(&row.key).and_then(Value::as_f64) else {
         return (!baseline.is_null()).then(|| format!("'{}' is not in the baseline", row.key));
     };
+    // A figure that was not measured is NaN, which is never greater.
     (!row.value.is_finite() || row.value.max(LEAST) > before.max(LEAST) * row.slack).then(|| {
         format!(
             "{}: {:.2} is more than {} times {before:.2}",

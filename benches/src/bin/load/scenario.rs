@@ -18,7 +18,7 @@ use crate::server::{Kind, Server, Usage};
 use crate::tally::Tally;
 use crate::zipf::Zipf;
 
-/// Who subscribes to which key, and which one gets the next event.
+/// How subscribers and events are spread over keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     Fanout,
@@ -35,7 +35,9 @@ pub(crate) struct Setup {
     prefix: String,
     /// How many subscribers of each key read.
     reading: Vec<u64>,
+    /// Number of the last event of each key.
     published: Vec<AtomicU64>,
+    /// Deliveries that the published events must cause.
     due: AtomicU64,
     pub(crate) before: Usage,
     pub(crate) connected: Usage,
@@ -60,6 +62,7 @@ impl Setup {
             Some(address) => Server::running(address, options.pid),
             None => Server::start(kind, &options.programs(), keys.len(), heartbeat)?,
         };
+
         thread::sleep(SETTLE);
         let before = server.usage();
         // A server that was running before may know the keys of the last run.
@@ -73,6 +76,7 @@ impl Setup {
             opening: options.opening.unwrap_or(256),
             first_source: options.first_source,
         };
+
         let began = Instant::now();
         let readers =
             Readers::new(&audience, options.threads()).map_err(|error| error.to_string())?;
@@ -84,11 +88,13 @@ impl Setup {
         thread::sleep(SETTLE);
         let connected = server.usage();
         let key_count = keys.iter().max().map_or(0, |key| key + 1) as usize;
+        // No delivery is due to a subscriber that does not read.
         let mut reading = vec![0; key_count];
         for (number, key) in keys.iter().enumerate() {
             let is_stalled = stalled_of > 0 && number.is_multiple_of(stalled_of);
             reading[*key as usize] += u64::from(!is_stalled);
         }
+
         let published = (0..key_count).map(|_| AtomicU64::new(0)).collect();
         let due = AtomicU64::new(0);
         Ok(Self {
@@ -123,7 +129,9 @@ impl Setup {
                 .map(|it| it.join().expect("publishers do not panic"));
             ended.collect::<Result<Vec<_>, _>>()
         })?;
+
         let due = self.due.load(SeqCst);
+        // After a resync, fewer deliveries come than were due.
         if !self.readers.gate.wait(due, PATIENCE) && self.readers.tally().resyncs == 0 {
             let missing = due.saturating_sub(self.readers.gate.received());
             eprintln!("{missing} of {due} deliveries did not come within {PATIENCE:?}");
@@ -155,9 +163,22 @@ impl Setup {
         }
     }
 
-    pub(crate) fn finish(self) -> Result<Tally, String> {
+    /// Stops the readers, and adds what they counted to `figures`.
+    ///
+    /// Faults and resyncs count to the end; the other counts are those of `measured`.
+    pub(crate) fn into_figures(self, figures: Figures, measured: Tally) -> Result<Figures, String> {
         let published: Vec<u64> = self.published.iter().map(|it| it.load(Relaxed)).collect();
-        self.readers.finish(&published)
+        let Tally {
+            faults, resyncs, ..
+        } = self.readers.finish(&published)?;
+        Ok(Figures {
+            tally: Tally {
+                faults,
+                resyncs,
+                ..measured
+            },
+            ..figures
+        })
     }
 }
 
@@ -181,11 +202,49 @@ impl Shape {
                 let zipf = Zipf::new(options.keys.unwrap_or(1_000));
                 let mut keys: Vec<u32> =
                     (0..count).map(|_| zipf.draw(&mut chance) as u32).collect();
-                // Keys without subscribers get events too, all up to the last one that has some.
+                // Keys without subscribers get events, too: every key up to the last that has some.
                 keys.sort_unstable();
                 keys
             }
         }
+    }
+
+    fn publishers(self, options: &Options) -> usize {
+        options.publishers.unwrap_or(match self {
+            Self::Fanout | Self::Slow => 1,
+            Self::Spread | Self::Mixed => 8,
+        })
+    }
+
+    /// Returns a closure for each publisher, which draws the key of its next event.
+    ///
+    /// Each publisher has keys of its own, which keeps the events of a key in order.
+    fn next_keys(
+        self,
+        publishers: usize,
+        key_count: usize,
+        zipf: &Zipf,
+    ) -> Vec<impl FnMut() -> usize + Send> {
+        (0..publishers)
+            .map(|publisher| {
+                let mut chance = Chance::new(publisher as u64 + 2);
+                let mut turn = publisher;
+                move || loop {
+                    let key = match self {
+                        Self::Mixed => zipf.draw(&mut chance),
+                        Self::Fanout | Self::Slow | Self::Spread => {
+                            turn = if turn < key_count { turn } else { publisher };
+                            turn += publishers;
+                            turn - publishers
+                        }
+                    };
+
+                    if key % publishers == publisher {
+                        return key;
+                    }
+                }
+            })
+            .collect()
     }
 }
 
@@ -194,72 +253,37 @@ pub(crate) fn run(shape: Shape, kind: Kind, options: &Options) -> Result<Figures
     let stalled_of = if shape == Shape::Slow { STALLED_OF } else { 0 };
     let setup = Setup::new(kind, options, &keys, stalled_of, Duration::from_secs(30))?;
     let key_count = setup.reading.len();
-    let publishers = options.publishers.unwrap_or(match shape {
-        Shape::Fanout | Shape::Slow => 1,
-        Shape::Spread | Shape::Mixed => 8,
-    });
-    let publishers = publishers.min(key_count);
+    let publishers = shape.publishers(options).min(key_count);
     let zipf = Zipf::new(key_count);
-    // Each publisher has keys of its own, which keeps the events of a key in order.
-    let next_keys = || -> Vec<_> {
-        (0..publishers)
-            .map(|publisher| {
-                let (zipf, mut chance) = (&zipf, Chance::new(publisher as u64 + 2));
-                let mut turn = publisher;
-                move || loop {
-                    let key = match shape {
-                        Shape::Mixed => zipf.draw(&mut chance),
-                        Shape::Fanout | Shape::Slow | Shape::Spread => {
-                            turn = if turn < key_count { turn } else { publisher };
-                            turn += publishers;
-                            turn - publishers
-                        }
-                    };
-                    if key % publishers == publisher {
-                        return key;
-                    }
-                }
-            })
-            .collect()
-    };
+    let next_keys = || shape.next_keys(publishers, key_count, &zipf);
+
     let stall = |stalled| {
         setup
             .readers
             .stall(stalled)
             .map_err(|error| error.to_string())
     };
+
     if shape == Shape::Slow {
         stall(true)?;
     }
+
+    // A few events first, so that whatever is set up once is not part of the figures.
     setup.publish(
         Pace::Window(1),
         options.frame_bytes,
         Until::Events(20),
         next_keys(),
     )?;
+
     setup.readers.begin_anew();
 
     let (began, usage) = (Instant::now(), setup.server.usage());
-    let until = Until::Time(began + Duration::from_secs_f64(options.seconds));
-    let bar = progress(
-        (options.seconds * 10.0) as usize,
-        &format!("{}: publishing", kind.name()),
-    );
-    let events = thread::scope(|scope| {
-        let ticks = scope.spawn(|| {
-            while !bar.is_finished() {
-                bar.set_position((began.elapsed().as_secs_f64() * 10.0) as u64);
-                thread::sleep(Duration::from_millis(100));
-            }
-        });
-        let events = setup.publish(options.pace(), options.frame_bytes, until, next_keys());
-        bar.finish_and_clear();
-        ticks.join().expect("a bar does not panic");
-        events
-    })?;
+    let events = publish_for(&setup, kind, options, began, next_keys())?;
     let seconds = began.elapsed().as_secs_f64();
     let end = setup.server.usage();
     let measured = setup.readers.tally();
+
     let mut more = Vec::new();
     if shape == Shape::Slow {
         let grown = end.rss_bytes as f64 - setup.connected.rss_bytes as f64;
@@ -268,9 +292,11 @@ pub(crate) fn run(shape: Shape, kind: Kind, options: &Options) -> Result<Figures
             grown / f64::from(1 << 20),
             "MiB",
         ));
+
         stall(false)?;
         more.push(("catching up", catch_up(&setup.readers), "s"));
     }
+
     let figures = Figures {
         subscribers: keys.len(),
         keys: key_count,
@@ -282,20 +308,40 @@ pub(crate) fn run(shape: Shape, kind: Kind, options: &Options) -> Result<Figures
         more,
         ..Figures::new(kind, shape.name())
     };
-    let Tally {
-        faults, resyncs, ..
-    } = setup.finish()?;
-    Ok(Figures {
-        tally: Tally {
-            faults,
-            resyncs,
-            ..measured
-        },
-        ..figures
+    setup.into_figures(figures, measured)
+}
+
+/// Publishes for `options.seconds` from `began` on, with a bar that shows the time.
+fn publish_for<N: FnMut() -> usize + Send>(
+    setup: &Setup,
+    kind: Kind,
+    options: &Options,
+    began: Instant,
+    next_keys: Vec<N>,
+) -> Result<u64, String> {
+    let until = Until::Time(began + Duration::from_secs_f64(options.seconds));
+    let bar = progress(
+        (options.seconds * 10.0) as usize,
+        &format!("{}: publishing", kind.name()),
+    );
+
+    thread::scope(|scope| {
+        let ticks = scope.spawn(|| {
+            while !bar.is_finished() {
+                bar.set_position((began.elapsed().as_secs_f64() * 10.0) as u64);
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+
+        let events = setup.publish(options.pace(), options.frame_bytes, until, next_keys);
+        // Even after a failure, or the thread of the bar would never end.
+        bar.finish_and_clear();
+        ticks.join().expect("a bar does not panic");
+        events
     })
 }
 
-/// Waits until no more events arrive; returns how long they did.
+/// Waits until no more events arrive; returns how long events arrived.
 fn catch_up(readers: &Readers) -> f64 {
     let began = Instant::now();
     let (mut bytes, mut last) = (readers.tally().bytes, began);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-/// Which server is measured.
+/// The server that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
     /// The server of this project.
@@ -29,7 +29,7 @@ impl Kind {
     }
 }
 
-/// Where the programs are, and the arguments of the server.
+/// The program of our server, and more arguments for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     pub(crate) ours: Option<PathBuf>,
@@ -61,28 +61,7 @@ impl Server {
         subscribers: usize,
         heartbeat: Duration,
     ) -> Result<Self, String> {
-        let here = std::env::current_exe().map_err(|error| error.to_string())?;
-        let folder = here.parent().unwrap_or(Path::new("."));
-        let program = match kind {
-            Kind::Ours => programs
-                .ours
-                .clone()
-                .unwrap_or_else(|| folder.join("saacms-realtime")),
-            Kind::Axum => folder.join("examples/peer_axum"),
-            Kind::Limit => folder.join("examples/peer_limit"),
-        };
-        if !program.exists() {
-            let build = match kind {
-                Kind::Ours => "cargo build --release -p saacms-realtime",
-                Kind::Axum | Kind::Limit => {
-                    "cargo build --release -p saacms-realtime-benches --examples"
-                }
-            };
-            return Err(format!(
-                "there is no {}; build it: {build}",
-                program.display()
-            ));
-        }
+        let program = program(kind, programs)?;
         let mut command = Command::new(&program);
         if kind == Kind::Ours {
             let room = (subscribers + 1_000).to_string();
@@ -95,23 +74,28 @@ impl Server {
             ] {
                 command.arg(format!("--max-{limit}={room}"));
             }
+
             command.arg(format!("--heartbeat={}ms", heartbeat.as_millis()));
             command.args(&programs.arguments);
         }
+
         let cannot = |error| format!("cannot start {}: {error}", program.display());
         let mut child = command.stdout(Stdio::piped()).spawn().map_err(cannot)?;
+        // Each server prints its address once it listens.
         let mut line = String::new();
         if let Some(output) = child.stdout.take() {
             BufReader::new(output)
                 .read_line(&mut line)
                 .map_err(cannot)?;
         }
+
         let address = line
             .split("http://")
             .nth(1)
             .and_then(|rest| rest.split('/').next());
         let pid = Some(child.id());
         let Some(address) = address.and_then(|address| address.parse().ok()) else {
+            // There is no `Server` yet whose drop would stop it.
             let _ = child.kill();
             let _ = child.wait();
             return Err(format!(
@@ -119,6 +103,7 @@ impl Server {
                 program.display()
             ));
         };
+
         Ok(Self {
             child: Some(child),
             pid,
@@ -148,7 +133,7 @@ impl Server {
             .map_err(|error| error.to_string())
     }
 
-    /// Whether it ends in good order within this time.
+    /// Waits for its end; returns whether it was in good order, or `None` after `patience`.
     pub(crate) fn wait(&mut self, patience: Duration) -> Option<bool> {
         let until = Instant::now() + patience;
         while Instant::now() < until {
@@ -171,11 +156,41 @@ impl Drop for Server {
     }
 }
 
+/// The program of a server: that of the options, or the one that was built beside this one.
+fn program(kind: Kind, programs: &Programs) -> Result<PathBuf, String> {
+    let here = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = here.parent().unwrap_or(Path::new("."));
+    let program = match kind {
+        Kind::Ours => programs
+            .ours
+            .clone()
+            .unwrap_or_else(|| folder.join("saacms-realtime")),
+        Kind::Axum => folder.join("examples/peer_axum"),
+        Kind::Limit => folder.join("examples/peer_limit"),
+    };
+
+    if !program.exists() {
+        let build = match kind {
+            Kind::Ours => "cargo build --release -p saacms-realtime",
+            Kind::Axum | Kind::Limit => {
+                "cargo build --release -p saacms-realtime-benches --examples"
+            }
+        };
+
+        return Err(format!(
+            "there is no {}; build it: {build}",
+            program.display()
+        ));
+    }
+    Ok(program)
+}
+
 fn usage(pid: u32) -> Option<Usage> {
     // In ticks, of which Linux shows programs 100 per second on every machine.
     const TICKS: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program may contain blanks and brackets.
+    // The name of the program may contain blanks and brackets. User and system time are the 12th and
+    // 13th field after it (proc_pid_stat(5)).
     let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
     let mut ticks = || fields.next()?.parse::<f64>().ok();
     let cpu_seconds = (ticks()? + ticks()?) / TICKS;

@@ -8,11 +8,21 @@ use crate::figures::Figures;
 use crate::options::Options;
 use crate::publisher::{PATIENCE, Pace, Until};
 use crate::scenario::{Setup, progress};
-use crate::server::Kind;
-use crate::tally::Tally;
+use crate::server::{Kind, Usage};
 
 /// Events before the storm, so that each subscriber has a last event ID.
 const SEEN: u64 = 10;
+
+/// The measurements of a storm.
+struct Storm {
+    /// Until all events were received.
+    seconds: f64,
+    /// Until all subscribers were connected; as `seconds` if they never were at one time.
+    connected_seconds: f64,
+    /// The largest resident memory of the server, in bytes.
+    peak: u64,
+    end: Usage,
+}
 
 pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
     let options = Options {
@@ -30,9 +40,10 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
             vec![|| 0],
         )
     };
+
     publish(SEEN)?;
     setup.readers.cut().map_err(|error| error.to_string())?;
-    // The server must have noticed, or all would still be subscribed.
+    // The server must have noticed the resets, or all would still be subscribed.
     thread::sleep(Duration::from_secs(1));
     // No subscriber is connected, so no delivery is due yet.
     setup.publish_unseen(options.frame_bytes, options.missed)?;
@@ -40,30 +51,19 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
 
     let (began, usage) = (Instant::now(), setup.server.usage());
     let wanted = count * (SEEN + options.missed);
-    let bar = progress(keys.len(), &format!("{}: reconnecting", kind.name()));
-    setup.readers.connect().map_err(|error| error.to_string())?;
-    let mut peak = usage.rss_bytes;
-    let mut everybody_after = None;
-    while setup.readers.gate.received() < wanted && began.elapsed() < 3 * PATIENCE {
-        peak = peak.max(setup.server.usage().rss_bytes);
-        let open = setup.readers.open();
-        bar.set_position(open as u64);
-        if open == keys.len() {
-            everybody_after.get_or_insert(began.elapsed());
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-    bar.finish_and_clear();
-    let seconds = began.elapsed().as_secs_f64();
-    let end = setup.server.usage();
-    peak = peak.max(end.rss_bytes);
-    // Late duplicates count too.
+    let Storm {
+        seconds,
+        connected_seconds,
+        peak,
+        end,
+    } = reconnect(&setup, kind, began, usage, keys.len(), wanted)?;
+
+    // Late duplicates count, too.
     thread::sleep(Duration::from_millis(100));
     let measured = setup.readers.tally();
     let mib = |bytes: f64| bytes / f64::from(1 << 20);
-    let connected = everybody_after.map_or(seconds, |after| after.as_secs_f64());
     let more = vec![
-        ("everybody is back after", connected, "s"),
+        ("everybody is back after", connected_seconds, "s"),
         ("everybody has everything after", seconds, "s"),
         ("replayed", mib(measured.bytes as f64 / seconds), "MiB/s"),
         (
@@ -82,6 +82,7 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
             "MiB",
         ),
     ];
+
     let figures = Figures {
         subscribers: keys.len(),
         keys: 1,
@@ -93,15 +94,40 @@ pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
         more,
         ..Figures::new(kind, "storm")
     };
-    let Tally {
-        faults, resyncs, ..
-    } = setup.finish()?;
-    Ok(Figures {
-        tally: Tally {
-            faults,
-            resyncs,
-            ..measured
-        },
-        ..figures
+    setup.into_figures(figures, measured)
+}
+
+/// Reconnects all `count` subscribers, and waits until `wanted` events were received.
+fn reconnect(
+    setup: &Setup,
+    kind: Kind,
+    began: Instant,
+    usage: Usage,
+    count: usize,
+    wanted: u64,
+) -> Result<Storm, String> {
+    let bar = progress(count, &format!("{}: reconnecting", kind.name()));
+    setup.readers.connect().map_err(|error| error.to_string())?;
+
+    let mut peak = usage.rss_bytes;
+    let mut everybody_after = None;
+    while setup.readers.gate.received() < wanted && began.elapsed() < 3 * PATIENCE {
+        peak = peak.max(setup.server.usage().rss_bytes);
+        let open = setup.readers.open();
+        bar.set_position(open as u64);
+        if open == count {
+            everybody_after.get_or_insert(began.elapsed());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    bar.finish_and_clear();
+
+    let seconds = began.elapsed().as_secs_f64();
+    let end = setup.server.usage();
+    Ok(Storm {
+        seconds,
+        connected_seconds: everybody_after.map_or(seconds, |after| after.as_secs_f64()),
+        peak: peak.max(end.rss_bytes),
+        end,
     })
 }

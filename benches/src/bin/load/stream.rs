@@ -83,6 +83,8 @@ impl Stream {
                 self.keep(&buffer[..end]);
                 return &[];
             };
+
+            // Servers differ in the case of header names.
             let is_chunked = memmem::find(&buffer[..head].to_ascii_lowercase(), b": chunked");
             self.body = match is_chunked {
                 Some(_) => Body::Chunked {
@@ -91,19 +93,23 @@ impl Stream {
                 },
                 None => Body::Plain,
             };
+
             let line = memchr::memchr(b'\r', &buffer[..head]).unwrap_or(head);
             on_item(Item::Head(&buffer[..line]));
             start = head + 4;
             new = start;
         }
+
         if let Body::Chunked { part, left } = self.body {
             end = self.join_chunks(buffer, new, end, part, left);
         }
+
         let mut frames = &buffer[start..end];
         while let Some(len) = memmem::find(frames, b"\n\n") {
             on_item(frame(&frames[..len]));
             frames = &frames[len + 2..];
         }
+
         self.keep(frames);
         &buffer[new..end]
     }
@@ -126,6 +132,7 @@ impl Stream {
         mut part: Part,
         mut left: u32,
     ) -> usize {
+        // `written` never overtakes `read`: the framing between chunks is left out.
         let (mut read, mut written) = (new, new);
         while read < end {
             if part == Part::Data {
@@ -137,6 +144,7 @@ impl Stream {
                 }
                 continue;
             }
+
             let byte = buffer[read];
             read += 1;
             match (part, byte) {
@@ -146,6 +154,7 @@ impl Stream {
                     return written;
                 }
                 (Part::Size, b'\n') => part = Part::Data,
+                // The CR is not a digit.
                 (Part::Size, _) => {
                     if let Some(digit) = (byte as char).to_digit(16) {
                         left = left << 4 | digit;
@@ -154,12 +163,14 @@ impl Stream {
                 (Part::End | Part::Data, _) => {}
             }
         }
+
         self.body = Body::Chunked { part, left };
         written
     }
 }
 
 fn frame(frame: &[u8]) -> Item<'_> {
+    // The form of the events that our publishers post: no JSON parser is needed to check it.
     if let Some(rest) = frame.strip_prefix(b"event: changed\nid: ")
         && let (number, rest) = digits(rest)
         && let Some(rest) = rest.strip_prefix(b"\ndata: {\"at\":")
@@ -169,6 +180,7 @@ fn frame(frame: &[u8]) -> Item<'_> {
     {
         return Item::Event { number, at };
     }
+
     let begins = |start: &[u8]| frame.starts_with(start);
     if begins(b":") {
         Item::KeepAlive

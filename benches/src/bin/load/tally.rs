@@ -66,17 +66,18 @@ impl Default for Tally {
 
 impl Tally {
     /// Counts an item of a stream; `now` in nanoseconds, as `at` of an event.
-    pub(crate) fn take(&mut self, place: &mut Place, item: &Item<'_>, now: u64) {
+    pub(crate) fn record(&mut self, place: &mut Place, item: &Item<'_>, now: u64) {
         match *item {
             Item::Event { number, at } => {
                 self.deliveries += 1;
                 self.latency
                     .saturating_record(now.saturating_sub(at) / 1_000);
-                place.take(number, &mut self.faults);
+                place.advance(number, &mut self.faults);
             }
             Item::KeepAlive => self.keep_alives += 1,
             Item::Resync => {
                 self.resyncs += 1;
+                // Events were lost and the client knows it, so any number may come next.
                 *place = Place { next: 0, holes: 0 };
             }
             Item::Retry => self.retries += 1,
@@ -84,7 +85,7 @@ impl Tally {
             Item::Malformed(frame) => {
                 self.faults.malformed += 1;
                 self.faults
-                    .say(|| format!("no frame: {:?}", String::from_utf8_lossy(frame)));
+                    .note(|| format!("no frame: {:?}", String::from_utf8_lossy(frame)));
             }
         }
     }
@@ -102,35 +103,37 @@ impl Tally {
 }
 
 impl Place {
-    fn take(&mut self, number: u64, faults: &mut Faults) {
+    fn advance(&mut self, number: u64, faults: &mut Faults) {
         if number == self.next || self.next == 0 {
             self.next = number + 1;
         } else if number > self.next {
             faults.lost += number - self.next;
-            faults.say(|| format!("event {number} came where {} was next", self.next));
+            faults.note(|| format!("event {number} came where {} was next", self.next));
             self.holes += (number - self.next) as u32;
             self.next = number + 1;
         } else if self.holes > 0 {
+            // It was counted as lost when a later event came.
             self.holes -= 1;
             faults.lost -= 1;
             faults.reordered += 1;
         } else {
             faults.duplicated += 1;
-            faults.say(|| format!("event {number} came again, {} was next", self.next));
+            faults.note(|| format!("event {number} came again, {} was next", self.next));
         }
     }
 
-    /// At the end: everything up to `last` must have come.
+    /// Checks at the end that everything up to `last` has come.
     pub(crate) fn finish(&self, last: u64, faults: &mut Faults) {
         if self.next != 0 && self.next <= last {
             faults.lost += last + 1 - self.next;
-            faults.say(|| format!("a stream ended before event {}, {last} was last", self.next));
+            faults.note(|| format!("a stream ended before event {}, {last} was last", self.next));
         }
     }
 }
 
 impl Faults {
-    pub(crate) fn say(&mut self, what: impl FnOnce() -> String) {
+    /// Keeps the first fault in words: the ones after it often follow from it.
+    pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
         self.first.get_or_insert_with(what);
     }
 
@@ -145,7 +148,7 @@ impl Faults {
         self.malformed += other.malformed;
         self.failed += other.failed;
         if let Some(first) = &other.first {
-            self.say(|| first.clone());
+            self.note(|| first.clone());
         }
     }
 }
@@ -157,7 +160,7 @@ mod tests {
     fn faults(numbers: &[u64], last: u64) -> [u64; 3] {
         let (mut tally, mut place) = (Tally::default(), Place::default());
         for number in numbers {
-            tally.take(
+            tally.record(
                 &mut place,
                 &Item::Event {
                     number: *number,

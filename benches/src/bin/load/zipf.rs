@@ -5,6 +5,7 @@ use crate::chance::Chance;
 /// Zipf's law: the n-th key is drawn 1/n as often as the first.
 #[derive(Clone, Debug)]
 pub(crate) struct Zipf {
+    /// For each key, the shares of all keys up to it; the last is 1, but for rounding.
     up_to: Vec<f64>,
 }
 

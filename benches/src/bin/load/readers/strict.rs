@@ -1,4 +1,4 @@
-//! The decoder of core beside our own.
+//! The decoder of core, beside our own.
 
 use saacms_realtime_core::sse::{Decoded, Decoder};
 
@@ -32,7 +32,8 @@ impl Strict {
         self.decoder = Decoder::new(MAX_EVENT);
     }
 
-    /// Decodes the bytes that our own reader has read; their last event must be the one before `next`.
+    /// Decodes the bytes that our own reader has read; their last event must be the one before
+    /// `next`.
     pub(super) fn read(&mut self, body: &[u8], next: u64) {
         if self.decoder.feed(body).is_err() {
             self.read += 1;
@@ -56,7 +57,7 @@ impl Strict {
         let Self { decoded, read, .. } = self;
         if decoded != read {
             faults.malformed += 1;
-            faults.say(|| format!("core decodes {decoded} events of {read}"));
+            faults.note(|| format!("core decodes {decoded} events of {read}"));
         }
     }
 }

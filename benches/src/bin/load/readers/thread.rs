@@ -28,11 +28,16 @@ const BUFFER: usize = 256 << 10;
 pub(super) struct ReaderThread {
     pub(super) poll: Poll,
     pub(super) inbox: Receiver<Order>,
+    /// The subscribers of this thread; the token of a connection is its index here.
     pub(super) seats: Vec<Seat>,
+    /// The number of `seats[0]` among all subscribers.
     pub(super) first: usize,
     pub(super) audience: Audience,
+    /// The next seat to connect; past the end while there is no order to.
     pub(super) next_to_open: usize,
+    /// Connections without a response head yet.
     pub(super) opening: usize,
+    /// Connections with one, of all threads together.
     pub(super) open: Arc<AtomicUsize>,
     pub(super) ports: Arc<AtomicUsize>,
     pub(super) gate: Arc<Gate>,
@@ -51,6 +56,7 @@ impl ReaderThread {
             {
                 return Err(error);
             }
+
             let tally = Arc::clone(&self.tally);
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
             let before = tally.deliveries;
@@ -58,7 +64,9 @@ impl ReaderThread {
                 if event.token() == WAKE {
                     continue;
                 }
+
                 let index = event.token().0;
+                // The first readiness is that of the connection itself.
                 if !self.seats[index].has_asked {
                     if event.is_writable() || event.is_error() {
                         self.ask(index, &mut tally);
@@ -67,12 +75,14 @@ impl ReaderThread {
                 }
                 self.read(index, &mut buffer, &mut tally);
             }
+
             self.open_more(&mut tally);
             let received = tally.deliveries - before;
             drop(tally);
             if received > 0 {
                 self.gate.add(received);
             }
+
             while let Ok(order) = self.inbox.try_recv() {
                 match order {
                     Order::Open => self.next_to_open = 0,
@@ -80,6 +90,7 @@ impl ReaderThread {
                     Order::Stall(stalled) => self.stall(stalled)?,
                     Order::Stop => return Ok(self.stop()),
                 }
+
                 let tally = Arc::clone(&self.tally);
                 self.open_more(&mut tally.lock().unwrap_or_else(PoisonError::into_inner));
             }
@@ -102,6 +113,7 @@ impl ReaderThread {
 
     fn connect(&mut self, index: usize) -> io::Result<()> {
         let mut tries = 0;
+        // Where another program has the port, the next try takes the next one.
         let socket = loop {
             match self.start_connecting(self.first + index) {
                 Err(error)
@@ -116,17 +128,20 @@ impl ReaderThread {
                 socket => break socket?,
             }
         };
+
         let mut socket = TcpStream::from_std(socket.into());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()
             .register(&mut socket, Token(index), interest)?;
         let seat = &mut self.seats[index];
+        // The place stays: it is the last event ID of the next request.
         *seat = Seat {
             socket: Some(socket),
             place: seat.place,
             ..Seat::new(seat.key)
         };
+
         if index == 0 {
             self.strict.begin_stream();
         }
@@ -139,11 +154,13 @@ impl ReaderThread {
             Type::STREAM,
             None,
         )?;
+
         socket.set_nonblocking(true)?;
         if self.audience.stalled_of > 0 && number.is_multiple_of(self.audience.stalled_of) {
-            // Little is buffered by the kernel, so that the server must wait.
+            // The kernel buffers little, so that the server must wait.
             socket.set_recv_buffer_size(4_096)?;
         }
+
         if self.audience.address.ip().is_loopback() && self.audience.address.is_ipv4() {
             // A port can be used once per source address. It is named here, because the kernel
             // takes a millisecond to find a free one once there are thousands.
@@ -153,6 +170,8 @@ impl ReaderThread {
             socket.set_reuse_address(true)?;
             socket.bind(&SocketAddr::from((source, PORTS.start + port as u16)).into())?;
         }
+
+        // A connect that goes on in the background is no error.
         match socket.connect(&self.audience.address.into()) {
             Err(error)
                 if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
@@ -169,20 +188,25 @@ impl ReaderThread {
         let Some(socket) = &mut seat.socket else {
             return;
         };
+
         if let Ok(Some(error)) | Err(error) = socket.take_error() {
             seat.socket = None;
             self.opening -= 1;
             return fail(tally, "cannot connect", &error);
         }
+
+        // Neither before the first event nor after a resync is there a number to name.
         let last = match seat.place.next {
             0 | 1 => String::new(),
             next => format!("Last-Event-ID: {}\r\n", next - 1),
         };
+
         let (prefix, key, host) = (&self.audience.prefix, seat.key, self.audience.address);
         let request = format!(
             "GET /api/saacms/v1/bench/{prefix}{key}/subscribe HTTP/1.1\r\nHost: {host}\r\n\
              Accept: text/event-stream\r\n{last}\r\n"
         );
+
         match socket.write_all(request.as_bytes()) {
             Ok(()) => seat.has_asked = true,
             Err(error) => {
@@ -206,6 +230,7 @@ impl ReaderThread {
                     return fail(tally, "a stream broke", &error);
                 }
             };
+
             tally.bytes += len as u64;
             let (end, had_head) = (new + len, seat.stream.has_head());
             let now = self.started.elapsed().as_nanos() as u64;
@@ -217,11 +242,13 @@ impl ReaderThread {
                 {
                     is_refused = Some(String::from_utf8_lossy(line).into_owned());
                 }
-                tally.take(place, &item, now);
+                tally.record(place, &item, now);
             });
+
             if index == 0 {
                 self.strict.read(body, place.next);
             }
+
             if seat.stream.has_head() && !had_head {
                 self.opening -= 1;
                 match is_refused {
@@ -234,6 +261,7 @@ impl ReaderThread {
                     }
                 }
             }
+
             if len == 0 || seat.stream.is_done() {
                 if !seat.stream.has_head() {
                     self.opening -= 1;
@@ -244,6 +272,7 @@ impl ReaderThread {
                 }
                 seat.socket = None;
             }
+
             if end < buffer.len() {
                 // The buffer is not full, so nothing more waits.
                 return;
@@ -264,12 +293,14 @@ impl ReaderThread {
     }
 
     fn stall(&mut self, stalled: bool) -> io::Result<()> {
+        // The first seat whose number, among all subscribers, is a multiple.
         let first = (self.audience.stalled_of - self.first % self.audience.stalled_of)
             % self.audience.stalled_of;
         for index in (first..self.seats.len()).step_by(self.audience.stalled_of) {
             let Some(socket) = &mut self.seats[index].socket else {
                 continue;
             };
+
             let registry = self.poll.registry();
             if stalled {
                 registry.deregister(socket)?;
@@ -315,5 +346,5 @@ impl Seat {
 
 fn fail(tally: &mut Tally, what: &str, error: &io::Error) {
     tally.faults.failed += 1;
-    tally.faults.say(|| format!("{what}: {error}"));
+    tally.faults.note(|| format!("{what}: {error}"));
 }

@@ -33,11 +33,13 @@ pub(super) fn rows(folder: &Path) -> Result<Vec<Row>, String> {
         nanos("ours_newest")?,
         nanos("vec_deque_scan")?,
     ];
+
     let mut rows = vec![
         Row {
             key: group.into(),
             figure: "resume by ID among 10,000 retained".into(),
             target: Some(("≤ 1 µs", 1_000.0)),
+            // Both must meet the target.
             value: ours.max(newest),
             shown: format!(
                 "{} anywhere, {} for the newest; a scan of a VecDeque {}",
@@ -54,11 +56,13 @@ pub(super) fn rows(folder: &Path) -> Result<Vec<Row>, String> {
             ..ratio(folder, ("frame/encode_300B", "ours", "memcpy"))?
         },
     ];
+
     let new = (
         "frame/encode_300B",
         "ours_to_new_memory",
         "memcpy_to_new_memory",
     );
+
     for which in [new].iter().chain(&RATIOS) {
         rows.push(ratio(folder, *which)?);
     }
@@ -76,10 +80,12 @@ fn ratio(folder: &Path, which: (&str, &str, &str)) -> Result<Row, String> {
             .zip(&other_nanos)
             .map(|(ours, other)| ours / other)
     };
+
     let [least, most] = [
         ratios().fold(f64::INFINITY, f64::min),
         ratios().fold(0.0, f64::max),
     ];
+
     let value = median(ratios());
     let [ours_time, other_time] = [ours_nanos, other_nanos].map(|nanos| time(median(nanos)));
     Ok(Row {

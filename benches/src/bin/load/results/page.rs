@@ -1,4 +1,4 @@
-//! RESULTS.md.
+//! Writes RESULTS.md.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,6 +13,7 @@ pub(super) fn markdown(rows: &[Row], runs: &Runs, options: &ResultsOptions) -> S
          measured in turn in one run; those of `cargo bench` are medians of its rounds, with the least \
          and the most.\n\n",
     );
+
     let _ = writeln!(
         out,
         "Machine: {}. Server, peers and subscribers share it. Frames of about 300 bytes, 1,000 \
@@ -21,10 +22,32 @@ pub(super) fn markdown(rows: &[Row], runs: &Runs, options: &ResultsOptions) -> S
         options.rounds,
         options.seconds
     );
+
     out += "*limit* is a program that does nothing but write (`examples/peer_limit.rs`), *axum* is \
             `Sse` over a tokio broadcast channel (`examples/peer_axum.rs`).\n\n\
             ## Targets\n\n| figure | target | measured | met | command |\n\
             | --- | --- | --- | --- | --- |\n";
+    push_targets(&mut out, rows);
+
+    out += "\n`load` is `cargo run --release -p saacms-realtime-benches --bin load --`. The capacity \
+            of which half is published is that of the slower of the two, one event at a time.\n\n\
+            ## Beside what one would write otherwise\n\n\
+            | figure, less is better | measured | command |\n| --- | --- | --- |\n";
+    push_comparisons(&mut out, rows);
+
+    out += "\n## Servers\n\n![latencies](latency.svg)\n\n\
+            | run | server | CPU s per million | deliveries/s | p50 ms | p99 ms | p99.9 ms | lost, \
+            duplicated, reordered |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n";
+    for ((name, server), runs) in runs {
+        push_server(&mut out, name, server, runs);
+    }
+
+    out += "\n*one*: one event at a time. *flat*: 64 events on their way at any time. *half*: half \
+            the capacity. *storm*: 10,000 reconnects, 50 events each.\n";
+    out
+}
+
+fn push_targets(out: &mut String, rows: &[Row]) {
     for row in rows {
         if let Some((target, most)) = row.target {
             let met = if row.value <= most { "yes" } else { "**no**" };
@@ -40,10 +63,9 @@ pub(super) fn markdown(rows: &[Row], runs: &Runs, options: &ResultsOptions) -> S
             );
         }
     }
-    out += "\n`load` is `cargo run --release -p saacms-realtime-benches --bin load --`. The capacity \
-            of which half is published is that of the slower of the two, one event at a time.\n\n\
-            ## Beside what one would write otherwise\n\n\
-            | figure, less is better | measured | command |\n| --- | --- | --- |\n";
+}
+
+fn push_comparisons(out: &mut String, rows: &[Row]) {
     for row in rows.iter().filter(|row| row.target.is_none()) {
         let Row {
             figure,
@@ -53,42 +75,41 @@ pub(super) fn markdown(rows: &[Row], runs: &Runs, options: &ResultsOptions) -> S
         } = row;
         let _ = writeln!(out, "| {figure} | {shown} | `{command}` |");
     }
-    out += "\n## Servers\n\n![latencies](latency.svg)\n\n\
-            | run | server | CPU s per million | deliveries/s | p50 ms | p99 ms | p99.9 ms | lost, \
-            duplicated, reordered |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n";
-    for ((name, server), runs) in runs {
-        let delivered = runs.iter().filter(|run| run.tally.deliveries >= 10_000);
-        let runs: Vec<&Figures> = delivered.collect();
-        if runs.is_empty() {
-            continue;
-        }
-        let of = |figure: fn(&Figures) -> f64| {
-            crate::figures::median(runs.iter().map(|run| figure(run)))
-        };
-        let faults = runs.iter().map(|run| &run.tally.faults);
-        let faults = faults.fold([0; 3], |[lost, duplicated, reordered], it| {
-            [
-                lost + it.lost,
-                duplicated + it.duplicated,
-                reordered + it.reordered,
-            ]
-        });
-        let _ = writeln!(
-            out,
-            "| {name} | {server} | {:.2} | {:.0} | {:.2} | {:.2} | {:.2} | {}, {}, {} |",
-            of(Figures::cpu_per_million),
-            of(Figures::per_second),
-            of(|run| run.latency_ms(0.5)),
-            of(|run| run.latency_ms(0.99)),
-            of(|run| run.latency_ms(0.999)),
-            faults[0],
-            faults[1],
-            faults[2]
-        );
+}
+
+/// The medians of all runs of one server in one scenario, and the sums of their faults.
+fn push_server(out: &mut String, name: &str, server: &str, runs: &[Figures]) {
+    // Below that, CPU per million deliveries is not a number.
+    let delivered = runs.iter().filter(|run| run.tally.deliveries >= 10_000);
+    let runs: Vec<&Figures> = delivered.collect();
+    if runs.is_empty() {
+        return;
     }
-    out += "\n*one*: one event at a time. *flat*: 64 events on their way at any time. *half*: half \
-            the capacity. *storm*: 10,000 reconnects, 50 events each.\n";
-    out
+
+    let of =
+        |figure: fn(&Figures) -> f64| crate::figures::median(runs.iter().map(|run| figure(run)));
+
+    let faults = runs.iter().map(|run| &run.tally.faults);
+    let faults = faults.fold([0; 3], |[lost, duplicated, reordered], it| {
+        [
+            lost + it.lost,
+            duplicated + it.duplicated,
+            reordered + it.reordered,
+        ]
+    });
+
+    let _ = writeln!(
+        out,
+        "| {name} | {server} | {:.2} | {:.0} | {:.2} | {:.2} | {:.2} | {}, {}, {} |",
+        of(Figures::cpu_per_million),
+        of(Figures::per_second),
+        of(|run| run.latency_ms(0.5)),
+        of(|run| run.latency_ms(0.99)),
+        of(|run| run.latency_ms(0.999)),
+        faults[0],
+        faults[1],
+        faults[2]
+    );
 }
 
 pub(super) fn line(row: &Row) -> String {
@@ -130,6 +151,7 @@ fn machine() -> String {
             .unwrap_or_default();
         line.trim_start_matches([':', '\t', ' ']).trim().to_owned()
     };
+
     let processor = field(&read("/proc/cpuinfo"), "model name");
     let memory = field(&read("/proc/meminfo"), "MemTotal");
     let memory: f64 = memory.trim_end_matches(" kB").parse().unwrap_or(0.0);

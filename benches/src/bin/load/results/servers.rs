@@ -1,0 +1,175 @@
+//! The figures of servers, as ratios to the limit and to axum.
+
+use super::{Row, Runs, SLACK, SLACK_OF_TAILS, of};
+use crate::figures::Figures;
+use crate::server::Kind;
+
+/// A target in words, and the largest value that meets it.
+type Target = Option<(&'static str, f64)>;
+
+pub(super) fn rows(runs: &Runs) -> Vec<Row> {
+    vec![
+        per_million(
+            runs,
+            ("one", Kind::Limit),
+            "one_at_a_time",
+            "server CPU per million deliveries, one event at a time",
+            Some(("≤ 1.15 × limit", 1.15)),
+        ),
+        per_million(
+            runs,
+            ("flat", Kind::Limit),
+            "flat_out",
+            "the same, publishers flat out",
+            Some(("≤ 1.3 × limit", 1.3)),
+        ),
+        tail(runs),
+        memory_per_stream(runs),
+        storm_time(runs),
+        storm_memory(runs),
+        publish(runs),
+        per_million(
+            runs,
+            ("one", Kind::Axum),
+            "one_at_a_time_axum",
+            "server CPU per million deliveries, one event at a time, over axum's",
+            None,
+        ),
+        per_million(
+            runs,
+            ("flat", Kind::Axum),
+            "flat_out_axum",
+            "the same, publishers flat out, over axum's",
+            None,
+        ),
+    ]
+}
+
+fn per_million(
+    runs: &Runs,
+    (name, peer): (&'static str, Kind),
+    key: &str,
+    figure: &str,
+    target: Target,
+) -> Row {
+    let pair = [Kind::Ours, peer].map(|kind| of(runs, name, kind, Figures::cpu_per_million));
+    let words = format!("{:.2} against {:.2} s", pair[0], pair[1]);
+    let window = if name == "one" { 1 } else { 64 };
+    let command = format!(
+        "load fanout --window {window} --against {} --rounds 3",
+        peer.name()
+    );
+    ratio(key, figure, target, pair, &words, command)
+}
+
+fn tail(runs: &Runs) -> Row {
+    let tails =
+        [Kind::Ours, Kind::Limit].map(|kind| of(runs, "half", kind, |run| run.latency_ms(0.99)));
+    let rate = of(runs, "half", Kind::Ours, |run| {
+        run.events as f64 / run.seconds
+    });
+    Row {
+        slack: SLACK_OF_TAILS,
+        ..ratio(
+            "tail_at_half_capacity",
+            "publish → receive p99 at half the capacity",
+            Some(("≤ 1.2 × limit", 1.2)),
+            tails,
+            &format!("{:.2} against {:.2} ms", tails[0], tails[1]),
+            format!("load fanout --rate {rate:.0} --against limit --rounds 3"),
+        )
+    }
+}
+
+fn memory_per_stream(runs: &Runs) -> Row {
+    let memory = |kind| of(runs, "idle", kind, Figures::anonymous_per_stream);
+    let streams = of(runs, "idle", Kind::Ours, |run| run.subscribers as f64);
+    size(
+        "memory_per_stream",
+        "user memory per idle subscriber",
+        Some(("≤ 512 bytes", 512.0)),
+        memory(Kind::Ours),
+        format!(
+            "{:.0} bytes (limit {:.0}, axum {:.0})",
+            memory(Kind::Ours),
+            memory(Kind::Limit),
+            memory(Kind::Axum)
+        ),
+        format!("load idle --subscribers {streams:.0} --against axum,limit"),
+    )
+}
+
+fn storm_time(runs: &Runs) -> Row {
+    // The inverse of bytes per second, as less is better.
+    let replayed =
+        [Kind::Limit, Kind::Ours].map(|kind| of(runs, "storm", kind, |run| run.more("replayed")));
+    ratio(
+        "storm_time",
+        "10,000 reconnects at once, 50 events each: limit's bytes/s over ours",
+        Some(("≥ 0.7 × limit, so ≤ 1.43", 1.0 / 0.7)),
+        replayed,
+        &format!("{:.0} against {:.0} MiB/s", replayed[1], replayed[0]),
+        "load storm --subscribers 10000 --against limit --rounds 3".into(),
+    )
+}
+
+fn storm_memory(runs: &Runs) -> Row {
+    let grown = of(runs, "storm", Kind::Ours, |run| {
+        run.more("peak memory over all connected")
+    });
+    size(
+        "storm_memory",
+        "the same: resident memory over that of all connected",
+        Some(("≤ 64 MiB", 64.0)),
+        grown,
+        format!("{grown:.1} MiB"),
+        "load storm --subscribers 10000 --rounds 3".into(),
+    )
+}
+
+fn publish(runs: &Runs) -> Row {
+    // The inverse again: axum's events per second over ours.
+    let publishes =
+        [Kind::Axum, Kind::Ours].map(|kind| of(runs, "publish", kind, |run| run.more("publishes")));
+    ratio(
+        "publish",
+        "publish over HTTP, one connection each: axum's events/s over ours",
+        Some(("≥ 1.3 × axum, so ≤ 0.77", 1.0 / 1.3)),
+        publishes,
+        &format!("{:.0} against {:.0} /s", publishes[1], publishes[0]),
+        "load publish --subscribers 64 --against axum --rounds 3".into(),
+    )
+}
+
+/// The first of `pair` over the second, which `words` explain.
+fn ratio(
+    key: &str,
+    figure: &str,
+    target: Target,
+    pair: [f64; 2],
+    words: &str,
+    command: String,
+) -> Row {
+    let value = pair[0] / pair[1];
+    let shown = format!("{value:.2} ({words})");
+    size(key, figure, target, value, shown, command)
+}
+
+fn size(
+    key: &str,
+    figure: &str,
+    target: Target,
+    value: f64,
+    shown: String,
+    command: String,
+) -> Row {
+    Row {
+        key: key.into(),
+        figure: figure.into(),
+        target,
+        value,
+        shown,
+        command,
+        slack: SLACK,
+    }
+}
