@@ -134,6 +134,7 @@ fn demonstrate(address: SocketAddr) -> Result<()> {
     let ask = |request: &str, answers: usize| -> Result<Vec<String>> {
         let mut client = TcpStream::connect(address)?;
         writeln!(client, "{request}")?;
+        // A stream has no end, so it is left after as many lines as are expected.
         let lines = BufReader::new(client).lines().take(answers);
         let lines = lines.collect::<std::io::Result<Vec<_>>>()?;
         println!("> {request}\n{}", lines.join("\n"));
@@ -147,6 +148,7 @@ fn demonstrate(address: SocketAddr) -> Result<()> {
         ask("follow v1", 3)?,
         ["alive", "event v2 edit 2", "event v3 edit 3"]
     );
+    // Nobody published `v0`, so what came after it is not known.
     assert_eq!(ask("follow v0", 2)?, ["alive", "resync v3"]);
     Ok(())
 }

@@ -90,6 +90,7 @@ impl Connection {
                 }
                 Step::KeepAlive => {
                     self.outbox.write_str(sse::KEEPALIVE)?;
+                    // Only the first one has an ID: an event may have set another since.
                     if let Some(id) = self.greeting.take() {
                         sse::write_id(&mut self.outbox, id)?;
                     }
@@ -102,32 +103,52 @@ impl Connection {
 
 /// Shows the output of each step, and panics if it is not the expected one.
 fn cycle(mut show: impl FnMut(&str, &str)) -> fmt::Result {
-    // Milliseconds since the device was started, which serve as the wall clock, too.
-    let at = |millis: u32| Now::from_millis(millis.into(), millis.into());
-    let mut expect = |step, connection: &mut Connection, record: &mut Record, now, bytes| {
-        let wake_at = connection.drain(record, now)?;
-        show(step, &connection.outbox);
-        assert_eq!(connection.outbox, bytes, "{step}");
-        connection.outbox.clear();
-        wake_at.ok_or(fmt::Error)
-    };
-
     let mut record = Record::new(Deque::new(), Retention::default(), ETAGS);
-    let mut client = Connection::open(&mut record, None, at(0));
+    live(&mut record, &mut show)?;
+    reconnects(&mut record, &mut show)?;
+    positions(&mut show)
+}
+
+/// This many milliseconds after the device was started, on both clocks.
+fn at(millis: u32) -> Now {
+    Now::from_millis(millis.into(), millis.into())
+}
+
+/// Drains a connection, and returns when it is due next.
+fn expect(
+    show: &mut impl FnMut(&str, &str),
+    step: &str,
+    connection: &mut Connection,
+    record: &mut Record,
+    now: Now,
+    bytes: &str,
+) -> Result<Instant, fmt::Error> {
+    let wake_at = connection.drain(record, now)?;
+    show(step, &connection.outbox);
+    assert_eq!(connection.outbox, bytes, "{step}");
+    connection.outbox.clear();
+    wake_at.ok_or(fmt::Error)
+}
+
+/// A connected client gets a greeting, an edit and a heartbeat.
+fn live(record: &mut Record, show: &mut impl FnMut(&str, &str)) -> fmt::Result {
+    let mut client = Connection::open(record, None, at(0));
     expect(
+        show,
         "a greeting comes first",
         &mut client,
-        &mut record,
+        record,
         at(0),
         ":keepalive\n\n",
     )?;
 
-    publish(&mut record, "v1", "{\"on\":true}", at(1_000))?;
+    publish(record, "v1", "{\"on\":true}", at(1_000))?;
     let v1 = "event: changed\nid: v1\ndata: {\"on\":true}\n\n";
     let wake_at = expect(
+        show,
         "an edit is delivered",
         &mut client,
-        &mut record,
+        record,
         at(1_000),
         v1,
     )?;
@@ -137,68 +158,82 @@ fn cycle(mut show: impl FnMut(&str, &str)) -> fmt::Result {
         "a heartbeat after the last write"
     );
     expect(
+        show,
         "nothing is due before",
         &mut client,
-        &mut record,
+        record,
         at(30_999),
         "",
     )?;
     expect(
+        show,
         "then a heartbeat is",
         &mut client,
-        &mut record,
+        record,
         at(31_000),
         ":keepalive\n\n",
     )?;
+    Ok(())
+}
 
+/// A client that reconnects gets what it missed, or is told to refetch.
+fn reconnects(record: &mut Record, show: &mut impl FnMut(&str, &str)) -> fmt::Result {
     // The client is gone. Nothing is cleaned up: it was only a cursor.
-    publish(&mut record, "v2", "{\"on\":false}", at(40_000))?;
-    publish(&mut record, "v3", "{\"on\":true}", at(41_000))?;
+    publish(record, "v2", "{\"on\":false}", at(40_000))?;
+    publish(record, "v3", "{\"on\":true}", at(41_000))?;
     let missed = ":keepalive\n\nevent: changed\nid: v2\ndata: {\"on\":false}\n\n\
         event: changed\nid: v3\ndata: {\"on\":true}\n\n";
-    let mut client = Connection::open(&mut record, Some("v1"), at(42_000));
+    let mut client = Connection::open(record, Some("v1"), at(42_000));
     expect(
+        show,
         "what was missed is replayed",
         &mut client,
-        &mut record,
+        record,
         at(42_000),
         missed,
     )?;
 
     for etag in ["v4", "v5", "v6", "v7", "v8"] {
-        publish(&mut record, etag, "{\"on\":false}", at(50_000))?;
+        publish(record, etag, "{\"on\":false}", at(50_000))?;
     }
     let resync = ":keepalive\n\n\
         event: saacms-resync\nid: v8\ndata: {\"reason\":\"buffer-miss\"}\n\n";
-    let mut client = Connection::open(&mut record, Some("v3"), at(51_000));
+    let mut client = Connection::open(record, Some("v3"), at(51_000));
     expect(
+        show,
         "five missed, four held: refetch",
         &mut client,
-        &mut record,
+        record,
         at(51_000),
         resync,
     )?;
 
-    publish(&mut record, "v9", "{\"on\":true}", at(60_000))?;
+    publish(record, "v9", "{\"on\":true}", at(60_000))?;
     let v9 = ":keepalive\n\nevent: changed\nid: v9\ndata: {\"on\":true}\n\n";
-    let mut client = Connection::open(&mut record, Some("v8"), at(61_000));
+    let mut client = Connection::open(record, Some("v8"), at(61_000));
     expect(
+        show,
         "from its ID nothing is lost",
         &mut client,
-        &mut record,
+        record,
         at(61_000),
         v9,
     )?;
+    Ok(())
+}
 
+/// With positions, a client can resume before the first event, and a restart is noticed.
+fn positions(show: &mut impl FnMut(&str, &str)) -> fmt::Result {
     // Positions name a place, not a version. No two starts of a device may share an epoch: take it
     // from a random number generator, or count starts in flash.
-    let positions = |epoch| IdPolicy::Position {
+    let policy = |epoch| IdPolicy::Position {
         epoch: Epoch::from_number(epoch),
     };
-    let mut record = Record::new(Deque::new(), Retention::default(), positions(0xbeef));
+    let mut record = Record::new(Deque::new(), Retention::default(), policy(0xbeef));
     let mut client = Connection::open(&mut record, None, at(70_000));
     let greeting = ":keepalive\n\nid: beef.0\n\n";
     expect(
+        show,
         "a position greets",
         &mut client,
         &mut record,
@@ -210,6 +245,7 @@ fn cycle(mut show: impl FnMut(&str, &str)) -> fmt::Result {
     let first = ":keepalive\n\nevent: changed\nid: beef.1\ndata: {}\n\n";
     let mut client = Connection::open(&mut record, Some("beef.0"), at(72_000));
     expect(
+        show,
         "it resumes before any event",
         &mut client,
         &mut record,
@@ -217,11 +253,12 @@ fn cycle(mut show: impl FnMut(&str, &str)) -> fmt::Result {
         first,
     )?;
 
-    let mut record = Record::new(Deque::new(), Retention::default(), positions(0xbef0));
+    let mut record = Record::new(Deque::new(), Retention::default(), policy(0xbef0));
     let resync = ":keepalive\n\n\
         event: saacms-resync\nid: bef0.0\ndata: {\"reason\":\"restarted\"}\n\n";
     let mut client = Connection::open(&mut record, Some("beef.1"), at(0));
     expect(
+        show,
         "a restart is noticed",
         &mut client,
         &mut record,
