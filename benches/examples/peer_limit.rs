@@ -201,6 +201,7 @@ fn write(mut poll: Poll, inbox: &Inbox) -> io::Result<()> {
 
 /// Parses the first request; `None` while it is incomplete.
 fn parse(request: &str) -> Option<(usize, Asked<'_>)> {
+    // Only the form of the requests that `load` sends is understood.
     let head = request.find("\r\n\r\n")? + 4;
     let header = |name: &str| {
         let mut lines = request[..head]
@@ -299,6 +300,7 @@ fn main() -> io::Result<()> {
                 continue;
             }
 
+            // A read may end within a request, or have several of them.
             let text = String::from_utf8_lossy(&request).into_owned();
             let mut rest = &*text;
             let mut subscribes = None;

@@ -37,6 +37,7 @@ impl Cors {
                 origin: text.into(),
                 reason,
             })?;
+            // Two spellings of one origin are kept once.
             if !cors.origins.contains(&origin) {
                 cors.origins.push(origin);
             }

@@ -100,6 +100,7 @@ impl Stream {
             new = start;
         }
 
+        // Before frames are searched for, as a chunk may end within a frame.
         if let Body::Chunked { part, left } = self.body {
             end = self.join_chunks(buffer, new, end, part, left);
         }

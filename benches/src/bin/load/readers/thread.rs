@@ -61,6 +61,7 @@ impl ReaderThread {
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
             let before = tally.deliveries;
             for event in &events {
+                // Orders are read below, whatever the token was.
                 if event.token() == WAKE {
                     continue;
                 }

@@ -143,6 +143,7 @@ pub(super) fn summary(figures: &Figures) -> String {
 }
 
 fn machine() -> String {
+    // A system without these files leaves their parts empty.
     let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
     let field = |text: &str, name: &str| {
         let line = text
