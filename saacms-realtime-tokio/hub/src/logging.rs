@@ -16,7 +16,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Starts the log of the whole process; `filter` decides what is logged.
+/// Starts the log of the whole process. `filter` selects what is logged.
 ///
 /// # Errors
 ///
@@ -37,11 +37,12 @@ pub(crate) fn init(format: LogFormat, filter: &str) -> Result<(), Box<dyn Error>
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The reason, if it is not one.
 pub(crate) fn check_filter(text: &str) -> Result<(), String> {
     if text.trim().is_empty() {
         return Err("must not be empty; `off` logs nothing".to_owned());
     }
+
     for directive in text
         .split(',')
         .map(str::trim)

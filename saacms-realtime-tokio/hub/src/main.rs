@@ -23,15 +23,15 @@ use crate::settings::{ServeArgs, StartError, UncheckedSettings};
 use crate::tail::TailArgs;
 use crate::terminal::{print, print_error};
 
-/// Within a minute after ten thousand clients have come at once and gone, it has given back nine
-/// tenths of the memory that they took. `tests/faults` asserts that.
+/// jemalloc, because it gives memory back: within a minute after ten thousand clients have connected
+/// at once and left, nine tenths of what they took. `tests/faults` asserts that.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Streams "this record was edited" to browsers over Server-Sent Events.
 ///
-/// Without a command it serves: publishers post record events, subscribers get them live, and a
-/// client that reconnects gets the events that it missed or is told to refetch.
+/// Without a command it runs the hub: publishers post events of records, subscribers get them live,
+/// and a client that reconnects gets the events that it missed, or is told to refetch.
 #[derive(Debug, Parser)]
 #[command(name = "saacms-realtime", version, after_help = SERVE_HELP)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -44,7 +44,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the hub; also what happens without a command
+    /// Run the hub; the default without a command
     #[command(after_help = SERVE_HELP)]
     Serve(ServeArgs),
     Publish(PublishArgs),
@@ -56,10 +56,10 @@ Examples:
   saacms-realtime
       serves http://127.0.0.1:8787/api/saacms/v1, with a page to try it at http://127.0.0.1:8787/
   saacms-realtime --max-age 15m --cors-origin https://www.example.org
-      forgets after 15 minutes; pages of www.example.org may subscribe
+      keeps events for 15 minutes; pages of www.example.org may subscribe
   (umask 077; head -c 32 /dev/urandom | base64 > publish-token)
   saacms-realtime --listen 0.0.0.0:8787 --publish-token-file publish-token
-      serves the network; publishing needs the token in that file
+      listens on every address; publishing needs the token in that file
   saacms-realtime --print-config > realtime.toml
   saacms-realtime --config realtime.toml
       writes every setting to a file, then starts from that file
@@ -106,6 +106,7 @@ fn serve(args: ServeArgs) -> Result<(), ServeError> {
 
     let settings = unchecked.check()?;
     logging::init(settings.log_format, &settings.log_level)?;
+    // Only now, because the log needs settings of its own.
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }

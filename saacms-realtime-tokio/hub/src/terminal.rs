@@ -1,4 +1,4 @@
-//! What the program writes on its terminal, and how text is made fit for one.
+//! Output to the terminal, and text made safe for one.
 
 use core::fmt;
 use core::time::Duration;
@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 
 use owo_colors::OwoColorize as _;
 
-/// Writes to standard output. A reader that went away (`| head`) is no error.
+/// Writes to standard output. A reader that has closed it (`| head`) is not an error.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -18,7 +18,7 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 
 /// Writes a line to standard error.
 pub(crate) fn print_status(message: impl fmt::Display) {
-    // If standard error is closed, nobody is there to read it, which is no reason to fail.
+    // If standard error is closed, nobody reads it, which is no reason to fail.
     let _ = writeln!(anstream::stderr(), "{message}");
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     text.chars().map(replace).collect()
 }
 
-/// `text` as it is if it is one printable word, otherwise in quotes and with escapes.
+/// `text` unchanged if it is one printable word, otherwise in quotes and with escapes.
 pub(crate) fn quoted(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '"';
     if !text.is_empty() && text.chars().all(is_plain) {

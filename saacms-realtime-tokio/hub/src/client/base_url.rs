@@ -8,7 +8,7 @@ use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use saacms_realtime_core::ResourceKey;
 
-/// How long it may take to connect.
+/// The timeout for resolving the name, and that for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The hub's URL up to and including its base path, without a slash at the end.
@@ -16,21 +16,22 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct BaseUrl(String);
 
 impl BaseUrl {
-    /// Where events are posted.
+    /// The URL to which events are posted.
     pub(crate) fn publish(&self) -> String {
         format!("{}/publish", self.0)
     }
 
-    /// Where the stream of a record is.
+    /// The URL of a record's stream.
     pub(crate) fn subscribe(&self, key: &ResourceKey) -> String {
         let (slug, id) = (percent_encoded(key.slug()), percent_encoded(key.id()));
         format!("{}/{slug}/{id}/subscribe", self.0)
     }
 
-    /// An agent that gives up on a connection after `silence`: that long without a byte in either
-    /// direction.
+    /// Creates an agent that gives up on a connection after `silence`: that long without a byte in
+    /// either direction.
     pub(crate) fn agent(&self, silence: Option<Duration>, max_redirects: u32) -> ureq::Agent {
         let mut config = ureq::Agent::config_builder()
+            // An error answer is read as well: its body has the reason.
             .http_status_as_error(false)
             .max_redirects(max_redirects)
             .timeout_resolve(Some(CONNECT_TIMEOUT))

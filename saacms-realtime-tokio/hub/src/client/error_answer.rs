@@ -6,7 +6,7 @@ use ureq::http::{Response, StatusCode, header};
 
 use crate::terminal::printable;
 
-/// How much of the body of an error is read.
+/// The longest body of an error that is read.
 const MAX_PROBLEM_LEN: u64 = 64 * 1024;
 
 /// An answer of the hub that is not a success.
@@ -28,9 +28,11 @@ impl ErrorAnswer {
                 .get(name)
                 .and_then(|value| value.to_str().ok())
         };
+        // Only seconds, which is what a hub sends; a date counts as no header.
         let retry_after = header(header::RETRY_AFTER)
             .and_then(|seconds| seconds.trim().parse().ok())
             .map(Duration::from_secs);
+        // The address of a redirect is more useful than its body.
         let mut reason = header(header::LOCATION).map(|to| format!("the hub is at {to}"));
 
         let mut body = Vec::new();

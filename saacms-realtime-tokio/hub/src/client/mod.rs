@@ -1,4 +1,4 @@
-//! What `publish` and `tail` share: the hub's URL, its token, and what they make of its errors.
+//! Shared by `publish` and `tail`: the hub's URL, its token, and the texts of errors.
 
 mod base_url;
 mod error_answer;
@@ -17,7 +17,7 @@ use crate::terminal::seconds;
 const URL_VARIABLE: &str = "SAACMS_REALTIME_URL";
 const TOKEN_VARIABLE: &str = "SAACMS_REALTIME_PUBLISH_TOKEN";
 
-/// Where the hub is.
+/// The flag that tells where the hub is.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HubArgs {
     /// URL of the hub, with its base path
@@ -36,7 +36,7 @@ fn unless_empty(variable: &'static str) -> Option<&'static str> {
     (!is_empty).then_some(variable)
 }
 
-/// The token that the hub wants from publishers.
+/// The flag for the token that publishers need.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TokenArgs {
     /// File with the hub's publish token; without it, the token comes from the environment variable
@@ -48,6 +48,7 @@ pub(crate) struct TokenArgs {
 impl TokenArgs {
     /// Reads the token, if the arguments or the environment name one.
     pub(crate) fn token(&self) -> Result<Option<String>, String> {
+        // No flag has the token itself: arguments are visible to every user of the machine.
         let (content, source) = match &self.token_file {
             Some(path) => {
                 let content = fs::read_to_string(path)
@@ -74,9 +75,9 @@ impl TokenArgs {
     }
 }
 
-/// What is wrong with a connection, without the layers that reported it.
+/// The text of a connection's error, without the layers that passed it on.
 ///
-/// `silence` is the timeout that the connection has.
+/// `silence` is the timeout of the connection.
 pub(crate) fn transport_error(error: &ureq::Error, silence: Option<Duration>) -> String {
     match (error, silence) {
         // ureq's body readers wrap its errors in I/O errors.
@@ -85,7 +86,7 @@ pub(crate) fn transport_error(error: &ureq::Error, silence: Option<Duration>) ->
             None => error.to_string(),
         },
         (ureq::Error::Timeout(ureq::Timeout::PerRead), Some(silence)) => {
-            format!("nothing came for {}", seconds(silence))
+            format!("no data for {}", seconds(silence))
         }
         _ => error.to_string(),
     }

@@ -1,4 +1,4 @@
-//! The hub as a publisher sees it.
+//! The client side of a publish.
 
 use core::fmt;
 use core::time::Duration;
@@ -19,7 +19,7 @@ const MAX_RETRIES: u32 = 5;
 /// The longest wait before such a request is repeated.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// From this size on, the body is sent only after the hub has accepted the head. A hub that refuses a
+/// The smallest body that is sent only after the hub has accepted the head. A hub that refuses a
 /// head and closes the connection could otherwise reset it before its answer is read.
 const MIN_EXPECT_LEN: usize = 64 * 1024;
 
@@ -38,7 +38,7 @@ pub(super) struct HubClient {
 
 impl HubClient {
     pub(super) fn new(base: BaseUrl, token: Option<String>, quiet: bool) -> Self {
-        // A redirected POST arrives as a GET, or not at all.
+        // Follows no redirect: a redirected POST arrives as a GET, or not at all.
         let agent = base.agent(Some(SILENCE), 0);
         Self {
             agent,
@@ -49,7 +49,7 @@ impl HubClient {
         }
     }
 
-    /// Posts `body` and reads the answer. Tries again if the hub is busy and says when.
+    /// Posts `body` and reads the answer. Tries again if the hub is busy and names a time.
     pub(super) fn post(&self, content_type: &str, body: &[u8]) -> Result<Vec<u8>, PostError> {
         let mut retries = 0;
         loop {
@@ -57,7 +57,7 @@ impl HubClient {
                 Err(PostError::Refused(answer)) => answer,
                 result => return result,
             };
-            // A request that was refused whole has published nothing, so it can be repeated.
+            // A refused request has published nothing, so it can be repeated.
             let wait = answer
                 .retry_after
                 .filter(|wait| is_busy(answer.status) && *wait <= MAX_RETRY_AFTER);
@@ -92,13 +92,15 @@ impl HubClient {
         if !response.status().is_success() {
             return Err(PostError::Refused(ErrorAnswer::read(response)));
         }
+        // The status alone proves nothing: the results of a batch are in the body.
         let body = response.body_mut().with_config().limit(MAX_ANSWER_LEN);
         body.read_to_vec().map_err(PostError::NoAnswer)
     }
 
-    /// Reports why nothing was published and what to do about it, after the words `what`.
+    /// Reports why a request failed and what to do about it. The message begins with `what`.
     pub(super) fn report_failure(&self, what: &str, failure: &PostError) {
         let url = self.base.publish();
+        // Suspended, because the bar would be drawn over the message.
         self.progress.suspend(|| match failure {
             PostError::NoAnswer(error) => print_error(format_args!(
                 "{what}no answer from {url}: {}\n  \
@@ -115,7 +117,7 @@ impl HubClient {
         });
     }
 
-    /// Reports a message that is no error.
+    /// Reports a message that is not an error.
     pub(super) fn status(&self, message: impl fmt::Display) {
         self.progress.suspend(|| print_status(message));
     }
@@ -137,7 +139,7 @@ pub(super) fn is_busy(status: StatusCode) -> bool {
     )
 }
 
-/// What to do about an error answer; empty if its text says it all.
+/// Advice on an error answer; empty if its text needs none.
 pub(super) fn hint(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => {

@@ -48,7 +48,7 @@ pub(crate) struct PublishArgs {
     #[arg(long)]
     etag: Option<String>,
 
-    /// File with one event a line, `-` for standard input
+    /// File with one event per line, `-` for standard input
     #[arg(
         long,
         value_name = "FILE",
@@ -67,7 +67,7 @@ pub(crate) struct PublishArgs {
     quiet: bool,
 }
 
-/// Publishes what the arguments name.
+/// Publishes the events that the arguments name.
 pub(crate) fn run(args: PublishArgs) -> ExitCode {
     match publish(args) {
         Ok(true) => ExitCode::SUCCESS,
@@ -91,11 +91,12 @@ fn publish(args: PublishArgs) -> Result<bool, String> {
         return ndjson::publish(hub, file);
     }
 
-    // clap has checked this already, see `required_unless_present`.
+    // Cannot fail: clap has checked it, see `required_unless_present`.
     let (Some(event_type), Some(slug), Some(id)) = (args.event_type, args.slug, args.id) else {
         return Err("name an event type, a collection and an ID, or --ndjson FILE".to_owned());
     };
     let record = args.record.map(read_record).transpose()?;
+    // Built before the request: a mistake in the arguments sends nothing.
     let body = event_json(
         event_type,
         &slug,
@@ -122,7 +123,7 @@ fn event_type(text: &str) -> Result<EventType, String> {
     EventType::parse(text).ok_or_else(|| "allowed are snapshot, changed and deleted".to_owned())
 }
 
-/// The record itself, or what `@FILE` and `-` stand for.
+/// Returns the record: the argument itself, or the text that `@FILE` or `-` stands for.
 fn read_record(argument: String) -> Result<String, String> {
     if argument == "-" {
         let mut text = String::new();
@@ -153,6 +154,7 @@ fn event_json(
         string(slug),
         string(id)
     );
+
     match (event_type, record) {
         (EventType::Deleted, Some(_)) => return Err("a deleted event has no record".to_owned()),
         (EventType::Deleted, None) if etag.is_some() => {
@@ -174,12 +176,14 @@ fn event_json(
             json.push_str(record.get());
         }
     }
+
     if let Some(etag) = etag {
         json.push_str(r#","etag":"#);
         json.push_str(&string(etag));
     }
     json.push('}');
 
+    // Checked as the hub will check it, so that no request is spent on a mistake.
     match Event::from_json(json.as_bytes()) {
         Ok(_) => Ok(json),
         Err(error) => Err(printable(&error.to_string()).into_owned()),

@@ -27,11 +27,11 @@ use pages::Site;
 ///
 /// # Errors
 ///
-/// An address cannot be listened on, a setting is out of range, or a lane has failed.
+/// The server cannot listen on an address, a setting is out of range, or a lane has failed.
 pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let realtime = Realtime::new(settings.hub, settings.api)?;
     let site = Arc::new(Site::new(&realtime));
-    // Before the lanes, because it raises the limit of open files, and they need some.
+    // Before the lanes, which need open files, because it raises the limit.
     let room = Arc::new(Semaphore::new(file_room(settings.max_connections)));
     let connections = Connections::new(&realtime)
         .map_err(|error| format!("cannot start the threads that write streams: {error}"))?;
@@ -58,10 +58,11 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
 
     tracing::info!(subscribers = realtime.hub().stats().subscribers, "draining");
     realtime.drain();
-    // Connections are still accepted, so that a client that connects now is told to come again.
+    // Connections are still accepted, so that a client that connects now is told to reconnect later.
     let drained = async {
         tokio::select! {
             done = timeout(settings.drain_timeout, all_ended(realtime.hub())) => done.is_ok(),
+            // A second signal: do not wait for the streams.
             _ = stop_signal() => false,
         }
     };
@@ -74,6 +75,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     if timeout(LAST_ANSWERS, connections.shutdown()).await.is_err() {
         tracing::debug!("stopping with answers that were not read");
     }
+
     tracing::info!(published = realtime.hub().stats().published, "stopped");
     if is_broken {
         Err("a thread that writes streams has ended".into())
@@ -90,6 +92,7 @@ fn file_room(max_connections: usize) -> usize {
     const OTHER_FILES: u64 = 64;
     /// Files of the lane that each core has: its poll, its waker, and what io_uring needs.
     const FILES_PER_CORE: u64 = 4;
+
     let cores = available_parallelism().map_or(1, |cores| cores.get() as u64);
     let others = OTHER_FILES + FILES_PER_CORE * cores;
     let wanted = u64::try_from(max_connections)
@@ -118,6 +121,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()?
     };
+    // Otherwise a restarted server could not bind while old connections are in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -125,7 +129,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn announce(address: SocketAddr, base_path: &str) {
     tracing::info!(%address, base_path, "listening");
-    // For people. If standard output is closed, nobody is there to read it.
+    // For people. If standard output is closed, nobody reads it.
     let _ = writeln!(io::stdout(), "open http://{address}/ in a browser");
 }
 

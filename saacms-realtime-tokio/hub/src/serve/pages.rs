@@ -1,4 +1,4 @@
-//! What the server answers: the API, the live page, the health checks.
+//! The routes of the server: the API, the live page, the health checks.
 
 use core::convert::Infallible;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tracing::{Level, debug, enabled};
 
 const PAGE: &str = include_str!("../page.html");
 
-/// Everything that the server answers with.
+/// The API of a hub, and the pages beside it.
 pub(super) struct Site {
     realtime: Realtime,
     pages: Router,
@@ -45,10 +45,10 @@ impl Site {
         let logged = enabled!(Level::DEBUG)
             .then(|| (request.method().clone(), request.uri().path().to_owned()));
 
-        // The API is not behind the router, because the router costs as much as a publish.
+        // The API bypasses the router, which would cost as much as a publish.
         let response = match request.uri().path() {
             "/" | "/healthz" | "/readyz" => {
-                // Boxed, because the future of every publish would be as large otherwise.
+                // Boxed, because otherwise the future of every publish would be as large.
                 let answered = Box::pin(self.pages.clone().oneshot(request));
                 answered.await?.map(Either::Left)
             }
@@ -78,12 +78,12 @@ async fn page(State(realtime): State<Realtime>) -> impl IntoResponse {
     )
 }
 
-/// Alive: the process answers.
+/// Answers that the process is alive.
 async fn health(State(realtime): State<Realtime>) -> Response<Body> {
     report(StatusCode::OK, &realtime)
 }
 
-/// Ready: new streams are accepted.
+/// Answers whether new streams are accepted.
 async fn ready(State(realtime): State<Realtime>) -> Response<Body> {
     let draining = realtime.hub().is_draining();
     report(

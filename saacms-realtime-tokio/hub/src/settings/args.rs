@@ -22,8 +22,8 @@ pub(crate) struct ServeArgs {
 impl Args for ServeArgs {
     fn augment_args(command: Command) -> Command {
         const HEADING: &str = "Configuration";
-        const CONFIG_HELP: &str = "TOML file with settings; relative paths in it start at the working \
-                                   directory";
+        const CONFIG_HELP: &str = "TOML file with settings; relative paths in it are relative to the \
+                                   working directory";
         let config = flag(CONFIG, "FILE")
             .help(CONFIG_HELP)
             .long_help(format!("{CONFIG_HELP}\n[env: {}]", variable(CONFIG)))
@@ -54,10 +54,12 @@ impl FromArgMatches for ServeArgs {
         let mut flags = Layer::default();
         let keys = SETTINGS.iter().map(|setting| setting.key).chain([CONFIG]);
         for key in keys {
+            // No flag has a default for clap: it would win over the environment and the file.
             let Some(texts) = matches.get_many::<String>(key) else {
                 continue;
             };
             let texts: Vec<String> = texts.cloned().collect();
+            // Errors quote it, so it has every value of a list.
             let written: Vec<_> = texts
                 .iter()
                 .map(|text| format!("--{key} {}", quoted(text)))
@@ -89,6 +91,7 @@ impl FromArgMatches for ServeArgs {
 fn flag_of(setting: &'static Setting) -> Arg {
     let (help, default) = (setting.help, setting.default_text());
     let variable = variable(setting.key);
+
     flag(setting.key, setting.value_name)
         .action(if setting.is_list() {
             ArgAction::Append
@@ -100,7 +103,7 @@ fn flag_of(setting: &'static Setting) -> Arg {
         .help_heading(setting.heading)
 }
 
-/// A flag with a value. The value can be -5, so that it is refused for its range.
+/// A flag with a value. The value may be -5, so that it is refused for its range and not as a flag.
 fn flag(key: &'static str, value_name: &'static str) -> Arg {
     Arg::new(key)
         .long(key)

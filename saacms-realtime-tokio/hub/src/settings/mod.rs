@@ -30,7 +30,7 @@ use self::start_error::{HOW_TO_MAKE_A_TOKEN, LIST_ALL};
 use self::table::{SETTINGS, Setting};
 use crate::logging::LogFormat;
 
-/// What `serve` runs with.
+/// The settings that `serve` runs with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Addresses to listen on.
@@ -45,11 +45,11 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     /// The look of the log.
     pub(crate) log_format: LogFormat,
-    /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
+    /// The filter of the log, in the syntax of `tracing_subscriber::EnvFilter`.
     pub(crate) log_level: String,
-    /// What is allowed but unwise: to be logged once there is a log.
+    /// Warnings about settings that are allowed but unwise; logged once the log has started.
     pub(crate) warnings: Vec<String>,
-    /// Where [`check`](UncheckedSettings::check) reads the publish token of `api` from.
+    /// The file from which [`check`](UncheckedSettings::check) reads the publish token of `api`.
     publish_token_file: Option<PathBuf>,
 }
 
@@ -87,6 +87,7 @@ impl UncheckedSettings {
         args: ServeArgs,
         variables: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Self, StartError> {
+        // The file is read last, because a flag or a variable names it.
         let mut flags = args.flags;
         let mut environment = Layer::from_environment(variables)?;
         let file = match flags.remove(CONFIG).or_else(|| environment.remove(CONFIG)) {
@@ -109,7 +110,7 @@ impl UncheckedSettings {
         Ok(Self { settings, raw })
     }
 
-    /// The settings as a TOML file for `--config`. Each line says where its value comes from.
+    /// The settings as a TOML file for `--config`. Each line names the origin of its value.
     pub(crate) fn to_toml(&self) -> String {
         let line = |setting: &Setting| {
             let value = setting.show(&self.settings);
@@ -117,12 +118,13 @@ impl UncheckedSettings {
                 .raw
                 .get(setting.key)
                 .map_or("default", |raw| raw.origin.as_str());
+            // Wide enough for most settings, so that the origins line up.
             format!("{:<42} # {origin}\n", format!("{} = {value}", setting.key))
         };
         SETTINGS.iter().map(line).collect()
     }
 
-    /// Checks what a single value cannot show: the hub's ranges, the token, who can connect.
+    /// Checks what no single value shows: the hub's ranges, the token file, the addresses.
     ///
     /// # Errors
     ///
@@ -134,6 +136,7 @@ impl UncheckedSettings {
             .map_err(|error| self.out_of_range(&error))?;
         let Self { mut settings, raw } = self;
 
+        // Read no earlier than here: `--print-config` works without the file.
         if let Some(path) = &settings.publish_token_file {
             let (token, warning) = token::read(path).map_err(|reason| StartError {
                 message: format!("{}: {reason}", raw.written("publish-token-file")),
@@ -143,6 +146,7 @@ impl UncheckedSettings {
             settings.warnings.extend(warning);
         }
 
+        // After the token, because with one every address is allowed.
         if !settings.listen.may_serve(&settings.api) {
             return Err(StartError {
                 message: format!(
@@ -160,6 +164,7 @@ impl UncheckedSettings {
     fn out_of_range(&self, error: &ConfigError) -> StartError {
         let key = error.setting.replace('_', "-");
         let text = error.to_string();
+        // The text begins with core's name for the setting, which the user did not write.
         let reason = text
             .strip_prefix(error.setting)
             .unwrap_or(&text)

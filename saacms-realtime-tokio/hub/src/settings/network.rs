@@ -6,7 +6,7 @@ use std::net::ToSocketAddrs as _;
 
 use saacms_realtime_core::route::Api;
 
-/// Where to listen: the text, and the addresses that it stands for.
+/// The addresses to listen on, and the text that named them.
 #[derive(Clone, Debug)]
 pub(crate) struct Listen {
     text: String,
@@ -15,10 +15,11 @@ pub(crate) struct Listen {
 }
 
 impl Listen {
-    /// Reads `host:port`. A name is resolved here and never again, so that the server listens on the
-    /// very addresses that are checked.
+    /// Reads `host:port`. A name is resolved only here, so that the server listens on the same
+    /// addresses that are checked.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         const FORM: &str = "must be host:port, such as 127.0.0.1:8787 or [::1]:8787";
+        // An address must not depend on a resolver.
         if let Ok(address) = text.parse() {
             return Ok(Self {
                 text: text.to_owned(),
@@ -36,6 +37,7 @@ impl Listen {
         }
         let port: u16 = port.parse().map_err(|_| "must end in a port, 0 to 65535")?;
 
+        // Every address of the name: `localhost` can be both 127.0.0.1 and ::1.
         let found = (host, port).to_socket_addrs();
         let addresses: Vec<_> = found
             .map_err(|error| format!("the name {host} has no address: {error}"))?

@@ -11,8 +11,8 @@ use toml::Value;
 use super::network::Listen;
 use crate::logging::{self, LogFormat};
 
-/// The place of a value in [`Settings`](super::Settings), by kind: how it is read, what is allowed,
-/// how it is shown.
+/// A value in [`Settings`](super::Settings), by kind. The kind decides how the value is read, what is
+/// allowed, and how it is shown.
 #[derive(Debug)]
 pub(super) enum Slot<'a> {
     /// The field that has the key of the setting. Core knows its kind and its range.
@@ -59,8 +59,10 @@ impl Slot<'_> {
                 let bytes = text::within(text::size(one()?)?, &MAX_BODY_BYTES, show)?;
                 *api = api.clone().with_max_body_bytes(bytes);
             }
+            // An empty path is none, so that a flag can undo what the file sets.
             Slot::File(path) => *path = text::non_empty(one()?).map(PathBuf::from),
             Slot::LogFormat(format) => *format = text::word(one()?, &LOG_FORMATS)?,
+            // Kept as text and parsed again when the log starts, so that it is shown as it was written.
             Slot::LogFilter(filter) => {
                 let text = one()?;
                 logging::check_filter(text)?;
@@ -77,6 +79,7 @@ impl Slot<'_> {
                 Field::Count(count) => integer(*count),
                 Field::Size(bytes) => size(*bytes),
                 Field::Switch(switch) => Value::Boolean(*switch),
+                // TOML has no type for a duration or a kind of ID.
                 Field::Time(_) | Field::EventIds(_) => Value::String(hub_setting(key).show(config)),
             },
             Slot::Count(count, _) => integer(*count),

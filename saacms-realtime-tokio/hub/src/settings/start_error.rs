@@ -1,14 +1,14 @@
 use core::fmt;
 
-/// How to get a token, for whoever needs one.
+/// The hint for a missing or unusable token.
 pub(super) const HOW_TO_MAKE_A_TOKEN: &str = "make one with (umask 077; head -c 32 /dev/urandom | base64 > publish-token), then start with \
      --publish-token-file publish-token";
 
-/// Where all names are.
+/// The hint for an unknown name.
 pub(super) const LIST_ALL: &str =
     "`saacms-realtime --print-config` lists all settings with their values";
 
-/// Why the server does not start, and what to do about it.
+/// The reason why the server does not start, and a hint what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StartError {
     pub(super) message: String,

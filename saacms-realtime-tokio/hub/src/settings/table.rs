@@ -13,12 +13,12 @@ use super::slot::Slot;
 pub(super) struct Setting {
     /// The flag without its dashes, and the key in the file.
     pub(super) key: &'static str,
-    /// What stands for the value in the help.
+    /// The placeholder of the value in the help.
     pub(super) value_name: &'static str,
     /// The group in the help.
     pub(super) heading: &'static str,
     pub(super) help: &'static str,
-    /// Where the value is, and of which kind it is.
+    /// The value in the settings, by kind.
     pub(super) slot: fn(&mut Settings) -> Slot<'_>,
 }
 
@@ -32,10 +32,10 @@ const LOGGING: &str = "Logging";
 #[rustfmt::skip] // one row, one shape
 pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "listen", value_name: "HOST:PORT", heading: NETWORK,
-        help: "Address to listen on, such as 0.0.0.0:8787, [::1]:8787 or localhost:8787; port 0 takes a free one. An address that other machines can reach needs --publish-token-file",
+        help: "Address to listen on, such as 0.0.0.0:8787, [::1]:8787 or localhost:8787; port 0 picks a free one. An address that other machines can reach needs --publish-token-file",
         slot: |s| Slot::Listen(&mut s.listen) },
     Setting { key: "base-path", value_name: "PATH", heading: NETWORK,
-        help: "What every path of the API begins with; / for nothing",
+        help: "Path that the API begins with; / for none",
         slot: |s| Slot::BasePath(&mut s.api) },
     Setting { key: "heartbeat", value_name: "TIME", heading: NETWORK,
         help: "Silence after which a stream gets a comment, so that proxies keep it open; 0 = off",
@@ -112,7 +112,7 @@ impl Setting {
     ///
     /// # Errors
     ///
-    /// What is wrong with the texts.
+    /// The reason why the texts are refused.
     pub(super) fn read(&self, texts: &[String], settings: &mut Settings) -> Result<(), String> {
         (self.slot)(settings).read(self.key, texts)
     }
@@ -137,7 +137,7 @@ impl Setting {
         }
     }
 
-    /// What the setting means, for someone whose value was refused.
+    /// Explains the setting, after a value of it was refused.
     pub(super) fn hint(&self) -> String {
         format!(
             "{}: {} [default: {}]",

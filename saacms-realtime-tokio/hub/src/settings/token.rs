@@ -15,6 +15,7 @@ const MAX_FILE_LEN: u64 = 64 << 10;
 pub(super) fn read(path: &Path) -> Result<(Token, Option<String>), String> {
     let cannot = |error: io::Error| format!("cannot read the token: {error}");
     let file = File::open(path).map_err(cannot)?;
+    // Asked of the open file, so that it is the one that is read.
     let warning = others_can_read(&file).map_err(cannot)?.then(|| {
         let path = path.to_string_lossy();
         let path = quoted(&path);
@@ -28,7 +29,7 @@ pub(super) fn read(path: &Path) -> Result<(Token, Option<String>), String> {
     Ok((parse(bytes)?, warning))
 }
 
-/// Parses the content of a file, of which one line end at its end does not count.
+/// Parses the content of a file. One line end at its end is ignored.
 fn parse(mut bytes: Vec<u8>) -> Result<Token, String> {
     if bytes.pop_if(|byte| *byte == b'\n').is_some() {
         bytes.pop_if(|byte| *byte == b'\r');

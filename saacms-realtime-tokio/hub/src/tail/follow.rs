@@ -23,7 +23,7 @@ const RECONNECTION_TIME: Duration = Duration::from_secs(3);
 /// The shortest reconnection time: a hub that sends `retry: 0` and ends must not keep a core busy.
 const MIN_RECONNECTION_TIME: Duration = Duration::from_millis(50);
 
-/// How far the time between failed attempts grows.
+/// The longest wait between failed attempts, unless the reconnection time is longer.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 /// The longest wait that a hub can ask for.
@@ -95,8 +95,8 @@ impl Follower {
         }
     }
 
-    /// Makes one connection and reports its end. Returns the wait before the next one, if there is
-    /// to be one.
+    /// Makes one connection and reports its end. Returns the wait before the next attempt; `None` if
+    /// there is none.
     fn attempt(&mut self) -> Result<Option<Duration>, NoReceiver> {
         // Counted before the attempt. The first byte of a stream sets it back to 0.
         self.failures = self.failures.saturating_add(1);
@@ -130,6 +130,7 @@ impl Follower {
         };
 
         match response.status() {
+            // A page of some other server must not be followed as a stream without events.
             StatusCode::OK if is_event_stream(&response) => self.read(response),
             StatusCode::OK => Ok(Outcome::Refused {
                 reason: format!("{} is no event stream; is --url right?", self.url),
@@ -154,8 +155,9 @@ impl Follower {
     fn request(&self) -> Result<Response<Body>, ureq::Error> {
         let mut url = self.url.clone();
         let mut last_event_id = None;
+
         if !self.last_event_id.is_empty() {
-            // An ID with a control character cannot be the value of a header.
+            // An ID with a control character cannot be the value of a header, but a query can have it.
             match HeaderValue::from_bytes(self.last_event_id.as_bytes()) {
                 Ok(value) => last_event_id = Some(value),
                 Err(_) => {
@@ -184,6 +186,7 @@ impl Follower {
             (false, true) => Some(Replayed::AfterReconnect),
         };
         self.connected_before = true;
+
         self.report(News::Connected {
             last_event_id: self.last_event_id.clone(),
         })?;
@@ -195,6 +198,7 @@ impl Follower {
         loop {
             let asked_at = Instant::now();
             let read = stream.read(&mut piece);
+            // The pause before the first byte does not end a replay: it has not begun.
             if has_begun && asked_at.elapsed() >= REPLAY_GAP {
                 replayed = None;
             }
@@ -211,6 +215,7 @@ impl Follower {
 
             has_begun = true;
             self.failures = 0;
+            // On an error, the events before it are still reported.
             let fed = decoder.feed(&piece[..len]);
             while let Some(decoded) = decoder.next() {
                 self.handle(decoded, &mut replayed)?;
@@ -247,7 +252,7 @@ impl Follower {
                     replayed: *replayed,
                 })
             }
-            // Fields that a later decoder reads are of no use here.
+            // Nothing else of a stream is reported.
             _ => Ok(()),
         }
     }
@@ -264,14 +269,15 @@ impl Follower {
             .map_err(|_| NoReceiver)
     }
 
-    /// How long to wait for the next connection: the reconnection time after a stream, and up to
-    /// twice as long after each failure. `random` keeps many clients from returning in step.
+    /// The wait before the next connection: the reconnection time after a stream, and up to twice as
+    /// long after each failure. `random` keeps many clients from returning in step.
     fn backoff(&self, random: u32) -> Duration {
         let shortest = self.reconnection_time.max(MIN_RECONNECTION_TIME);
         if self.failures == 0 {
             return shortest;
         }
 
+        // 16 doublings of even the shortest time exceed `MAX_BACKOFF`; 32 would overflow.
         let longest = shortest
             .saturating_mul(1 << self.failures.min(16))
             .min(MAX_BACKOFF.max(shortest));
@@ -288,7 +294,7 @@ fn lost(reason: String) -> Outcome {
     }
 }
 
-/// A random number; it only spreads clients that were cut off at the same moment.
+/// A random number that spreads clients which were cut off at the same moment; no secret.
 fn random() -> u32 {
     let [a, b, c, d, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
     u32::from_ne_bytes([a, b, c, d])

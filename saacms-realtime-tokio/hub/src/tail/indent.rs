@@ -5,7 +5,7 @@ const MAX_INDENT: usize = 32;
 
 /// JSON on several lines, all but the first indented by at least one step.
 ///
-/// It works on the text, so numbers, the order of members and repeated members stay as they are.
+/// Works on the text, so numbers, the order of members and repeated members stay unchanged.
 pub(super) fn indented(json: &str) -> String {
     let mut text = String::with_capacity(json.len() * 2);
     let mut depth = 1_usize;
@@ -15,6 +15,7 @@ pub(super) fn indented(json: &str) -> String {
 
     while let Some(c) = chars.next() {
         if in_string {
+            // JSON allows U+007F to U+009F in a string, and terminals obey some of them.
             text.push(if c.is_control() {
                 char::REPLACEMENT_CHARACTER
             } else {
@@ -47,6 +48,7 @@ pub(super) fn indented(json: &str) -> String {
                 new_line(&mut text, depth);
             }
             ':' => text.push_str(": "),
+            // The input's own line breaks and indentation.
             _ if c.is_ascii_whitespace() => {}
             _ => {
                 in_string = c == '"';
@@ -54,6 +56,7 @@ pub(super) fn indented(json: &str) -> String {
             }
         }
     }
+
     text
 }
 

@@ -1,4 +1,4 @@
-//! What `tail --json` writes for programs.
+//! The output of `tail --json`, for programs.
 
 use saacms_realtime_core::RESYNC;
 use serde_json::value::RawValue;
@@ -38,6 +38,7 @@ pub(super) fn json_line(report: &Report) -> String {
         replayed: false,
     };
 
+    // By itself, because the line borrows it.
     let data = match &report.news {
         News::Message { message, .. } => json_data(&message.data),
         News::Lost { reason, wait } => {
@@ -63,6 +64,7 @@ pub(super) fn json_line(report: &Report) -> String {
         }
         News::Connected { last_event_id } => {
             line.kind = "connected";
+            // Empty means that the request named no ID.
             line.id = Some(&**last_event_id).filter(|id| !id.is_empty());
         }
         News::Lost { .. } | News::Ended | News::Refused { .. } => {}
@@ -74,7 +76,7 @@ pub(super) fn json_line(report: &Report) -> String {
     text
 }
 
-/// `data` as it is if it is JSON, otherwise as a JSON string; always one line.
+/// `data` unchanged if it is JSON, otherwise as a JSON string; always on one line.
 fn json_data(data: &str) -> Option<Box<RawValue>> {
     if !data.contains(['\n', '\r'])
         && let Ok(json) = serde_json::from_str(data)

@@ -22,8 +22,8 @@ use self::report::{News, Report};
 use crate::client::HubArgs;
 use crate::terminal::{print_error, print_status};
 
-/// Reports that may wait for standard output. Few, so that a reader that stops also stops the reading
-/// of the hub's stream, and the hub resyncs it.
+/// The reports that may wait for standard output. Few: when its reader stops, the followers stop
+/// reading too, and the hub resyncs them.
 const MAX_WAITING_REPORTS: usize = 16;
 
 /// Follow records: print each event as it arrives
@@ -34,8 +34,9 @@ const MAX_WAITING_REPORTS: usize = 16;
 ///
 /// With --json, each line of output is an object with the members at, key, kind, type, id, data and
 /// replayed. `kind` is event, resync, connected or disconnected; members that a kind does not have
-/// are null. `replayed` is true for events that came in one go after a connection that named a last
-/// event ID. The hub does not mark replays, so an event of that very moment can be among them.
+/// are null. `replayed` is true for events that arrived in one burst after a connection that named a
+/// last event ID. The hub does not mark replays, so an event published at that moment can be among
+/// them.
 ///
 /// Exit codes: 0 the hub ended all streams for good (204), --count events are printed, or nobody
 /// reads standard output; 1 a record was refused.
@@ -48,7 +49,7 @@ pub(crate) struct TailArgs {
     #[command(flatten)]
     hub: HubArgs,
 
-    /// Last event ID to begin with: the events after it are sent first
+    /// Last event ID to start from: the events after it are sent first
     #[arg(long, value_name = "ID")]
     last_event_id: Option<String>,
 
@@ -68,8 +69,8 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
     color: clap::ColorChoice,
 
-    /// Reconnect when not even a comment has come for this long; 0 = never. The default is 2.5 times a
-    /// hub's default heartbeat
+    /// Reconnect after this long without even a comment; 0 = never. The default is 2.5 times a hub's
+    /// default heartbeat
     #[arg(
         long,
         value_name = "DURATION",
@@ -96,6 +97,7 @@ pub(crate) fn run(args: TailArgs) -> ExitCode {
     }
     .write_global();
 
+    // A record that is named twice is followed once; otherwise its events would be printed twice.
     let mut records = args.records;
     records.sort_unstable();
     records.dedup();
@@ -103,6 +105,7 @@ pub(crate) fn run(args: TailArgs) -> ExitCode {
     let printer = Printer::new(args.json, args.pretty, &records);
     let silence = Some(args.timeout).filter(|timeout| !timeout.is_zero());
     let agent = args.hub.url.agent(silence, 10);
+
     let (sender, reports) = mpsc::sync_channel(MAX_WAITING_REPORTS);
     for key in records {
         let follower = Follower::new(
@@ -121,7 +124,7 @@ pub(crate) fn run(args: TailArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    // The followers have their own; the loop below ends when the last of them has.
+    // The followers have clones; the reports end when the last follower has ended.
     drop(sender);
 
     // JSON has no colours, so an escape sequence in it belongs to the data and must stay.
@@ -141,9 +144,9 @@ pub(crate) fn run(args: TailArgs) -> ExitCode {
     }
 }
 
-/// Prints until all followers have ended or `count` events are printed.
+/// Prints reports until all followers have ended or `count` events are printed.
 ///
-/// Returns whether no record was refused.
+/// Returns false if a record was refused.
 fn print_reports(
     reports: impl IntoIterator<Item = Report>,
     printer: &Printer,
@@ -153,7 +156,9 @@ fn print_reports(
 ) -> io::Result<bool> {
     let mut events = 0;
     let mut none_refused = true;
+
     for report in reports {
+        // A refusal is an error, so `quiet` does not silence it.
         if let News::Refused { .. } = report.news {
             none_refused = false;
             print_error(printer.state(&report));
@@ -163,6 +168,7 @@ fn print_reports(
 
         if let Some(text) = printer.output(&report) {
             output.write_all(text.as_bytes())?;
+            // Into a pipe, too, an event must not wait for the next one.
             output.flush()?;
         }
 

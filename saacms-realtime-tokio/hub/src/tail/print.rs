@@ -1,4 +1,4 @@
-//! What `tail` writes for people.
+//! The output of `tail`, for people.
 
 use core::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use super::json::json_line;
 use super::report::{News, Replayed, Report};
 use crate::terminal::{printable, seconds};
 
-/// Wider names do not widen the column of names.
+/// The widest that the column of names gets. Longer names overflow it.
 const MAX_KEY_WIDTH: usize = 32;
 
 /// Turns reports into text.
@@ -88,9 +88,10 @@ impl Printer {
         // Writing to a string cannot fail, so its results are ignored.
         if message.event_type == RESYNC {
             let reason = resync_reason(&message.data);
-            let told = format!("resync ({}): refetch this record", printable(&reason));
-            let _ = write!(line, "{} {}", told.yellow().bold(), id.dimmed());
+            let notice = format!("resync ({}): refetch this record", printable(&reason));
+            let _ = write!(line, "{} {}", notice.yellow().bold(), id.dimmed());
         } else {
+            // 8: the length of `snapshot`, the longest type of a hub.
             let event_type = format!("{:8}", printable(&message.event_type));
             let _ = match &*message.event_type {
                 "snapshot" => write!(line, "{}", event_type.green()),
@@ -98,6 +99,7 @@ impl Printer {
                 _ => write!(line, "{}", event_type.blue()),
             };
             let _ = write!(line, " {}", id.magenta());
+
             match replayed {
                 None => {}
                 Some(Replayed::AfterConnect) => {
@@ -107,6 +109,8 @@ impl Printer {
                     let _ = write!(line, " {}", "(after reconnect)".yellow());
                 }
             }
+
+            // Data that is not JSON is printed as it is, even with --pretty.
             match serde_json::from_str::<&RawValue>(&message.data) {
                 Ok(data) if self.pretty => {
                     line.push_str("\n  ");

@@ -1,4 +1,4 @@
-//! What a follower reports to the printer.
+//! The reports of a follower to the printer.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use saacms_realtime_core::sse::Message;
 use saacms_realtime_core::{ResourceKey, Timestamp};
 
-/// News of a record.
+/// A report about one record.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) at: Timestamp,
@@ -14,7 +14,7 @@ pub(super) struct Report {
     pub(super) news: News,
 }
 
-/// What happened on the stream of a record.
+/// Something that happened on the stream of a record.
 #[derive(Debug)]
 pub(super) enum News {
     /// The stream began. The request named this last event ID; empty = none.
@@ -32,7 +32,7 @@ pub(super) enum News {
     },
 }
 
-/// Why an event is probably a replay. The hub does not mark what it sends again.
+/// The reason to think that an event is a replay. The hub does not mark replays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Replayed {
     /// It came right after the first connection, which named a last event ID.

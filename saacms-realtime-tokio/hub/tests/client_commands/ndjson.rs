@@ -100,7 +100,7 @@ fn refused_lines_are_named_by_their_number_and_the_others_are_published() {
     );
     assert_eq!(
         told[2],
-        "error: line 8: no answer that is understood: what?"
+        "error: line 8: the hub's answer is not understood: what?"
     );
     assert!(
         told[3].starts_with("published 3 of 6 events in "),
@@ -115,7 +115,7 @@ fn a_line_without_a_result_counts_as_failed() {
     assert_eq!(outcome.code, Some(1));
     assert_eq!(
         outcome.stderr,
-        "error: line 2: the hub did not say what became of it\n"
+        "error: line 2: the hub's answer has no result for it\n"
     );
 }
 

@@ -227,7 +227,7 @@ fn a_silent_connection_is_given_up() {
     assert!(
         outcome
             .stderr
-            .contains("nothing came for 300 ms, reconnecting in 60 ms"),
+            .contains("no data for 300 ms, reconnecting in 60 ms"),
         "{outcome:?}"
     );
 

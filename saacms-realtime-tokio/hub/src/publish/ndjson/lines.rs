@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read as _};
 use std::sync::mpsc::SyncSender;
 
-/// Longer than any hub accepts. The rest of such a line is skipped and not kept.
+/// Sixteen times what a hub accepts by default. The rest of a longer line is skipped and not kept.
 pub(super) const MAX_LINE_LEN: usize = 16 << 20;
 
 /// A line of the input with an event.
@@ -13,7 +13,7 @@ pub(super) struct Line {
     pub(super) text: Vec<u8>,
 }
 
-/// What one line of the input is.
+/// One line of the input, or its failure.
 pub(super) enum Input {
     Line(Line),
     TooLong {
@@ -35,7 +35,7 @@ pub(super) fn read_lines(mut input: impl BufRead, sender: &SyncSender<Input>) {
             Err(error) => Input::Failed(error),
         };
 
-        // What follows a failed read could begin in the middle of a line.
+        // After a failed read, the next bytes could begin in the middle of a line.
         let last = matches!(next, Input::Failed(_));
         if sender.send(next).is_err() || last {
             return;
@@ -50,6 +50,7 @@ fn read_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     if input.by_ref().take(max).read_until(b'\n', &mut text)? == 0 {
         return Ok(None);
     }
+    // Without an LF the line is the last one, or was cut.
     if text.last() == Some(&b'\n') {
         text.pop();
     } else if text.len() > MAX_LINE_LEN {

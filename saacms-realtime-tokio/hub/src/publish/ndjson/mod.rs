@@ -22,10 +22,10 @@ use crate::terminal::{print_error, printable};
 const MAX_BATCH_LEN: usize = 512 * 1024;
 const MAX_BATCH_LINES: usize = 1_000;
 
-/// How long a batch waits for its next line. Short, so that a slow producer's lines are not delayed.
+/// The longest wait for a batch's next line. Short, so that a slow producer's lines are not delayed.
 const BATCH_WAIT: Duration = Duration::from_millis(20);
 
-/// How many lines are read ahead. Few, since each may have [`MAX_LINE_LEN`].
+/// The number of lines read ahead. Few, because each may have [`MAX_LINE_LEN`] bytes.
 const READ_AHEAD: usize = 16;
 
 /// Publishes the events in `file`, and returns whether all of them are published.
@@ -36,12 +36,14 @@ pub(super) fn publish(mut hub: HubClient, file: &str) -> Result<bool, String> {
         let cannot_open = |error| format!("cannot open {file}: {error}");
         let input = File::open(file).map_err(cannot_open)?;
         let metadata = input.metadata().map_err(cannot_open)?;
+        // A pipe or a device has no length to count towards.
         (
             Box::new(BufReader::new(input)),
             metadata.is_file().then_some(metadata.len()),
         )
     };
 
+    // Read by a thread of its own: a batch waits for its next line with a timeout, and a read has none.
     let (sender, lines) = mpsc::sync_channel(READ_AHEAD);
     thread::Builder::new()
         .spawn(move || read_lines(input, &sender))
@@ -50,6 +52,7 @@ pub(super) fn publish(mut hub: HubClient, file: &str) -> Result<bool, String> {
     if !hub.quiet {
         hub.progress = progress_bar(len);
     }
+
     let started = Instant::now();
     let mut publisher = Publisher {
         hub,
@@ -62,6 +65,7 @@ pub(super) fn publish(mut hub: HubClient, file: &str) -> Result<bool, String> {
         published,
         failed,
     } = publisher;
+    // Cleared first, so that the summary takes the place of the bar.
     hub.progress.finish_and_clear();
 
     let took = started.elapsed().as_secs_f64();
@@ -104,7 +108,7 @@ fn progress_bar(len: Option<u64>) -> ProgressBar {
         );
     }
 
-    // So that the rate falls while the input or the hub is silent.
+    // Redraws without progress too, so that the rate falls while the input or the hub is silent.
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
@@ -116,7 +120,7 @@ struct Publisher {
     failed: u64,
 }
 
-/// Nothing more can be published. The reason is reported.
+/// Nothing more can be published. The reason has been reported.
 struct Stop;
 
 impl Publisher {
@@ -124,13 +128,16 @@ impl Publisher {
     fn run(&mut self, lines: &Receiver<Input>, count_bytes: bool) -> bool {
         let mut batch: Vec<Line> = Vec::new();
         let mut batch_len = 0;
+
         loop {
+            // Only a batch that has begun must not wait long for more.
             let next = if batch.is_empty() {
                 lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else {
                 lines.recv_timeout(BATCH_WAIT)
             };
 
+            // One more for the line's LF.
             let line_len = match &next {
                 Ok(Input::Line(line)) => line.text.len() + 1,
                 Ok(_) | Err(_) => 0,
@@ -162,7 +169,7 @@ impl Publisher {
                     self.hub.progress.suspend(|| {
                         print_error(format_args!("cannot read the input any further: {error}"));
                     });
-                    // It reports its own failure, and this is the end in any case.
+                    // It reports its own failure, and publishing ends here in any case.
                     let _ = self.publish_batch(&batch);
                     return true;
                 }
@@ -188,14 +195,17 @@ impl Publisher {
                 Ok(())
             }
             Err(PostError::Refused(answer)) if answer.status == StatusCode::PAYLOAD_TOO_LARGE => {
+                // One line cannot be halved. It fails alone, because the others may still fit.
                 if batch.len() == 1 {
                     self.fail(first.number, format_args!("{answer}"));
                     return Ok(());
                 }
+
                 let (front, back) = batch.split_at(batch.len() / 2);
                 self.publish_batch(front)?;
                 self.publish_batch(back)
             }
+            // The next batch would most likely fail in the same way, so the rest is not sent.
             Err(failure) => {
                 let outcome = match &failure {
                     PostError::NoAnswer(_) => "may or may not have been published",
@@ -218,11 +228,12 @@ impl Publisher {
             let Some(result) = results.next() else {
                 self.fail(
                     line.number,
-                    format_args!("the hub did not say what became of it"),
+                    format_args!("the hub's answer has no result for it"),
                 );
                 continue;
             };
 
+            // The result of a published line has only a `status`, so one type reads both kinds.
             let problem = Problem::parse(result);
             let status = problem
                 .status
@@ -231,6 +242,7 @@ impl Publisher {
             match status {
                 Some(status) if status.is_success() => self.published += 1,
                 Some(status) => {
+                    // The other hints are about a whole request, and this is one of its lines.
                     let hint = if is_busy(status) { hint(status) } else { "" };
                     let separator = if hint.is_empty() { "" } else { "; " };
                     let reason = printable(&reason);
@@ -243,7 +255,7 @@ impl Publisher {
                     let reason = printable(&reason);
                     self.fail(
                         line.number,
-                        format_args!("no answer that is understood: {reason}"),
+                        format_args!("the hub's answer is not understood: {reason}"),
                     );
                 }
             }

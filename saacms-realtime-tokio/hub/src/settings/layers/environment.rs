@@ -19,11 +19,13 @@ impl Layer {
         variables: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Self, StartError> {
         let mut layer = Self::default();
+
         for (name, value) in variables {
             let name = name.to_string_lossy();
             let Some(rest) = name.strip_prefix(VARIABLE_PREFIX) else {
                 continue;
             };
+            // Lossy so that an error can quote it; a value that is not UTF-8 is refused below.
             let text = value.to_string_lossy();
             if text.is_empty()
                 || VARIABLES_OF_OTHERS.contains(&rest)
@@ -32,6 +34,7 @@ impl Layer {
                 continue;
             }
 
+            // Before the value is checked: a misspelt name is the first thing to tell.
             let key = key_of(&name, rest)?;
             let written = format!("{name}={}", quoted(&text));
             if value.to_str().is_none() {
@@ -40,6 +43,7 @@ impl Layer {
                     hint: LIST_ALL.to_owned(),
                 });
             }
+
             let origin = format!("environment {name}");
             layer.insert(
                 key,
@@ -54,7 +58,7 @@ impl Layer {
     }
 }
 
-/// The key of a variable, whose name is [`VARIABLE_PREFIX`] and `rest`.
+/// The key of the variable `name`, which is [`VARIABLE_PREFIX`] followed by `rest`.
 fn key_of(name: &str, rest: &str) -> Result<&'static str, StartError> {
     let known = || keys().chain([CONFIG]);
     if let Some(key) = known().find(|key| variable(key) == name) {
@@ -69,7 +73,7 @@ fn key_of(name: &str, rest: &str) -> Result<&'static str, StartError> {
 
 /// Whether Kubernetes has set the variable.
 ///
-/// It does so in every pod for every service of the namespace: `<SERVICE>_SERVICE_HOST`,
+/// It sets variables in every pod for every service of the namespace: `<SERVICE>_SERVICE_HOST`,
 /// `<SERVICE>_PORT_8787_TCP_ADDR` and so on. A service that is called saacms-realtime must not keep
 /// its own server from starting.
 fn is_service_link(rest: &str, value: &str) -> bool {

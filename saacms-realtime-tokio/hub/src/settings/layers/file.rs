@@ -15,6 +15,7 @@ impl Layer {
     /// The file cannot be read, or the first line that is wrong.
     pub(in crate::settings) fn from_file(config: &RawSetting) -> Result<Self, StartError> {
         let path = config.texts.concat();
+        // So that a flag can turn off the file that a variable names.
         if path.is_empty() {
             return Ok(Self::default());
         }
@@ -34,9 +35,10 @@ impl Layer {
                     line_of(text, at),
                     error.message().trim_end()
                 ),
-                hint: "lines are as in max-events = 100 or max-age = \"1h\"".to_owned(),
+                hint: "a line looks like max-events = 100 or max-age = \"1h\"".to_owned(),
             }
         })?;
+
         let mut entries: Vec<_> = document.get_ref().iter().collect();
         // In the order of the file, so that the error is about the first wrong line.
         entries.sort_by_key(|(key, _)| key.span().start);
@@ -52,7 +54,7 @@ impl Layer {
                 });
             };
 
-            // An array can have several lines, and an error quotes one.
+            // An array can span several lines, and an error quotes only the first.
             let source = text.get(value.span()).unwrap_or_default();
             let source = match source.split_once(['\r', '\n']) {
                 Some((first_line, _)) => format!("{first_line} ..."),
@@ -60,7 +62,7 @@ impl Layer {
             };
             let written = format!("{place}: {} = {source}", setting.key);
             let texts = texts_of(value.get_ref()).ok_or_else(|| StartError {
-                message: format!("{written}: must be a text, a number or true or false"),
+                message: format!("{written}: must be a string, a number, true or false"),
                 hint: setting.hint(),
             })?;
 
@@ -83,7 +85,7 @@ fn line_of(text: &str, offset: usize) -> usize {
     line_ends.count() + 1
 }
 
-/// A value of the file as the texts that a flag would have; `None` if no flag can have it.
+/// A value of the file as the texts that a flag would have; `None` for a value that no flag can have.
 fn texts_of(value: &DeValue<'_>) -> Option<Vec<String>> {
     match value {
         DeValue::Array(items) => {
@@ -102,9 +104,10 @@ fn texts_of(value: &DeValue<'_>) -> Option<Vec<String>> {
 fn text_of(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
-        // As decimal digits: 0x10 and 1_000 are numbers in TOML but not in a flag.
+        // In decimal digits: 0x10 and 1_000 are numbers in TOML but not in a flag.
         DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) => Some(number.to_string()),
+            // Too large for any setting, so it is refused as out of range.
             Err(_) => Some(number.to_string()),
         },
         DeValue::Float(number) => Some(number.to_string()),
@@ -161,11 +164,11 @@ mod tests {
             ("max-events.x = 1", "f, line 1: max-events ="),
             (
                 "max-age = 1979-05-27",
-                "f, line 1: max-age = 1979-05-27: must be a text",
+                "f, line 1: max-age = 1979-05-27: must be a string",
             ),
             (
                 "cors-origin = [[]]",
-                "f, line 1: cors-origin = [[]]: must be a text",
+                "f, line 1: cors-origin = [[]]: must be a string",
             ),
             ("max-age = 1h", "f, line 1: "),
             ("max-lag = 1\nmax-lag = 2", "f, line 2: "),

@@ -1,4 +1,4 @@
-//! What the flags, the environment and the file say, as text.
+//! The values from the flags, the environment and the file, as text.
 
 mod environment;
 mod file;
@@ -10,7 +10,7 @@ use super::table::SETTINGS;
 /// The setting that names the file: a flag and a variable, but no key of the file.
 pub(super) const CONFIG: &str = "config";
 
-/// The value of a setting as a layer has it.
+/// The value of a setting in one layer.
 #[derive(Clone, Debug)]
 pub(super) struct RawSetting {
     /// One text, or any number of them for a list.
@@ -57,7 +57,7 @@ fn keys() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().map(|setting| setting.key)
 }
 
-/// The one of `known` that `name` was most likely meant to be; empty if none is known.
+/// The name in `known` that is closest to `name`; empty if `known` is.
 fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> &'static str {
     known
         .min_by_key(|known| strsim::levenshtein(name, known))
