@@ -1,4 +1,4 @@
-//! An application of its own with the realtime API inside: own base path, own state, own middleware.
+//! An application that embeds the realtime API under its own base path, state and middleware.
 //!
 //! ```sh
 //! cargo run -p saacms-realtime-tokio --example embed_in_axum
@@ -22,7 +22,7 @@ struct App {
     realtime: Realtime,
 }
 
-/// So that handlers can take `State<Realtime>`, and `handlers::subscribe` works in this application.
+/// Makes `State<Realtime>` work in handlers, such as `handlers::subscribe`.
 impl FromRef<App> for Realtime {
     fn from_ref(app: &App) -> Self {
         app.realtime.clone()
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let routes = Router::new()
         .route("/posts/{id}", put(edit))
-        // Middleware of the application, such as its access checks, goes around the API as usual.
+        // The application's middleware, such as access checks, wraps the API as usual.
         .nest(
             "/live",
             router(&realtime).layer(middleware::map_response(with_name)),
@@ -60,7 +60,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes the record first and publishes then: who refetches after a resync finds this state.
+/// Writes the record first and then publishes, so that a client that refetches after a resync finds
+/// this state.
 async fn edit(
     State(app): State<App>,
     Path(id): Path<String>,

@@ -26,21 +26,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     print_stream("a subscriber from the start", live).await?;
     print_stream(
-        "one that saw v2 last",
+        "a subscriber that saw v2 last",
         realtime.subscribe(&key, Some(b"v2"))?,
     )
     .await?;
     print_stream(
-        "one that nobody knows",
+        "a subscriber with an unknown ID",
         realtime.subscribe(&key, Some(b"v0"))?,
     )
     .await?;
     Ok(())
 }
 
-/// Prints what a stream has to say at this moment.
-async fn print_stream(who: &str, mut stream: EventStream) -> Result<(), Box<dyn Error>> {
-    println!("{who}:");
+/// Prints what is ready on a stream.
+async fn print_stream(title: &str, mut stream: EventStream) -> Result<(), Box<dyn Error>> {
+    println!("{title}:");
     let waiting = poll_fn(|cx| Pin::new(&mut stream).poll_next(cx))
         .await
         .unwrap_or_default();
@@ -55,7 +55,7 @@ async fn print_stream(who: &str, mut stream: EventStream) -> Result<(), Box<dyn 
                 );
             }
             Decoded::Comment(text) => println!("  ({text})"),
-            Decoded::Retry(millis) => println!("  (come again after {millis} ms)"),
+            Decoded::Retry(millis) => println!("  (reconnect after {millis} ms)"),
             _ => {}
         }
     }

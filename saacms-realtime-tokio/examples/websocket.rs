@@ -2,7 +2,7 @@
 //!
 //! A client connects to `/COLLECTION/ID`, or after a reconnect to `/COLLECTION/ID?LAST_EVENT_ID`,
 //! and gets JSON messages: `{"type":"changed","id":"v1","data":{..}}`; `{"resync":"ID"}` where
-//! events were lost and the record must be fetched anew; `{}` as a greeting and a heartbeat.
+//! events were lost and the client must refetch the record; `{}` as a greeting and a heartbeat.
 //!
 //! Without an argument the program is its own test: it serves, publishes, follows and reconnects.
 //!
@@ -40,7 +40,7 @@ impl Server {
         loop {
             let (socket, _) = listener.accept().await?;
             let server = self.clone();
-            // A client that breaks the protocol, or is gone, ends its own task and nothing else.
+            // A client that breaks the protocol, or disconnects, ends only its own task.
             tokio::spawn(async move {
                 if let Err(error) = server.serve(socket).await {
                     eprintln!("{error}");
@@ -70,13 +70,13 @@ impl Server {
         let mut subscription = self.hub.subscribe(&key, last_event_id, self.now())?;
 
         while let Some(message) = message(self.next(&mut subscription).await)? {
-            // Waits while the client does not read: what it misses meanwhile stays in the ring.
+            // Waits while the client does not read. What it misses stays in the ring.
             socket.send(Message::text(message)).await?;
         }
         Ok(socket.close(None).await?)
     }
 
-    /// Waits for what comes next, a heartbeat included.
+    /// Waits for the next output, which may be a heartbeat.
     async fn next(&self, subscription: &mut Subscription) -> TypedOutput {
         let mut timer = pin!(sleep(Duration::ZERO));
         poll_fn(|cx| {
@@ -108,7 +108,9 @@ impl Server {
     }
 }
 
-/// `None` at the end of the stream. A client of this protocol reconnects when it likes.
+/// The message for an output; `None` at the end of the stream.
+///
+/// This protocol has no reconnection time: a client reconnects when it likes.
 fn message(output: TypedOutput) -> Result<Option<String>> {
     Ok(match output {
         TypedOutput::Event(frame) => {
@@ -131,7 +133,7 @@ fn message(output: TypedOutput) -> Result<Option<String>> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let server = Server {
-        // A seed that nobody can guess would be right for a server that lives longer than a test.
+        // A real server needs a seed that nobody can guess.
         hub: Hub::new(HubConfig::default(), 0)?,
         started: tokio::time::Instant::now(),
     };
@@ -144,7 +146,7 @@ async fn main() -> Result<()> {
     demonstrate(&server, address).await
 }
 
-/// A client that is cut off and comes back gets what it missed; one whose place is gone is told so.
+/// Shows that a client that reconnects gets what it missed, or is told that it is gone.
 async fn demonstrate(server: &Server, address: SocketAddr) -> Result<()> {
     for (etag, title) in [("v1", "Draft"), ("v2", "Better"), ("v3", "Done")] {
         let record = std::collections::BTreeMap::from([("title", title)]);

@@ -19,7 +19,7 @@ use crate::stream::EventStream;
 #[derive(Debug)]
 pub struct StreamBody(WrittenBy);
 
-/// Who writes the stream.
+/// The writer of the stream.
 #[derive(Debug)]
 enum WrittenBy {
     Hyper(EventStream),
@@ -34,7 +34,7 @@ impl StreamBody {
         if let Some(handoff) = extensions.get::<Handoff>() {
             return Self(WrittenBy::Lane(handoff.leave(subscription)));
         }
-        // Only `server` puts a handoff into them.
+        // Unused without the feature `server`: only that puts a handoff into them.
         let _ = extensions;
 
         Self(WrittenBy::Hyper(EventStream::new(subscription, clock)))

@@ -2,7 +2,7 @@ use std::time::SystemTime;
 
 use saacms_realtime_core::{Instant, Now};
 
-/// Reads both clocks. The monotonic one is tokio's, so that a test can pause it and move deadlines.
+/// Reads both clocks. The monotonic one is tokio's, so that a test can pause and advance it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: tokio::time::Instant,
@@ -27,6 +27,7 @@ impl Clock {
     pub(crate) fn deadline(self, instant: Instant) -> tokio::time::Instant {
         // 34 years: longer than any timer has to wait, and still within the range of the clock.
         const FAR_MILLIS: u64 = 1 << 40;
+
         self.start + std::time::Duration::from_millis(instant.as_millis().min(FAR_MILLIS))
     }
 }

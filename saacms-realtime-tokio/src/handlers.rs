@@ -13,7 +13,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! `any`, as they answer `HEAD`, `OPTIONS` and wrong methods themselves.
+//! Register them with `any`: they answer `HEAD`, `OPTIONS` and wrong methods themselves.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRef, Path, Request, State};
@@ -23,7 +23,7 @@ use saacms_realtime_core::route::Problem;
 
 use crate::realtime::Realtime;
 
-/// Subscribes to the record that the path names by its two parameters: collection and ID.
+/// Subscribes to the record that the two parameters of the path name: collection and ID.
 pub async fn subscribe<S>(
     State(state): State<S>,
     key: Result<Path<(String, String)>, PathRejection>,
@@ -37,16 +37,17 @@ where
         Err(rejection) if rejection.status().is_client_error() => {
             Err(Problem::path_not_utf8("collection or ID"))
         }
-        // A route without these two parameters: the application's mistake.
+        // The route does not have these two parameters, which is the application's mistake.
         Err(rejection) => return rejection.into_response(),
     };
+
     Realtime::from_ref(&state)
         .respond_subscribe(key, request)
         .await
         .into_response()
 }
 
-/// Publishes the event, or the events, of the body.
+/// Publishes the event or events in the body.
 pub async fn publish<S>(State(state): State<S>, request: Request) -> Response
 where
     Realtime: FromRef<S>,

@@ -77,8 +77,8 @@ impl Realtime {
         self.hub.subscribe(key, last_event_id, self.clock.now())
     }
 
-    /// Starts the drain: new streams are refused; open ones get the events they have not yet had and a
-    /// reconnection time, and end.
+    /// Starts the drain: new streams are refused; open ones get their remaining events and a
+    /// reconnection time, then end.
     ///
     /// Call it before a server's graceful shutdown, which waits for streams to end.
     pub fn drain(&self) {

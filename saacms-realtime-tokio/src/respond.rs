@@ -15,16 +15,17 @@ use crate::realtime::Realtime;
 /// The HTTP API as an axum router, for [`nest`](axum::Router::nest): its paths are
 /// `/{collection}/{id}/subscribe` and `/publish`.
 ///
-/// The base path of the hub's API does not count here, that of `nest` does.
+/// The path given to `nest` replaces the base path of the hub's API.
 pub fn router<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> axum::Router<S> {
     let handle = async |State(realtime): State<Realtime>,
                         OriginalUri(original): OriginalUri,
                         mut request: Request<AxumBody>| {
-        // What `nest` cuts off is not always what it was told to: of `/api//1` it leaves `/1`. The
-        // contract reads the whole path, and is told where the API begins in it.
+        // `nest` can strip more than its own path: it turns `/api//1` into `/1`. So the contract reads
+        // the original path, and is told where in it the API begins.
         let rest = request.uri().path();
         let base_path = match original.path().strip_suffix(rest) {
             Some(base_path) => base_path.trim_end_matches('/').to_owned(),
+            // Rewritten by other middleware, so what is left is the whole path.
             None => String::new(),
         };
         if original.path().ends_with(rest) {
@@ -32,6 +33,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> axum::Ro
         }
         realtime.respond_under(&base_path, request).await
     };
+
     axum::Router::new()
         .fallback(handle)
         .with_state(realtime.clone())
@@ -56,7 +58,7 @@ impl Realtime {
         self.carry_out(decision, parts, body).await
     }
 
-    /// Answers a request to subscribe to `key`, whatever its path.
+    /// Answers a request to subscribe to `key`. The path of the request does not count.
     pub(crate) async fn respond_subscribe(
         &self,
         key: Result<ResourceKey, Problem>,
@@ -67,7 +69,7 @@ impl Realtime {
         self.carry_out(decision, parts, body).await
     }
 
-    /// Answers a request to publish, whatever its path.
+    /// Answers a request to publish. The path of the request does not count.
     pub(crate) async fn respond_publish(
         &self,
         request: Request<AxumBody>,
@@ -84,7 +86,9 @@ impl Realtime {
         body: B,
     ) -> Response<ResponseBody<StreamBody>> {
         let Decision { action, answer, .. } = decision;
+
         let reply = match action {
+            // Subscribes before it answers, because a refusal has a status of its own.
             Action::Subscribe {
                 key,
                 last_event_id,
@@ -102,7 +106,7 @@ impl Realtime {
                 max_body_bytes,
                 ..
             } => {
-                // Only a body that does not arrive at once costs a timer.
+                // Created on its first poll, so only a body that does not arrive at once costs a timer.
                 let timeout = async { sleep(BODY_TIMEOUT).await };
                 match read_body(body, max_body_bytes, timeout).await {
                     Ok(body) => format.run(&body, |event| self.publish(event)),

@@ -12,11 +12,13 @@ use crate::clock::Clock;
 
 /// The bytes of one stream, heartbeats included: a [`Stream`] and an HTTP [`Body`].
 ///
-/// Each item holds every frame that is ready, whole. The stream ends when the hub drains.
+/// Each item holds whole frames that were ready together: up to 64 KiB, or one longer frame. The
+/// stream ends when the hub drains.
 #[derive(Debug)]
 pub struct EventStream {
     subscription: Subscription,
     clock: Clock,
+    /// Created when the stream first waits for a deadline. Boxed, so that the stream is `Unpin`.
     timer: Option<Pin<Box<Sleep>>>,
 }
 

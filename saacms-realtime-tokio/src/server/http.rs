@@ -1,4 +1,4 @@
-//! One connection in hyper's hands, over HTTP/1.1 or HTTP/2, up to where a stream leaves it.
+//! One connection served by hyper, over HTTP/1 or HTTP/2, up to where a stream leaves it.
 
 use core::convert::Infallible;
 use core::error::Error;
@@ -28,7 +28,7 @@ use super::handoff::{Handoff, HandoffIo};
 /// Any error of a connection or of a response body.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Serves HTTP/1. Returns the socket and the subscription of a stream that leaves the connection.
+/// Serves HTTP/1. If a stream leaves the connection, returns the socket and the subscription.
 pub(super) async fn serve_http_1<S, B>(
     stream: TcpStream,
     service: S,
@@ -47,6 +47,7 @@ where
         }
         service.call(request)
     });
+
     let io = TokioIo::new(HandoffIo {
         stream,
         handoff: handoff.clone(),
@@ -60,12 +61,14 @@ where
     let left = tokio::select! {
         left = until_handoff(&mut connection, &handoff) => left?,
         () = becomes_true(&mut stopping) => {
+            // A request in progress is still answered, and its stream may still leave.
             Pin::new(&mut connection).graceful_shutdown();
             until_handoff(&mut connection, &handoff).await?
         }
     };
 
     Ok(left.map(|subscription| {
+        // Bytes that hyper read read beyond the request is dropped: nothing follows a stream.
         let socket = connection.into_parts().io.into_inner().stream;
         (socket, subscription)
     }))
@@ -123,7 +126,7 @@ async fn becomes_true(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|is_set| *is_set).await;
 }
 
-/// The longest pause before an incomplete preface is looked at again.
+/// The longest pause before an incomplete preface is peeked at again.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
 /// Whether the client begins with the HTTP/2 preface. Leaves all bytes in the socket.
@@ -139,12 +142,13 @@ pub(super) async fn begins_with_http_2(stream: &TcpStream) -> io::Result<bool> {
         if let Some(is_http_2) = speaks_http_2(&begin[..len]) {
             return Ok(is_http_2);
         }
+        // The rest of the preface cannot follow any more.
         if ready.is_read_closed() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
 
         // The socket stays ready while it holds one byte, so the next one cannot be awaited. The
-        // longer a client takes for these few bytes, the more rarely they are looked at.
+        // longer a client takes for these few bytes, the less often they are peeked at.
         sleep(pause).await;
         pause = (pause * 2).min(MAX_PAUSE);
     }

@@ -21,7 +21,7 @@ pub(super) struct Arrival {
     pub(super) permit: OwnedSemaphorePermit,
 }
 
-/// The streams that wait for a lane, and what wakes its thread.
+/// The streams that wait for a lane, and the waker of its thread.
 ///
 /// As a [`Wake`] it also wakes the thread when a record of the lane gets an event. It cannot
 /// overflow: arrivals are connections, whose number is limited.
@@ -39,7 +39,7 @@ struct Mail {
 }
 
 impl Inbox {
-    /// An inbox that wakes whoever waits for `poll`.
+    /// Creates an inbox that wakes the thread that waits in `poll`.
     pub(super) fn new(poll: &Poll) -> io::Result<Self> {
         Ok(Self {
             mail: Mutex::default(),
@@ -73,6 +73,7 @@ impl Inbox {
             mail.is_closed = true;
             mem::take(&mut mail.arrivals)
         };
+        // Unlocked first, as in `send`.
         drop(arrivals);
         self.notify();
     }

@@ -13,8 +13,8 @@ use super::inbox::{Arrival, Inbox};
 use super::thread::Thread;
 use crate::realtime::Realtime;
 
-/// Streams of one record that one lane serves as well as several: it writes to all of them within
-/// milliseconds.
+/// The streams of one record that a single lane can serve: it writes to all of them within
+/// milliseconds, so a second lane would gain nothing.
 const STREAMS_PER_LANE: usize = 1_024;
 
 /// The threads that write streams.
@@ -34,6 +34,7 @@ impl Lanes {
     pub(super) fn start(realtime: &Realtime, count: usize) -> io::Result<Self> {
         let heartbeat = realtime.hub().config().heartbeat;
         let clock = realtime.clock();
+
         // Filled in place: if a thread cannot be started, dropping this ends those before it.
         let mut lanes = Self {
             inboxes: Vec::new(),
@@ -46,12 +47,14 @@ impl Lanes {
             let poll = mio::Poll::new()?;
             let inbox = Arc::new(Inbox::new(&poll)?);
             lanes.inboxes.push(Arc::clone(&inbox));
+
             let alarm = Alarm {
                 broken: lanes.broken.clone(),
                 inbox: Arc::clone(&inbox),
             };
             let thread = thread::Builder::new().name(format!("lane-{number}"));
             lanes.threads.push(thread.spawn(move || {
+                // Dropped when the thread ends, even by a panic.
                 let _alarm = alarm;
                 // Created here because it cannot be sent to another thread: its sockets are in `Rc`s.
                 let thread = Thread::new(poll, inbox, clock, heartbeat);
@@ -66,7 +69,7 @@ impl Lanes {
     /// Sends a stream to a lane.
     ///
     /// The streams of a record share one lane, because a publish wakes every lane that has one of
-    /// them. When there are many, the next lane gets the rest.
+    /// them. When a lane has enough of them, the next lane gets the rest.
     ///
     /// # Errors
     ///
@@ -87,7 +90,7 @@ impl Lanes {
             .skip(first % self.inboxes.len())
             .take(self.inboxes.len());
 
-        // A lane that has failed is passed over.
+        // Skips lanes that have failed.
         let inbox = inboxes
             .find(|inbox| !inbox.is_closed())
             .ok_or_else(|| io::Error::other("the lanes have ended"))?;
@@ -108,6 +111,7 @@ impl Lanes {
 
 impl Drop for Lanes {
     fn drop(&mut self) {
+        // Closes all of them before it waits, so that the threads end at the same time.
         for inbox in &self.inboxes {
             inbox.close();
         }

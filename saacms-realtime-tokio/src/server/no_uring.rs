@@ -1,4 +1,4 @@
-//! Stands in for [`uring`](super::uring) where there is no io_uring. It cannot be made.
+//! Stands in for [`uring`](super::uring) on systems without io_uring. No [`Uring`] can exist.
 
 use std::io;
 use std::rc::Rc;

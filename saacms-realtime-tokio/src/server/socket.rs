@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 /// It has no queue: only the rest of the last chunk can wait for room.
 #[derive(Debug)]
 pub(super) struct Socket {
-    /// Shared with a send that the kernel has not finished, and only during one.
+    /// Shared with a send through io_uring until the kernel has finished it.
     socket: Rc<TcpStream>,
     /// The rest of the last chunk. If not empty, the kernel's buffer is full.
     unsent: Bytes,
@@ -72,6 +72,7 @@ impl Socket {
     pub(super) fn finish_write(&mut self, chunk: &Bytes, written: io::Result<usize>) -> Outcome {
         match written {
             Ok(len) if len == chunk.len() => Outcome::Done,
+            // `mio` reports room only after a write would have blocked, so the rest is tried at once.
             Ok(len) => {
                 self.unsent = chunk.slice(len..);
                 self.flush()
@@ -132,10 +133,10 @@ impl Socket {
     }
 }
 
-/// What ends a chunked body (RFC 9112, 7.1).
+/// The end of a chunked body (RFC 9112, 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Makes chunks of a chunked body. Streams that get the same bytes share the chunk.
+/// Makes the chunks of chunked bodies. Streams that get the same bytes share a chunk.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     /// The bytes in `chunk`. Kept alive so that no other bytes can have their address.
@@ -144,11 +145,12 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// `frames` as a chunk (RFC 9112, 7.1), the last one again if it was made of the same bytes.
+    /// Returns `frames` as a chunk (RFC 9112, 7.1): the last chunk again if the bytes are the same.
     pub(super) fn chunk_of(&mut self, frames: Bytes) -> &Bytes {
         // Compared by address: the streams of a record are given clones of one `Bytes`.
         let is_same = (self.frames.as_ptr(), self.frames.len()) == (frames.as_ptr(), frames.len());
         if !is_same {
+            // 20: a length of at most 16 digits, and two line ends.
             let mut chunk = Vec::with_capacity(frames.len() + 20);
             write!(chunk, "{:x}\r\n", frames.len()).expect("a Vec is never full");
             chunk.extend_from_slice(&frames);

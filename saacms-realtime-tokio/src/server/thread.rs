@@ -1,4 +1,4 @@
-//! A thread that writes the streams of many sockets, each from the end of its response head.
+//! A thread that writes the streams of many sockets, each after its response head.
 
 use core::task::Waker;
 use core::time::Duration;
@@ -16,7 +16,7 @@ use crate::clock::Clock;
 
 /// The state of a lane's thread.
 ///
-/// Core's [`Lane`] decides whose turn it is; this has the sockets and the time.
+/// Core's [`Lane`] decides whose turn it is; this has the sockets and the clock.
 #[derive(Debug)]
 pub(super) struct Thread {
     poll: Poll,
@@ -52,11 +52,14 @@ impl Thread {
         loop {
             match self.poll.poll(&mut events, self.timeout()) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                // A signal interrupts the poll without any event, as a timeout does.
                 Ok(()) | Err(_) => {}
             }
+
             for event in events.iter().filter(|event| event.token() != WAKE) {
                 self.handle_socket(event);
             }
+
             let Some(arrivals) = self.inbox.receive() else {
                 return Ok(());
             };
@@ -64,14 +67,15 @@ impl Thread {
                 self.insert(arrival);
             }
 
-            // A fixed number of turns: those that become due meanwhile wait until the sockets have
-            // been polled again.
+            // A fixed number of turns: those that become due in the meantime wait until the sockets
+            // have been polled again.
             for _ in 0..self.lane.collect(self.clock.now()) {
                 self.lane
                     .turn(self.writer.batch(), self.clock.now(), &mut self.outgoing);
                 self.writer.write(&mut self.lane, &mut self.outgoing)?;
             }
 
+            // Without streams, the memory of the busiest turn is given back.
             if self.lane.is_empty() {
                 self.writer.shrink();
                 self.outgoing = Vec::new();
@@ -96,6 +100,7 @@ impl Thread {
             return;
         };
 
+        // A client sends nothing after its request, so one that closes its side has gone.
         if event.is_read_closed() || event.is_error() {
             self.lane.remove(index);
         } else if event.is_writable() && socket.is_blocked() {
@@ -114,6 +119,7 @@ impl Thread {
             permit,
         } = arrival;
         let index = self.lane.insert(subscription, Socket::new(socket, permit));
+        // Always there: it was inserted just now.
         let Some(socket) = self.lane.get_mut(index) else {
             return;
         };

@@ -78,7 +78,7 @@ impl fmt::Debug for Uring {
 }
 
 fn push<S: AsFd + 'static>(proactor: &mut Proactor, socket: &Rc<S>, chunk: Bytes) -> Entry<S> {
-    // Never wait for room in a full socket, whatever io_uring makes of its O_NONBLOCK.
+    // A full socket must return at once, however io_uring treats its O_NONBLOCK.
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     proactor.push(Send::new(
         Rc::clone(socket),
@@ -87,7 +87,7 @@ fn push<S: AsFd + 'static>(proactor: &mut Proactor, socket: &Rc<S>, chunk: Bytes
     ))
 }
 
-/// Waits for the result of a send, for each completion at most as long as `timeout`.
+/// Waits for the result of a send. Each wait for a completion lasts at most `timeout`.
 fn finish<S>(
     proactor: &mut Proactor,
     mut entry: Entry<S>,
@@ -98,6 +98,8 @@ fn finish<S>(
             PushEntry::Ready(result) => return Ok(result),
             PushEntry::Pending(key) => proactor.pop(key),
         };
+
+        // Any completion ends the wait, perhaps that of another send, so the loop asks again.
         if !entry.is_ready()
             && let Err(error) = proactor.poll(timeout)
             && error.kind() != io::ErrorKind::Interrupted
@@ -107,7 +109,7 @@ fn finish<S>(
     }
 }
 
-/// Checks that a send to a full socket returns at once: one that waits for room would stop the lane.
+/// Checks that a send to a full socket returns at once: if it waited, it would stop the lane.
 fn try_out(proactor: &mut Proactor) -> io::Result<()> {
     let (socket, _unread) = UnixStream::pair()?;
     let socket = Rc::new(socket);

@@ -1,5 +1,5 @@
-//! How a lane writes: to many sockets in one system call if the kernel allows io_uring, otherwise to
-//! one after the other.
+//! How a lane writes: to many sockets in one system call if the kernel allows io_uring, otherwise
+//! one by one.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use saacms_realtime_core::{Lane, Outgoing, Piece};
 use super::socket::{Chunks, Outcome, Socket};
 use super::uring::{BATCH, Uring};
 
-/// From this many streams on io_uring is worth its cost; fewer are written to one by one.
+/// The fewest streams for which io_uring is worth its cost. Fewer are written to one by one.
 const MIN_URING_SENDS: usize = 8;
 
 /// Streams in a turn without io_uring.
@@ -23,7 +23,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Uses io_uring from then on if the kernel allows it now.
+    /// Creates a writer that uses io_uring if the kernel allows it.
     pub(super) fn new() -> Self {
         match Uring::new() {
             Ok(uring) => {
@@ -58,8 +58,8 @@ impl Writer {
 
     /// Writes to each stream its frames, or ends it, and empties `outgoing`.
     ///
-    /// No stream may be blocked or occur twice, and there may be no more than
-    /// [`batch`](Self::batch).
+    /// No stream may be blocked or occur twice, and there may be at most [`batch`](Self::batch)
+    /// of them.
     ///
     /// # Errors
     ///
@@ -86,6 +86,7 @@ impl Writer {
                     continue;
                 }
                 (Piece::Frames(frames), None) => socket.write(chunks.chunk_of(frames)),
+                // By itself, because the socket is shut down once the last chunk is written.
                 (Piece::End, _) => socket.end(),
             };
             apply(lane, index, outcome);
