@@ -1,5 +1,5 @@
-//! A Worker of one's own that has the object: one line. Its handler may answer what it likes and
-//! leave the rest to the router.
+//! A Worker with its own handler, which exports the object in one line. The handler answers what it
+//! likes and leaves the rest to the router.
 
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
@@ -10,7 +10,7 @@ pub use saacms_realtime_worker::SaacmsRealtimeDO;
 ///
 /// # Errors
 ///
-/// What the runtime throws.
+/// An exception of the runtime.
 #[wasm_bindgen]
 pub async fn fetch(request: Request, env: JsValue, _ctx: JsValue) -> Result<Response, JsValue> {
     if request.url().ends_with("/hello") {

@@ -6,7 +6,7 @@
 export class SaacmsRealtimeDO {
   constructor(ctx: unknown, env: unknown);
 
-  /** `GET …/subscribe`: the event stream. `POST …/publish`: 204. */
+  /** `GET …/subscribe` answers with the event stream, `POST …/publish` with 204. */
   fetch(request: Request): Response | Promise<Response>;
 }
 

@@ -1,8 +1,8 @@
-// The class and the router as a Worker imports them: the WebAssembly module, and its recovery.
+// The class and the router that a Worker imports: the WebAssembly module, and its recovery.
 //
-// A panic in the module is a bug. It ends the instance with everything in its memory; the next call
-// starts a new one, objects begin anew from their storage, and streams of the old life are cut, so
-// that their clients come back.
+// A panic in the module is a bug. It ends the instance and loses its memory. The next call starts a
+// new one: objects are read back from their storage, and streams of the old instance are cut, so that
+// their clients reconnect.
 import * as module from "./module.js";
 
 let life = 0;
@@ -13,7 +13,7 @@ function note(error) {
   return error;
 }
 
-// Errors of timers and of stream callbacks end here.
+// Errors in timers and in stream callbacks arrive here.
 addEventListener("error", (event) => void note(event.error));
 
 function guarded(call) {

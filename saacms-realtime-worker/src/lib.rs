@@ -1,14 +1,14 @@
 //! Record-change streaming on Cloudflare Workers.
 //!
-//! [`SaacmsRealtimeDO`] is a Durable Object: one object serves one record. It is exported from a
-//! Worker in Rust by one line:
+//! [`SaacmsRealtimeDO`] is a Durable Object: one object serves one record. A Worker in Rust exports
+//! it in one line:
 //!
 //! ```
 //! pub use saacms_realtime_worker::SaacmsRealtimeDO;
 //! ```
 //!
-//! [`router::fetch`] is the HTTP API in front of the objects, for a Worker that is nothing else
-//! (feature `entry`) or calls it from a handler of its own.
+//! [`router::fetch`] is the HTTP API in front of the objects. It can be the whole Worker (feature
+//! `entry`), or be called from a Worker's own handler.
 //!
 //! Every rule of the wire is in `saacms-realtime-core`; this crate owns streams, timers, storage
 //! and JavaScript values. It builds natively too: `object` decides and is tested without a runtime,

@@ -171,10 +171,10 @@ describe("registry.json, target do", options, () => {
 describe("http.json, target do", options, () => {
   // Where the contract differs, for the reason in the quirk or given here.
   const CONTRACT = {
-    "g-h-001": { status: 200, body: KEEPALIVE }, // Q51: no Accept header takes everything
-    "g-h-014": { status: 200, body: KEEPALIVE }, // Q51: media types have no case
+    "g-h-001": { status: 200, body: KEEPALIVE }, // Q51: a missing Accept header accepts everything
+    "g-h-014": { status: 200, body: KEEPALIVE }, // Q51: media types are case-insensitive
     "g-h-015": { status: 200, body: KEEPALIVE }, // Q51: text/* is a range
-    "g-h-017": { status: 404 }, // Q51: weight 0 is a no
+    "g-h-017": { status: 404 }, // Q51: weight 0 excludes
     "g-h-019": { status: 404 }, // Q51: another media type
     "g-h-021": { status: 404 }, // Q50: a path of its own
     "g-h-023": { status: 404 }, // Q50

@@ -8,37 +8,37 @@ use web_sys::ReadableStreamDefaultController;
 use super::platform::{bound, refuse};
 use super::streams::StreamCallbacks;
 
-/// The object that the runtime's calls are for.
+/// An object as the runtime's callbacks see it.
 pub(super) trait Handler: 'static {
-    /// A stream has started; its bytes go to this controller.
+    /// Registers the controller of a stream that starts.
     fn register(&self, number: u32, controller: ReadableStreamDefaultController);
 
-    /// A stream's queue has room. Returns the promise that the runtime waits for.
+    /// Handles room in a stream's queue. Returns what the runtime waits for: a promise, or nothing.
     fn pulled(&self, number: u32) -> JsValue;
 
-    /// Handles what the runtime reports of a stream, or keeps it for later while the object is in
-    /// use. Returns whether it was handled.
+    /// Handles a report of the runtime, or keeps it for later while the object is in use. Returns
+    /// whether it was handled.
     fn notify(&self, number: u32, news: StreamNews) -> bool;
 
-    /// Publishes a body that has arrived.
+    /// Publishes the events of a body that has arrived.
     fn publish(&self, format: PublishFormat, body: &ArrayBuffer) -> Result<JsValue, JsValue>;
 
-    /// The timer of the earliest deadline has fired.
+    /// Handles the timer of the earliest deadline.
     fn wake(&self);
 
-    /// The timer of a turn has fired.
+    /// Handles the timer of a turn.
     fn turn(&self);
 }
 
-/// What the runtime reports of a stream.
+/// A report of the runtime about a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum StreamNews {
     Writable,
     ClientGone,
 }
 
-/// The functions of an object that the runtime calls, made once: those of a stream are bound to its
-/// number.
+/// The functions of an object that the runtime calls. They are created once per object; each stream
+/// gets them bound to its number.
 pub(super) struct Callbacks {
     start: Closure<dyn Fn(u32, ReadableStreamDefaultController)>,
     pull: Closure<dyn Fn(u32) -> JsValue>,
@@ -50,7 +50,7 @@ pub(super) struct Callbacks {
 }
 
 impl Callbacks {
-    /// The callbacks of an object, which they do not keep alive.
+    /// Creates the callbacks of an object. They do not keep it alive.
     pub(super) fn new<H: Handler>(handler: &Weak<H>) -> Self {
         Self {
             start: start(handler.clone()),
@@ -63,7 +63,7 @@ impl Callbacks {
         }
     }
 
-    /// The functions that the stream with this number calls.
+    /// The callbacks of the stream with this number.
     pub(super) fn of_stream(&self, number: u32) -> StreamCallbacks {
         StreamCallbacks {
             start: bound(self.start.as_ref(), number),

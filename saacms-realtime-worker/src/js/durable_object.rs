@@ -1,4 +1,4 @@
-//! The Durable Object: what the runtime calls, and what calls the runtime.
+//! The Durable Object: the calls between the runtime and [`Object`].
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
@@ -20,10 +20,10 @@ use super::timers::Timers;
 use crate::object::Object;
 use crate::settings::{Environment, Settings};
 
-/// The Durable Object of one record, a drop-in for the class of this name of the JavaScript plugin.
+/// The Durable Object of one record: a drop-in replacement for the JavaScript plugin's class of this
+/// name.
 ///
-/// `GET …/subscribe` is answered with the record's event stream, `POST …/publish` publishes an
-/// event. Settings are the variables of [`settings`](crate::settings) in the Worker's environment.
+/// `GET …/subscribe` answers with the record's event stream, `POST …/publish` publishes an event. Settings are the variables of [`settings`](crate::settings) in the Worker's environment.
 #[wasm_bindgen]
 pub struct SaacmsRealtimeDO {
     inner: Rc<Inner>,
@@ -31,22 +31,24 @@ pub struct SaacmsRealtimeDO {
 
 #[wasm_bindgen]
 impl SaacmsRealtimeDO {
-    /// The runtime calls it before the first request.
+    /// Creates the object. The runtime calls this before the first request.
     ///
     /// # Errors
     ///
-    /// A variable of the environment makes no sense.
+    /// A variable of the environment has an invalid value.
     #[wasm_bindgen(constructor)]
     pub fn new(ctx: JsValue, env: JsValue) -> Result<Self, JsValue> {
         platform::report_panics();
         let settings = Settings::read(Environment(&|name| platform::variable(&env, name)))
             .map_err(|error| js_sys::Error::new(&error.to_string()))?;
+
+        // An object without SQLite still works, so this is not an error.
         let store = settings.storage.then(|| SqlStore::of(&ctx)).flatten();
         if settings.storage && store.is_none() {
             let warning = format!(
                 "saacms-realtime: this class has no SQLite storage (new_sqlite_classes), so its \
-                 history ends when it is evicted; {VARIABLE_PREFIX}STORAGE=off says that this is \
-                 meant"
+                 history is lost when the object is evicted; set {VARIABLE_PREFIX}STORAGE=off if \
+                 that is intended"
             );
             web_sys::console::warn_1(&warning.into());
         }
@@ -70,7 +72,7 @@ impl SaacmsRealtimeDO {
     ///
     /// # Errors
     ///
-    /// What the runtime throws.
+    /// An exception of the runtime.
     pub fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
         self.inner.fetch(&request)
     }
@@ -98,9 +100,9 @@ struct Inner {
     store: Option<SqlStore>,
     streams: Rc<Streams>,
     callbacks: Callbacks,
-    /// `None` until the first request: the ring is read back when it is needed.
+    /// `None` until the first use, which reads the ring back.
     object: RefCell<Option<Object<JsSink>>>,
-    /// What the runtime reported while the object was in use.
+    /// News of streams that the runtime reported while the object was in use.
     news: RefCell<Vec<(u32, StreamNews)>>,
     timers: Timers,
     /// The latest time that [`now`](Self::now) returned.
@@ -134,31 +136,34 @@ impl Inner {
         request: &Request,
     ) -> Result<Response, JsValue> {
         let mut object = self.lock()?;
+        // Reserved first, because the stream's callbacks are bound to the number.
         let number = match object.reserve() {
             Ok(number) => number,
             Err(refusal) => return platform::response(&Problem::from(refusal).into(), None),
         };
+
         let callbacks = self.callbacks.of_stream(number);
         let (stream, sink) = self.streams.open(number, &callbacks)?;
         let now = object.now;
         object.subscribe(number, sink, last_event_id, now);
-        // Writes what the stream begins with, before its body is given to the runtime.
+        // Sends the stream's first bytes, before the runtime gets its body.
         drop(object);
 
-        // The runtime does not always cancel the stream of a client that is gone.
+        // Both, because the runtime does not always cancel the stream of a client that is gone.
         let signal = request.signal();
         let _ = signal.add_event_listener_with_callback("abort", callbacks.cancel.unchecked_ref());
         platform::response(head, Some(&stream))
     }
 
-    /// Takes the object for one use; the first one reads the ring back.
+    /// Locks the object for one use. The first use reads the ring back.
     fn lock(&self) -> Result<ObjectGuard<'_>, JsValue> {
         let now = self.now();
-        let mut place = self.object.borrow_mut();
-        if place.is_none() {
-            *place = Some(self.load(now)?);
+        let mut object = self.object.borrow_mut();
+        if object.is_none() {
+            *object = Some(self.load(now)?);
         }
-        let object = RefMut::map(place, |object| object.as_mut().expect("was just loaded"));
+
+        let object = RefMut::map(object, |object| object.as_mut().expect("was just loaded"));
         Ok(ObjectGuard {
             inner: self,
             object,
@@ -166,7 +171,7 @@ impl Inner {
         })
     }
 
-    /// As [`lock`](Self::lock), for calls of the runtime whose answer nobody reads.
+    /// Locks the object for a call of the runtime that cannot fail, and logs an error.
     fn lock_or_report(&self) -> Option<ObjectGuard<'_>> {
         match self.lock() {
             Ok(object) => Some(object),
@@ -183,16 +188,18 @@ impl Inner {
             Some(store) => store.load(slots)?,
             None => None,
         };
+
+        // Two halves, because `Math.random` has fewer than 64 bits.
         let random = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
         let epoch = Epoch::from_number(random() << 32 | random());
         let key = self.key.clone();
         Ok(Object::new(self.settings, key, stored, epoch, now))
     }
 
-    /// Both clocks.
+    /// Reads both clocks from the platform's only one.
     ///
-    /// The platform has one. What is stored must be aged by a clock that goes on over a restart, and
-    /// one that is set back must make nothing younger.
+    /// Stored events must age across a restart, so the monotonic clock is the wall clock as well. It
+    /// stands still while that one is set back, so that no event becomes younger.
     fn now(&self) -> Now {
         let wall_millis = js_sys::Date::now();
         let millis = self.latest_millis.get().max(wall_millis.max(0.0) as u64);
@@ -213,6 +220,7 @@ impl Handler for Inner {
 
     fn publish(&self, format: PublishFormat, body: &ArrayBuffer) -> Result<JsValue, JsValue> {
         let max_body_bytes = self.api.max_body_bytes();
+        // Checked before the body is copied into the module's memory.
         if body.byte_length() as usize > max_body_bytes {
             return platform::refuse(Problem::body_too_large(max_body_bytes));
         }
@@ -223,12 +231,14 @@ impl Handler for Inner {
         let mut object = self.lock()?;
         let now = object.now;
         let reply = format.run(&body, |event| object.publish(event, now, store));
-        // Sends the events, before the publisher is told that they are published.
+        // Sends the events, before the publisher gets its answer.
         drop(object);
+
         Ok(platform::response(&reply, None)?.into())
     }
 
     fn notify(&self, number: u32, news: StreamNews) -> bool {
+        // Called back by a send. The guard that made it handles the news when it is dropped.
         if self.object.try_borrow_mut().is_err() {
             self.news.borrow_mut().push((number, news));
             return false;
@@ -256,8 +266,8 @@ impl Handler for Inner {
     }
 }
 
-/// The object in use. Dropping it sends what was noted, handles what was reported meanwhile, and
-/// sets the timers.
+/// The object in use. Dropping the guard sends what is in the outbox, handles what the runtime
+/// reported in the meantime, and sets the timers.
 struct ObjectGuard<'a> {
     inner: &'a Inner,
     object: RefMut<'a, Object<JsSink>>,
@@ -279,8 +289,8 @@ impl ObjectGuard<'_> {
 impl Drop for ObjectGuard<'_> {
     fn drop(&mut self) {
         loop {
-            // Sending may call back, so news are looked for after it.
-            for number in self.inner.streams.flush_and_take_over() {
+            // Sending may call back into `notify`, so the news is checked after it.
+            for number in self.inner.streams.flush_and_take_ended() {
                 self.object.remove(number);
             }
             let Some((number, news)) = self.inner.news.borrow_mut().pop() else {
@@ -292,6 +302,7 @@ impl Drop for ObjectGuard<'_> {
         let Inner {
             timers, callbacks, ..
         } = self.inner;
+        // The last turn of a round ends here too, and sets the deadline.
         if self.object.wants_turn() {
             timers.set_turn(callbacks.turn());
         } else {

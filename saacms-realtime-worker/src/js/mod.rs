@@ -1,4 +1,4 @@
-//! What touches JavaScript: works in a Worker only.
+//! Everything that touches JavaScript. It works only in a Worker.
 
 mod callbacks;
 mod durable_object;

@@ -1,4 +1,4 @@
-//! Parts of the runtime that no crate binds, and what object and router share.
+//! Bindings to the runtime that no crate has, and helpers that object and router share.
 
 use std::borrow::Cow;
 use std::sync::Once;
@@ -52,7 +52,7 @@ pub(crate) fn set_member(object: &Object, name: &str, value: &JsValue) {
     let _ = Reflect::set(object, &name.into(), value);
 }
 
-/// A variable of the environment: a text, a number or a truth value.
+/// A variable of the environment: a string, a number or a boolean.
 pub(crate) fn variable(env: &JsValue, name: &str) -> Option<String> {
     let value = member(env, name);
     value
@@ -78,7 +78,7 @@ pub(crate) fn then(
     then.call2(promise, done, failed)
 }
 
-/// The head of a request, as the contract looks at it.
+/// The head of a request, as the contract reads it.
 #[derive(Debug)]
 pub(crate) struct Head {
     method: String,
@@ -105,7 +105,7 @@ impl Head {
             path,
             query,
             authority: Some(authority),
-            // The runtime drops what belongs to HTTP/1.1, and the edge adds it.
+            // The edge writes the headers that only HTTP/1.1 has; the runtime would drop ours.
             is_http_1_1: false,
             headers: &self.headers,
         }
@@ -114,7 +114,7 @@ impl Head {
 
 impl route::Headers for JsHeaders {
     fn value(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        // The runtime joins values as the contract has it.
+        // The runtime joins the values of repeated headers, as the contract requires.
         Some(Cow::Owned(self.0.get(name).ok()??.into_bytes()))
     }
 }
@@ -147,6 +147,7 @@ pub(crate) fn response(
 
     match stream {
         Some(stream) => Response::new_with_opt_readable_stream_and_init(Some(stream), &init),
+        // A response with status 204 must not have a body, not even an empty one.
         None if reply.body.is_empty() => Response::new_with_opt_str_and_init(None, &init),
         None => {
             let body = String::from_utf8_lossy(&reply.body);
@@ -155,7 +156,7 @@ pub(crate) fn response(
     }
 }
 
-/// Reports where a panic happened, before it ends the module. A panic is a bug.
+/// Logs where a panic happened, before it ends the module. A panic is a bug.
 pub(crate) fn report_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

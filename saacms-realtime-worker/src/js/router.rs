@@ -15,12 +15,12 @@ use web_sys::{Headers, ReadableStream, ReadableStreamDefaultReader, Request, Res
 use super::platform::{self, Head, Namespace, member, set_member};
 use crate::settings::{Environment, RouterSettings};
 
-/// Answers a request to the API: subscribing and publishing go to the object of the record, which
-/// is found by the binding that the [settings](RouterSettings) name.
+/// Answers a request to the API. Subscribing and publishing go to the object of the record, by the
+/// binding that the [settings](RouterSettings) name.
 ///
 /// # Errors
 ///
-/// What the runtime throws; a setting that makes no sense.
+/// An exception of the runtime, or an invalid setting.
 pub async fn fetch(request: Request, env: JsValue) -> Result<Response, JsValue> {
     platform::report_panics();
     let settings = settings(&env)?;
@@ -60,7 +60,7 @@ pub async fn fetch(request: Request, env: JsValue) -> Result<Response, JsValue> 
     platform::response(&answer.add_to(reply), None)
 }
 
-/// The settings, read once per isolate: its environment does not change.
+/// The settings, read once per isolate, whose environment does not change.
 fn settings(env: &JsValue) -> Result<Rc<RouterSettings>, JsValue> {
     thread_local! {
         static SETTINGS: OnceCell<Rc<RouterSettings>> = const { OnceCell::new() };
@@ -82,18 +82,19 @@ struct Router<'a> {
 }
 
 impl Router<'_> {
-    /// Subscribes at the object of a record. Its refusal is passed on as it is.
+    /// Subscribes at the object of a record. The object's refusal is passed on unchanged.
     async fn subscribe(
         &self,
         key: &ResourceKey,
         last_event_id: Option<&[u8]>,
         request: &Request,
     ) -> Result<Answer, JsValue> {
+        // A request of its own, because the object's contract reads no other header.
         let headers = Headers::new()?;
         headers.set("accept", EVENT_STREAM)?;
         let init = Object::new();
         set_member(&init, "headers", &headers);
-        // Tells the object when the client is gone.
+        // Tells the object when the client has gone.
         set_member(&init, "signal", &request.signal());
         let url = subscribe_url(last_event_id);
         let request = Request::new_with_str_and_init(&url, init.unchecked_ref())?;
@@ -114,6 +115,7 @@ impl Router<'_> {
     }
 
     async fn publish_one(&self, body: &[u8]) -> Result<Reply, JsValue> {
+        // Parsed for its key; the object parses it again.
         let event = match Event::from_json(body) {
             Ok(event) => event,
             Err(error) => return Ok(Problem::from(error).into()),
@@ -126,6 +128,7 @@ impl Router<'_> {
 
     async fn publish_lines(&self, body: &[u8]) -> Result<Reply, JsValue> {
         let mut batch = Batch::new(body);
+
         while let Some(part) = batch.next_part() {
             match self
                 .post(part.key(), PublishFormat::Ndjson, part.lines())
@@ -134,7 +137,7 @@ impl Router<'_> {
                 Ok(answer) if answer.status() == 200 => {
                     batch.insert(&part, &reply_of(&answer).await?.body);
                 }
-                // The lines of this object fail, those of others go on.
+                // Only the lines of this object fail.
                 Ok(_) => {}
                 Err(error) => web_sys::console::error_1(&error),
             }
@@ -160,14 +163,16 @@ impl Router<'_> {
         self.ask(key, &request).await
     }
 
-    /// Asks the object of a record.
+    /// Sends a request to the object of a record.
     async fn ask(&self, key: &ResourceKey, request: &Request) -> Result<Response, JsValue> {
         let binding = &self.settings.binding;
         let namespace = member(self.env, binding);
+        // Checked here, because the error of a call on `undefined` names no binding.
         if !namespace.is_object() {
             let message = format!("there is no Durable Object binding `{binding}`");
             return Err(js_sys::Error::new(&message).into());
         }
+
         let namespace: Namespace = namespace.unchecked_into();
         let id = namespace.id_from_name(&object_name(key))?;
         let answer: Promise = namespace.get(&id)?.fetch(request)?;
@@ -180,8 +185,8 @@ fn object_name(key: &ResourceKey) -> String {
     format!("{}:{}", key.slug(), key.id())
 }
 
-/// What the object is asked for. The last event ID goes as a query, byte for byte: a header of
-/// JavaScript is text.
+/// The URL of a subscription at an object. The last event ID is in the query, byte for byte, because
+/// a header of JavaScript is text.
 fn subscribe_url(last_event_id: Option<&[u8]>) -> String {
     let mut url = "https://object/subscribe".to_owned();
     if let Some(id) = last_event_id {
@@ -192,31 +197,33 @@ fn subscribe_url(last_event_id: Option<&[u8]>) -> String {
     url
 }
 
-/// What an object answers to a subscription.
+/// An object's answer to a subscription.
 enum Answer {
     Stream(Option<ReadableStream>),
     Reply(Reply),
 }
 
-/// An object's answer without a stream.
+/// Reads an answer that is not a stream.
 async fn reply_of(answer: &Response) -> Result<Reply, JsValue> {
     let body = Uint8Array::new(&JsFuture::from(answer.array_buffer()?).await?).to_vec();
     let content_type = answer.headers().get("content-type")?;
     Ok(Reply::passed_on(answer.status(), content_type, body))
 }
 
-/// The answer where an object gives none.
+/// The answer for an object that gives none.
 fn unreachable(error: &JsValue) -> Reply {
     web_sys::console::error_1(error);
     Problem::record_unreachable().into()
 }
 
-/// The whole body of a publish, read until it is too long.
+/// Reads the whole body of a publish, but stops as soon as it is too long.
 async fn read_body(request: &Request, max_body_bytes: usize) -> Result<Vec<u8>, Problem> {
     let mut body = Vec::new();
     let Some(stream) = request.body() else {
         return Ok(body);
     };
+
+    // Chunk by chunk: `array_buffer` would first collect a body of any length.
     let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
     loop {
         let read = JsFuture::from(reader.read()).await;
@@ -228,7 +235,7 @@ async fn read_body(request: &Request, max_body_bytes: usize) -> Result<Vec<u8>, 
         let chunk = Uint8Array::new(&member(&read, "value"));
         let len = body.len() + chunk.length() as usize;
         if len > max_body_bytes {
-            // The client's answer to that does not matter.
+            // Not awaited: whether the client stops does not matter.
             let _ = reader.cancel();
             return Err(Problem::body_too_large(max_body_bytes));
         }

@@ -1,4 +1,4 @@
-//! The ring in the object's SQLite storage: one row per event, in as many slots as are replayed.
+//! The ring in the object's SQLite storage: one row per event, and one slot per replayed event.
 
 use std::cell::Cell;
 
@@ -20,7 +20,7 @@ const HAS_TABLE: &str = "SELECT 1 AS one FROM sqlite_master WHERE name = 'saacms
 
 const LOAD: &str = "SELECT * FROM saacms_realtime ORDER BY number";
 
-/// One row written: the slot is the row's address, so there is no index to keep and no row to
+/// Writes a single row. The slot is the row's address, so there is no index to keep and no row to
 /// delete.
 const SAVE: &str = "INSERT OR REPLACE INTO saacms_realtime VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
@@ -35,7 +35,7 @@ impl SqlStore {
     /// The storage of the object whose state is `ctx`; `None` if its class has no SQLite.
     pub(crate) fn of(ctx: &JsValue) -> Option<Self> {
         let sql = member(&member(ctx, "storage"), "sql");
-        // Without SQLite there is an object whose every use throws.
+        // A class without SQLite has this object too, but every use of it throws.
         let has_sql = sql.is_object() && member(&sql, "databaseSize").as_f64().is_some();
         has_sql.then(|| Self {
             sql: sql.unchecked_into(),
@@ -46,6 +46,7 @@ impl SqlStore {
     /// Reads the ring back, if one was stored, and moves its events if there were more or fewer
     /// `slots` before.
     pub(crate) fn load(&self, slots: u64) -> Result<Option<StoredRing>, JsValue> {
+        // The first publish creates the table, so an object without events has written nothing.
         if rows(&self.exec(HAS_TABLE, &Array::new())?)?.is_empty() {
             return Ok(None);
         }
@@ -57,6 +58,7 @@ impl SqlStore {
             let Some((slot, key, epoch, event)) = read(&row) else {
                 continue;
             };
+
             misplaced |= slot != event.slot(slots);
             match &mut ring {
                 Some(ring) if ring.epoch == epoch && ring.key == key => ring.events.push(event),
@@ -70,6 +72,8 @@ impl SqlStore {
             }
         }
 
+        // The number of slots has changed. Where the rows are, the next events would not replace the
+        // oldest ones.
         if let Some(ring) = ring.as_mut().filter(|_| misplaced) {
             ring.truncate(slots);
             self.exec("DELETE FROM saacms_realtime", &Array::new())?;
@@ -93,6 +97,8 @@ impl SqlStore {
             event,
             ..
         } = row;
+
+        // Numbers are exact in JavaScript up to 2^53. An epoch uses all 64 bits, so it is text.
         let latest_time = event
             .latest_time
             .map_or(JsValue::NULL, |time| (time.as_millis() as f64).into());
@@ -133,7 +139,7 @@ fn rows(cursor: &JsValue) -> Result<Vec<JsValue>, JsValue> {
     rows.collect()
 }
 
-/// A row as it was stored; `None` for one that this version did not write.
+/// Reads a row; `None` for one that this version would not have written.
 fn read(row: &JsValue) -> Option<(u64, ResourceKey, Epoch, StoredEvent)> {
     let number = |name| member(row, name).as_f64();
     let text = |name| member(row, name).as_string();

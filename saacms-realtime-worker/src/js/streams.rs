@@ -13,16 +13,16 @@ use web_sys::{ReadableStream, ReadableStreamDefaultController};
 use super::platform::set_member;
 use crate::object::Sink;
 
-/// The streams of one object, as the platform's callbacks find them.
+/// The streams of one object, for the platform's callbacks to find by number.
 #[derive(Debug)]
 pub(crate) struct Streams {
     open: RefCell<BTreeMap<u32, Rc<Handle>>>,
-    /// The controllers once more, by number: for [`enqueue_all`], and for the next life of this
-    /// object, which finds them here after a panic.
+    /// The controllers by number, on the JavaScript side: for [`enqueue_all`], and for the object's
+    /// next life, which finds them here after a panic.
     controllers: Map,
     outbox: RefCell<Outbox>,
-    /// Streams that turned out to be over.
-    over: RefCell<Vec<u32>>,
+    /// Streams that a send found to have ended.
+    ended: RefCell<Vec<u32>>,
 }
 
 /// Bytes that go to many streams at once.
@@ -32,14 +32,14 @@ pub(crate) struct Streams {
 #[derive(Debug, Default)]
 struct Outbox {
     bytes: Bytes,
-    /// The streams that they go to, in order.
+    /// The streams that the bytes go to, in order.
     numbers: Vec<u32>,
-    /// How often it was emptied: what is noted in an earlier round has been sent.
+    /// How often the outbox was emptied. What was posted in an earlier round has been sent.
     round: u64,
 }
 
 impl Outbox {
-    /// Empties it, which ends a round.
+    /// Empties the outbox, which ends a round.
     fn take(&mut self) -> (Bytes, Vec<u32>) {
         self.round += 1;
         (mem::take(&mut self.bytes), mem::take(&mut self.numbers))
@@ -48,35 +48,35 @@ impl Outbox {
 
 #[wasm_bindgen(inline_js = "
 export function enqueueAll(controllers, numbers, chunk) {
-  const over = [];
+  const ended = [];
   for (const number of numbers) {
     try {
       controllers.get(number)?.enqueue(chunk);
     } catch {
-      over.push(number);
+      ended.push(number);
     }
   }
-  return over;
+  return ended;
 }
 ")]
 extern "C" {
-    /// Enqueues `chunk` at the controllers of these numbers; returns the numbers of streams that are
-    /// over.
+    /// Enqueues `chunk` at the controllers of these numbers. Returns the numbers of streams that have
+    /// ended.
     #[wasm_bindgen(js_name = enqueueAll)]
     fn enqueue_all(controllers: &Map, numbers: &Uint32Array, chunk: &Uint8Array) -> Array;
 }
 
-/// What the callbacks of a stream need.
+/// The state of a stream that its callbacks need.
 #[derive(Debug)]
 struct Handle {
     controller: ReadableStreamDefaultController,
-    /// Whether it waits for room.
+    /// Whether the stream waits for room.
     wants_room: Cell<bool>,
-    /// Resolves the promise that `pull` was answered with. Until then the runtime calls no more.
+    /// Resolves the promise that `pull` returned. Until then the runtime does not call `pull` again.
     parked: RefCell<Option<Function>>,
 }
 
-/// The functions that a stream calls.
+/// The callbacks of a stream.
 #[derive(Debug)]
 pub(crate) struct StreamCallbacks {
     pub(crate) start: JsValue,
@@ -85,8 +85,8 @@ pub(crate) struct StreamCallbacks {
 }
 
 impl Streams {
-    /// The streams of the object whose state is `ctx`. Those that an earlier life of it has left are
-    /// cut, so that their clients come back.
+    /// Creates the streams of the object whose state is `ctx`. Streams that an earlier life of the
+    /// object has left are cut, so that their clients reconnect.
     pub(crate) fn new(ctx: &JsValue) -> Self {
         let controllers = Map::new();
         let registry = registry();
@@ -100,17 +100,18 @@ impl Streams {
             }
             registry.set(ctx.unchecked_ref(), &controllers);
         }
+
         Self {
             open: RefCell::default(),
             controllers,
             outbox: RefCell::default(),
-            over: RefCell::default(),
+            ended: RefCell::default(),
         }
     }
 
-    /// A new stream, and its sink.
+    /// Opens a stream, and returns it with its sink.
     ///
-    /// The runtime calls `start` before this returns, which must [`register`](Self::register) the
+    /// The runtime calls `start` before this returns. `start` must [`register`](Self::register) the
     /// controller.
     pub(crate) fn open(
         self: &Rc<Self>,
@@ -150,17 +151,18 @@ impl Streams {
         self.open.borrow_mut().insert(number, Rc::new(handle));
     }
 
-    /// Answers the runtime, which calls because there is room. `was_handled` tells whether the stream
-    /// was already sent what waits.
+    /// The result of a `pull`, which the runtime calls when there is room. `was_handled` tells whether
+    /// the stream was already sent what waits.
     ///
-    /// While the stream keeps up, the answer is a promise that is open: no call comes before it is
-    /// kept. So a stream that keeps up costs no call per chunk, and one that does not is heard at
-    /// once.
+    /// While the stream keeps up, the result is a pending promise: the runtime does not call again
+    /// before [`want_room`](Sink::want_room) resolves it. So a stream that keeps up costs no call per
+    /// chunk, and one that falls behind is reported as soon as it has room.
     pub(crate) fn pulled(&self, number: u32, was_handled: bool) -> JsValue {
         let handle = self.open.borrow().get(&number).cloned();
         let Some(handle) = handle else {
             return JsValue::UNDEFINED;
         };
+        // It fell behind again, so the next room must be reported too.
         if handle.wants_room.get() && was_handled {
             return JsValue::UNDEFINED;
         }
@@ -171,15 +173,16 @@ impl Streams {
         promise.into()
     }
 
-    /// Notes that a stream has room, and is about to be sent what waits.
+    /// Records that a stream has room, and is about to be sent what waits.
     pub(crate) fn has_room(&self, number: u32) {
         if let Some(handle) = self.open.borrow().get(&number) {
             handle.wants_room.set(false);
         }
     }
 
-    /// Notes `bytes` for a stream; [`flush`](Self::flush) sends them. Returns the round of the outbox.
+    /// Posts `bytes` to a stream; [`flush`](Self::flush) sends them. Returns the round of the outbox.
     fn post(&self, number: u32, bytes: &Bytes) -> u64 {
+        // Compared by address: the streams of a record are given clones of one `Bytes`.
         let is_other = {
             let outbox = self.outbox.borrow();
             (outbox.bytes.as_ptr(), outbox.bytes.len()) != (bytes.as_ptr(), bytes.len())
@@ -196,53 +199,57 @@ impl Streams {
         outbox.round
     }
 
-    /// Sends what was noted. The runtime may call back meanwhile.
+    /// Sends what was posted. The runtime may call back while it does.
     fn flush(&self) {
         let (bytes, numbers) = self.outbox.borrow_mut().take();
         if numbers.is_empty() {
             return;
         }
 
-        // Copies of both, because a view would end where the memory grows in a call back.
+        // Copies, because a call back may grow the module's memory, which detaches every view of it.
         let (numbers, chunk) = (
             Uint32Array::from(&numbers[..]),
             Uint8Array::from(&bytes[..]),
         );
-        let over = enqueue_all(&self.controllers, &numbers, &chunk);
-        let over = over
+        let ended = enqueue_all(&self.controllers, &numbers, &chunk);
+        let ended = ended
             .iter()
             .filter_map(|number| number.as_f64())
             .map(|number| number as u32);
-        self.over.borrow_mut().extend(over);
+        self.ended.borrow_mut().extend(ended);
     }
 
-    /// Sends what was noted, and returns the streams that turned out to be over since the last call.
-    pub(crate) fn flush_and_take_over(&self) -> Vec<u32> {
+    /// Sends what was posted, and returns the streams that sends since the last call found to have
+    /// ended.
+    pub(crate) fn flush_and_take_ended(&self) -> Vec<u32> {
         self.flush();
-        self.over.take()
+        self.ended.take()
     }
 }
 
-/// The way to one stream. Dropping it gives the stream up.
+/// The sink of one stream. Dropping it forgets the stream.
 #[derive(Debug)]
 pub(crate) struct JsSink {
     number: u32,
     handle: Rc<Handle>,
     streams: Rc<Streams>,
-    /// The lengths of the chunks that may not have left, oldest first.
+    /// The lengths of the chunks that may still be queued, oldest first.
     queued_lens: RefCell<VecDeque<usize>>,
-    /// The round of the outbox in which it was sent something last.
+    /// The outbox's round in which the last bytes were posted.
     posted_in: Cell<Option<u64>>,
 }
 
-/// Chunks that a queue without a strategy asks for.
+/// The number of chunks at which a queue without a strategy counts as full.
 const HIGH_WATER_MARK: f64 = 1.0;
 
 impl Sink for JsSink {
     fn queued(&self) -> Option<usize> {
+        // The controller does not count what is still in the outbox.
         if self.posted_in.get() == Some(self.streams.outbox.borrow().round) {
             self.streams.flush();
         }
+
+        // The controller counts chunks, and the last ones are those still queued.
         let room = self.handle.controller.desired_size()?;
         let chunks = (HIGH_WATER_MARK - room).max(0.0) as usize;
         let mut lens = self.queued_lens.borrow_mut();
@@ -260,13 +267,14 @@ impl Sink for JsSink {
     fn want_room(&self) {
         self.handle.wants_room.set(true);
         let parked = self.handle.parked.borrow_mut().take();
-        if let Some(go_on) = parked {
-            let _ = go_on.call0(&JsValue::UNDEFINED);
+        if let Some(resolve) = parked {
+            let _ = resolve.call0(&JsValue::UNDEFINED);
         }
     }
 
     fn end(&self) {
         self.streams.flush();
+        // Throws only if the stream has already ended.
         let _ = self.handle.controller.close();
     }
 
@@ -281,13 +289,13 @@ impl Drop for JsSink {
     fn drop(&mut self) {
         self.streams.controllers.delete(&self.number.into());
         let handle = self.streams.open.borrow_mut().remove(&self.number);
-        // The promise that its `pull` was answered with stays open: the stream is over.
+        // The promise that its `pull` returned stays pending: the stream has ended.
         drop(handle);
     }
 }
 
-/// A map from the state of an object to its controllers. On the JavaScript side, because it must
-/// outlive a panic, which ends all that is in this module's memory.
+/// A map from the state of an object to its controllers. It is on the JavaScript side, because a
+/// panic loses everything in this module's memory.
 fn registry() -> WeakMap {
     let global: Object = js_sys::global();
     let name = js_sys::Symbol::for_("saacms-realtime.streams");

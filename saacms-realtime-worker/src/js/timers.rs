@@ -5,7 +5,7 @@ use wasm_bindgen::prelude::*;
 
 use super::platform::{clear_timeout, set_timeout};
 
-/// The longest time that a timer of JavaScript can wait for, in milliseconds.
+/// The longest time that a timer of JavaScript can wait, in milliseconds.
 const LONGEST_MILLIS: u64 = (1 << 31) - 1;
 
 /// The two timers of an object.
@@ -31,8 +31,8 @@ impl Timers {
 
     /// Calls `wake` at `wake_at`, or earlier; never if that is `None`.
     ///
-    /// A write only ever postpones what is due, so an armed timer is early at worst, and is not set
-    /// anew at each write.
+    /// A write only postpones a deadline, so an armed timer is early at worst, and is not reset at each
+    /// write.
     pub(super) fn set_wake(&self, wake_at: Option<Instant>, now: Instant, wake: &JsValue) {
         let mut armed = self.wake.borrow_mut();
         let Some(wake_at) = wake_at else {
@@ -47,6 +47,7 @@ impl Timers {
             None => {}
         }
 
+        // A timer that fires before a very late deadline is set again.
         let millis = wake_at.millis_since(now).clamp(1, LONGEST_MILLIS) as f64;
         *armed = Some((wake_at, set_timeout(wake, millis)));
     }

@@ -2,15 +2,15 @@ use core::time::Duration;
 
 use saacms_realtime_core::Instant;
 
-/// Tells whether a stream is still being read, by what leaves its queue.
+/// Detects a stream that is no longer read, by what leaves its queue.
 ///
-/// The runtime does not always report that a client is gone (some of its releases never do), but the
-/// queue of such a stream does not shrink.
+/// The runtime does not always report that a client has gone (some of its releases never do), but
+/// the queue of such a stream does not shrink.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backlog {
     /// Bytes sent so far.
     sent: u64,
-    /// Bytes of them that had left the queue when it was measured last.
+    /// The bytes of `sent` that had left the queue when it was last measured.
     taken: u64,
     /// When bytes were last seen to have left, or the queue was last seen empty.
     moved_at: Instant,
@@ -44,7 +44,7 @@ impl Backlog {
         self.sent
     }
 
-    /// The most that can wait: what waited when it was measured last, and what was sent since.
+    /// The most that can wait: what waited at the last measurement, and what was sent since.
     pub(super) fn upper_bound(&self) -> usize {
         usize::try_from(self.sent - self.taken).unwrap_or(usize::MAX)
     }

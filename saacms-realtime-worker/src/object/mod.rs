@@ -1,4 +1,4 @@
-//! One record's object without the platform: its streams and its store are what it is given.
+//! One record's object without the platform, which gives it its streams and its store.
 
 mod backlog;
 mod round;
@@ -17,17 +17,17 @@ use self::round::{Limits, PORTION, Round};
 use self::stream::Stream;
 use crate::settings::Settings;
 
-/// The most bytes that wait for streams to have their turn. Above it all streams are sent everything
-/// at once.
+/// The most bytes that may wait for the streams' turns. Above it, all streams are sent everything at
+/// once.
 const MAX_WAITING_BYTES: usize = 256 << 10;
 
-/// Where the bytes of a stream go.
+/// The receiving end of a stream.
 pub(crate) trait Sink {
-    /// Bytes that were sent and have not left; `None` if the stream is over.
+    /// The bytes that were sent and are still queued; `None` if the stream has ended.
     fn queued(&self) -> Option<usize>;
 
-    /// Sends bytes, or notes them to be sent with those of other streams. If the stream turns out to
-    /// be over, [`Object::remove`] must be called.
+    /// Sends bytes, now or together with those of other streams. If the stream is found to have
+    /// ended, [`Object::remove`] must be called.
     fn send(&self, bytes: &Bytes);
 
     /// Asks for a call of [`Object::writable`] once fewer than the allowed bytes are queued.
@@ -45,13 +45,13 @@ pub(crate) trait Sink {
 /// Commands are [`publish`](Self::publish) and [`reserve`](Self::reserve) with
 /// [`subscribe`](Self::subscribe). Inputs are [`writable`](Self::writable),
 /// [`remove`](Self::remove), [`handle_timeout`](Self::handle_timeout) and [`turn`](Self::turn). After
-/// each of them: if the object [`wants_turn`](Self::wants_turn), call [`turn`](Self::turn) as soon as
-/// the runtime had its own; otherwise set the timer to [`wake_at`](Self::wake_at). Without either, a
+/// each of them: if the object [`wants_turn`](Self::wants_turn), call [`turn`](Self::turn) once the
+/// runtime has had its own; otherwise set the timer to [`wake_at`](Self::wake_at). Without either, a
 /// stream that waits is never served again.
 #[derive(Debug)]
 pub(crate) struct Object<S> {
     settings: Settings,
-    /// Which record this is; `None` until the platform or the first event tells.
+    /// The object's record; `None` until the platform or the first event names it.
     key: Option<ResourceKey>,
     feed: Feed,
     /// By number, which is the order of their turns.
@@ -61,7 +61,7 @@ pub(crate) struct Object<S> {
 }
 
 impl<S: Sink> Object<S> {
-    /// Makes an object that goes on where `stored` ends; `epoch` must be random.
+    /// Creates an object that continues where `stored` ends. `epoch` must be random.
     pub(crate) fn new(
         settings: Settings,
         key: Option<ResourceKey>,
@@ -73,10 +73,11 @@ impl<S: Sink> Object<S> {
             Some(stored) => (Some(stored.key), stored.epoch, stored.events),
             None => (None, epoch, Vec::new()),
         };
+
         let mut feed = Feed::new(&settings.hub, epoch);
         feed.restore(events, now);
 
-        // A stream may be two rounds behind, and the event that makes the second one full.
+        // A stream may be two rounds behind, plus the event that makes the second one full.
         let held_events = settings.hub.max_lag.max(settings.hub.max_events);
         let limits = Limits {
             events: held_events.saturating_sub(1) / 2,
@@ -92,7 +93,7 @@ impl<S: Sink> Object<S> {
         }
     }
 
-    /// Slots that a store has.
+    /// The number of slots in a store.
     pub(crate) fn slots(settings: &Settings) -> u64 {
         feed::slots(&settings.hub.retention())
     }
@@ -115,7 +116,7 @@ impl<S: Sink> Object<S> {
             return Err(Problem::other_record(own, event.key()));
         }
 
-        // The first event tells which record this is, once it is stored.
+        // The first event names the object's record, but only once it is stored.
         let first_key = self.key.is_none().then(|| event.key().clone());
         let frame_bytes = self
             .feed
@@ -126,6 +127,7 @@ impl<S: Sink> Object<S> {
         }
 
         self.round.add(frame_bytes);
+        // Streams that waited any longer could fall behind what the ring holds.
         if self.round.is_full() {
             self.send_all(now);
         } else if !self.round.is_under_way() {
@@ -146,7 +148,7 @@ impl<S: Sink> Object<S> {
         Ok(number)
     }
 
-    /// Subscribes the stream of a reserved number, and sends what it begins with.
+    /// Subscribes the stream of a reserved number, and sends its first bytes.
     pub(crate) fn subscribe(
         &mut self,
         number: u32,
@@ -166,26 +168,26 @@ impl<S: Sink> Object<S> {
         self.send_one(number, now);
     }
 
-    /// Removes a stream that is over, or whose client is gone.
+    /// Removes a stream that has ended, or whose client has gone.
     pub(crate) fn remove(&mut self, number: u32) {
         if let Some(stream) = self.streams.remove(&number) {
             stream.cut();
         }
     }
 
-    /// Does what is due at [`wake_at`](Self::wake_at).
+    /// Handles the deadline [`wake_at`](Self::wake_at).
     pub(crate) fn handle_timeout(&mut self, now: Now) {
         self.round.mark_stale();
         self.turn(now);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due; `None` while nothing is, as without
+    /// When [`handle_timeout`](Self::handle_timeout) is due; `None` if no deadline is set, as without
     /// streams.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         self.streams.values().filter_map(Stream::wake_at).min()
     }
 
-    /// Whether [`turn`](Self::turn) is due as soon as the runtime had its own.
+    /// Whether [`turn`](Self::turn) is due once the runtime has had its own.
     pub(crate) fn wants_turn(&self) -> bool {
         self.round.is_under_way()
     }
@@ -198,21 +200,21 @@ impl<S: Sink> Object<S> {
 
         let mut served = 0;
         let mut next = None;
-        let mut over = Vec::new();
+        let mut ended = Vec::new();
         for (number, stream) in self.streams.range_mut(first..) {
             if served == PORTION {
                 next = Some(*number);
                 break;
             }
-            // Only a stream that is written to costs the runtime a wake-up.
+            // A stream that is sent nothing costs the runtime no wake-up, so it does not count.
             let sent_before = stream.total_sent();
             if !stream.send(&mut self.feed, &self.settings, now) {
-                over.push(*number);
+                ended.push(*number);
             }
             served += usize::from(stream.total_sent() != sent_before);
         }
 
-        for number in over {
+        for number in ended {
             self.streams.remove(&number);
         }
         self.round.end_turn(next);

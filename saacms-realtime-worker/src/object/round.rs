@@ -1,23 +1,23 @@
-/// Streams that are written to in one turn.
+/// The streams that are written to in one turn.
 ///
-/// Few, because a publish that comes meanwhile waits for them; not one, because each turn costs a
-/// timer.
+/// Few, because a publish that arrives in the meantime waits for them; more than one, because each
+/// turn costs a timer.
 pub(super) const PORTION: usize = 16;
 
 /// The round of an object over its streams, which are served in the order of their numbers.
 ///
 /// Waking a stream costs the runtime the same for one frame as for twenty, and what is sent to a
-/// stream while it is busy only stands in its queue. So streams are served a portion at a time. Between
-/// two portions the runtime has its turn: it writes what it was given, and reads what arrived. What is
-/// published meanwhile waits in the ring, and goes to every stream at its next turn, joined to one
-/// chunk.
+/// stream while it is busy only waits in its queue. So streams are served a portion at a time. Between
+/// two portions the runtime has its turn: it writes what it was given, and reads what arrived. Events
+/// that are published in the meantime wait in the ring, and go to every stream at its next turn, joined
+/// into one chunk.
 ///
 /// Each turn is a [`begin_turn`](Self::begin_turn) and an [`end_turn`](Self::end_turn).
 #[derive(Debug)]
 pub(super) struct Round {
-    /// The stream that is next; `None` if no round is under way.
+    /// The next stream to serve; `None` if no round is under way.
     next: Option<u32>,
-    /// Whether streams that had their turn lack something.
+    /// Whether streams that have had their turn lack something.
     is_stale: bool,
     /// Events published since the round began.
     events: usize,
@@ -28,15 +28,15 @@ pub(super) struct Round {
 
 /// The most that may be published during a round.
 ///
-/// A stream that waits for its turn can be two such amounts behind: what came in this round, and what
-/// came after its turn in the last one.
+/// A stream that waits for its turn can be two such amounts behind: the events of this round, and
+/// those after its turn in the last one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) events: usize,
     pub(super) bytes: usize,
 }
 
-/// Bytes that a waiting event counts beside its frame: more than its share of the ring.
+/// The bytes that a waiting event counts in addition to its frame: more than it costs in the ring.
 const EVENT_BYTES: usize = 512;
 
 impl Round {
@@ -50,7 +50,7 @@ impl Round {
         }
     }
 
-    /// Whether streams wait for their turn, until the runtime had its own.
+    /// Whether streams wait for their turn, until the runtime has had its own.
     pub(super) fn is_under_way(&self) -> bool {
         self.next.is_some()
     }
@@ -65,12 +65,12 @@ impl Round {
             .saturating_add(EVENT_BYTES);
     }
 
-    /// Whether so much waits that it must not wait for turns.
+    /// Whether too much waits to leave it to turns.
     pub(super) fn is_full(&self) -> bool {
         self.events > self.limits.events || self.bytes > self.limits.bytes
     }
 
-    /// Notes that something is due that is no event.
+    /// Records that something other than an event is due.
     pub(super) fn mark_stale(&mut self) {
         self.is_stale = true;
     }
@@ -78,6 +78,7 @@ impl Round {
     /// Begins a turn at the stream that is returned; `None` if every stream has everything.
     pub(super) fn begin_turn(&mut self) -> Option<u32> {
         let next = self.next.or(self.is_stale.then_some(0))?;
+        // This round starts at the first stream, so it covers everything published so far.
         if next == 0 {
             self.reset();
         }
@@ -86,6 +87,7 @@ impl Round {
 
     /// Ends a turn; `next` is the first stream that had none.
     pub(super) fn end_turn(&mut self, next: Option<u32>) {
+        // The round's first streams lack the events published during it, so another round follows.
         self.next = next.or(self.is_stale.then_some(0));
     }
 

@@ -13,7 +13,7 @@ pub(super) struct Stream<S> {
     backlog: Backlog,
     /// When the last event was sent.
     event_at: Instant,
-    /// When it must be served again; `None` if only an event or room is a reason to.
+    /// When it must be served again; `None` if only an event or room is a reason for it.
     wake_at: Option<Instant>,
 }
 
@@ -41,13 +41,12 @@ impl<S: Sink> Stream<S> {
         self.sink.cut();
     }
 
-    /// Sends what waits as far as there is room, and what is due. Returns whether the stream stays
-    /// open.
+    /// Sends what waits or is due, as far as there is room. Returns whether the stream stays open.
     #[must_use]
     pub(super) fn send(&mut self, feed: &mut Feed, settings: &Settings, now: Now) -> bool {
         while !feed.is_idle(&self.reader, now.instant) {
-            // Looking at the queue costs about half of what a delivery does, so it is spared while
-            // there is room even if nothing has left.
+            // Measuring the queue costs about half as much as a delivery, so it is skipped while there
+            // is room even if nothing has left.
             let may_be_full = self.backlog.upper_bound() >= settings.max_backlog_bytes / 2;
             let cut_at = self.backlog.cut_at(settings.stall_timeout);
             if may_be_full || is_due(cut_at, now) {
@@ -63,6 +62,7 @@ impl<S: Sink> Stream<S> {
 
             self.send_piece(feed, now);
         }
+
         self.rest(feed, settings, now)
     }
 
@@ -80,22 +80,25 @@ impl<S: Sink> Stream<S> {
         }
     }
 
-    /// Everything is sent: waits for the heartbeat, for a sign of life, or for the end of an idle
-    /// stream. Returns whether the stream stays open.
+    /// Sets the next deadline once everything is sent, or ends an idle stream. Returns whether the
+    /// stream stays open.
     fn rest(&mut self, feed: &mut Feed, settings: &Settings, now: Now) -> bool {
         let end_at = (!settings.idle_timeout.is_zero())
             .then(|| self.event_at.saturating_add(settings.idle_timeout));
         if is_due(end_at, now) {
+            // The farewell names the newest place, so that the client loses nothing when it reconnects.
             let retry_millis = u64::try_from(settings.retry.as_millis()).unwrap_or(u64::MAX);
             self.sink.send(&feed.farewell(retry_millis, now));
             self.sink.end();
             return false;
         }
 
+        // Measures before it cuts: the client may have read everything since the last measurement.
         let is_stalled = is_due(self.backlog.cut_at(settings.stall_timeout), now);
         if is_stalled && self.measure(settings, now).is_none() {
             return false;
         }
+
         let deadlines = [
             self.reader.wake_at(),
             end_at,
@@ -106,7 +109,7 @@ impl<S: Sink> Stream<S> {
     }
 
     /// Measures the queue, and cuts the stream if nothing has left it for too long. `None` if the
-    /// stream is over.
+    /// stream has ended.
     fn measure(&mut self, settings: &Settings, now: Now) -> Option<usize> {
         let queued = self.sink.queued()?;
         self.backlog.update(queued, now.instant);

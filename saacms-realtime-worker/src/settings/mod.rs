@@ -1,6 +1,6 @@
-//! What the environment tells a Worker: variables as wrangler's `[vars]` has them.
+//! The settings of a Worker: variables of its environment, as in wrangler's `[vars]`.
 //!
-//! Their text is read by core, so a variable means here what it means to the server.
+//! Core reads their text, so a variable means the same here and to the server.
 
 mod object;
 mod router;
@@ -13,17 +13,17 @@ use saacms_realtime_core::settings::{text, variable};
 pub use self::object::Settings;
 pub use self::router::RouterSettings;
 
-/// The variables of a Worker, by name; `None` for one that is not set.
+/// The variables of a Worker, by name; `None` if the variable is not set.
 #[derive(Clone, Copy)]
 pub(crate) struct Environment<'a>(pub(crate) &'a dyn Fn(&str) -> Option<String>);
 
 impl Environment<'_> {
-    /// The text of a setting; `None` where its variable is not set, or empty.
+    /// The text of a setting; `None` if its variable is not set, or empty.
     fn text(self, setting: &str) -> Option<String> {
         (self.0)(&variable(setting)).and_then(text::non_empty)
     }
 
-    /// Reads a setting into `value`, which stays as it is where the variable is not set.
+    /// Reads a setting into `value`, which stays unchanged if the variable is not set.
     fn read<T, E: Into<String>>(
         self,
         setting: &str,
@@ -37,14 +37,14 @@ impl Environment<'_> {
     }
 }
 
-/// A variable makes no sense.
+/// A variable has an invalid value, or a required one is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSetting {
     message: String,
 }
 
 impl InvalidSetting {
-    /// The setting whose variable has this text.
+    /// An error that quotes the variable's text.
     fn new(setting: &str, text: &str, reason: impl Into<String>) -> Self {
         let (variable, reason) = (variable(setting), reason.into());
         Self {
@@ -52,7 +52,7 @@ impl InvalidSetting {
         }
     }
 
-    /// The setting, without the text of its variable: it is missing, or a secret.
+    /// An error that does not quote the variable's text, because it is missing or a secret.
     fn without_text(setting: &str, reason: impl fmt::Display) -> Self {
         let variable = variable(setting);
         Self {

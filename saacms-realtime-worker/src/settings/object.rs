@@ -10,18 +10,18 @@ use super::{Environment, InvalidSetting};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Retention, heartbeat, kind of event IDs and the limit of subscribers; nothing else of it
-    /// counts.
+    /// Retention, heartbeat, kind of event IDs and the limit of subscribers; other fields are
+    /// ignored.
     pub hub: HubConfig,
     /// Whether the ring is kept in the object's SQLite storage. Default true.
     pub storage: bool,
-    /// Bytes that a stream may hold before its reader's cursor waits. Default 64 KiB.
+    /// The bytes that a stream may queue before its reader's cursor waits. Default 64 KiB.
     pub max_backlog_bytes: usize,
-    /// Time after which a stream that takes nothing is cut; zero = never. Default 2 minutes.
+    /// Time after which a stream whose client reads nothing is cut; zero = never. Default 2 minutes.
     pub stall_timeout: Duration,
-    /// Time without an event after which a stream is ended in good order; zero = never, the default.
+    /// Time without an event after which a stream is ended in good order. Default zero = never.
     pub idle_timeout: Duration,
-    /// The reconnection time of a client whose stream was ended so. Default 3 s.
+    /// The reconnection time sent at the end of an idle stream. Default 3 s.
     pub retry: Duration,
 }
 
@@ -43,7 +43,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The fields of [`hub`](Self::hub) that an object has a use for.
+    /// The fields of [`hub`](Self::hub) that an object uses.
     const OF_HUB: [&'static str; 8] = [
         "max_events",
         "max_age",
@@ -59,7 +59,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The first one that makes no sense, with what is allowed.
+    /// The first invalid variable, and what is allowed.
     pub(crate) fn read(env: Environment<'_>) -> Result<Self, InvalidSetting> {
         let mut settings = Self::default();
         for name in Self::OF_HUB {
@@ -90,7 +90,7 @@ impl Settings {
     }
 }
 
-/// Reads a time that a timer of JavaScript can wait for.
+/// Reads a time of at most a day: a timer of JavaScript can wait for 24 days.
 fn timer(text: &str) -> Result<Duration, InvalidText> {
     let allowed = Duration::ZERO..=Duration::from_secs(86_400);
     text::within(text::time(text)?, &allowed, |time| show_time(*time))

@@ -18,7 +18,7 @@ impl RouterSettings {
     ///
     /// # Errors
     ///
-    /// The first one that makes no sense, with what is allowed.
+    /// The first invalid variable, and what is allowed; or that the token is missing.
     pub(crate) fn read(env: Environment<'_>) -> Result<Self, InvalidSetting> {
         let mut binding = "SAACMS_REALTIME".to_owned();
         env.read("binding", &mut binding, |text| {
@@ -31,10 +31,12 @@ impl RouterSettings {
                 .at(&text)
                 .map_err(|error| InvalidSetting::new("base_path", &text, error.to_string()))?;
         }
+
         let mut cors = Cors::default();
         env.read("cors_origin", &mut cors, |text| {
             Cors::new(text::list(text)).map_err(|error| error.to_string())
         })?;
+
         let mut max_body_bytes = api.max_body_bytes();
         env.read("max_body_bytes", &mut max_body_bytes, |text| {
             let show = |bytes: &usize| show_size(*bytes as u64);
@@ -48,14 +50,14 @@ impl RouterSettings {
     }
 }
 
-/// The token that publishers must show; `None` where the Worker is told to do without.
+/// The token that publishers must send; `None` if `OPEN_PUBLISH` does without.
 fn publish_token(env: Environment<'_>) -> Result<Option<Token>, InvalidSetting> {
     const NAME: &str = "publish_token";
     let mut is_open = false;
     env.read("open_publish", &mut is_open, text::switch)?;
 
     match env.text(NAME) {
-        // The secret is not repeated in an error.
+        // An error must not quote the secret.
         Some(text) => match Token::new(&text) {
             Ok(token) => Ok(Some(token)),
             Err(error) => Err(InvalidSetting::without_text(NAME, error)),
@@ -63,8 +65,8 @@ fn publish_token(env: Environment<'_>) -> Result<Option<Token>, InvalidSetting> 
         None if is_open => Ok(None),
         None => Err(InvalidSetting::without_text(
             NAME,
-            "is missing: a Worker is on the public network, and publishing needs a secret; \
-             OPEN_PUBLISH=true does without",
+            "is missing: a Worker is on the public network, so publishing needs a secret; set \
+             OPEN_PUBLISH=true to do without",
         )),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use saacms_realtime_core::HubConfig;
 use saacms_realtime_core::feed::Row;
 
-/// A stream whose client reads when it is told to.
+/// A stream whose client reads only when [`take`](Self::take) is called.
 #[derive(Debug, Default)]
 struct Pipe {
     sent: RefCell<String>,
@@ -116,7 +116,7 @@ fn heartbeats_run_from_the_first_stream_to_the_last() {
 }
 
 #[test]
-fn a_full_stream_waits_in_the_ring_and_goes_on_without_a_gap() {
+fn a_full_stream_waits_in_the_ring_and_continues_without_a_gap() {
     let mut object = object(|settings| settings.max_backlog_bytes = 1_024);
     let (slow, fast) = (
         open(&mut object, None, at(0)),
@@ -153,7 +153,7 @@ fn a_stream_that_is_never_read_is_cut() {
 }
 
 #[test]
-fn without_heartbeats_a_timer_runs_only_until_the_last_bytes_are_taken() {
+fn without_heartbeats_a_timer_runs_only_until_the_last_bytes_are_read() {
     let mut object = object(|settings| settings.hub.heartbeat = Duration::ZERO);
     let pipe = open(&mut object, None, at(0));
     assert_eq!(object.wake_at().map(Instant::as_millis), Some(1_000));

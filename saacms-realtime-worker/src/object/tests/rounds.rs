@@ -1,4 +1,4 @@
-//! Many streams, which are served in turns.
+//! Rounds over many streams, which are served in turns.
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn a_lone_event_goes_out_at_once_and_in_turns_to_the_rest() {
 }
 
 #[test]
-fn a_burst_is_joined_to_one_chunk_per_turn() {
+fn a_burst_is_joined_into_one_chunk_per_turn() {
     let mut object = object(|_| {});
     let pipes = open_many(&mut object, 2 * PORTION);
     publish_to(&mut object, "a", &pipes);
@@ -124,7 +124,7 @@ fn a_round_longer_than_the_lag_goes_to_all_at_once_without_a_resync() {
             object
                 .publish(event("i", &format!("e{number}")), at(1), None)
                 .expect("published");
-            // Some streams have their turn, and as much is published before they have it again.
+            // Some streams have their turn, and as much is published before their next one.
             if number > 250 && number % 50 == 0 {
                 object.turn(at(1));
             }
