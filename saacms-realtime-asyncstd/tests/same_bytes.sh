@@ -3,7 +3,7 @@
 # over HTTP/1.1, HTTP/1.0 and HTTP/2. Brackets replace what must differ: dates, time IDs, and the
 # reconnection time at the end of each stream.
 #
-#     saacms-realtime-asyncstd/tests/same_bytes.sh [PROFILE]     builds all three first; PROFILE: dev
+#     saacms-realtime-asyncstd/tests/same_bytes.sh [PROFILE]     builds all three first; default: dev
 #     saacms-realtime-asyncstd/tests/same_bytes.sh --built       uses what `cargo test` has built
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -64,7 +64,7 @@ await_text() {
         grep -qF "$2" "$1" && return
         sleep 0.02
     done
-    echo "nothing of '$2' came:" >&2
+    echo "'$2' did not arrive:" >&2
     cat "$1" >&2
     exit 1
 }
@@ -116,7 +116,7 @@ dialogue() {
         await_text "$work/stream.$number" "id: last"
     done
     kill -TERM "$server"
-    wait "$server" || { echo "it did not end well"; cat "$work/stderr"; } >&2
+    wait "$server" || { echo "the server did not exit cleanly"; cat "$work/stderr"; } >&2
     server=
     wait "${curls[@]}"
     for ((number = 1; number <= streams; number++)); do

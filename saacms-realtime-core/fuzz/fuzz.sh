@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the fuzz targets as cargo-fuzz does, and runs each from its corpus. Without a sanitizer, which
-# is for unsafe code and needs a nightly compiler.
+# Builds the fuzz targets as cargo-fuzz does, and runs each from its corpus. No sanitizer: it would find
+# only faults of unsafe code, and needs a nightly compiler.
 #
 #     saacms-realtime-core/fuzz/fuzz.sh [--minutes N]     without: each target for 5 seconds
 set -euo pipefail
@@ -10,7 +10,7 @@ seconds=5
 case "$#:${1:-}" in
 0:) ;;
 2:--minutes)
-    [[ $2 =~ ^[1-9][0-9]{0,4}$ ]] || { echo "fuzz.sh: --minutes takes a number of 1 to 99999" >&2; exit 2; }
+    [[ $2 =~ ^[1-9][0-9]{0,4}$ ]] || { echo "fuzz.sh: --minutes takes a number from 1 to 99999" >&2; exit 2; }
     seconds=$((60 * $2))
     ;;
 *) echo "usage: fuzz.sh [--minutes N]" >&2; exit 2 ;;
@@ -19,10 +19,10 @@ esac
 folder=saacms-realtime-core/fuzz
 target_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
-# What libFuzzer counts by.
+# The instrumentation that libFuzzer needs.
 coverage=(level=4 inline-8bit-counters pc-table trace-compares)
 printf -v coverage ' -Cllvm-args=-sanitizer-coverage-%s' "${coverage[@]}"
-# --target: build scripts are built without these flags.
+# With --target, these flags do not apply to build scripts.
 RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sancov-module$coverage" \
     CARGO_TARGET_DIR=$target_dir cargo build --release --target "$host" --manifest-path $folder/Cargo.toml
 
@@ -51,7 +51,7 @@ failed=0
 for target in "${targets[@]}"; do
     if [ -e "$found/$target.failed" ]; then
         cat "$found/$target.log"
-        echo "fuzz.sh: again: $programs/$target FILE, with the file that is named above" >&2
+        echo "fuzz.sh: to reproduce: $programs/$target FILE, with the file that is named above" >&2
         failed=1
     else
         sed -n "s/^stat::number_of_executed_units: *\([0-9]*\)/$target: \1 inputs in $seconds s/p" "$found/$target.log"

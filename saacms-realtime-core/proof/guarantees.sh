@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs all that checks the laws at length, but for cargo-mutants, and writes the figures into
-# GUARANTEES.md: a million seeds, 10 times the load, a minute for each fuzz target. About half an hour.
+# Runs every long check of the laws except cargo-mutants, and writes the figures into GUARANTEES.md: a
+# million seeds, 10 times the load, a minute for each fuzz target. Takes about half an hour.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

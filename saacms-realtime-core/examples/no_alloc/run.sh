@@ -8,14 +8,14 @@ bare_metal=thumbv7em-none-eabi wasm=wasm32-unknown-unknown
 example=(-p saacms-realtime-core --example no_alloc --no-default-features --features heapless)
 cortex_m4=(--config saacms-realtime-core/examples/no_alloc/cortex-m4.toml)
 target_dir=${CARGO_TARGET_DIR:-target}
-# They would hide the linker script.
+# RUSTFLAGS would override the flags that name the linker script.
 unset RUSTFLAGS
 
 mkdir -p "$target_dir"
 cargo run --quiet "${example[@]}" >"$target_dir/no_alloc.host"
 for profile in dev release; do
     cargo "${cortex_m4[@]}" build "${example[@]}" --profile $profile --target $bare_metal
-    # A program that overflows its stack never ends.
+    # With a timeout, because a program that overflows its stack never ends.
     timeout 60 cargo "${cortex_m4[@]}" run --quiet "${example[@]}" --profile $profile --target $bare_metal \
         </dev/null >"$target_dir/no_alloc.cortex-m4"
     cmp "$target_dir/no_alloc.host" "$target_dir/no_alloc.cortex-m4"
