@@ -131,6 +131,8 @@ fn one_connection_too_many_waits_for_another_to_end() {
     let streams = [server.subscribe(), server.subscribe()];
     let mut waiting = server.connect();
     waiting.send(Request::post(PUBLISH, EVENT).bytes());
+
+    // Nothing shows that a connection waits, so leave time to answer it by mistake.
     thread::sleep(Duration::from_millis(100));
     assert_eq!(server.realtime.hub().stats().published, 0);
     drop(streams);
@@ -148,6 +150,7 @@ fn a_client_that_sends_no_request_in_time_is_cut() {
     });
     let opened = Instant::now();
 
+    // The limit is ten seconds, whatever was sent by then.
     for (connection, begin) in connections.iter_mut().zip(begins) {
         assert!(connection.ends(), "{begin:?}");
         assert!(
@@ -165,6 +168,7 @@ fn a_client_that_leaves_before_its_protocol_is_known_makes_room_at_once() {
     let server = Server::start(config);
     let mut leaving = server.connect();
 
+    // The beginning of the HTTP/2 preface: the server must read on to know the protocol.
     leaving.send("PRI * HTTP/2.0\r\n");
     let left = Instant::now();
     drop(leaving);

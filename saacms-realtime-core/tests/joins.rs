@@ -77,6 +77,8 @@ fn a_reader_that_sleeps_is_woken_by_every_publish() {
         for number in 0..EVENTS {
             hub.publish(changed(&key, number, None), NOW)
                 .expect("published");
+
+            // Let readers catch up now and then, so that they sleep again.
             if number.is_multiple_of(16) {
                 thread::yield_now();
             }
@@ -247,6 +249,8 @@ impl Burst {
                 .into_iter()
                 .for_each(|publisher| publisher.join().expect("no panic"));
             over.store(true, SeqCst);
+
+            // Every joiner has made its last reconnect, so each is there for the last event.
             settled.wait();
             hub.publish(changed(&key, LAST.parse().expect("a number"), None), NOW)
                 .expect("published");

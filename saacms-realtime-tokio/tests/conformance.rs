@@ -88,18 +88,7 @@ fn the_application_around_the_router_keeps_its_own_routes() {
 fn handlers_answer_at_other_paths() {
     let page = "https://a.example";
     let api = Api::default().with_cors(Cors::new([page]).expect("an origin"));
-    let running = start(HubConfig::default(), api, async |listener, realtime| {
-        let app = Router::new()
-            .route("/live/{collection}/{id}", any(handlers::subscribe::<App>))
-            .route("/internal/changes", any(handlers::publish::<App>))
-            .with_state(App {
-                title: "an application",
-                realtime,
-            });
-        axum::serve(listener, app)
-            .await
-            .expect("never ends by itself");
-    });
+    let running = start_handlers(HubConfig::default(), api);
     let ask = |request: &Request| {
         let answer =
             Connection::open(running.address).exchange(&request.clone().header("Origin", page));
@@ -195,6 +184,21 @@ fn start_router(config: HubConfig, api: Api) -> Running {
         let app = Router::new()
             .route("/", get(async |State(app): State<App>| app.title))
             .nest(realtime.api().base_path(), router(&realtime))
+            .with_state(App {
+                title: "an application",
+                realtime,
+            });
+        axum::serve(listener, app)
+            .await
+            .expect("never ends by itself");
+    })
+}
+
+fn start_handlers(config: HubConfig, api: Api) -> Running {
+    start(config, api, async |listener, realtime| {
+        let app = Router::new()
+            .route("/live/{collection}/{id}", any(handlers::subscribe::<App>))
+            .route("/internal/changes", any(handlers::publish::<App>))
             .with_state(App {
                 title: "an application",
                 realtime,

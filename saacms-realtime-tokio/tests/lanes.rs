@@ -30,6 +30,8 @@ fn a_stream_over_http_1_1_leaves_no_task_and_continues() {
             .read_until(":keepalive\n\n")
             .contains("transfer-encoding: chunked")
     );
+
+    // hyper's task ends once the lane has the socket.
     server.wait_for("no task", |server| server.connection_tasks() == 0);
     server.publish("1", "v1");
     assert!(stream.read_until("data: 1\n\n").contains("id: v1\n"));
@@ -100,6 +102,8 @@ fn bytes_that_a_client_sends_after_its_request_are_ignored() {
     stream.send(&"x".repeat(100_000));
     server.publish("1", "v1");
     stream.read_until("data: 1\n\n");
+
+    // Closing a socket with unread bytes sends a reset, which could discard the end.
     server.realtime.drain();
     assert!(
         stream.read_to_end().ends_with("0\r\n\r\n"),
@@ -109,9 +113,11 @@ fn bytes_that_a_client_sends_after_its_request_are_ignored() {
 
 #[test]
 fn a_record_with_more_subscribers_than_a_turn_delays_no_other() {
+    // More than two turns of a lane, of 1,024 streams each.
     const MANY: usize = 2_500;
 
     let limit = rlimit::increase_nofile_limit(u64::MAX).expect("a limit of open files");
+    // Both ends of each connection are files of this process.
     assert!(
         limit >= 2 * MANY as u64 + 100,
         "{limit} open files are too few: see `ulimit -n`"

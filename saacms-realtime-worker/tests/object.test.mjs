@@ -48,6 +48,8 @@ for (const release of RELEASES) {
       const stream = await subscribe("beat");
       await stream.has(KEEPALIVE.repeat(3));
       const event = changed("beat", "x");
+
+      // Three heartbeats long, writes are more frequent than heartbeats.
       const deadline = Date.now() + 900;
       while (Date.now() < deadline) {
         await publish(api, event);
@@ -119,6 +121,7 @@ for (const release of RELEASES) {
       await worker.restart();
       api = worker.url + API;
 
+      // The last 100 of 120 events are replayed: v20 to v119. v19, the one before, is still known.
       const back = await subscribe("kept", { "last-event-id": "v100" });
       await back.has(KEEPALIVE + events.slice(101).map(frame).join(""));
 
@@ -249,6 +252,7 @@ describe("many streams", options, () => {
         streams.push(...(await Promise.all(Array.from({ length: 50 }, () => open()))));
       }
 
+      // Stalled readers from the middle, so that others come before and after them in a round.
       const stuck = streams.splice(500, 10);
       for (const stream of stuck) stream.pause();
       const record = { text: "z".repeat(2_000) };

@@ -69,6 +69,8 @@ fn options_requests_are_answered_with_the_allowed_methods(start: Start) {
 fn other_methods_are_refused_with_the_allowed_ones(start: Start) {
     let world = World::start(start);
     let subscribe = path("1");
+
+    // Methods are case-sensitive: `get` and `post` are other methods.
     for (target, allowed, methods) in [
         (
             &*subscribe,

@@ -81,6 +81,7 @@ fn a_client_that_joins_during_a_burst_gets_every_event_once_and_in_order(start: 
 }
 
 fn a_client_that_reconnects_during_a_burst_misses_nothing(start: Start) {
+    // No event may leave the replay window during the burst, however fast it is.
     let config = HubConfig {
         max_events: 1_000_000,
         max_lag_bytes: 1 << 30,
@@ -94,6 +95,7 @@ fn a_client_that_reconnects_during_a_burst_misses_nothing(start: Start) {
 
     during_a_burst(&world, || {
         for _ in 0..60 {
+            // The first event is `v0`, so the newest has one less than the count.
             let known = hub.stats().published - 1;
             let request = Request::get(&path("1")).header("Last-Event-ID", format!("v{known}"));
             let mut stream = Stream::open(address, &request);

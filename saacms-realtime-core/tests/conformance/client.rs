@@ -312,6 +312,7 @@ impl Connection {
 
     /// Waits for more bytes. Returns false at the end of the connection.
     fn receive(&mut self) -> bool {
+        // Only when most bytes have been returned, so that moving the rest is cheap.
         if self.taken > self.received.len() / 2 {
             self.received.drain(..self.taken);
             self.taken = 0;
@@ -345,6 +346,8 @@ impl Framing {
             head.header("content-length")
                 .map(|len| len.parse().expect("a length"))
         };
+
+        // In the order of the RFC: status and method decide before the headers do.
         match head.status {
             100..200 | 204 | 304 => Self::Length(0),
             _ if method == "HEAD" => Self::Length(0),

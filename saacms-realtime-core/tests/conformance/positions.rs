@@ -110,6 +110,7 @@ fn every_position_is_answered_with_exactly_the_events_after_it(start: Start) {
         .collect();
     stream.expect(frames.concat());
 
+    // Nine events and a window of five: position 4 is the first that can be replayed.
     for sequence in 0..=9_usize {
         let mut resumed = world.resume("1", format!("{epoch}.{sequence}"));
         match sequence {

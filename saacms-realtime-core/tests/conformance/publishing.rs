@@ -81,6 +81,7 @@ fn ndjson_is_answered_line_by_line_in_order(start: Start) {
         .map(|etag| changed("1", etag, "{ \"x\" : 1 }"))
         .collect();
 
+    // Lines may end with CRLF, and the last line end may be missing.
     for body in [lines.join("\n"), lines.join("\r\n") + "\r\n"] {
         let request = Request::post(PUBLISH, body);
         let answer =
@@ -106,6 +107,8 @@ fn a_bad_line_fails_alone(start: Start) {
         b" \t\r",
         other.as_bytes(),
     ];
+
+    // The two blank lines have no result, so there are five.
     let request = Request::post(PUBLISH, lines.join(&b'\n')).header("Content-Type", NDJSON);
     let answer = world.ask(&request);
 
@@ -209,6 +212,7 @@ fn a_body_without_a_length_is_refused_once_it_exceeds_the_limit(start: Start) {
 
 fn bytes_after_a_refused_body_are_never_read_as_a_request(start: Start) {
     let world = World::with_api(start, Api::default().with_max_body_bytes(100));
+    // The body contains a request, which a server that skips only the head would answer.
     let hidden = Request::post(PUBLISH, changed("1", "v", "1")).bytes();
     let mut connection = world.connect();
     let mut request = Request::new("POST", PUBLISH)
@@ -233,6 +237,7 @@ fn a_publisher_needs_the_token_if_one_is_set(start: Start) {
     expect_problem(&missing, 401, "token-missing", "Authorization: Bearer");
     assert_eq!(missing.header("www-authenticate"), Some("Bearer"));
 
+    // Another scheme counts as no token.
     for value in ["", "Bearer", "Basic 0123456789abcdef", "0123456789abcdef"] {
         assert_eq!(shown(value).status(), 401, "{value}");
     }

@@ -115,6 +115,8 @@ fn no_two_events_have_the_same_time_id(start: Start) {
     let world = World::start(start);
     let mut stream = world.subscribe("1");
     let line = "{\"type\":\"deleted\",\"slug\":\"posts\",\"id\":\"1\"}\n";
+
+    // In one request, so that many events fall into the same millisecond.
     let request = Request::post(PUBLISH, line.repeat(50));
     let answer = world.ask(&request.header("Content-Type", "application/x-ndjson"));
     assert_eq!(answer.text(), "{\"status\":204}\n".repeat(50));

@@ -134,6 +134,8 @@ fn a_turn_has_a_limit_of_streams_and_other_records_come_between() {
     let [a, b, c, d, e] = streams[..] else {
         panic!("five")
     };
+
+    // The streams of a record are polled from the end of its list, two in each turn.
     assert_eq!(turns, [vec![d, e], vec![other], vec![b, c], vec![]]);
     assert_eq!(
         frames(rest(&mut lane, now))
@@ -225,6 +227,7 @@ fn heartbeats_go_out_together_a_128th_of_their_interval_late_at_most() {
     }
 
     let due = lane.wake_at().expect("a heartbeat");
+    // The clock starts at 1,000 ms, so the first heartbeat is due 30 s after that.
     let late = due.as_millis() - (1_000 + 30_000);
     assert!(late <= 30_000 / 128, "{late} ms");
 

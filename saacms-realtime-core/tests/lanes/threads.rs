@@ -45,8 +45,11 @@ fn a_thread_that_sleeps_until_its_lane_wakes_it_misses_nothing() {
         let mut outgoing = Vec::new();
         while !lane.is_empty() {
             if lane.collect(now) == 0 {
+                // An `unpark` that comes before `park` makes it return at once.
                 thread::park();
             }
+
+            // Two streams in each turn, so that publishes come between the turns of a record.
             lane.turn(2, now, &mut outgoing);
             for (stream, frames) in frames(mem::take(&mut outgoing)) {
                 let text = lane.get_mut(stream).expect("it is there");

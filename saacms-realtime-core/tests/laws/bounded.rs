@@ -54,6 +54,7 @@ fn a_new_topic_is_refused_while_all_topics_are_busy() {
     assert_eq!((hub.stats().topics, hub.stats().subscribers), (3, 3));
 
     publish(&hub, &key("2"), [1], clock.now());
+    // A topic with an event outlives its reader, but is idle and makes room.
     readers.remove(1);
     clock.advance(1_000);
     publish(&hub, &key("4"), [1], clock.now());
@@ -127,8 +128,117 @@ fn a_subscription_knows_how_many_read_its_record() {
 
 #[test]
 fn a_setting_out_of_its_range_is_refused_and_named() {
+    for (setting, config) in out_of_range() {
+        let error = Hub::new(config, 0).expect_err(setting);
+        assert_eq!(error.setting, setting);
+        assert!(
+            error.to_string().starts_with(&format!("{setting} is ")),
+            "{error}"
+        );
+    }
+
+    let odd_but_sensible = HubConfig {
+        max_events: 0,
+        max_age: Duration::ZERO,
+        heartbeat: Duration::ZERO,
+        ..HubConfig::default()
+    };
+    assert!(Hub::new(odd_but_sensible, 0).is_ok());
+}
+
+#[test]
+fn a_setting_may_have_the_first_and_the_last_value_of_its_range_and_none_beyond() {
+    for (setting, first, last, unit, set) in RANGES {
+        let checked = |value| {
+            let mut config = HubConfig::default();
+            set(&mut config, value);
+            config.check()
+        };
+        assert_eq!(
+            (checked(first), checked(last)),
+            (Ok(()), Ok(())),
+            "{setting}"
+        );
+
+        // A range that starts at 0 has no value below it.
+        for beyond in first.checked_sub(1).into_iter().chain([last + 1]) {
+            let error = checked(beyond).expect_err(setting);
+            assert_eq!(
+                (error.setting, error.value, error.unit),
+                (setting, beyond, unit)
+            );
+            assert_eq!(error.allowed, first..=last, "{setting}");
+        }
+    }
+
+    let off = HubConfig {
+        heartbeat: Duration::ZERO,
+        ..HubConfig::default()
+    };
+    assert_eq!(off.check(), Ok(()), "0 stands for off");
+}
+
+const DAY: u64 = 86_400_000;
+
+/// Sets one setting.
+type Set = fn(&mut HubConfig, u64);
+
+/// Each setting with the first and last value of its range, in its unit.
+const RANGES: [(&str, u64, u64, &str, Set); 10] = [
+    ("max_events", 0, 1_000_000, "events", |config, to| {
+        config.max_events = to as usize
+    }),
+    ("max_age", 0, 365 * DAY, "ms", |config, to| {
+        config.max_age = Duration::from_millis(to)
+    }),
+    ("max_lag", 1, 1_000_000, "events", |config, to| {
+        config.max_lag = to as usize
+    }),
+    ("max_lag_bytes", 1 << 10, 1 << 40, "bytes", |config, to| {
+        config.max_lag_bytes = to as usize
+    }),
+    ("max_topics", 1, 100_000_000, "topics", |config, to| {
+        config.max_topics = to as usize
+    }),
+    (
+        "max_subscribers",
+        1,
+        100_000_000,
+        "subscribers",
+        |config, to| {
+            config.max_subscribers = to as usize;
+        },
+    ),
+    (
+        "max_subscribers_per_topic",
+        1,
+        100_000_000,
+        "subscribers",
+        |config, to| {
+            config.max_subscribers_per_topic = to as usize;
+        },
+    ),
+    (
+        "max_history_bytes",
+        1 << 16,
+        1 << 44,
+        "bytes",
+        |config, to| {
+            config.max_history_bytes = to as usize;
+        },
+    ),
+    ("heartbeat", 10, 24 * DAY, "ms", |config, to| {
+        config.heartbeat = Duration::from_millis(to)
+    }),
+    ("drain_retry", 1, 3_600_000, "ms", |config, to| {
+        config.drain_retry = Duration::from_millis(to);
+    }),
+];
+
+/// Each setting with a value out of its range.
+fn out_of_range() -> [(&'static str, HubConfig); 10] {
     let default = HubConfig::default();
-    let nonsense = [
+    [
         (
             "max_events",
             HubConfig {
@@ -199,110 +309,7 @@ fn a_setting_out_of_its_range_is_refused_and_named() {
                 ..default
             },
         ),
-    ];
-
-    for (setting, config) in nonsense {
-        let error = Hub::new(config, 0).expect_err(setting);
-        assert_eq!(error.setting, setting);
-        assert!(
-            error.to_string().starts_with(&format!("{setting} is ")),
-            "{error}"
-        );
-    }
-
-    let odd_but_sensible = HubConfig {
-        max_events: 0,
-        max_age: Duration::ZERO,
-        heartbeat: Duration::ZERO,
-        ..default
-    };
-    assert!(Hub::new(odd_but_sensible, 0).is_ok());
-}
-
-#[test]
-fn a_setting_may_have_the_first_and_the_last_value_of_its_range_and_none_beyond() {
-    const DAY: u64 = 86_400_000;
-    type Set = fn(&mut HubConfig, u64);
-
-    let settings: [(&str, u64, u64, &str, Set); 10] = [
-        ("max_events", 0, 1_000_000, "events", |config, to| {
-            config.max_events = to as usize
-        }),
-        ("max_age", 0, 365 * DAY, "ms", |config, to| {
-            config.max_age = Duration::from_millis(to)
-        }),
-        ("max_lag", 1, 1_000_000, "events", |config, to| {
-            config.max_lag = to as usize
-        }),
-        ("max_lag_bytes", 1 << 10, 1 << 40, "bytes", |config, to| {
-            config.max_lag_bytes = to as usize
-        }),
-        ("max_topics", 1, 100_000_000, "topics", |config, to| {
-            config.max_topics = to as usize
-        }),
-        (
-            "max_subscribers",
-            1,
-            100_000_000,
-            "subscribers",
-            |config, to| {
-                config.max_subscribers = to as usize;
-            },
-        ),
-        (
-            "max_subscribers_per_topic",
-            1,
-            100_000_000,
-            "subscribers",
-            |config, to| {
-                config.max_subscribers_per_topic = to as usize;
-            },
-        ),
-        (
-            "max_history_bytes",
-            1 << 16,
-            1 << 44,
-            "bytes",
-            |config, to| {
-                config.max_history_bytes = to as usize;
-            },
-        ),
-        ("heartbeat", 10, 24 * DAY, "ms", |config, to| {
-            config.heartbeat = Duration::from_millis(to)
-        }),
-        ("drain_retry", 1, 3_600_000, "ms", |config, to| {
-            config.drain_retry = Duration::from_millis(to);
-        }),
-    ];
-
-    for (setting, first, last, unit, set) in settings {
-        let checked = |value| {
-            let mut config = HubConfig::default();
-            set(&mut config, value);
-            config.check()
-        };
-        assert_eq!(
-            (checked(first), checked(last)),
-            (Ok(()), Ok(())),
-            "{setting}"
-        );
-
-        // A range that starts at 0 has no value below it.
-        for beyond in first.checked_sub(1).into_iter().chain([last + 1]) {
-            let error = checked(beyond).expect_err(setting);
-            assert_eq!(
-                (error.setting, error.value, error.unit),
-                (setting, beyond, unit)
-            );
-            assert_eq!(error.allowed, first..=last, "{setting}");
-        }
-    }
-
-    let off = HubConfig {
-        heartbeat: Duration::ZERO,
-        ..HubConfig::default()
-    };
-    assert_eq!(off.check(), Ok(()), "0 stands for off");
+    ]
 }
 
 fn subscribe(hub: &Hub, id: &str, clock: &Clock) -> Result<(), Refusal> {

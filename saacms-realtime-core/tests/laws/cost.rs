@@ -17,6 +17,8 @@ fn a_poll_looks_at_one_item_at_most_however_many_there_are() {
             (Resume::At(ring.first()), Step::Deliver(&1)),
         ] {
             let mut reader = Subscriber::new(resume, Duration::ZERO);
+
+            // The first poll of every subscriber is the keep-alive; the second is measured.
             let _greeting = reader.poll(&ring, Instant::ZERO);
             touched.set(0);
             assert_eq!(reader.poll(&ring, Instant::ZERO), step);

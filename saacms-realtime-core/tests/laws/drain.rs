@@ -40,6 +40,7 @@ fn waiting_events_come_first_then_a_reconnection_time_then_the_end() {
         "{said:?}"
     );
 
+    // A hub that drains accepts events, but a stream that has ended gets none.
     publish(&hub, &key, [3], clock.now());
     assert_eq!(
         never_read.read(clock.now()),
@@ -93,6 +94,7 @@ fn reconnection_times_differ_and_are_one_to_four_times_the_configured_one() {
         told.insert(millis);
     }
 
+    // The times are random, so a few of 200 may coincide.
     assert!(told.len() > 180, "{} of 200", told.len());
     assert!(told.iter().any(|millis| *millis < 3_000) && told.iter().any(|millis| *millis > 7_000));
 }
@@ -113,6 +115,8 @@ fn every_allowed_reconnection_time_is_used_and_no_other() {
         .iter_mut()
         .map(|reader| reader.read(clock.now())[0].clone())
         .collect();
+
+    // One to four times 1 ms leaves four values, and 100 readers get each of them.
     let allowed = ["retry 1", "retry 2", "retry 3", "retry 4"].map(str::to_owned);
     assert_eq!(told, HashSet::from(allowed));
 }
@@ -187,6 +191,7 @@ fn a_subscription_has_no_heartbeats_as_a_stream() {
 #[test]
 fn a_waker_may_call_the_hub_whatever_woke_it() {
     let (done, when_done) = mpsc::channel();
+    // On another thread, so that a deadlock fails the test instead of hanging it.
     let test = std::thread::spawn(move || {
         let (hub, clock) = (hub(quiet_config()), Clock::new());
         let waker = Waker::from(Arc::new(CallsTheHub {

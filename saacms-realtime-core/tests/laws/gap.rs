@@ -23,6 +23,7 @@ fn a_reconnect_gets_what_it_missed_in_both_kinds_of_id() {
         assert_eq!(client.read(clock.now()), ["1", "2"]);
 
         let id = client.last_event_id().to_owned();
+        // The client leaves first, so that the events can only reach it by replay.
         drop(client);
         publish(&hub, &key, 3..=5, clock.now());
         let (_, said) = Client::join(&hub, &key, Some(&id), clock.now());
@@ -112,6 +113,7 @@ fn a_reader_that_falls_behind_by_bytes_is_resynced() {
     }
 
     assert_eq!(slow.read(clock.now()).len(), 3);
+    // Six events exceed the 4 KiB, and the replay window protects only the newest two.
     for _ in 0..6 {
         hub.publish(padded(&key, 1_000, None), clock.now())
             .expect("published");
@@ -150,6 +152,8 @@ fn a_client_of_a_process_that_is_gone_is_resynced() {
         let (mut client, _) = Client::join(&before, &key, None, clock.now());
         publish(&before, &key, 1..=1, clock.now());
         client.read(clock.now());
+
+        // Another seed, as a restarted process has, gives other epochs.
         let after = saacms_realtime_core::Hub::new(config, 0xbeef).expect("valid");
         publish(&after, &key, 2..=2, clock.now());
         let (client, said) = client.reconnect(&after, clock.now());
@@ -221,6 +225,7 @@ fn a_history_that_was_freed_early_is_no_silent_gap() {
     let (mut slow, _) = Client::join(&hub, &key, None, clock.now());
 
     publish(&hub, &key, 1..=3, clock.now());
+    // 80,000 bytes exceed the limit of all histories, long before the reader's lag is used up.
     for _ in 0..20 {
         hub.publish(padded(&key, 4_000, None), clock.advance(1))
             .expect("published");

@@ -29,6 +29,7 @@ fn a_hub_without_topics_needs_no_timer_until_the_first_one_comes() {
         };
 
         assert_eq!(counter.count(), 1, "the first topic");
+        // Only the first topic wakes the sweeper. From then on it has a deadline.
         publish(&hub, &crate::support::key("2"), [1], clock.now());
         assert_eq!(counter.count(), 1);
 
@@ -212,6 +213,7 @@ fn a_reader_that_left_is_no_longer_woken() {
 
     gone.read_with(&Context::from_waker(&waker), clock.now());
     drop(gone);
+    // After this, only the hub could still hold a waker.
     drop(waker);
     assert_eq!(
         std::sync::Arc::strong_count(&counter),

@@ -39,6 +39,7 @@ fn hostile_text(chance: &mut Chance) -> String {
 }
 
 fn json_string(text: &str) -> String {
+    // Everything but small letters is escaped, so that control characters are valid JSON.
     let escaped: String = text
         .encode_utf16()
         .map(|unit| match unit {
@@ -55,6 +56,8 @@ fn an_event_that_is_accepted_is_exactly_one_message_with_the_publishers_data() {
     let mut accepted = 0;
     for number in 0..3_000 {
         let mut texts = ["posts".to_owned(), number.to_string(), "v1".to_owned()];
+
+        // Only one of the three is hostile, so that no other can hide its refusal.
         texts[number % 3] += &hostile_text(&mut chance);
         let [slug, id, etag] = texts;
         let etag = if number % 9 == 2 {
@@ -102,7 +105,7 @@ fn an_event_that_is_accepted_is_exactly_one_message_with_the_publishers_data() {
         }
 
         let (_, said) = reader.reconnect(&hub, clock.now());
-        assert_eq!(said, ["keepalive"], "{etag:?} comes back as it was given");
+        assert_eq!(said, ["keepalive"], "{etag:?} is sent back unchanged");
     }
     assert!(accepted > 200, "{accepted}");
 }

@@ -74,6 +74,7 @@ fn an_eighth_of_the_limit_is_made_free_and_no_more() {
 
     publish("old", 10_000 - empty);
     publish("a", 30_000);
+    // This exceeds the limit. Without `old`, the sum is exactly the target.
     publish("b", TARGET - 30_000);
     assert_eq!(hub.stats().history_bytes, TARGET, "the oldest was enough");
     assert!(["a", "b"].into_iter().all(|id| is_known(&hub, id, &clock)));
@@ -89,6 +90,7 @@ fn an_eighth_of_the_limit_is_free_after_it_was_exceeded() {
     hub.publish(padded(&key("0"), 1_000 - 2 * empty, Some("v")), clock.now())
         .expect("published");
 
+    // 65 records of 1,000 bytes fit. The 66th makes room down to 57,344 bytes: 57 records.
     for id in 1..66 {
         let event = padded(&key(&id.to_string()), 1_000 - empty, Some("v"));
         hub.publish(event, clock.advance(1)).expect("published");
@@ -233,6 +235,7 @@ fn frames_that_are_joined_for_many_readers_are_counted_and_freed() {
         "once for all three; `10` has two digits more"
     );
 
+    // A sweep frees the joined frames and keeps the history.
     sweep(&hub, clock.advance(10_000));
     assert_eq!(hub.stats().history_bytes, history);
 
@@ -260,6 +263,7 @@ fn a_frame_keeps_no_more_memory_than_it_is_counted_with() {
 
     let counted = hub.stats().history_bytes;
     let frame = next_frames(&mut reader, &clock);
+    // `try_into_mut` needs the only handle of the frame.
     drop((reader, hub));
     let memory = frame.try_into_mut().expect("the only owner").capacity();
     assert!(

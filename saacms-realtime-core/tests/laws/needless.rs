@@ -131,6 +131,7 @@ fn a_reader_within_its_lag_is_never_resynced_however_short_the_replay_is() {
 
     for first in (1..=50).step_by(10) {
         publish(&hub, &key, first..first + 10, clock.now());
+        // Events stay in the ring for at least a minute, even if `max_age` is shorter.
         sweep(&hub, clock.advance(59_000));
         let numbers: Vec<_> = (first..first + 10)
             .map(|number| number.to_string())

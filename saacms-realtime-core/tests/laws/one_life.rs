@@ -24,6 +24,7 @@ fn a_position_of_a_ring_that_expired_is_answered_with_restarted() {
     sweep(&hub, clock.advance(DAY));
     assert_eq!(hub.stats().topics, 0);
 
+    // More events than before, so that the sequence 3 exists in the new ring too.
     publish(&hub, &key, 4..=9, clock.now());
     let (mut client, said) = Client::join(&hub, &key, Some("feed.3"), clock.now());
     assert_eq!(said, ["keepalive", "resync restarted"]);
@@ -42,6 +43,8 @@ fn a_position_of_a_ring_that_made_room_is_answered_with_restarted() {
     };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     publish(&hub, &key, 1..=3, clock.now());
+
+    // There is room for one topic, so this one replaces the first.
     publish(&hub, &crate::support::key("2"), 1..=1, clock.now());
     publish(&hub, &key, 4..=6, clock.now());
     let (_, said) = Client::join(&hub, &key, Some("feed.1"), clock.now());
@@ -69,6 +72,8 @@ fn an_etag_of_a_ring_that_is_gone_is_unknown() {
     };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());
     publish(&hub, &key, 1..=3, clock.now());
+
+    // There is room for one topic, so this one replaces the first.
     publish(&hub, &crate::support::key("2"), 1..=1, clock.now());
     publish(&hub, &key, 4..=6, clock.now());
     let (_, said) = Client::join(&hub, &key, Some("v3"), clock.now());

@@ -37,6 +37,7 @@ fn no_two_events_share_a_given_id_whatever_the_clock_says() {
         let (mut ids, mut chance) = (HashSet::new(), Chance::new(4));
 
         for number in 0..2_000 {
+            // Steps of at most 2 ms make the wall clock show the same times again and again.
             clock.jump(chance.below(5) as i64 - 2);
             let event = match chance.below(2) {
                 0 => Event::deleted(key.clone()),

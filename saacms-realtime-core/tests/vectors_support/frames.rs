@@ -65,29 +65,32 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
             let (frame, golden) = encoded(case, &reading)?;
             check_same_value(&messages(&frame), &messages(&golden))
         }
-        "quirk" => {
-            let must_be_refused = quirks_of(case).any(|quirk| REFUSED_QUIRKS.contains(&quirk));
-            ensure(!must_be_refused || !reading.faults.is_empty(), || {
-                "is not refused".to_owned()
-            })?;
-
-            if !reading.faults.is_empty() {
-                note(notes, "quirk, refused");
-                return Ok(());
-            }
-
-            note(notes, "quirk, published as the contract says");
-            check_frame(case, &reading, |event, frame| {
-                let has_time = frame.contains(&format!("\nid: {}\n", time_id_of(case)));
-                let is_empty = quirks_of(case).any(|quirk| quirk == "Q05");
-                ensure(has_time || !is_empty, || "an empty etag is none".to_owned())?;
-                ensure(is_own_message(&messages(frame), event), || {
-                    "not its own message".to_owned()
-                })
-            })
-        }
+        "quirk" => check_quirk(case, &reading, notes),
         other => Err(format!("no such class: {other}")),
     }
+}
+
+/// Checks that an event that shows a quirk is refused or published as the contract says.
+fn check_quirk(case: &Value, reading: &Reading, notes: &mut Notes) -> Checked {
+    let must_be_refused = quirks_of(case).any(|quirk| REFUSED_QUIRKS.contains(&quirk));
+    ensure(!must_be_refused || !reading.faults.is_empty(), || {
+        "is not refused".to_owned()
+    })?;
+
+    if !reading.faults.is_empty() {
+        note(notes, "quirk, refused");
+        return Ok(());
+    }
+
+    note(notes, "quirk, published as the contract says");
+    check_frame(case, reading, |event, frame| {
+        let has_time = frame.contains(&format!("\nid: {}\n", time_id_of(case)));
+        let is_empty = quirks_of(case).any(|quirk| quirk == "Q05");
+        ensure(has_time || !is_empty, || "an empty etag is none".to_owned())?;
+        ensure(is_own_message(&messages(frame), event), || {
+            "not its own message".to_owned()
+        })
+    })
 }
 
 /// Checks that a body that is no event is refused, and neither kept nor sent, as by the plugin.

@@ -56,7 +56,7 @@ fn stalled_readers_neither_grow_the_server_nor_slow_the_others() {
     let history = figure(server.address, "history_bytes");
     assert!(
         history <= HISTORY,
-        "a history of {history} bytes for those who do not read"
+        "a history of {history} bytes for stalled readers"
     );
 
     let started = Instant::now();

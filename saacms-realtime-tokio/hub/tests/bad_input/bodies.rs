@@ -159,7 +159,7 @@ fn an_event_with_any_corrupt_byte_is_accepted_or_refused_as_a_whole() {
 
     assert!(
         (1..5_000).contains(&taken),
-        "{taken} of the spoilt events were taken"
+        "{taken} of the corrupt events were accepted"
     );
     assert_eq!(attacked.figure("published"), published + taken);
     attacked.expect_memory_below(16 * MIB);
@@ -186,6 +186,8 @@ fn frames_of_corrupt_events_are_whole_frames() {
             if status == 204 {
                 let block = stream.block();
                 let lines: Vec<_> = block.split('\n').collect();
+
+                // Three fields, and the empty parts that the two last line ends leave.
                 assert_eq!(lines.len(), 5, "{block:?}");
                 assert!(
                     lines[2].starts_with("data: ") && !block.contains('\r'),

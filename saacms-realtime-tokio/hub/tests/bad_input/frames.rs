@@ -89,6 +89,7 @@ fn invalid_frames_end_their_connection() {
 
     attacked.during(|server| {
         for frame in &frames {
+            // After the client's settings, and in place of them.
             send(server, &[hello(), frame.clone()].concat()).rest();
             send(server, &[PREFACE, frame].concat()).rest();
         }
@@ -101,6 +102,8 @@ fn streams_that_are_opened_and_reset_are_not_kept() {
     let mut attacked = Attacked::start(&[]);
     attacked.during(|server| {
         let mut bytes = hello();
+
+        // Rapid reset (CVE-2023-44487): each request is cancelled right after it is sent.
         for stream in (1..60_000).step_by(2) {
             bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, GET_ROOT));
             bytes.extend(frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]));
@@ -115,6 +118,7 @@ fn streams_that_are_opened_and_reset_are_not_kept() {
 #[test]
 fn a_flood_of_frames_is_not_kept() {
     let mut attacked = Attacked::start(&[]);
+    // Without END_HEADERS, so that CONTINUATION frames may follow.
     let endless_head = frame(HEADERS, END_STREAM, 1, GET_ROOT);
     let header = b"\x00\x01x\x7f\x80\x1f"
         .iter()

@@ -101,6 +101,8 @@ fn bodies_that_are_never_sent_delay_no_other() {
                 } else {
                     &large
                 });
+
+                // Ten clients send all but the last byte of a MiB, which the server holds.
                 if number % 30 == 1 {
                     connection.send(vec![b' '; MIB - 1]);
                 }

@@ -38,6 +38,7 @@ fn lines_are_sent_in_batches_in_order_and_unchanged() {
             && request.text().lines().count() <= 1_000
     }));
 
+    // Only the blank lines are left out. A CR before a line end is sent as it is.
     let sent: Vec<_> = requests.iter().map(|request| request.text()).collect();
     assert_eq!(sent.join("\n") + "\n", input.replace("\n\n", "\n"));
 }
@@ -125,6 +126,8 @@ fn a_batch_that_is_too_large_for_the_hub_is_sent_in_parts() {
         0..=20 => take_all(connection),
         _ => connection.refuse(413, "", "at most 20 bytes"),
     });
+
+    // Line 8 is too large even alone.
     let input = "1234567\n".repeat(7) + &"x".repeat(30) + "\n1234567\n";
     let outcome = run_with_input(&hub, &["publish", "--ndjson", "-"], input.as_bytes());
 
@@ -176,6 +179,8 @@ fn nothing_more_is_sent_if_the_rest_would_fail_too() {
         outcome.stderr.contains("the rest was not sent"),
         "{outcome:?}"
     );
+
+    // 3,000 lines are at least three batches, of which only the first was sent.
     assert_eq!(hub.rest().len(), 1);
 
     let hub = Hub::start(drop);

@@ -39,6 +39,7 @@ fn a_changed_event_is_posted_as_it_was_written() {
 #[test]
 fn a_deleted_event_needs_no_record() {
     let hub = Hub::start(|connection| connection.answer(204, "", ""));
+    // `-1` is an ID and not a flag.
     let outcome = run(&hub, &["publish", "deleted", "posts", "-1", "--quiet"]);
     assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""));
     assert_eq!(
@@ -50,6 +51,7 @@ fn a_deleted_event_needs_no_record() {
 #[test]
 fn a_record_comes_from_standard_input_or_from_a_file() {
     let hub = Hub::start(|connection| connection.answer(204, "", ""));
+    // The record keeps its own line break, but not the one at its end.
     let json = r#"{"type":"snapshot","slug":"posts","id":"1","record":{"a":
 1}}"#;
     let record = b"{\"a\":\n1}\n";
@@ -213,8 +215,10 @@ fn a_busy_hub_is_retried_when_it_says_so_and_not_for_ever() {
 
     let outcome = run(&hub, &["publish", "deleted", "posts", "1", "-q"]);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    // The first request and five retries.
     assert_eq!(hub.rest().len(), 6);
 
+    // Without `Retry-After` there is no retry.
     let hub = Hub::start(|connection| connection.refuse(503, "", "no idea when"));
     assert_eq!(
         run(&hub, &["publish", "deleted", "posts", "1"]).code,

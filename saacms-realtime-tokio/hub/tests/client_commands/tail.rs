@@ -106,6 +106,8 @@ fn several_records_are_followed_at_once() {
         connection.write(frame("changed", id, "1"));
         connection.hold();
     });
+
+    // A record that is named twice is followed once.
     let args = [
         "tail", "posts/1", "posts/10", "posts/1", "--count", "2", "-q",
     ];
@@ -192,7 +194,7 @@ fn a_busy_hub_is_retried_with_the_same_last_event_id() {
 }
 
 #[test]
-fn a_hub_that_starts_later_is_found() {
+fn an_unreachable_hub_is_tried_again_after_a_few_seconds() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/base", free.local_addr().expect("bound"));
     drop(free);

@@ -38,7 +38,7 @@ fn a_server_that_is_killed_under_load_and_started_again_leaves_no_gap() {
         } = world.end("killed and started again");
         assert!(
             events > 0 && resyncs > 0,
-            "what the server forgot was not asked for"
+            "no client asked for what the server forgot"
         );
     }
 }
@@ -81,7 +81,10 @@ fn connections_that_are_cut_at_any_byte_are_resumed() {
             ..
         } = world.end("cut at any byte");
         assert!(reconnects > 100, "{reconnects} reconnects: nothing was cut");
-        assert_eq!(resyncs, 0, "who was away for a moment is replayed");
+        assert_eq!(
+            resyncs, 0,
+            "a client that was away for a moment gets a replay"
+        );
     }
 }
 

@@ -39,8 +39,8 @@ pub(crate) fn follow(shared: &Shared, record: usize, mut chance: Chance) -> Repo
         at: 0,
         report: Report::default(),
     };
-
     tab.report.record = record;
+
     while !shared.is_over(|| tab.at >= tab.history.newest()) {
         if shared.has_lost_patience() {
             tab.report.is_behind = true;
@@ -73,10 +73,12 @@ impl Tab<'_> {
         }
 
         self.report.connects += 1;
+        // Without an ID there is no replay. Fetching after the subscribe leaves no gap.
         if self.last_event_id.is_empty() {
             self.fetch();
         }
 
+        // Short, so that the end of the run is noticed while the stream is silent.
         stream.set_read_timeout(Some(Duration::from_millis(100)))?;
         let mut decoder = Decoder::resuming(MAX_EVENT_LEN, self.last_event_id.clone());
         let (mut chunks, mut buffer, mut body) = (Chunks::default(), [0; 16 << 10], Vec::new());

@@ -195,6 +195,7 @@ impl World {
     /// Waits until every client has caught up, then checks what each got, and that no subscriber
     /// and no file is left.
     pub(crate) fn end(mut self, what: &str) -> Counts {
+        // Publishers end first, because a client ends once it has the newest event.
         self.shared.phase.store(QUIET, SeqCst);
         self.publishers
             .into_iter()

@@ -137,6 +137,8 @@ fn an_empty_variable_counts_as_not_set() {
     let dir = TempDir::new().expect("a directory");
     let file = write(&dir, "hub.toml", "base-path = \"/live\"\n");
     let mut command = server(&["--config", &file, "--print-config"]);
+
+    // The misspelt MAX_EVNTS is ignored too, as it is empty.
     for name in ["BASE_PATH", "MAX_AGE", "LOG_LEVEL", "MAX_EVNTS"] {
         command.env(format!("SAACMS_REALTIME_{name}"), "");
     }
