@@ -2,7 +2,7 @@
 # Builds the fuzz targets as cargo-fuzz does, and runs each from its corpus. No sanitizer: it would find
 # only faults of unsafe code, and needs a nightly compiler.
 #
-#     saacms-realtime-core/fuzz/fuzz.sh [--minutes N]     without: each target for 5 seconds
+#     saacms-realtime-core/fuzz/fuzz.sh [--minutes N]     default: 5 seconds for each target
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -42,7 +42,7 @@ run() {
 targets=(event_json sse_decode sse_encode_decode route position operations)
 for index in "${!targets[@]}"; do
     run "${targets[index]}" &
-    # As many at a time as there are processors.
+    # One per processor at a time.
     [ $(((index + 1) % $(nproc))) != 0 ] || wait
 done
 wait

@@ -30,7 +30,7 @@ pub enum Step<'a, T> {
     KeepAlive,
     /// Nothing until something is pushed, or until `wake_at`.
     Idle {
-        /// When the heartbeat is due; `None` where it is off.
+        /// When the heartbeat is due; `None` if it is off.
         wake_at: Option<Instant>,
     },
 }
@@ -41,8 +41,8 @@ pub enum Step<'a, T> {
 /// goes before items that wait: a reader that is polled less often than its heartbeat gets one
 /// before each item.
 ///
-/// A driver does what each step says and polls again until [`Step::Idle`]. A step counts as done:
-/// one that is not carried out is lost to the reader. An idle reader is polled again after a push,
+/// A driver carries out each step and polls again until [`Step::Idle`]. Each step counts as done: if
+/// it is not carried out, the reader never gets it. An idle reader is polled again after a push,
 /// and at `wake_at`.
 ///
 /// ```
@@ -60,18 +60,19 @@ pub enum Step<'a, T> {
 pub struct Subscriber {
     /// Number of the next item. No item has number 0: a reader there gets a resync first.
     cursor: u64,
-    /// The reason of the next resync, if no source was lost: why the reader began lost, then
-    /// `Lagged`.
+    /// The reason of the next resync unless the source is lost: at first why the reader began lost,
+    /// after that `Lagged`.
     reason: ResyncReason,
     /// 0 is off.
     heartbeat_millis: u64,
     /// When the next keep-alive is due. The start of the clock at first, so that a reader is
-    /// greeted; `None` after that where the heartbeat is off.
+    /// greeted; `None` after that if the heartbeat is off.
     keep_alive_at: Option<Instant>,
 }
 
 impl Subscriber {
-    /// A reader that begins at `resume` and is kept alive every `heartbeat`; zero = never.
+    /// A reader that begins at `resume` and gets a keep-alive after each `heartbeat` of silence;
+    /// zero = never.
     pub const fn new(resume: Resume, heartbeat: Duration) -> Self {
         let (cursor, reason) = match resume {
             Resume::At(cursor) => (cursor, ResyncReason::Lagged),
@@ -106,14 +107,14 @@ impl Subscriber {
                 wake_at: self.keep_alive_at,
             },
             At::Gone => {
-                // A reader that began lost has its own reason, whatever happened to the source.
+                // A reader that began lost keeps its own reason, even if the source was lost as well.
                 let interrupted = self.cursor != 0 && self.cursor < ring.lost_before();
                 let reason = if interrupted {
                     ResyncReason::SourceLost
                 } else {
                     self.reason
                 };
-                // From here on only slowness can make this reader miss items.
+                // From here on the reader is live, so it can only lag or lose its source.
                 self.reason = ResyncReason::Lagged;
                 self.cursor = ring.next();
                 self.wrote(now);
@@ -127,7 +128,7 @@ impl Subscriber {
         self.cursor
     }
 
-    /// When the next keep-alive is due; `None` where the heartbeat is off.
+    /// When the next keep-alive is due; `None` if the heartbeat is off.
     pub const fn keep_alive_at(&self) -> Option<Instant> {
         self.keep_alive_at
     }
@@ -205,7 +206,7 @@ mod tests {
         assert_eq!(
             subscriber.poll(&ring, Instant::ZERO),
             Step::Deliver(&'b'),
-            "just in reach"
+            "the oldest in the ring"
         );
         push(&mut ring, "fgh");
         let lagged = Step::Resync {

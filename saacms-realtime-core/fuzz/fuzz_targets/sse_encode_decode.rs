@@ -14,7 +14,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sse_encode_decode(
     ]
 ));
 
-/// Everything is there at once.
+/// All bytes are there at once, so the futures are ready when they are first polled.
 const READY: &str = "nothing waits";
 
 fn by_eventsource_stream(stream: &[u8]) -> Vec<[String; 3]> {
@@ -28,7 +28,7 @@ fn by_eventsource_stream(stream: &[u8]) -> Vec<[String; 3]> {
     events
         .into_iter()
         .map(|event| {
-            let event = event.expect("it reads what we write");
+            let event = event.expect("the decoder reads what we write");
             [event.event, event.data, event.id]
         })
         .collect()
@@ -43,7 +43,7 @@ fn by_sse_stream(stream: &[u8]) -> Vec<[String; 3]> {
     events
         .into_iter()
         .map(|event| {
-            let event = event.expect("it reads what we write");
+            let event = event.expect("the decoder reads what we write");
             [event.event, event.data, event.id].map(Option::unwrap_or_default)
         })
         .collect()

@@ -23,6 +23,7 @@ pub fn event_json(body: &[u8]) {
         return;
     };
 
+    // One line of JSON, or the frame would need several `data:` lines.
     let data = core::str::from_utf8(event.data()).expect("records are UTF-8");
     assert!(!data.contains(['\r', '\n']), "{data}");
     let value: serde::de::IgnoredAny = serde_json::from_str(data).expect("records are JSON");
@@ -32,7 +33,9 @@ pub fn event_json(body: &[u8]) {
     let etag = event.etag().map(|etag| String::from(etag.as_str()));
     let event_type = event.event_type();
     let (_, _, frame) = event.clone().into_parts();
+    // Without an ETag the topic would give the ID; any valid one does here.
     let id = EventId::new(etag.as_deref().unwrap_or("0")).expect("checked");
+
     let messages = messages(frame.close(&id).as_bytes()).expect("short enough");
     let [message] = &messages[..] else {
         panic!("{messages:?}")
@@ -43,7 +46,7 @@ pub fn event_json(body: &[u8]) {
     );
     assert_eq!(message.last_event_id, id.as_str());
 
-    // What goes out can be posted again and gives the same event.
+    // An event that goes out can be posted again, and is the same then.
     let text = |text: &str| serde_json::to_string(text).expect("strings are JSON");
     let again = format!(
         r#"{{"type":"{event_type}","slug":{},"id":{},"record":{data}}}"#,
@@ -54,13 +57,15 @@ pub fn event_json(body: &[u8]) {
     assert_eq!((again.key(), again.data()), (&key, event.data()));
 }
 
-/// However a stream is cut, it reads the same.
+/// A stream reads the same however it is cut into pieces.
 pub fn sse_decode(bytes: &[u8]) {
     let [piece_len, limit, stream @ ..] = bytes else {
         return;
     };
+
     let limit = usize::from(*limit) + 1;
     let whole = decode(&[stream], limit);
+    // Short pieces, so that even a short input is cut within lines, names and characters.
     let pieces: Vec<&[u8]> = stream.chunks(usize::from(*piece_len) % 16 + 1).collect();
     assert_eq!(decode(&pieces, limit), whole);
 }
@@ -68,16 +73,19 @@ pub fn sse_decode(bytes: &[u8]) {
 fn decode(pieces: &[&[u8]], limit: usize) -> (Vec<Decoded>, bool) {
     let mut decoder = Decoder::new(limit);
     let mut decoded = Vec::new();
+
+    // An empty piece at the end must change nothing.
     for piece in pieces.iter().chain([&&b""[..]]) {
         if decoder.feed(piece).is_err() {
             return (decoded, true);
         }
         decoded.extend(core::iter::from_fn(|| decoder.next()));
     }
+
     (decoded, false)
 }
 
-/// What is written reads as what it was, by this decoder and by `others`.
+/// A written event is read back unchanged, by this decoder and by `others`.
 ///
 /// Another decoder returns type, data and ID of the messages that it reads.
 pub fn sse_encode_decode(bytes: &[u8], others: &[impl Fn(&[u8]) -> Vec<[String; 3]>]) {
@@ -88,6 +96,7 @@ pub fn sse_encode_decode(bytes: &[u8], others: &[impl Fn(&[u8]) -> Vec<[String; 
     let (id, data) = (String::from_utf8_lossy(id), String::from_utf8_lossy(data));
     let Ok(id) = EventId::new(&*id) else { return };
     let event_type = EventType::ALL[usize::from(*choice) % EventType::ALL.len()];
+
     let mut frame = String::new();
     write_event(&mut frame, event_type, &id, &data).expect("a String is never full");
     let read = messages(frame.as_bytes()).expect("short enough");
@@ -95,12 +104,14 @@ pub fn sse_encode_decode(bytes: &[u8], others: &[impl Fn(&[u8]) -> Vec<[String; 
         panic!("{frame:?} is {read:?}")
     };
 
+    // Each line is a `data:` line of its own, and a decoder joins them by LF.
     let lines = data.replace("\r\n", "\n").replace('\r', "\n");
     let expected = [event_type.as_str(), &*lines, id.as_str()].map(String::from);
     assert_eq!(
         [&message.event_type, &message.data, &message.last_event_id],
         expected.each_ref()
     );
+
     for other in others {
         assert_eq!(
             other(frame.as_bytes()),
@@ -111,9 +122,11 @@ pub fn sse_encode_decode(bytes: &[u8], others: &[impl Fn(&[u8]) -> Vec<[String; 
 }
 
 fn messages(bytes: &[u8]) -> Option<Vec<Message>> {
+    // The limit cannot be reached: no event is longer than the stream.
     let mut decoder = Decoder::new(bytes.len());
     decoder.feed(bytes).ok()?;
     let decoded = core::iter::from_fn(|| decoder.next());
+
     Some(
         decoded
             .filter_map(|decoded| match decoded {
@@ -137,13 +150,16 @@ pub fn route(bytes: &[u8]) {
     let (Some(method), Some(path)) = (line(), line()) else {
         return;
     };
+
     let (query, authority) = (line(), line());
+
     let headers: Vec<(&[u8], &[u8])> = lines
         .filter_map(|line| {
             let colon = line.iter().position(|byte| *byte == b':')?;
             Some((&line[..colon], line[colon + 1..].trim_ascii()))
         })
         .collect();
+    // Both versions, chosen by the length of the input.
     let is_http_1_1 = bytes.len().is_multiple_of(2);
     let request = Request {
         method,
@@ -161,6 +177,7 @@ pub fn route(bytes: &[u8]) {
         Api::default().at("").expect(""),
     ] {
         let decision = api.decide(&request);
+        // The decision is carried out as an adapter would; the body of a publish is not an event.
         let reply = match decision.action {
             Action::Subscribe { key, head, .. } => {
                 assert!(!key.slug().contains([':', '/']) && !key.id().is_empty());
@@ -170,6 +187,7 @@ pub fn route(bytes: &[u8]) {
             Action::Reply(reply) => reply,
         };
         let reply = decision.answer.add_to(reply);
+
         assert!((200..600).contains(&reply.status));
         for (name, value) in &reply.headers {
             assert!(
@@ -177,6 +195,7 @@ pub fn route(bytes: &[u8]) {
                 "{name}: {value:?}"
             );
         }
+
         let is_problem = reply
             .headers
             .iter()
@@ -188,19 +207,21 @@ pub fn route(bytes: &[u8]) {
     }
 }
 
-/// A position that is read is one that was written, and comes back as it was.
+/// A position survives being written and read, whether it comes from text or from numbers.
 pub fn position(bytes: &[u8]) {
     if let Some(position) = Position::parse(bytes) {
         assert_eq!(
             Position::parse(format!("{position}").as_bytes()),
             Some(position)
         );
+        // No signs, no blanks, no upper-case digits.
         assert!(
             bytes
                 .iter()
                 .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'.'))
         );
     }
+
     if let [bytes @ .., _] = bytes
         && let Some((epoch, rest)) = bytes.split_first_chunk::<8>()
         && let Some((sequence, _)) = rest.split_first_chunk::<8>()
@@ -211,6 +232,7 @@ pub fn position(bytes: &[u8]) {
             sequence,
         };
         let text = format!("{position}");
+        // 16 hexadecimal digits, the dot, 20 decimal digits.
         assert!(text.len() <= 37 && EventId::new(&*text).is_ok());
         assert_eq!(Position::parse(text.as_bytes()), Some(position));
     }
@@ -223,18 +245,20 @@ mod tests {
 
     use super::*;
 
-    /// Runs every input of the corpus, and each of its prefixes.
+    /// Runs every input of the corpus, and each of its prefixes of up to 300 bytes.
     fn replay(target: &str, body: impl Fn(&[u8])) {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("fuzz/corpus")
             .join(target);
         let mut inputs = 0;
+
         for entry in fs::read_dir(&corpus).expect("a corpus") {
             let input = fs::read(entry.expect("an entry").path()).expect("a file");
             (0..=input.len().min(300)).for_each(|len| body(&input[..len]));
             body(&input);
             inputs += 1;
         }
+
         assert!(inputs > 0, "{target} has no corpus");
     }
 

@@ -7,11 +7,13 @@ use crate::ring::{At, Entry, Retention, Ring, Slots, Storage};
 use crate::subscriber::{Resume, Step, Subscriber};
 use crate::time::Instant;
 
-/// Any operations on a ring and its readers are those of a model that keeps every item.
+/// A ring and its readers behave like a model that keeps every item, whatever the operations are.
 pub fn operations(bytes: &[u8]) {
     let [events, age, lag, lag_bytes, heartbeat, operations @ ..] = bytes else {
         return;
     };
+
+    // Small limits, so that few operations reach them.
     let retention = Retention {
         max_events: usize::from(events % 6),
         max_age: Duration::from_secs(u64::from(age % 4) * 40),
@@ -19,6 +21,8 @@ pub fn operations(bytes: &[u8]) {
         max_lag_bytes: usize::from(*lag_bytes),
     };
     let heartbeat = Duration::from_secs(u64::from(heartbeat % 3) * 30);
+
+    // Storages that grow, that fit any retention drawn here, that are too small, and without room.
     play(VecDeque::new(), retention, heartbeat, operations);
     play(
         Slots::new([const { None }; 9]),
@@ -39,15 +43,16 @@ pub fn operations(bytes: &[u8]) {
 #[derive(Default)]
 struct Model {
     items: Vec<Option<(u64, usize)>>,
-    /// Everything before this number was evicted.
+    /// All items before this number are gone.
     first: u64,
     lost_before: u64,
+    /// The latest time of all operations.
     latest: u64,
 }
 
 struct Reader {
     subscriber: Subscriber,
-    /// Number of the next item; `None` where it is lost.
+    /// Number of the next item; `None` if that is lost.
     place: Option<u64>,
     reason: ResyncReason,
     keep_alive_at: Option<u64>,
@@ -69,10 +74,13 @@ fn play<S: Storage<Entry<u64>>>(
     let mut now = 0;
 
     for operation in operations.chunks_exact(2) {
+        // The kind of operation, and how much of it.
         let [what, much] = *operation else { break };
         let amount = u64::from(much);
+
         match what % 8 {
             0..=2 => {
+                // An item is its own number, so that a step shows which item it delivers.
                 let number =
                     ring.push(model.next(), much.into(), Instant::from_millis(now), |_| {});
                 assert_eq!(number, model.next());
@@ -87,6 +95,7 @@ fn play<S: Storage<Entry<u64>>>(
             }
             5 if much < 32 => {
                 ring.interrupt();
+                // The ring skips a number, too.
                 model.items.push(None);
                 model.first = model.next();
                 model.lost_before = model.next();
@@ -113,6 +122,7 @@ fn play<S: Storage<Entry<u64>>>(
             }
         }
 
+        // All that can be read of the ring must agree after every operation.
         assert_eq!((ring.first(), ring.next()), (model.first, model.next()));
         assert_eq!(ring.len() as u64, model.next() - model.first);
         assert_eq!(ring.bytes(), model.bytes());
@@ -140,9 +150,12 @@ impl Model {
     fn evict(&mut self, retention: &Retention, room: usize, now: u64) {
         self.latest = self.latest.max(now);
         let most = retention.max_events.max(retention.max_lag).max(1).min(room) as u64;
+        // Connected readers have at least a minute.
         let max_age = (retention.max_age.as_millis() as u64).max(60_000);
+
         while self.first < self.next() {
             let len = self.next() - self.first;
+            // Bytes count only beyond the replay window.
             let is_long = len > retention.max_events.max(1) as u64;
             let is_heavy = is_long && self.bytes() > retention.max_lag_bytes;
             if len <= most && !is_heavy && self.latest - self.item(self.first).0 <= max_age {
@@ -155,6 +168,7 @@ impl Model {
     fn window(&self, retention: &Retention, now: u64) -> u64 {
         let now = self.latest.max(now);
         let max_age = retention.max_age.as_millis() as u64;
+
         let oldest = self
             .next()
             .saturating_sub(retention.max_events as u64)
@@ -174,6 +188,8 @@ impl Reader {
     ) {
         let step = self.subscriber.poll(ring, Instant::from_millis(now));
         let next_beat = (!heartbeat.is_zero()).then(|| now + heartbeat.as_millis() as u64);
+
+        // A keep-alive that is due goes before any item.
         if self.keep_alive_at.is_some_and(|due| due <= now) {
             assert_eq!(step, Step::KeepAlive);
             self.keep_alive_at = next_beat;
@@ -192,6 +208,7 @@ impl Reader {
                 self.place = Some(place + 1);
             }
             _ => {
+                // A reader that began lost has no place, and keeps its own reason.
                 let is_interrupted = self.place.is_some_and(|place| place < model.lost_before);
                 let reason = if is_interrupted {
                     ResyncReason::SourceLost
@@ -203,6 +220,7 @@ impl Reader {
                 self.place = Some(model.next());
             }
         }
+
         self.keep_alive_at = next_beat;
     }
 }

@@ -2,9 +2,9 @@ use alloc::collections::VecDeque;
 
 /// Hashes of the IDs in a ring: an index of where an ID may be.
 ///
-/// Four bytes for each event, side by side: a search reads 40 KB for 10,000 events, where the IDs
-/// themselves lie in as many places of memory. Two IDs may share a fingerprint, so the IDs of the
-/// candidates are compared, too.
+/// Four bytes for each event, side by side: a search of 10,000 events reads 40 KB, while the IDs
+/// themselves are 10,000 allocations. Two IDs may share a fingerprint, so the caller also compares
+/// the IDs of the candidates.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fingerprints {
     /// One for each event in the ring, in the same order; those of evicted events may remain at
@@ -15,8 +15,8 @@ pub(super) struct Fingerprints {
 }
 
 impl Fingerprints {
-    /// FNV-1a (RFC 9923). A publisher could make many IDs with one fingerprint: a search is then
-    /// as slow as without an index.
+    /// FNV-1a (RFC 9923). A publisher can make many IDs with one fingerprint; a search is then only
+    /// as slow as one without an index.
     pub(super) fn of(id: &[u8]) -> u32 {
         let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
         id.iter().fold(0x811c_9dc5, step)
@@ -32,17 +32,17 @@ impl Fingerprints {
     }
 
     /// Numbers of events that may have this ID, oldest first.
-    pub(super) fn places<'a>(&'a self, id: &[u8]) -> impl Iterator<Item = u64> + use<'a> {
+    pub(super) fn candidates<'a>(&'a self, id: &[u8]) -> impl Iterator<Item = u64> + use<'a> {
         let wanted = Self::of(id);
         let (front, back) = self.of_events.as_slices();
         let first = self.next - self.of_events.len() as u64;
         let middle = first + front.len() as u64;
-        places(front, wanted, first).chain(places(back, wanted, middle))
+        numbers_of(front, wanted, first).chain(numbers_of(back, wanted, middle))
     }
 }
 
-/// The places of `wanted`, counted from `first`.
-fn places(fingerprints: &[u32], wanted: u32, first: u64) -> impl Iterator<Item = u64> {
+/// The numbers of the events with fingerprint `wanted`; the first event has number `first`.
+fn numbers_of(fingerprints: &[u32], wanted: u32, first: u64) -> impl Iterator<Item = u64> {
     let (blocks, rest) = fingerprints.as_chunks::<32>();
     // A whole block at a time, without an early exit: compilers vectorize that.
     let has = move |block: &[u32]| {
@@ -55,6 +55,7 @@ fn places(fingerprints: &[u32], wanted: u32, first: u64) -> impl Iterator<Item =
         .map(<[u32; 32]>::as_slice)
         .chain([rest])
         .enumerate();
+
     blocks
         .filter(move |(_, block)| has(block))
         .flat_map(move |(index, block)| {
@@ -62,7 +63,7 @@ fn places(fingerprints: &[u32], wanted: u32, first: u64) -> impl Iterator<Item =
                 .iter()
                 .enumerate()
                 .filter(move |(_, one)| **one == wanted);
-            found.map(move |(place, _)| first + (index * 32 + place) as u64)
+            found.map(move |(offset, _)| first + (index * 32 + offset) as u64)
         })
 }
 
@@ -73,13 +74,13 @@ mod tests {
     use std::vec;
     use std::vec::Vec;
 
-    fn places(fingerprints: &Fingerprints, id: &str) -> Vec<u64> {
-        fingerprints.places(id.as_bytes()).collect()
+    fn candidates(fingerprints: &Fingerprints, id: &str) -> Vec<u64> {
+        fingerprints.candidates(id.as_bytes()).collect()
     }
 
     #[test]
-    fn every_place_of_an_id_is_found_in_order_and_none_that_is_gone() {
-        // An interpreter takes long over 500.
+    fn all_copies_of_an_id_are_found_in_order_and_evicted_ones_are_not() {
+        // Miri takes long over 500.
         const EVENTS: u64 = if cfg!(miri) { 70 } else { 500 };
         for held in [1, 2, 31, 32, 33, 100, 300]
             .into_iter()
@@ -97,7 +98,7 @@ mod tests {
             }
             assert_eq!(fingerprints.of_events.len(), held);
             for number in 1..=EVENTS {
-                let found = places(&fingerprints, &(number / 2).to_string());
+                let found = candidates(&fingerprints, &(number / 2).to_string());
                 let copies = [number / 2 * 2, number / 2 * 2 + 1];
                 let oldest = EVENTS - held as u64 + 1;
                 let expected: Vec<_> = copies
@@ -127,7 +128,10 @@ mod tests {
         fingerprints.push(2, Fingerprints::of(b"b"), 2);
         fingerprints.push(4, Fingerprints::of(b"a"), 1);
         assert_eq!(
-            (places(&fingerprints, "a"), places(&fingerprints, "b")),
+            (
+                candidates(&fingerprints, "a"),
+                candidates(&fingerprints, "b")
+            ),
             (vec![4], vec![])
         );
     }

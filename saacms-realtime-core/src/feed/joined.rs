@@ -19,7 +19,7 @@ pub(super) struct Joined {
 }
 
 impl Joined {
-    /// The frames from number `from` on as one piece, and the number of the event after it.
+    /// The frames from number `from` on as one piece, and the number of the event after them.
     ///
     /// `frame` returns the frame of a number below `next`; the one at `from` must exist.
     pub(super) fn run(
@@ -30,7 +30,7 @@ impl Joined {
     ) -> Option<(Bytes, u64)> {
         let fits = |len: usize, more: &Bytes| len + more.len() <= MAX_PIECE;
         if self.numbers.start == from && !self.numbers.is_empty() {
-            // If a newer frame fits, all are joined anew: otherwise each reader would copy it.
+            // If a newer frame fits, all are joined again: otherwise each reader would copy it.
             let end = self.numbers.end;
             let is_whole = end == next || !frame(end).is_some_and(|it| fits(self.bytes.len(), &it));
             if is_whole {
@@ -38,6 +38,7 @@ impl Joined {
             }
         }
 
+        // The first frame always goes out, even if it alone is larger than a piece.
         let first = frame(from)?;
         let (mut end, mut len) = (from + 1, first.len());
         while end < next
@@ -47,6 +48,8 @@ impl Joined {
             len += more.len();
             end += 1;
         }
+
+        // One frame is shared as it is: there is nothing to copy or to keep.
         if end == from + 1 {
             return Some((first, end));
         }
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_is_handed_over_as_it_is() {
+    fn a_single_frame_is_shared_and_not_copied() {
         let frame = Bytes::from_static(b"x");
         let mut joined = Joined::default();
         let (bytes, end) = joined.run(1, 2, |_| Some(frame.clone())).expect("a frame");

@@ -1,9 +1,9 @@
 //! The events of one record as frames, and what each of its readers gets next.
 //!
-//! A hub keeps a feed per record; an adapter that serves one record at a time needs
-//! nothing else of core. A feed gives events their IDs, writes the other frames of a stream
-//! (greeting, resync, keep-alive), joins what waits for a reader into one piece, and tells a store
-//! what to keep for the feed to go on after a restart.
+//! A hub keeps one feed per record; an adapter that serves one record at a time needs nothing else
+//! of core. A feed gives events their IDs, writes the other frames of a stream (greeting, resync,
+//! keep-alive), joins what waits for a reader into one piece, and saves events in a store, so that
+//! it can continue after a restart.
 
 mod fingerprints;
 mod joined;
@@ -40,10 +40,10 @@ use poll::boxed;
 type Held = Entry<Named<Box<str>, Frame>>;
 type FrameTopic = Topic<Box<str>, Frame, VecDeque<Held>>;
 
-/// What an event costs beside its frame and its ID.
+/// Bytes that an event costs besides its frame and its ID.
 ///
-/// That is its entry in a queue that has room for as many again, and what the allocator, the
-/// reference count of the frame and the fingerprint of the ID take.
+/// That is twice its entry, as a `VecDeque` doubles when it is full, and an allowance for the
+/// allocator, the reference count of the frame and the fingerprint of the ID.
 const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 128;
 
 /// The frames of one record.
@@ -54,12 +54,12 @@ const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 128;
 /// - *Polls*: [`poll`](Self::poll) for bytes, [`poll_typed`](Self::poll_typed) for other protocols,
 ///   [`farewell`](Self::farewell).
 ///
-/// A driver calls `restore` first and once, or not at all: later, numbers and IDs would be used
-/// twice. After every `publish` it polls each reader until that is idle, and again when the
-/// reader's heartbeat is due; a reader that is polled late loses nothing until the ring has moved
-/// on, then it gets a resync. What a poll returns must be written before the next one: the feed
-/// counts it as written. `farewell` is for a reader that is idle: one that is not would skip what
-/// it has not yet read.
+/// A driver calls `restore` at most once, before anything else: later, numbers and IDs would be
+/// used twice. After every `publish` it polls each reader until it is idle, and again when the
+/// reader's heartbeat is due. A reader that is polled late loses nothing while the ring holds its
+/// next event; after that it gets a resync. The feed counts everything that a poll returns as
+/// written, so a driver writes it before the next poll. `farewell` is for a reader that is idle: any
+/// other would skip the events that it has not read.
 ///
 /// ```
 /// use saacms_realtime_core::{Epoch, Event, HubConfig, Now};
@@ -80,7 +80,7 @@ const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 128;
 pub struct Feed {
     pub(crate) topic: FrameTopic,
     epoch: Epoch,
-    /// How many events a store keeps.
+    /// The number of events that a store keeps.
     slots: u64,
     /// One for each event in the ring, in the same order.
     fingerprints: Fingerprints,
@@ -91,7 +91,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A feed without events. `epoch` is the life of its ring: no other may have the same.
+    /// A feed without events. `epoch` names the life of its ring: no other life may share it.
     pub fn new(config: &HubConfig, epoch: Epoch) -> Self {
         let retention = config.retention();
         Self {
@@ -110,7 +110,7 @@ impl Feed {
     ///
     /// # Errors
     ///
-    /// That of `store`. Nothing was published then.
+    /// The error of `store`; then nothing was published.
     pub fn publish<S: Store + ?Sized>(
         &mut self,
         event: Event,
@@ -120,7 +120,7 @@ impl Feed {
         let (key, etag, frame) = event.into_parts();
         let event = self.close(etag.as_ref(), frame, now);
 
-        // Before any reader gets it: a reader must not know an event that a restart forgets.
+        // Saved before any reader gets it: a restart must not forget an event that a reader knows.
         store.save(Row::new(&key, self.epoch, &event, self.slots))?;
 
         let frame_len = event.frame.as_bytes().len();
@@ -133,9 +133,12 @@ impl Feed {
     /// If numbers are missing, only events after the last gap are kept. Call once, before anything
     /// else.
     pub fn restore(&mut self, stored: impl IntoIterator<Item = StoredEvent>, now: Now) {
-        // No store keeps the IDs of resyncs: they are at most this much later than the last event.
+        // A store does not keep the time IDs of resyncs. After the last event there are at most this
+        // many, a millisecond each.
         const MARKERS: i64 = FrameTopic::MAX_MARKERS as i64;
 
+        // An earlier life may have named any time before now, in a resync that came before its first
+        // event.
         let mut latest = now.wall.as_millis() - 1;
         for event in stored {
             if event.number != self.topic.ring().next() {
@@ -151,9 +154,9 @@ impl Feed {
         self.topic.evict(now.instant);
     }
 
-    /// Adds a reader. It begins after `last_event_id`, or with the next event where that is `None`.
+    /// Adds a reader. It begins after `last_event_id`, or with the next event if that is `None`.
     ///
-    /// Lookup, replay and registration are one step: the reader is a place in the sequence.
+    /// Lookup, replay and registration are one step, as a reader is only a place in the sequence.
     pub fn subscribe(
         &mut self,
         last_event_id: Option<&[u8]>,
@@ -162,18 +165,17 @@ impl Feed {
     ) -> Reader {
         let candidates = last_event_id
             .into_iter()
-            .flat_map(|id| self.fingerprints.places(without_outer_blanks(id)));
+            .flat_map(|id| self.fingerprints.candidates(without_outer_blanks(id)));
         let resume = self
             .topic
             .resume_among(last_event_id, now.instant, candidates);
         Reader::new(resume, self.topic.greeting(last_event_id), heartbeat)
     }
 
-    /// The last bytes for a reader that is idle: where its next connection resumes, and after how
-    /// many milliseconds.
+    /// The last bytes for a reader that is idle: the ID to resume from, and the reconnection time.
     ///
-    /// The ID is that of a resync, which names the newest place: a reader that never got an event
-    /// loses none either.
+    /// The ID is that of a resync, which names the end of the sequence: even a reader
+    /// that never got an event resumes without a gap.
     pub fn farewell(&mut self, retry_millis: u64, now: Now) -> Bytes {
         let mut pieces = Pieces::default();
         pieces.write(|out| {
@@ -188,7 +190,7 @@ impl Feed {
         self.resyncs
     }
 
-    /// Gives the next event its ID and number, and closes its frame.
+    /// Gives the next event its ID and number, and writes the ID into its frame.
     fn close(
         &mut self,
         etag: Option<&EventId<Box<str>>>,

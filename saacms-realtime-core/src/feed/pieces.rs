@@ -24,12 +24,13 @@ impl Pieces {
             self.only = piece;
             return;
         }
+
         self.joined
             .extend_from_slice(&core::mem::take(&mut self.only));
         self.joined.extend_from_slice(&piece);
     }
 
-    /// Adds what `write` writes.
+    /// Adds the text that `write` writes.
     pub(super) fn write(&mut self, write: impl FnOnce(&mut String) -> fmt::Result) {
         let mut text = String::new();
         write(&mut text).expect("a String is never full");

@@ -12,21 +12,22 @@ use crate::sse::{self, Frame, KEEPALIVE};
 use crate::subscriber::Step;
 use crate::time::{Instant, Now};
 
-/// Most bytes that are copied for one reader, so that its greeting and what it missed are one piece.
+/// Most bytes that are copied for one reader, to join its greeting and the events that it missed.
 ///
-/// The limit is what a reader that never reads can hold of memory that nobody shares.
+/// Such a copy is shared with no other reader, so this bounds the memory that a reader who never
+/// reads can hold alone.
 pub(super) const MAX_COPY: usize = 16 << 10;
 
 /// What a poll of a [`Feed`] returns: bytes of an event stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Output {
-    /// Whole frames to write: all that waits, up to 64 KiB or one frame. Poll again once they are
-    /// written. Readers at the same place share the same bytes.
+    /// Whole frames to write: all that wait, up to 64 KiB, or one larger frame. Poll again once they
+    /// are written. Readers at the same place share the same bytes.
     Frames(Bytes),
     /// Nothing to write until something is published, or until `wake_at`.
     Idle {
-        /// When the heartbeat is due; `None` where it is off.
+        /// When the heartbeat is due; `None` if it is off.
         wake_at: Option<Instant>,
     },
 }
@@ -46,12 +47,12 @@ pub enum TypedOutput {
     },
     /// The greeting of a new reader, or a heartbeat that is due.
     KeepAlive {
-        /// The last event ID that a new reader starts with, where it gets one.
+        /// The last event ID that a new reader starts with, if it gets one.
         id: Option<EventId<Box<str>>>,
     },
-    /// Nothing until something is published, or until `wake_at`.
+    /// Nothing to do until something is published, or until `wake_at`.
     Idle {
-        /// When the heartbeat is due; `None` where it is off.
+        /// When the heartbeat is due; `None` if it is off.
         wake_at: Option<Instant>,
     },
 }
@@ -73,26 +74,31 @@ enum Next<'a> {
     },
 }
 
-/// Polls.
+/// The polls.
 impl Feed {
-    /// The next bytes for `reader`, which count as written.
+    /// The next bytes for `reader`. They count as written.
     ///
-    /// O(1) when idle. Several frames that wait are joined once for all readers at the same place.
+    /// O(1) when idle. Frames that wait together are joined once for all readers at the same place.
     /// At most 16 KiB are copied for one reader alone: events that follow its greeting or a resync.
     pub fn poll(&mut self, reader: &mut Reader, now: Now) -> Output {
         let mut pieces = Pieces::default();
+
         while pieces.len() < MAX_PIECE {
+            // To go back to, if the event does not fit.
             let before = reader.subscriber;
             match self.next(reader, now) {
                 Next::Event { number } => {
                     let Some((frames, next)) = self.run(number) else {
+                        // Cannot happen: the ring holds what a step delivers.
                         break;
                     };
-                    // Too much to copy for one reader: it goes out next, by itself and shared.
+                    // Too much to copy for one reader: the next poll returns it alone, and shared.
                     if pieces.len() > 0 && pieces.len() + frames.len() > MAX_COPY {
                         reader.subscriber = before;
                         break;
                     }
+
+                    // The step moved past one event, and these frames may be of many.
                     reader.subscriber.skip_to(next, now.instant);
                     pieces.push(frames);
                 }
@@ -109,13 +115,14 @@ impl Feed {
                 Next::Idle { .. } => break,
             }
         }
+
         Output::Frames(pieces.into_bytes())
     }
 
-    /// The next thing for `reader`, which counts as written.
+    /// The next thing for `reader`. It counts as written.
     ///
-    /// The same as [`poll`](Self::poll), one thing at a time and not as bytes. A reader may be
-    /// polled either way at any time.
+    /// This is [`poll`](Self::poll), one thing at a time and not as bytes. A reader may be polled
+    /// either way at any time.
     ///
     /// ```
     /// use saacms_realtime_core::{Epoch, Event, HubConfig, Now};
@@ -136,7 +143,9 @@ impl Feed {
     pub fn poll_typed(&mut self, reader: &mut Reader, now: Now) -> TypedOutput {
         match self.next(reader, now) {
             Next::Event { number } => {
-                let frame = self.frame(number).expect("a step delivers what is held");
+                let frame = self
+                    .frame(number)
+                    .expect("the ring holds what a step delivers");
                 TypedOutput::Event(frame.clone())
             }
             Next::Resync { reason, id } => TypedOutput::Resync {
@@ -150,6 +159,7 @@ impl Feed {
 
     /// Whether a poll of `reader` would return [`Output::Idle`].
     pub fn is_idle(&self, reader: &Reader, now: Instant) -> bool {
+        // A copy is polled, so that the reader stays where it is.
         let step = self.topic.poll(&mut reader.subscriber.clone(), now);
         matches!(step, Step::Idle { .. })
     }
@@ -157,6 +167,7 @@ impl Feed {
     /// Moves `reader` by one step. All polls come through here.
     #[inline(always)]
     fn next(&mut self, reader: &mut Reader, now: Now) -> Next<'_> {
+        // Before the poll, which moves the cursor past the event.
         let number = reader.cursor();
         match self.topic.poll(&mut reader.subscriber, now.instant) {
             Step::Deliver(_) => Next::Event { number },
@@ -165,7 +176,7 @@ impl Feed {
                 let id = self.topic.resync_id(now);
                 Next::Resync { reason, id }
             }
-            // The first step is a keep-alive, and nothing else is greeted.
+            // The first keep-alive is the greeting, and only that carries an ID.
             Step::KeepAlive => Next::KeepAlive {
                 id: reader.greeting.take(),
             },
@@ -173,7 +184,7 @@ impl Feed {
         }
     }
 
-    /// The frames from number `from` on as one piece, and the number of the event after it.
+    /// The frames from number `from` on as one piece, and the number of the event after them.
     fn run(&mut self, from: u64) -> Option<(Bytes, u64)> {
         let ring = self.topic.ring();
         self.joined
@@ -191,7 +202,7 @@ impl Feed {
     }
 }
 
-/// The ID in memory of its own.
+/// Copies an ID into memory of its own.
 pub(super) fn boxed(id: IdText<'_>) -> EventId<Box<str>> {
     id.to_event_id::<String>()
         .expect("a String is never full")

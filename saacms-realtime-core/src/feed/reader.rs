@@ -8,7 +8,7 @@ use crate::time::Instant;
 #[derive(Clone, Debug)]
 pub struct Reader {
     pub(super) subscriber: Subscriber,
-    /// The ID that the first keep-alive carries; `None` once it was sent.
+    /// The ID that the first keep-alive carries, if any; `None` once it was sent.
     pub(super) greeting: Option<IdText<'static>>,
 }
 
@@ -29,7 +29,7 @@ impl Reader {
         self.subscriber.cursor()
     }
 
-    /// When the next keep-alive is due; `None` where the heartbeat is off.
+    /// When the next keep-alive is due; `None` if the heartbeat is off.
     pub fn wake_at(&self) -> Option<Instant> {
         self.subscriber.keep_alive_at()
     }

@@ -8,7 +8,7 @@ use crate::ring::Retention;
 use crate::sse::Frame;
 use crate::time::{Instant, Timestamp};
 
-/// Keeps published events, so that a feed goes on after a restart.
+/// Keeps published events, so that a feed can continue after a restart.
 ///
 /// A store has one slot for each of the newest events of a record. [`Feed::publish`](super::Feed::publish)
 /// saves the event before any reader gets it.
@@ -20,7 +20,7 @@ pub trait Store {
     ///
     /// # Errors
     ///
-    /// Why the row was not saved. The event is not published then.
+    /// Why the row was not saved; then the event is not published.
     fn save(&self, row: Row<'_>) -> Result<(), Self::Error>;
 }
 
@@ -52,7 +52,7 @@ impl<S: Store + ?Sized> Store for Option<&S> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Row<'a> {
-    /// The place of the event in its store.
+    /// Where the store keeps the event.
     pub slot: u64,
     /// The record.
     pub key: &'a ResourceKey,
@@ -79,12 +79,12 @@ impl<'a> Row<'a> {
     }
 }
 
-/// A published event, as it is stored for a feed to go on after a restart.
+/// A published event with all that a feed needs to continue after a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Its number in the sequence.
     pub number: u64,
-    /// When it was published, on a clock that goes on over a restart.
+    /// When it was published, on a clock that continues across restarts.
     pub pushed_at: Instant,
     /// The latest time that was given as an ID so far.
     pub latest_time: Option<Timestamp>,
@@ -106,7 +106,7 @@ impl StoredEvent {
 pub struct StoredRing {
     /// The record.
     pub key: ResourceKey,
-    /// The life of the ring, which goes on.
+    /// The life of the ring, which continues.
     pub epoch: Epoch,
     /// The events, oldest first.
     pub events: Vec<StoredEvent>,
@@ -120,7 +120,7 @@ impl StoredRing {
         self.events.drain(..surplus);
     }
 
-    /// What a store of this many [`slots`] keeps of it.
+    /// The rows of this ring in a store of this many [`slots`].
     pub fn rows(&self, slots: u64) -> impl Iterator<Item = Row<'_>> {
         self.events
             .iter()
@@ -128,9 +128,10 @@ impl StoredRing {
     }
 }
 
-/// Slots that a store has per record: the replay window and the event before it.
+/// The slots that a store has per record: one for each event of the replay window, and one for the
+/// event before it.
 ///
-/// The ID of the event before the window is still known: a client that names it has lost nothing.
+/// A client that names the event before the window has missed nothing that cannot be replayed.
 pub const fn slots(retention: &Retention) -> u64 {
     retention.max_events as u64 + 1
 }

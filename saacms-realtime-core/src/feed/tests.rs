@@ -69,7 +69,7 @@ fn all(feed: &mut Feed, last_event_id: Option<&str>, now: Now) -> String {
 }
 
 #[test]
-fn a_restored_feed_goes_on_as_if_it_had_not_ended() {
+fn a_restored_feed_continues_as_if_it_had_not_ended() {
     let at = |millis| Now::from_millis(millis, millis as i64);
     for event_ids in [EventIds::Etag, EventIds::Position] {
         let mut first = feed(event_ids);
@@ -94,7 +94,7 @@ fn a_restored_feed_goes_on_as_if_it_had_not_ended() {
 }
 
 #[test]
-fn ages_go_on_over_a_restart() {
+fn ages_continue_across_a_restart() {
     let at = |millis| Now::from_millis(millis, millis as i64);
     let mut first = feed(ETAGS);
     let stored = publish(&mut first, "v", 2, at(0));
@@ -124,7 +124,7 @@ fn events_before_a_gap_are_forgotten() {
 }
 
 #[test]
-fn no_time_is_given_twice_over_a_restart_even_if_the_clock_is_set_back() {
+fn no_time_is_given_twice_across_a_restart_even_if_the_clock_is_set_back() {
     let mut first = feed(ETAGS);
     let now = Now::from_millis(0, 5_000);
     let stored = publish(&mut first, "", 3, now);
@@ -132,7 +132,7 @@ fn no_time_is_given_twice_over_a_restart_even_if_the_clock_is_set_back() {
         .iter()
         .map(|stored| stored.id.as_str().to_string())
         .collect();
-    // A resync on the newest place would lend the newest ID; one on no event makes a marker.
+    // A resync at an event has the ID of that event; one without any event makes a marker.
     let mut second = feed(ETAGS);
     second.restore(stored, Now::from_millis(0, 1_000));
     let next = publish(&mut second, "", 1, Now::from_millis(0, 1_000));
@@ -141,7 +141,7 @@ fn no_time_is_given_twice_over_a_restart_even_if_the_clock_is_set_back() {
     assert_eq!(
         next[0].id.as_str(),
         "1970-01-01T00:00:05.011Z",
-        "behind eight resyncs"
+        "after eight resyncs"
     );
     let mut empty = feed(ETAGS);
     empty.restore(vec![], now);
@@ -152,7 +152,7 @@ fn no_time_is_given_twice_over_a_restart_even_if_the_clock_is_set_back() {
 }
 
 #[test]
-fn an_event_is_counted_with_the_room_that_its_queue_keeps_for_more() {
+fn an_event_counts_with_its_share_of_the_spare_room_in_the_queue() {
     let mut queue = VecDeque::new();
     for _ in 0..1_025 {
         queue.push_back([0_u8; size_of::<Held>()]);
@@ -165,7 +165,7 @@ fn an_event_is_counted_with_the_room_that_its_queue_keeps_for_more() {
     }
     assert!(
         ENTRY_BYTES < 8 * size_of::<Held>(),
-        "and no small event as a large one"
+        "a small event does not count like a large one"
     );
 }
 
@@ -230,11 +230,8 @@ fn an_event_is_saved_in_the_slot_of_the_one_that_left_the_window() {
 fn a_reader_that_is_disconnected_resumes_without_a_gap() {
     let now = Now::from_millis(0, 0);
     let mut feed = feed(ETAGS);
-    let last_words = feed.farewell(1_000, now);
-    assert_eq!(
-        last_words,
-        "id: 1970-01-01T00:00:00.000Z\n\nretry: 1000\n\n"
-    );
+    let farewell = feed.farewell(1_000, now);
+    assert_eq!(farewell, "id: 1970-01-01T00:00:00.000Z\n\nretry: 1000\n\n");
     publish(&mut feed, "v", 1, now);
     let frames = all(&mut feed, Some("1970-01-01T00:00:00.000Z"), now);
     assert_eq!(frames, ":keepalive\n\nevent: changed\nid: v0\ndata: 0\n\n");
@@ -271,7 +268,7 @@ fn typed(feed: &mut Feed, reader: &mut Reader, now: Now) -> Vec<TypedOutput> {
     .collect()
 }
 
-/// The bytes of an event stream that says the same.
+/// The same output as bytes of an event stream.
 fn written(output: &TypedOutput) -> String {
     let mut text = String::new();
     match output {
@@ -301,7 +298,7 @@ fn a_typed_poll_agrees_with_the_bytes() {
     let now = Now::from_millis(0, 0);
     for event_ids in [EventIds::Etag, EventIds::Position] {
         for last_event_id in [None, Some("v3"), Some("e.3"), Some("v1"), Some("f.1")] {
-            // The second feed is the same, as a resync may use up an ID.
+            // Two equal feeds: a resync may use up an ID, so one cannot serve both polls.
             let (mut bytes, mut types) = (feed(event_ids), feed(event_ids));
             publish(&mut bytes, "v", 5, now);
             publish(&mut types, "v", 5, now);

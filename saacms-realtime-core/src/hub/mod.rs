@@ -1,7 +1,7 @@
-//! The hub: what every threaded adapter would otherwise write again.
+//! The hub: topics by key, with the locks, wakers and limits that every threaded adapter needs.
 //!
-//! Key to topic map, locks, wakers, limits, sweep. It takes `now`, owns no timer, spawns nothing
-//! and never holds a lock while it calls a waker.
+//! Each call is passed `now`. The hub owns no timer, spawns nothing, and holds no lock while it
+//! calls a waker.
 
 mod lane;
 mod registry;
@@ -41,11 +41,12 @@ use sync::Arc;
 /// - *Polls*: [`poll_sweep`](Self::poll_sweep), and [`Subscription::poll`].
 /// - *For one thread that serves many subscribers*: [`Lane`].
 ///
-/// Commands may come from any thread and in any order. They wake the subscribers they concern;
-/// each of those is then polled until it is idle. One task polls the sweep, again at every deadline
-/// that it is given: without it, expired history and idle topics are freed only where a limit is
-/// reached. A shutdown calls `drain` and goes on polling every subscription until its end: one that
-/// is dropped before tells its client no reconnection time, and the clients all come back at once.
+/// Commands may be called from any thread and in any order. Each wakes the subscribers that it
+/// affects, which are then polled until they are idle. One task polls the sweep, and again at each
+/// deadline that this returns: without it, expired history and idle topics are freed only when a
+/// limit is reached. A shutdown calls `drain` and keeps polling every subscription to its end: a
+/// client whose subscription is dropped earlier gets no reconnection time, and all such clients
+/// reconnect at once.
 ///
 /// Every `now` must come from the same two clocks, whichever thread reads them.
 ///
@@ -106,7 +107,7 @@ impl Hub {
 
         let wakers = loop {
             let cell = shared.find_or_create(event.key(), now)?;
-            // The topic may be removed between the two locks; then there is another one to find.
+            // Between the two locks the topic may be removed; its key is then looked up again.
             if let Some(mut topic) = shared.registry.lock_topic(&cell) {
                 topic.publish(event, now);
                 break topic.take_wakers();
@@ -116,7 +117,7 @@ impl Hub {
         shared.counters.published.fetch_add(1, Relaxed);
         // No lock is held here: a waker may use the hub.
         wakers.into_iter().for_each(Waker::wake);
-        // Last, as it may walk over all topics: the subscribers are awake by then.
+        // Last: this may walk over all topics, and no subscriber should wait for that.
         shared.registry.reclaim_bytes(now.instant);
         Ok(())
     }
@@ -140,7 +141,7 @@ impl Hub {
             return Err(Refusal::Draining);
         }
 
-        // Counted first: while others join and leave, there are never more than the limit.
+        // Counted before it is opened: concurrent calls must not exceed the limit together.
         let registry = &self.shared.registry;
         registry.add_subscriber()?;
         let opened = Subscription::open(self, key, last_event_id, now);
@@ -168,17 +169,17 @@ impl Hub {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Begins to end all streams: refuses new subscriptions, and gives each open one the frames it
-    /// has not yet had, then a reconnection time of its own, then its end. Publishing still works.
+    /// Starts to end all streams: new subscriptions are refused, and each open one gets its
+    /// remaining frames, then a reconnection time of its own, then its end. Publishing still works.
     pub fn drain(&self) {
         self.shared.draining.store(true, Relaxed);
-        // The flag is read under the lock of each topic, and this takes each of those locks once:
-        // a subscriber that polled before has a waker here, one that polls after sees the flag.
+        // Subscribers read the flag under their topic's lock, and this takes each of those locks
+        // once: a waker registered earlier is taken here, and a later poll sees the flag.
         let wakers = self.shared.registry.take_wakers();
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Sweeps if that is due: frees expired history and removes idle topics.
+    /// Sweeps if a sweep is due: frees expired history and removes idle topics.
     ///
     /// Returns when to poll next. `None` while there is no topic: the waker is called when the
     /// first one is created or the last clone of the hub is dropped, and no timer is needed until

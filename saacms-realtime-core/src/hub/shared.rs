@@ -22,7 +22,7 @@ pub(super) struct Shared {
     /// Set once, never cleared. A subscription reads it under its topic's lock, and `Hub::drain`
     /// takes each of those locks after setting it: no subscription waits without having seen it.
     pub(super) draining: AtomicBool,
-    /// Reconnection times handed out so far. Each gets another number, and so another jitter.
+    /// Reconnection times handed out so far. The count is what each jitter is computed from.
     retries: AtomicU64,
     seed: u64,
     /// The latest `now` that any caller passed, in milliseconds. It never goes back. A drop and a
@@ -59,7 +59,7 @@ impl Shared {
     /// The topic of `key`, created if there is none. The first topic wakes the sweeper.
     ///
     /// It may be removed before the caller locks it: then `Registry::lock_topic` returns `None`,
-    /// and the caller asks again.
+    /// and the caller must call this again.
     pub(super) fn find_or_create(
         &self,
         key: &ResourceKey,
@@ -79,8 +79,8 @@ impl Shared {
             sweeper.next = now.saturating_add(Duration::from_millis(SWEEP_MILLIS));
         }
 
-        // The waker is stored before the topics are counted. A topic created after the count finds
-        // the waker; one created before it is counted.
+        // Store the waker before counting the topics: a topic created after the count finds the
+        // waker, and one created before it is counted.
         sweeper.waker = Some(cx.waker().clone());
         (self.registry.topics() > 0).then_some(sweeper.next)
     }
@@ -112,6 +112,7 @@ impl Shared {
     pub(super) fn next_retry_millis(&self) -> u64 {
         let base = whole_millis(self.config.drain_retry);
         let count = self.retries.fetch_add(1, Relaxed);
+        // Spread wide: the clients of a drained hub must not all reconnect at once.
         base + scramble(self.seed.wrapping_add(count)) % (3 * base + 1)
     }
 }
@@ -134,8 +135,8 @@ const fn scramble(number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn numbers_are_spread_as_splitmix64_spreads_them() {
-        // Its first three outputs from the state 1,234,567, as its other implementations give them.
+    fn numbers_are_scrambled_as_splitmix64_does() {
+        // The first three outputs from state 1,234,567, as other implementations compute them.
         let outputs = [
             6_457_827_717_110_365_317,
             3_203_168_211_198_807_973,

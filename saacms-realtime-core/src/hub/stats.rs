@@ -8,7 +8,7 @@ pub struct Stats {
     pub topics: usize,
     /// Open subscriptions.
     pub subscribers: usize,
-    /// Bytes of history, as they count against `max_history_bytes`.
+    /// Bytes of history that count against `max_history_bytes`.
     pub history_bytes: usize,
     /// Events published since the hub was created.
     pub published: u64,

@@ -25,8 +25,8 @@ pub use typed::TypedOutput;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Output {
-    /// Whole frames to write: all that wait, up to 64 KiB or one frame. Poll again after they are
-    /// written.
+    /// Whole frames to write: all that wait, up to 64 KiB, or one larger frame. Poll again after
+    /// they are written.
     Frames(Bytes),
     /// Nothing to write until the waker is called, or until `wake_at`.
     Idle {
@@ -43,19 +43,19 @@ pub enum Output {
 /// - *Polls*: [`poll`](Self::poll) for bytes, [`poll_typed`](Self::poll_typed) for other protocols.
 ///
 /// A driver polls until [`Output::Idle`], writing every [`Output::Frames`] before the next poll; then
-/// it waits for the waker or for `wake_at`, whichever comes first, and polls again. Only the idle
-/// poll registers the waker: a driver that waits before it never learns of the next publish. One
-/// that polls before the frames are written buffers for its client, which nothing bounds.
+/// it waits for the waker or for `wake_at`, whichever comes first, and polls again. Only an idle
+/// poll registers the waker: a driver that waits without one misses the next publish. A driver that
+/// polls again before the frames are written must buffer them, and nothing bounds that buffer.
 ///
-/// As a [`Stream`] it yields what is published, and no heartbeats after the greeting: a stream is
-/// passed no time. That is for readers in the same process.
+/// As a [`Stream`] it yields the greeting and then what is published, but no heartbeats, because
+/// `poll_next` is passed no time. That suits readers in the same process.
 pub struct Subscription {
     pub(super) registration: Arc<Registration>,
     pub(super) cursor: Cursor,
 }
 
-/// A waker's slot at a topic, freed on drop. A subscription has its own, or shares that of the others
-/// of its record in a lane.
+/// A waker slot of a topic, freed on drop. In a lane, all subscriptions to one record share a slot;
+/// every other subscription has its own.
 pub(super) struct Registration {
     pub(super) hub: Hub,
     pub(super) key: ResourceKey,
@@ -63,17 +63,18 @@ pub(super) struct Registration {
     pub(super) slot: usize,
 }
 
-/// Where a subscription is in its topic: what is polled under the topic's lock.
+/// A subscription's place in its topic: the part that is polled under the topic's lock.
 pub(super) struct Cursor {
     reader: feed::Reader,
-    /// Its reconnection time was handed out: all that is left is its end.
+    /// The reconnection time was handed out: only the end is left.
     has_ended: bool,
-    /// The `now` of the last poll. A topic counts as idle from there on, at the earliest.
+    /// The `now` of the last poll. If the last subscriber leaves, the topic has been idle since
+    /// then at the earliest.
     polled_at: Instant,
 }
 
 impl Subscription {
-    /// Registers a subscriber, which the caller has counted.
+    /// Registers a subscriber that the caller has already counted.
     pub(super) fn open(
         hub: &Hub,
         key: &ResourceKey,
@@ -83,7 +84,7 @@ impl Subscription {
         loop {
             let cell = hub.shared.find_or_create(key, now)?;
             let Some(mut topic) = hub.shared.registry.lock_topic(&cell) else {
-                // The topic was removed between the two locks; now there is another one to find.
+                // The topic was removed between the two locks: its key is looked up again.
                 continue;
             };
 
@@ -115,11 +116,11 @@ impl Subscription {
         }
     }
 
-    /// What to do next. If that is [`Output::Idle`], the waker of `cx` is registered under the lock
-    /// that was polled, so that no publish between the two is missed.
+    /// Returns what to do next. If that is [`Output::Idle`], the waker of `cx` is registered under
+    /// the same lock, so that no publish in between is missed.
     ///
-    /// O(1) when idle. Copies and allocates only if several frames wait at once, and then once for
-    /// all subscribers with the same cursor.
+    /// O(1) when idle. Frames that wait together are joined once for all subscribers with the same
+    /// cursor; at most 16 KiB are copied for one subscriber alone.
     ///
     /// # Deadlocks
     ///
@@ -139,7 +140,7 @@ impl Subscription {
         output
     }
 
-    /// The record that it is subscribed to.
+    /// The record that this subscribes to.
     pub fn key(&self) -> &ResourceKey {
         &self.registration.key
     }
@@ -151,13 +152,14 @@ impl Subscription {
 }
 
 impl Cursor {
-    /// As [`Subscription::poll`], but registers no waker.
+    /// [`Subscription::poll`] without registering a waker.
     pub(super) fn poll(&mut self, topic: &mut TopicCell, shared: &Shared, now: Now) -> Output {
         if self.has_ended {
             return Output::End;
         }
 
         self.polled_at = now.instant;
+        // The feed counts for all its readers. The topic is locked, so what is added is this one's.
         let resyncs_before = topic.feed.resyncs();
         match topic.feed.poll(&mut self.reader, now) {
             feed::Output::Frames(frames) => {
@@ -178,7 +180,7 @@ impl Cursor {
 
     /// The reconnection time of an idle subscriber if the hub drains; its end is next.
     ///
-    /// Only an idle subscriber is drained: it has got everything first.
+    /// Call this only when the subscriber is idle: it must get everything first.
     fn last_retry(&mut self, shared: &Shared) -> Option<u64> {
         if !shared.draining.load(Relaxed) {
             return None;
@@ -192,7 +194,7 @@ impl Stream for Subscription {
     type Item = Bytes;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        // At the start of the clock only the greeting is due, never a later heartbeat.
+        // At the start of the clock only the greeting is due: every heartbeat is due later.
         let now = Now {
             instant: Instant::ZERO,
             ..self.registration.hub.shared.latest()
@@ -208,8 +210,9 @@ impl Stream for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         let shared = &self.registration.hub.shared;
-        // A drop is passed no time. The last poll may be later than all that the hub was passed.
+        // A drop is passed no time, and polls do not report theirs to the hub: take the later one.
         let now = shared.latest().instant.max(self.cursor.polled_at);
+        // The topic is unlocked before `remove_if_blank`, which must lock its shard first.
         let was_last = {
             let mut topic = lock(&self.registration.cell);
             topic.remove_subscriber(now);

@@ -1,4 +1,4 @@
-//! The locks and counters of the hub, in the types of `loom` where the model checker runs.
+//! The locks and counters of the hub, or their `loom` counterparts under the model checker.
 
 #[cfg(not(loom))]
 pub(super) use alloc::sync::Arc;

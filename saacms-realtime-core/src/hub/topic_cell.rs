@@ -14,7 +14,8 @@ pub(super) struct TopicCell {
     slots: WakerSlots,
     /// When the last event was published or the last subscriber left, whichever is later.
     idle_since: Instant,
-    /// It is no longer in the map: whoever found it there before must look again. Never cleared.
+    /// The topic is no longer in the map: a thread that found it there earlier must look its key up
+    /// again. Never cleared.
     pub(super) is_removed: bool,
 }
 
@@ -34,13 +35,13 @@ impl TopicCell {
         self.idle_since = self.idle_since.max(now.instant);
     }
 
-    /// Frees expired events, and what is kept only for speed.
+    /// Frees expired events, and the joined frames, which are kept only for speed.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.feed.topic.evict(now);
         self.feed.forget_joined();
     }
 
-    /// Frees the older half of the history, and what is kept only for speed.
+    /// Frees the older half of the history, and the joined frames, which are kept only for speed.
     pub(super) fn halve(&mut self) {
         let topic = &mut self.feed.topic;
         let target = topic.ring().bytes() / 2;
@@ -53,12 +54,13 @@ impl TopicCell {
         self.feed.history_bytes()
     }
 
-    /// Since when it has had no subscriber and no event; `None` while it has a subscriber.
+    /// When the last event was published or the last subscriber left; `None` while there is a
+    /// subscriber.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         (self.subscribers == 0).then_some(self.idle_since)
     }
 
-    /// Whether it has no event, and has been idle for longer than `linger_millis`.
+    /// Whether it has no event and has been idle for longer than `linger_millis`.
     pub(super) fn has_expired(&self, linger_millis: u64, now: Instant) -> bool {
         self.feed.topic.ring().is_empty()
             && self
@@ -93,7 +95,7 @@ impl TopicCell {
         self.slots.register(slot, waker);
     }
 
-    /// Takes all registered wakers. They must be woken only after the lock is released.
+    /// Takes all registered wakers. Wake them only after the lock is released.
     pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
         self.slots
             .wakers
@@ -108,7 +110,7 @@ impl TopicCell {
 struct WakerSlots {
     /// By slot; `None` if no waker is registered there.
     wakers: Vec<Option<Waker>>,
-    /// Slots of `wakers` that nobody has reserved, each once.
+    /// Indices into `wakers` that are not reserved, each once.
     unused: Vec<usize>,
 }
 
@@ -124,7 +126,7 @@ impl WakerSlots {
         self.wakers[slot] = None;
         self.unused.push(slot);
         if self.unused.len() == self.wakers.len() {
-            // With the last subscriber the memory goes, too: a topic may stay for an hour after it.
+            // No slot is in use. Free the memory: the topic may stay for an hour without readers.
             *self = Self::default();
         }
     }
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn waker_slots_are_used_again_and_given_back() {
+    fn waker_slots_are_reused_and_their_memory_is_freed() {
         let mut slots = WakerSlots::default();
         let taken = [slots.add(), slots.add(), slots.add()];
         slots.release(taken[1]);

@@ -62,7 +62,7 @@ pub struct Ring<T, S> {
 }
 
 impl<T, S: Storage<Entry<T>>> Ring<T, S> {
-    /// An empty ring. `storage` must be empty; its capacity is a limit beside `retention`.
+    /// An empty ring. `storage` must be empty; its capacity is a limit besides `retention`.
     pub fn new(storage: S, retention: Retention) -> Self {
         debug_assert!(storage.is_empty(), "a ring begins with an empty storage");
         Self {
@@ -77,11 +77,11 @@ impl<T, S: Storage<Entry<T>>> Ring<T, S> {
         }
     }
 
-    /// Adds an item of `size` bytes, evicts what is too old or too much, and returns its number.
+    /// Adds an item of `size` bytes and returns its number. Evicts what retention does not keep.
     pub fn push(&mut self, item: T, size: usize, now: Instant, mut evicted: impl FnMut(T)) -> u64 {
         self.latest = self.latest.max(now);
         let limit = self.max_len();
-        // Room first: a storage of fixed size may be full.
+        // Before the item is added: a storage of fixed size may be full.
         while self.storage.len() >= limit
             && let Some(oldest) = self.pop()
         {
@@ -97,8 +97,8 @@ impl<T, S: Storage<Entry<T>>> Ring<T, S> {
         }) {
             Ok(()) => self.bytes += size,
             Err(entry) => {
-                // The storage holds less than its capacity. The item is lost, so all before it
-                // must go: the ring holds no gap.
+                // The storage holds less than its capacity. The item is lost, so all before it must
+                // go: the ring holds no gap.
                 while let Some(oldest) = self.pop() {
                     evicted(oldest);
                 }
@@ -110,7 +110,7 @@ impl<T, S: Storage<Entry<T>>> Ring<T, S> {
         number
     }
 
-    /// Evicts what is too old or too much at `now`.
+    /// Evicts the items that retention does not keep at `now`.
     pub fn evict(&mut self, now: Instant, mut evicted: impl FnMut(T)) {
         self.latest = self.latest.max(now);
         while let Some(oldest) = self.storage.get(0)
@@ -131,7 +131,7 @@ impl<T, S: Storage<Entry<T>>> Ring<T, S> {
     /// Drops everything and skips a number, so that every reader gets a resync.
     pub fn interrupt(&mut self) {
         while self.pop().is_some() {}
-        // A reader that has everything waits for this number: it is gone for that one, too.
+        // A reader that is up to date waits for this number, and so finds it gone.
         self.next += 1;
         self.lost_before = self.next;
     }
@@ -158,7 +158,7 @@ impl<T, S: Storage<Entry<T>>> Ring<T, S> {
         }
     }
 
-    /// Number of the oldest item; [`next`](Self::next) where the ring is empty.
+    /// Number of the oldest item; [`next`](Self::next) if the ring is empty.
     pub fn first(&self) -> u64 {
         self.next - self.storage.len() as u64
     }
@@ -168,13 +168,13 @@ impl<T, S: Storage<Entry<T>>> Ring<T, S> {
         self.next
     }
 
-    /// Number of the oldest item in the replay window; [`next`](Self::next) where it is empty.
+    /// Number of the oldest item in the replay window; [`next`](Self::next) if it is empty.
     pub fn replay_start(&self, now: Instant) -> u64 {
         let now = self.latest.max(now);
         let len = self.storage.len();
 
-        // Entries are in order of age: what is before `old` is not replayed, what is from `fresh`
-        // on is.
+        // A binary search, as entries are in order of age: those before `old` are too old, those from
+        // `fresh` on are not.
         let mut old = len - len.min(self.retention.max_events);
         let mut fresh = len;
         while old < fresh {
@@ -190,7 +190,7 @@ impl<T, S: Storage<Entry<T>>> Ring<T, S> {
         self.first() + old as u64
     }
 
-    /// [`interrupt`](Self::interrupt) lost the items before this number; 0 where it was never
+    /// All items before this number were lost to [`interrupt`](Self::interrupt); 0 if that was never
     /// called.
     pub fn lost_before(&self) -> u64 {
         self.lost_before
@@ -217,7 +217,7 @@ impl<T, S: Storage<Entry<T>>> Ring<T, S> {
         wanted.min(self.storage.capacity())
     }
 
-    /// Whether retention lets go the oldest item.
+    /// Whether retention does not keep the oldest item.
     fn must_go(&self, oldest: &Entry<T>) -> bool {
         let age = self.latest.millis_since(oldest.pushed_at);
         // Bytes never shorten the replay window.

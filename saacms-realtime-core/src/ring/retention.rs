@@ -1,6 +1,6 @@
 use core::time::Duration;
 
-/// What leaves a ring, and when. Readers have no say in it.
+/// How many items a ring keeps, and for how long. Readers do not affect it.
 ///
 /// A reconnect is answered from the *replay window*: the newest `max_events` items of at most
 /// `max_age`. A connected reader may be further behind: the ring holds up to `max_lag` items, of at
@@ -9,7 +9,7 @@ use core::time::Duration;
 pub struct Retention {
     /// Items in the replay window; 0 = none.
     pub max_events: usize,
-    /// Age up to which an item is in the replay window; exactly this old still is.
+    /// Age up to which an item is in the replay window; one of exactly this age still is.
     pub max_age: Duration,
     /// Items that the ring holds for readers that are behind; at least `max_events`.
     pub max_lag: usize,

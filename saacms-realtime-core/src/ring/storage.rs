@@ -23,7 +23,7 @@ pub trait Storage<T> {
     ///
     /// # Errors
     ///
-    /// The entry comes back where there is no room.
+    /// The entry comes back if there is no room.
     fn push_back(&mut self, entry: T) -> Result<(), T>;
 
     /// Removes the oldest entry.
@@ -73,6 +73,7 @@ impl<T, B: AsRef<[Option<T>]> + AsMut<[Option<T>]>> Storage<T> for Slots<B> {
         if self.len >= slots.len() {
             return Err(entry);
         }
+
         let back = wrap(self.front + self.len, slots.len());
         slots[back] = Some(entry);
         self.len += 1;
@@ -84,6 +85,7 @@ impl<T, B: AsRef<[Option<T>]> + AsMut<[Option<T>]>> Storage<T> for Slots<B> {
         if self.len == 0 {
             return None;
         }
+
         let entry = slots.get_mut(self.front).and_then(Option::take);
         self.front = wrap(self.front + 1, slots.len());
         self.len -= 1;

@@ -108,7 +108,7 @@ fn a_push_returns_the_number_of_its_item() {
 }
 
 #[test]
-fn a_storage_without_room_holds_nothing_and_counts_on() {
+fn a_ring_without_room_holds_nothing_and_still_counts() {
     let mut ring = Ring::<char, _>::new(Slots::new([]), Retention::default());
     let mut evicted = 0;
     for _ in 0..3 {

@@ -3,9 +3,9 @@ use core::fmt;
 use super::id_clock::IdClock;
 use crate::time::Timestamp;
 
-/// Time IDs of resyncs that no event could lend its own: names of one place in the sequence.
+/// Time IDs of resyncs that cannot have the ID of an event: names of one place in the sequence.
 ///
-/// One place is enough: once events have passed it, a resync gets a newer ID.
+/// One place is enough: after another event, a resync gets a newer ID.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Markers {
     /// Number of the event that comes next at this place.
@@ -17,11 +17,11 @@ pub(super) struct Markers {
 }
 
 impl Markers {
-    /// Names that are remembered.
+    /// Most names that are remembered.
     pub(super) const MAX: usize = 8;
 
     /// A name for `place`: the current time if that is free and names are left, otherwise the last
-    /// name of this place, which does as well.
+    /// name of this place, which means the same.
     pub(super) fn name(&mut self, place: u64, wall: Timestamp, clock: &mut IdClock) -> Timestamp {
         self.move_to(place);
         let is_new = clock.is_free(wall) && self.len < Self::MAX;
@@ -31,9 +31,9 @@ impl Markers {
         self.add(clock.tick(wall))
     }
 
-    /// The current time, as the JavaScript plugin names it: whatever it meant before.
+    /// The current time, even if it names something already: the JavaScript plugin does the same.
     ///
-    /// A time that is taken keeps its meaning, so too much is replayed but never too little.
+    /// A time in use keeps its first meaning, so too much is replayed but never too little.
     pub(super) fn name_exactly(
         &mut self,
         place: u64,
@@ -56,7 +56,7 @@ impl Markers {
             .then_some(self.place)
     }
 
-    /// Whether no place was given a name.
+    /// Whether no place has a name.
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -78,7 +78,7 @@ impl Markers {
     }
 }
 
-/// Whether `text` is what `value` is written as.
+/// Whether `value` is displayed as `text`. Compares piece by piece, so nothing is allocated.
 fn is_text_of(text: &[u8], value: &impl fmt::Display) -> bool {
     struct Expect<'a>(&'a [u8]);
     impl fmt::Write for Expect<'_> {

@@ -33,13 +33,14 @@ impl<I, T> Named<I, T> {
     }
 }
 
-/// Which kind of event ID a topic gives, and how it reads a last event ID.
+/// The kind of event ID that a topic gives, and how it resolves a last event ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdPolicy {
     /// ETags and times; a last event ID is looked up.
     Etag {
-        /// Whether the ID of the event evicted last is still known: nothing after it is lost.
+        /// Whether a client may still resume from the event just before the replay window: nothing
+        /// after that is lost.
         quiet_resume: bool,
     },
     /// Positions; a last event ID is compared.
@@ -61,12 +62,12 @@ pub enum IdPolicy {
 /// - *Polls*: [`poll`](Self::poll) and [`resync_id`](Self::resync_id).
 ///
 /// A driver calls `begin_after` first, if at all: a time that was handed out cannot be taken back.
-/// It calls `next_id` and then `publish` with that ID, and publishes nothing else between them,
-/// or two events have one position. On [`Step::Resync`] it calls `resync_id` before the next
+/// It calls `next_id` and then `publish` with that ID, and publishes nothing else in between,
+/// or two events share a position. On [`Step::Resync`] it calls `resync_id` before the next
 /// `publish`, or the ID names an event that the reader never gets. `resume` evicts by itself;
 /// `evict` only frees memory earlier.
 ///
-/// Nothing here can fail, and nothing allocates but the storage.
+/// Nothing here can fail, and only the storage allocates.
 #[derive(Clone)]
 pub struct Topic<I, T, S> {
     ring: Ring<Named<I, T>, S>,
@@ -103,8 +104,8 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
 
     /// The ID of the event that is published next.
     ///
-    /// A position under that policy. Otherwise the ETag of the event, or a time that this topic
-    /// never handed out.
+    /// Under the position policy, a position; otherwise the ETag of the event, or a time that this
+    /// topic never handed out.
     pub fn next_id<'a>(&mut self, etag: Option<EventId<&'a str>>, wall: Timestamp) -> IdText<'a> {
         match (self.policy, etag) {
             (IdPolicy::Position { epoch }, _) => IdText::Position(Position {
@@ -123,14 +124,14 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
             .push(Named { id, item }, size, now, |old| *evicted = Some(old.id));
     }
 
-    /// Evicts what is too old or too much at `now`.
+    /// Evicts the events that retention does not keep at `now`.
     pub fn evict(&mut self, now: Instant) {
         let evicted = &mut self.evicted;
         self.ring.evict(now, |old| *evicted = Some(old.id));
     }
 
-    /// Evicts the oldest event to free memory, even if retention keeps it; false where the ring is
-    /// empty.
+    /// Evicts the oldest event to free memory, even if retention keeps it. Returns false if the ring
+    /// is empty.
     pub fn evict_oldest(&mut self) -> bool {
         match self.ring.pop() {
             Some(old) => {
@@ -141,7 +142,7 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
         }
     }
 
-    /// Drops all history, because what feeds this topic lost data. Every reader gets a resync.
+    /// Drops all history because the source of this topic lost data. Every reader gets a resync.
     pub fn interrupt(&mut self) {
         self.ring.interrupt();
         self.evicted = None;
@@ -185,7 +186,8 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
             },
         };
 
-        // A marker may name a place before the window, and a client any position.
+        // For both policies: a marker may name a place before the window, and a client may invent a
+        // position.
         if (replay_start..=self.ring.next()).contains(&from) {
             Resume::At(from)
         } else {
@@ -201,12 +203,12 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
         quiet_resume: bool,
         mut candidates: impl Iterator<Item = u64>,
     ) -> Option<u64> {
-        // A marker stands before every event that could have been given the same text.
+        // A time is handed out once, so only an ETag can give an event the same text.
         if let Some(place) = self.markers.find(id) {
             return Some(place);
         }
 
-        // Of a repeated ID the oldest copy counts: too much is replayed rather than too little.
+        // If an ID is repeated, the oldest copy counts: too much is replayed rather than too little.
         let oldest_copy =
             candidates.find(|number| *number >= replay_start && self.has_id(*number, id));
         match oldest_copy {
@@ -224,8 +226,8 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
     /// The ID of a resync: a reconnect with it resumes here.
     ///
     /// It is the ID of the newest event; without quiet resume, of the newest that can be replayed.
-    /// Where there is none, it is the current time, which then names this place in the sequence
-    /// and is never given to an event.
+    /// If there is none, it is the current time, which then names this place in the sequence and is
+    /// never given to an event.
     pub fn resync_id(&mut self, now: Now) -> IdText<'_> {
         let next = self.ring.next();
         let quiet_resume = match self.policy {
@@ -238,10 +240,12 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
             IdPolicy::Etag { quiet_resume } => quiet_resume,
         };
 
+        // Without quiet resume, an ID from before the window would only lead to the next resync.
         let replayed = self.ring.replay_start(now.instant) < next;
         match self.ring.at(next - 1) {
             At::Item(newest) if replayed || quiet_resume => IdText::Etag(newest.id.borrowed()),
             At::Item(_) | At::Gone | At::Next => match &self.evicted {
+                // The newest event is evicted, but a reader that resumes after it has missed nothing.
                 Some(newest) if quiet_resume => IdText::Etag(newest.borrowed()),
                 _ if quiet_resume => {
                     IdText::Time(self.markers.name(next, now.wall, &mut self.clock))
@@ -272,8 +276,8 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
         }
     }
 
-    /// The latest time that was handed out as an ID, or that [`begin_after`](Self::begin_after)
-    /// withholds.
+    /// The latest time that was handed out as an ID, or ruled out by
+    /// [`begin_after`](Self::begin_after).
     pub fn latest_time(&self) -> Option<Timestamp> {
         self.clock.latest()
     }
@@ -296,8 +300,8 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
         matches!(self.ring.at(number), At::Item(event) if event.id.as_str().as_bytes() == id)
     }
 
-    /// ID of the event before the one with this number, which is in the ring or next; `None` where
-    /// it is forgotten.
+    /// The ID of the event before number `number`, which is in the ring or next; `None` if it is
+    /// forgotten.
     fn id_before(&self, number: u64) -> Option<&[u8]> {
         let id = match self.ring.at(number - 1) {
             At::Item(event) => &event.id,

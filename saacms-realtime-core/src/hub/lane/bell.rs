@@ -6,9 +6,9 @@ use std::task::Wake;
 
 use crate::hub::sync::{Mutex, lock};
 
-/// Which records of a lane changed. Rung by the threads that publish.
+/// The records of a lane that changed since it last looked. Publishing threads ring it.
 ///
-/// It cannot overflow: a record is woken at most once until the lane polls it again.
+/// It is bounded: a change takes a record's waker, and only the lane's next poll registers it again.
 pub(super) struct Bell {
     woken: Mutex<Vec<usize>>,
     waker: Waker,
@@ -28,7 +28,9 @@ impl Bell {
             woken.push(record);
             woken.len() == 1
         };
-        // The lane takes all that came, so it is woken for the first one only.
+
+        // The lane takes all records at once, so only the first one wakes it. The lock is released
+        // by now: a waker may come straight back to `take_woken`.
         if is_first {
             self.waker.wake_by_ref();
         }

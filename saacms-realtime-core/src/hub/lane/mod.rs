@@ -30,8 +30,8 @@ const BEATS: u64 = 128;
 /// to, such as a socket; a lane does no I/O and owns no timer.
 ///
 /// A publish calls the lane's waker once, not once for each stream, and 64 streams of a record are
-/// polled under one lock. No stream has a queue: it is given one piece, and the next one when it has
-/// another turn, unless it is [blocked](Self::block) by then.
+/// polled under one lock. No stream has a queue: a turn gives it at most one piece, and none while it
+/// is [blocked](Self::block).
 ///
 /// - *Getters*: [`len`](Self::len), [`is_empty`](Self::is_empty), [`get_mut`](Self::get_mut),
 ///   [`wake_at`](Self::wake_at).
@@ -39,23 +39,23 @@ const BEATS: u64 = 128;
 ///   [`remove`](Self::remove).
 /// - *Polls*: [`collect`](Self::collect), then [`turn`](Self::turn).
 ///
-/// A driver goes round in this order:
+/// A driver loops in this order:
 ///
-/// 1. When the waker was called, and at [`wake_at`](Self::wake_at), [`collect`](Self::collect) what
-///    happened; it returns the number of turns.
-/// 2. Each [`turn`](Self::turn) lists which streams are to be given what. Write it to them;
-///    [`block`](Self::block) those that did not take all of it, [`remove`](Self::remove) those that
-///    are gone or at their end.
-/// 3. [`unblock`](Self::unblock) those that have room again, [`insert`](Self::insert) those that
-///    come. Both queue a turn, so ask for `wake_at` after them.
+/// 1. After the waker is called, and at [`wake_at`](Self::wake_at), call [`collect`](Self::collect);
+///    it returns the number of turns.
+/// 2. Each [`turn`](Self::turn) lists pieces and their streams. Write every piece;
+///    [`block`](Self::block) a stream that did not take all of it, and [`remove`](Self::remove) one
+///    that is gone or at its end.
+/// 3. [`unblock`](Self::unblock) streams that have room again, and [`insert`](Self::insert) new ones.
+///    Both queue a turn, so ask for `wake_at` after them.
 ///
-/// The waker is called once until the next `collect`: a driver that wakes and does not collect is
-/// never called again. Every piece counts as written: a stream that is not blocked is given the next
-/// one while it still has the last, and a piece that is dropped is a gap. A stream that is not
-/// removed at its end counts as a subscriber for as long as the lane lives.
+/// Between two calls of `collect` the waker is called at most once: a driver that wakes up and does
+/// not collect is never woken again. Every piece counts as written: a piece that is dropped is a gap,
+/// and a stream that is not blocked gets the next piece even if it still holds the last one. A stream
+/// that is not removed at its end counts as a subscriber until the lane is dropped.
 ///
-/// A record with many streams delays no other: a turn is about one record, or about streams that
-/// came or have room again, and what is left of it is queued after the turns of the others.
+/// A record with many streams does not delay the others: a turn serves one record, or streams that
+/// are new or have room again, and the rest of those is queued after all other turns.
 ///
 /// ```
 /// use core::{task::Waker, time::Duration};
@@ -94,16 +94,16 @@ pub struct Lane<S> {
     /// The record that new subscriptions of a key join. A record of an earlier life of the topic
     /// stays in `records` until its last member leaves.
     by_key: HashMap<ResourceKey, usize>,
-    /// Who is polled next. Each record is queued once at most, and `Singles` once while there are
-    /// any; entries whose record has left are skipped.
+    /// What is polled next. Each record is queued at most once, and `Singles` once while there are
+    /// any; entries of removed records are skipped.
     turns: VecDeque<Turn>,
-    /// Streams that are polled by themselves, not with their record. Each is queued once at most;
-    /// entries whose stream has left are skipped.
+    /// Streams that are polled by themselves, not with their record. Each is queued at most once;
+    /// entries of removed streams are skipped.
     singles: VecDeque<usize>,
     /// When a record is polled although nothing is published: `due` of each record, in order.
     deadlines: BTreeSet<(Instant, usize)>,
     bell: Arc<Bell>,
-    /// Deadlines are whole multiples of this, so that those close to each other are one.
+    /// Deadlines are rounded up to multiples of this, so that those close to each other coincide.
     beat_millis: u64,
 }
 
@@ -146,11 +146,10 @@ impl<S> Lane<S> {
         Some(&mut stream.sink)
     }
 
-    /// Adds a stream, and queues it for its first turn. Its number is that of no other stream until
-    /// it is removed.
+    /// Adds a stream and queues its first turn. No other stream has its number until it is removed.
     pub fn insert(&mut self, mut subscription: Subscription, sink: S) -> usize {
         if self.streams.len() == self.streams.capacity() {
-            // To grow by a quarter costs a little more time than to double, and half as much memory.
+            // By a quarter: a vector that doubles may leave half of its memory unused.
             self.streams.reserve_exact(self.streams.len() / 4 + 64);
         }
 
@@ -166,7 +165,7 @@ impl<S> Lane<S> {
         });
         members.push(stream);
 
-        // By itself: the others of its record have nothing new to get.
+        // By itself: the other members of its record have nothing new.
         self.queue_single(stream);
         stream
     }
@@ -197,6 +196,8 @@ impl<S> Lane<S> {
         let record = &mut self.records[index];
         record.members.swap_remove(member);
         record.pending = record.pending.min(record.members.len());
+        // The last member moved into the gap. If it was polled in this pass, it is polled once more,
+        // which does no harm.
         if let Some(&moved) = record.members.get(member) {
             self.streams[moved].member = member;
         }
@@ -204,7 +205,7 @@ impl<S> Lane<S> {
         if record.members.is_empty() {
             self.set_due(index, None);
             self.records.remove(index);
-            // A later life of the topic may have taken the key over.
+            // The key may belong to a later life of the topic, whose record it then names.
             if self.by_key.get(subscription.key()) == Some(&index) {
                 self.by_key.remove(subscription.key());
             }
@@ -217,7 +218,7 @@ impl<S> Lane<S> {
 
     /// Collects wake-ups and due deadlines; returns the number of turns now waiting.
     ///
-    /// Whatever comes after this calls the waker again.
+    /// A change after this calls the waker again.
     pub fn collect(&mut self, now: Now) -> usize {
         for record in self.bell.take_woken() {
             self.wake_record(record);
@@ -240,8 +241,8 @@ impl<S> Lane<S> {
         self.deadlines.first().map(|(due, _)| *due)
     }
 
-    /// Polls the streams whose turn it is, at most `most` of them and at least one, and appends what
-    /// they are to be given to `outgoing`. No stream is listed twice by one turn.
+    /// Polls the streams whose turn it is, at most `most` of them and at least one, and appends their
+    /// pieces to `outgoing`. One turn lists no stream twice.
     pub fn turn(&mut self, most: usize, now: Now, outgoing: &mut Vec<Outgoing>) {
         let most = most.max(1);
         match self.turns.pop_front() {

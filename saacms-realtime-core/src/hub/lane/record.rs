@@ -11,14 +11,14 @@ use crate::hub::sync::Arc;
 use crate::hub::{Output, Subscription};
 use crate::time::{Instant, Now};
 
-/// Members that are polled under one lock. All else of their topic waits for it, so they are few.
+/// Members that are polled under one lock. Publishers of their topic wait for it, so they are few.
 const ROUND: usize = 64;
 
 /// The streams of one record in a lane.
 ///
-/// They share a waker, so that a publish calls it once, and are polled many under one lock.
+/// They share a waker, so that a publish calls it once, and up to 64 are polled under one lock.
 pub(super) struct Record {
-    /// The slot of the shared waker: that of the first member, which all others took over.
+    /// The slot of the shared waker: that of the first member, which all later ones adopted.
     registration: Arc<Registration>,
     waker: Waker,
     /// Streams by number. Never empty: a record leaves the lane with its last member.
@@ -36,7 +36,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// A record without members, to which `subscription` is to be added first.
+    /// A record without members; `subscription` must be the first to be added.
     pub(super) fn new(subscription: &Subscription, waker: Waker) -> Self {
         Self {
             registration: Arc::clone(&subscription.registration),
@@ -49,10 +49,11 @@ impl Record {
         }
     }
 
-    /// Makes `subscription` share the waker of this record, and forget any that it was polled with.
-    /// It must be polled after this, as what came before woke another waker.
+    /// Makes `subscription` share the waker of this record, in place of any that it was polled with.
+    /// Poll it after this: an earlier change may have called only the other waker.
     ///
-    /// False if it belongs to another topic, or to another life of this one; then nothing changed.
+    /// Returns false, and changes nothing, if it belongs to another topic or to another life of this
+    /// one.
     #[must_use = "a subscription that does not share the waker needs a record of its own"]
     pub(super) fn adopt(&self, subscription: &mut Subscription) -> bool {
         let is_of_this_topic =
@@ -63,8 +64,8 @@ impl Record {
         is_of_this_topic
     }
 
-    /// Begins a pass over the members if the last one is over and another is wanted. Returns whether
-    /// the record is to be queued for a turn.
+    /// Begins a pass over the members if the last one is over and a change came since it began.
+    /// Returns whether the caller must queue the record for a turn.
     pub(super) fn begin_pass(&mut self) -> bool {
         if self.pending == 0 && mem::take(&mut self.is_woken) {
             self.pending = self.members.len();
@@ -72,7 +73,7 @@ impl Record {
         self.pending > 0 && !mem::replace(&mut self.has_turn, true)
     }
 
-    /// Takes the next members of the pass, at most `most`, by their indices.
+    /// Takes the next members of the pass, at most `most`, and returns their indices.
     pub(super) fn take_pending(&mut self, most: usize) -> Range<usize> {
         let end = self.pending;
         self.pending = end.saturating_sub(most);
@@ -93,8 +94,8 @@ impl Record {
         for round in members.chunks(ROUND) {
             let mut topic = shared.registry.lock_topic(&self.registration.cell);
             if let Some(topic) = &mut topic {
-                // In every round: the topic may have changed between two of them, and that took
-                // the waker which the former registered.
+                // In every round: between two of them the topic is not locked, and a publish would
+                // take the waker.
                 topic.register_waker(self.registration.slot, &self.waker);
             }
 
@@ -103,6 +104,7 @@ impl Record {
                 if stream.state != State::Open {
                     continue;
                 }
+                // All members adopted the registration, so its lock and its waker are theirs.
                 debug_assert!(Arc::ptr_eq(
                     &stream.subscription.registration,
                     &self.registration

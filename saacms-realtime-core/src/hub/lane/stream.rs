@@ -2,13 +2,13 @@ use bytes::Bytes;
 
 use crate::hub::Subscription;
 
-/// What a stream of a [`Lane`](super::Lane) is to be given.
+/// A piece for one stream of a [`Lane`](super::Lane).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Outgoing {
     /// The number of the stream.
     pub stream: usize,
-    /// What to give it.
+    /// What to write to it.
     pub piece: Piece,
 }
 
@@ -16,17 +16,17 @@ pub struct Outgoing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Piece {
-    /// Whole frames to write, up to 64 KiB or one frame. Streams with the same cursor share them.
+    /// Whole frames to write, up to 64 KiB or one larger frame. Streams with the same cursor share them.
     Frames(Bytes),
-    /// The stream ends here, and is given nothing more.
+    /// The stream ends here: no more pieces follow.
     End,
 }
 
-/// A subscription in a lane, with what it is written to.
+/// A subscription in a lane, and what it is written to.
 pub(super) struct Stream<S> {
     pub(super) subscription: Subscription,
     pub(super) sink: S,
-    /// The record it belongs to, by number, and its index among the members of that record.
+    /// The number of its record, and its index among the members of that record.
     pub(super) record: usize,
     pub(super) member: usize,
     pub(super) state: State,
@@ -38,7 +38,7 @@ pub(super) struct Stream<S> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Open,
-    /// It has not taken all that it was given, and is not polled.
+    /// It has not taken all of its last piece, and is not polled.
     Blocked,
     /// Its end was handed out, and it is not polled again.
     Ended,

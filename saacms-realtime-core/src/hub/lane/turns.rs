@@ -10,7 +10,7 @@ use super::{Lane, Turn};
 use crate::hub::Subscription;
 use crate::time::{Instant, Now};
 
-/// Whose turn it is: records that changed or are due, and streams that are polled by themselves.
+/// Turns: of records that changed or are due, and of streams that are polled by themselves.
 impl<S> Lane<S> {
     pub(super) fn poll_record(
         &mut self,
@@ -23,14 +23,14 @@ impl<S> Lane<S> {
             return;
         };
         if !mem::take(&mut record.has_turn) {
+            // An earlier record of this number was queued here, and has left.
             return;
         }
 
         let members = record.take_pending(most);
         let before = outgoing.len();
         let due = record.poll(&record.members[members], &mut self.streams, now, outgoing);
-        // A stream that was given a piece may have more to get: only an idle poll says that it has
-        // not.
+        // A stream that got a piece may have more waiting: only an idle poll shows that it has not.
         record.is_woken |= outgoing.len() > before;
         self.bring_forward(index, due);
         self.queue_record(index);
@@ -46,6 +46,7 @@ impl<S> Lane<S> {
                 singles.push(index);
             }
         }
+        // Whatever is left waits until all other turns are over.
         if !self.singles.is_empty() {
             self.turns.push_back(Turn::Singles);
         }
@@ -61,14 +62,15 @@ impl<S> Lane<S> {
             let before = outgoing.len();
             let due = self.records[record].poll(members, &mut self.streams, now, outgoing);
             self.bring_forward(record, due);
-            // A stream that was given a piece may have more to get, and no waker says so.
+            // A stream that got a piece may have more waiting, for which no waker is called.
             for given in &outgoing[before..] {
                 self.queue_single(given.stream);
             }
         }
     }
 
-    /// The record of a subscription, which shares its waker from here on; a new one if need be.
+    /// The record that a subscription joins, created if there is none. It shares the record's waker
+    /// from here on.
     pub(super) fn record_of(&mut self, subscription: &mut Subscription) -> usize {
         if let Some(&index) = self.by_key.get(subscription.key())
             && self.records[index].adopt(subscription)
@@ -76,6 +78,7 @@ impl<S> Lane<S> {
             return index;
         }
 
+        // Also where the key has a record of an earlier life of the topic, which keeps its members.
         let entry = self.records.vacant_entry();
         let index = entry.key();
         let waker = Waker::from(Arc::new(RecordWaker {
@@ -98,9 +101,9 @@ impl<S> Lane<S> {
         self.singles.push_back(stream);
     }
 
-    /// Queues a record, all of whose members are to be polled.
+    /// Queues a record for a pass over all its members.
     pub(super) fn wake_record(&mut self, index: usize) {
-        // A bell may still name a record that has left.
+        // The bell may still name a record that has left.
         if let Some(record) = self.records.get_mut(index) {
             record.is_woken = true;
             self.queue_record(index);
@@ -114,14 +117,15 @@ impl<S> Lane<S> {
         }
     }
 
-    /// Polls the record at `due` at the latest.
+    /// Makes sure that the record is polled at `due` at the latest.
     fn bring_forward(&mut self, index: usize, due: Option<Instant>) {
         self.set_due(index, earliest(self.records[index].due, due));
     }
 
-    /// Polls the record at `due` or a little later, together with others.
+    /// Sets when the record is polled: at `due` or a little later, together with others.
     pub(super) fn set_due(&mut self, index: usize, due: Option<Instant>) {
         let beat = self.beat_millis;
+        // Rounded up: a poll before the heartbeat is due would find nothing to send.
         let due = due.map(|due| {
             let beats = due.as_millis().div_ceil(beat);
             Instant::from_millis(beats.saturating_mul(beat))

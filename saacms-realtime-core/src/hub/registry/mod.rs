@@ -21,7 +21,7 @@ use crate::time::{Instant, Timestamp};
 use reclaim::Reclaiming;
 pub(super) use topic_guard::TopicGuard;
 
-/// Key to topic map, and the limits over all topics.
+/// The map from keys to topics, and the limits over all topics.
 ///
 /// Locks are taken in the order `reclaiming`, shard, topic. A thread never holds two of one kind.
 pub(super) struct Registry {
@@ -104,17 +104,18 @@ impl Registry {
             return Ok((cell, false));
         }
 
-        // Reserved without the shard's lock, as that may have to remove topics of any shard.
+        // Before the shard is locked: this may have to remove topics of any shard.
         let others = self.reserve_topic(now)?;
         let mut shard = lock(self.shard(key));
         if let Some(cell) = shard.get(key) {
-            // Another thread was faster. It may have counted this topic before its own, and so not
-            // have found itself the first: then this one is.
+            // Another thread was faster. If it reserved after this one, it did not see that its
+            // topic was the first, so this call must report that.
             self.topics.fetch_sub(1, Relaxed);
             return Ok((Arc::clone(cell), others == 0));
         }
 
         let epoch = Epoch::from_number(self.next_epoch.fetch_add(1, Relaxed));
+        // Any removed topic may have been an earlier life of this one.
         let latest_removed = Timestamp::from_millis(self.latest_removed_time.load(Relaxed));
         let mut topic = TopicCell::new(&self.config, epoch, now);
         topic.feed.topic.begin_after(latest_removed);
@@ -134,7 +135,7 @@ impl Registry {
         TopicGuard::lock(self, cell)
     }
 
-    /// Takes the wakers of all topics. They must be woken only after this returns.
+    /// Takes the wakers of all topics. Wake them only after this returns, when nothing is locked.
     pub(super) fn take_wakers(&self) -> Vec<Waker> {
         let mut by_key = Vec::new();
         for shard in &self.shards {
@@ -152,7 +153,7 @@ impl Registry {
         by_key.into_iter().flat_map(|(_, wakers)| wakers).collect()
     }
 
-    /// Counts one more topic, for which idle ones may have to go; returns how many there were.
+    /// Counts one more topic, and removes idle ones at the limit; returns how many there were.
     fn reserve_topic(&self, now: Instant) -> Result<usize, Refusal> {
         let limit = self.config.max_topics;
         if let Some(others) = reserve(&self.topics, limit) {

@@ -12,14 +12,14 @@ const MIN_LINGER_MILLIS: u64 = 60_000;
 /// After a walk that found nothing to remove, the next one waits this long.
 const FUTILE_MILLIS: u64 = 1_000;
 
-/// What a walk over all topics leaves to the next one.
+/// What one walk over all topics leaves for the next.
 #[derive(Default)]
 pub(super) struct Reclaiming {
     /// A walk found no idle topic: none is made again before this moment.
     futile_until: Instant,
 }
 
-/// How topics leave: when they have expired, when they are blank, and to make room for others.
+/// The removal of topics: when they expire, when they are blank, and to make room for others.
 impl Registry {
     /// Frees expired history everywhere, and removes topics that have been idle for long enough.
     pub(in crate::hub) fn sweep(&self, now: Instant) {
@@ -39,7 +39,7 @@ impl Registry {
                 !has_expired
             });
 
-            // With room to grow, so that a sweep does not free what the next publishes need.
+            // Some room stays, so that a sweep does not free what the next topics need.
             let wanted = 4 * shard.len();
             shard.shrink_to(wanted);
         }
@@ -67,7 +67,7 @@ impl Registry {
             return;
         }
 
-        // One thread walks at a time, and those that waited for it may find the work done.
+        // One thread walks at a time. After a wait for another one, the work may be done.
         let _reclaiming = lock(&self.reclaiming);
         if self.history_bytes() <= limit {
             return;
@@ -82,7 +82,8 @@ impl Registry {
             self.remove_if_idle_since(&key, since);
         }
 
-        // All that is left has subscribers. Each pass halves every history, until none is left.
+        // What is left has subscribers, or was used during the walk. Each pass halves every history,
+        // so passes end when the target is reached or no history is left.
         while self.history_bytes() > target {
             let longest_first = self.topics_with_history();
             if longest_first.is_empty() {
@@ -105,6 +106,7 @@ impl Registry {
             return;
         }
 
+        // Rounded up: the smallest limit, too, must make room for one.
         let target = limit - limit.div_ceil(8);
         for (since, key) in self.idle_topics() {
             if self.topics() <= target {
@@ -113,6 +115,7 @@ impl Registry {
             self.remove_if_idle_since(&key, since);
         }
         if self.topics() >= limit {
+            // Until then, new topics are refused without another walk.
             reclaiming.futile_until = now.saturating_add(Duration::from_millis(FUTILE_MILLIS));
         }
     }
@@ -127,7 +130,7 @@ impl Registry {
                 }
             }
         }
-        // By the key, too: the order of a map differs from process to process.
+        // Keys break ties: the order of a map differs from process to process.
         idle.sort_unstable();
         idle
     }
@@ -153,6 +156,7 @@ impl Registry {
         let Some(topic) = shard.get(key).and_then(|cell| self.lock_topic(cell)) else {
             return;
         };
+        // The topic was not locked since it was listed: it may have been used again.
         if topic.idle_since() == Some(since) {
             topic.mark_removed();
             shard.remove(key);

@@ -66,7 +66,7 @@ fn the_map_holds_no_memory_once_all_topics_are_forgotten() {
             .map(|shard| lock(shard).capacity())
             .sum::<usize>()
     };
-    // An interpreter takes long over 1,000.
+    // Miri takes long over 1,000.
     let topics = if cfg!(miri) { 100 } else { 1_000 };
     for id in 0..topics {
         hub.publish(changed(&id.to_string(), 1), Now::default())
@@ -74,7 +74,7 @@ fn the_map_holds_no_memory_once_all_topics_are_forgotten() {
     }
     let when_full = capacity();
     registry.sweep(Instant::ZERO);
-    assert_eq!(capacity(), when_full, "all of it is used");
+    assert_eq!(capacity(), when_full, "a full map does not shrink");
     registry.sweep(Instant::from_millis(u64::MAX));
     assert_eq!((registry.topics(), capacity()), (0, 0));
 }

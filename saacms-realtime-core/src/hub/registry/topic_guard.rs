@@ -5,11 +5,11 @@ use super::Registry;
 use crate::hub::sync::{Mutex, MutexGuard, lock};
 use crate::hub::topic_cell::TopicCell;
 
-/// A locked topic that is in the map. On drop, a change of its bytes is added to the registry's.
+/// A locked topic that is in the map. On drop, the change in its bytes is added to the registry's.
 pub(in crate::hub) struct TopicGuard<'a> {
     registry: &'a Registry,
     cell: MutexGuard<'a, TopicCell>,
-    /// What `history_bytes` of the registry counts for this topic.
+    /// The share of this topic in `history_bytes` of the registry.
     counted_bytes: usize,
 }
 
@@ -29,7 +29,7 @@ impl<'a> TopicGuard<'a> {
         })
     }
 
-    /// Marks the topic as removed. The caller holds the lock of its shard, and removes it there.
+    /// Marks the topic as removed. The caller holds the lock of its shard and removes it from there.
     pub(super) fn mark_removed(mut self) {
         let registry = self.registry;
         self.cell.is_removed = true;
@@ -39,8 +39,8 @@ impl<'a> TopicGuard<'a> {
             registry.latest_removed_time.fetch_max(millis, Relaxed);
         }
 
-        // The history is freed with the last `Arc` of the topic, but counts no more from here on:
-        // the drop of this guard must find nothing changed.
+        // The history is freed with the last `Arc` of the topic, but stops counting here: the drop
+        // of this guard must find nothing changed.
         registry.count_bytes(self.counted_bytes, 0);
         self.counted_bytes = self.cell.history_bytes();
     }

@@ -25,7 +25,7 @@ pub enum TypedOutput {
     },
     /// The greeting of a new subscriber, or a heartbeat that is due.
     KeepAlive {
-        /// The last event ID that a new subscriber starts with, where it gets one.
+        /// The last event ID that a new subscriber starts with, if it gets one.
         id: Option<EventId<Box<str>>>,
     },
     /// The hub drains: reconnect after this time. The end is next.
@@ -33,7 +33,7 @@ pub enum TypedOutput {
         /// In milliseconds.
         millis: u64,
     },
-    /// Nothing until the waker is called, or until `wake_at`.
+    /// Nothing to do until the waker is called, or until `wake_at`.
     Idle {
         /// When the heartbeat is due; `None` if it is off.
         wake_at: Option<Instant>,
@@ -43,12 +43,12 @@ pub enum TypedOutput {
 }
 
 impl Subscription {
-    /// The same as [`poll`](Self::poll), one thing at a time and not as bytes, for protocols that
-    /// are not event streams. A subscription may be polled either way at any time.
+    /// [`poll`](Self::poll) for protocols that are not event streams: one thing at a time, and not as
+    /// bytes. A subscription may be polled either way at any time.
     ///
     /// # Deadlocks
     ///
-    /// As [`poll`](Self::poll).
+    /// The same as those of [`poll`](Self::poll).
     ///
     /// ```
     /// use core::task::{Context, Waker};
@@ -85,7 +85,7 @@ impl Subscription {
 }
 
 impl Cursor {
-    /// As [`Subscription::poll_typed`], but registers no waker.
+    /// [`Subscription::poll_typed`] without registering a waker.
     fn poll_typed(&mut self, topic: &mut TopicCell, shared: &Shared, now: Now) -> TypedOutput {
         if self.has_ended {
             return TypedOutput::End;
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typed_subscriber_is_woken_resynced_and_drained_as_any_other() {
+    fn a_typed_subscriber_is_woken_resynced_and_drained_like_any_other() {
         let hub = Hub::new(HubConfig::default(), 0).expect("valid");
         let (key, now) = (ResourceKey::new("s", "i").expect("valid"), Now::default());
         let count = Arc::new(Count::default());
@@ -149,7 +149,7 @@ mod tests {
         hub.publish(Event::deleted(key), now).expect("room");
         assert_eq!(count.0.load(Relaxed), 1);
 
-        // What waits comes before the end.
+        // The event that waits comes before the end.
         hub.drain();
         let event = subscription.poll_typed(&cx, now);
         assert!(matches!(event, TypedOutput::Event(_)), "{event:?}");
