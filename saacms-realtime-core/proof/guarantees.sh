@@ -8,7 +8,7 @@ page=saacms-realtime-core/GUARANTEES.md
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# The lines of a step's output that match a pattern: figures PATTERN STEP [FLAG ...]
+# figures PATTERN STEP [FLAG ...]: prints the lines of a step's output that match a pattern.
 figures() {
     local output
     echo "./ci.sh ${*:2}"

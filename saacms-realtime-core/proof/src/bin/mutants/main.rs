@@ -1,7 +1,7 @@
 //! Puts small faults into a copy of core, one at a time, and shows what catches each.
 //!
-//! A fault that nothing catches is a gap in the tests. So is one whose place is no longer found: the
-//! list must be kept.
+//! A fault that nothing catches is a gap in the tests. A fault whose place is not found is an error,
+//! so that the list keeps up with the code.
 
 mod list;
 mod source;
@@ -24,7 +24,7 @@ use workspace::{Programs, Workspace};
 
 type Result<T> = core::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Shows that simulation or tests catch each fault of the list.
+/// Shows that the simulation or the tests catch each fault of the list.
 #[derive(Debug, Parser)]
 #[command(name = "mutants")]
 struct Arguments {
@@ -39,11 +39,12 @@ struct Arguments {
     check: bool,
 }
 
-/// The number of no fault.
+/// A number that chooses no fault.
 const NONE: usize = usize::MAX;
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
+
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .nth(2)
@@ -52,6 +53,7 @@ fn main() -> Result<ExitCode> {
     let mut mutants = list::read(&list)?;
     mutants.retain(|mutant| mutant.name.contains(&arguments.only));
 
+    // All places first: a build takes minutes.
     let missing = count_missing(&root.join("saacms-realtime-core/src"), &mutants)?;
     if missing > 0 || arguments.check {
         println!("{} faults, {missing} without a place", mutants.len());
@@ -75,7 +77,7 @@ fn exit_code(is_ok: bool) -> ExitCode {
     }
 }
 
-/// Prints the faults that have no place of their own; answers how many there are.
+/// Prints the faults whose place is not found exactly once; returns how many there are.
 fn count_missing(source: &Path, mutants: &[Mutant]) -> Result<usize> {
     let mut missing = 0;
     for mutant in mutants {
@@ -88,7 +90,7 @@ fn count_missing(source: &Path, mutants: &[Mutant]) -> Result<usize> {
     Ok(missing)
 }
 
-/// Runs every fault; answers how many are missed.
+/// Runs every fault; returns how many are missed.
 fn judge_all(workspace: &Workspace, mutants: &[Mutant], seeds: u64) -> Result<usize> {
     let sound: Vec<String> = mutants
         .iter()
@@ -97,15 +99,18 @@ fn judge_all(workspace: &Workspace, mutants: &[Mutant], seeds: u64) -> Result<us
 
     let alone = switch::write_choices(&workspace.source(), mutants)?;
     let programs = workspace.build()?;
+    // Otherwise every fault would count as caught.
     if let Some(catcher) = programs.catcher(NONE, seeds)? {
         return Err(format!("without any fault, something fails: {catcher}").into());
     }
+
     let together: Vec<usize> = (0..mutants.len())
         .filter(|number| !alone.contains(number))
         .collect();
     let is_caught = |number: usize| judge(&programs, &mutants[number], number, seeds);
     let mut missed = in_parallel(&together, is_caught);
 
+    // Each in a build of its own, with the other faults of its file left out.
     for number in alone {
         let mutant = &mutants[number];
         let file = workspace.source().join(&mutant.file);
@@ -115,14 +120,17 @@ fn judge_all(workspace: &Workspace, mutants: &[Mutant], seeds: u64) -> Result<us
         missed += usize::from(!judge(&programs, mutant, NONE, seeds));
         fs::write(&file, chosen_from)?;
     }
+
     Ok(missed)
 }
 
-/// Runs the work on every number, as many at a time as there are processors; answers how often it
-/// was false.
+/// Runs `work` on every number, as many at a time as there are processors; returns how often it was
+/// false.
 fn in_parallel(numbers: &[usize], work: impl Fn(usize) -> bool + Sync) -> usize {
     let threads = thread::available_parallelism().map_or(1, usize::from);
+    // Each thread takes the next number when it is free: faults take very different times.
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -132,17 +140,20 @@ fn in_parallel(numbers: &[usize], work: impl Fn(usize) -> bool + Sync) -> usize 
             });
         }
     });
+
     failed.into_inner()
 }
 
-/// Runs one fault and prints what caught it; answers whether anything did.
+/// Runs one fault and prints what caught it; returns whether anything did.
 fn judge(programs: &Programs, mutant: &Mutant, number: usize, seeds: u64) -> bool {
     let began = Instant::now();
+    // A program that does not even start shows nothing, so that fault is missed.
     let verdict = match programs.catcher(number, seeds) {
         Ok(Some(catcher)) => Ok(catcher),
         Ok(None) => Err("nothing fails".to_owned()),
         Err(error) => Err(error.to_string()),
     };
+
     let seconds = began.elapsed().as_secs_f64();
     let is_caught = verdict.is_ok();
     let verdict = verdict.unwrap_or_else(|gap| format!("MISSED: {gap}"));

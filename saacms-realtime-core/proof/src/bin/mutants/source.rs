@@ -13,6 +13,7 @@ pub(crate) struct Function {
 
 /// The functions of a file, in order.
 pub(crate) fn functions(source: &str) -> Vec<Function> {
+    // Braces in comments, strings and characters must not count.
     let code = without_text(source);
     let mut functions = Vec::new();
     let mut from = 0;
@@ -29,6 +30,8 @@ pub(crate) fn functions(source: &str) -> Vec<Function> {
         let Some(end) = matching_brace(&code, open) else {
             break;
         };
+
+        // Whatever is after the last item or the opening brace belongs to this function.
         let before = code[..at]
             .iter()
             .rposition(|byte| matches!(byte, b';' | b'{' | b'}'));
@@ -36,20 +39,21 @@ pub(crate) fn functions(source: &str) -> Vec<Function> {
             signature: before.map_or(0, |before| before + 1)..open,
             body: open..end,
         });
+        // After the body: functions inside it belong to it.
         from = end;
     }
 
     functions
 }
 
-/// Where `text` stands in `source`, whatever whitespace either has: rustfmt decides how a line is
-/// broken.
+/// Where `text` is in `source`. Whitespace is ignored: rustfmt decides how a line is broken.
 pub(crate) fn places(source: &str, text: &str) -> Vec<Range<usize>> {
     let (source, text) = (visible(source), visible(text));
     let is_here = |window: &&[(usize, char)]| {
         let pairs = window.iter().zip(&text);
         pairs.into_iter().all(|((_, one), (_, other))| one == other)
     };
+    // From the first visible character to the last, with the whitespace between them.
     let range = |window: &[(usize, char)]| {
         let (last, char) = window[window.len() - 1];
         window[0].0..last + char.len_utf8()
@@ -62,6 +66,7 @@ pub(crate) fn places(source: &str, text: &str) -> Vec<Range<usize>> {
         .collect()
 }
 
+/// The characters that are not whitespace, and where they are.
 fn visible(text: &str) -> Vec<(usize, char)> {
     text.char_indices()
         .filter(|(_, char)| !char.is_whitespace())
@@ -76,7 +81,7 @@ fn without_text(source: &str) -> Vec<u8> {
     while at < code.len() {
         let len = text_len(&source.as_bytes()[at..]);
         code[at..at + len].fill(b' ');
-        // An identifier is passed over whole: `r` and `b` begin a string only by themselves.
+        // An identifier is skipped whole: `r` and `b` begin a string only by themselves.
         at += match len {
             0 => word_len(&code[at..]).max(1),
             len => len,
@@ -86,8 +91,8 @@ fn without_text(source: &str) -> Vec<u8> {
     code
 }
 
-/// The length of the comment, string or character that these bytes begin with; 0 where they begin
-/// with none.
+/// The length of the comment, string or character that these bytes begin with; 0 if they begin with
+/// none.
 fn text_len(bytes: &[u8]) -> usize {
     let prefix = bytes
         .iter()
@@ -110,15 +115,17 @@ fn text_len(bytes: &[u8]) -> usize {
         let end = [&b"\""[..], &vec![b'#'; hashes]].concat();
         return start + find(&bytes[start..], &end);
     }
+
     match bytes[if prefix == 1 { 1 } else { 0 }..] {
         [b'"', ..] => quoted_len(bytes, b'"'),
         [b'\'', b'\\', ..] => quoted_len(bytes, b'\''),
-        // A lifetime has no second quote after one character.
+        // A lifetime has no closing quote after one character.
         [b'\'', ref rest @ ..] if is_character(rest) => quoted_len(bytes, b'\''),
         _ => 0,
     }
 }
 
+/// Whether these bytes begin with one character and a closing quote.
 fn is_character(rest: &[u8]) -> bool {
     let end = rest.len().min(5);
     let quote = rest[..end].iter().position(|byte| *byte == b'\'');
@@ -135,7 +142,7 @@ fn quoted_len(bytes: &[u8], quote: u8) -> usize {
     (at + 1).min(bytes.len())
 }
 
-/// The length up to the end of `text`, or of all bytes where it does not come.
+/// The length up to the end of `text`, or of all bytes if it is not there.
 fn find(bytes: &[u8], text: &[u8]) -> usize {
     let at = bytes.windows(text.len()).position(|window| window == text);
     at.map_or(bytes.len(), |at| at + text.len())
@@ -149,7 +156,7 @@ fn is_of_word(byte: u8) -> bool {
     byte == b'_' || byte.is_ascii_alphanumeric()
 }
 
-/// The next place from `from` on where `word` is followed by a name.
+/// Where `word` is next followed by a name, from `from` on.
 fn keyword(code: &[u8], word: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while at < code.len() {

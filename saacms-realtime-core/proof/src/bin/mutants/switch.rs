@@ -14,7 +14,7 @@ use crate::source::{Function, functions, places};
 /// The variable that chooses a fault by its number in the list.
 pub(crate) const VARIABLE: &str = "SAACMS_FAULT";
 
-/// What is added to the crate: the number of the fault that this process has, read once.
+/// Code that is added to the crate: the number of this process's fault, read once.
 const CHOICE: &str = r#"
 #[allow(warnings)]
 mod fault {
@@ -30,10 +30,10 @@ mod fault {
 }
 "#;
 
-/// Where a fault is, in the file as it is.
+/// Where a fault is, in the unchanged file.
 pub(crate) struct Place {
     pub(crate) range: Range<usize>,
-    /// The function whose bodies can be chosen from; `None` where the fault needs a build of its own.
+    /// The function that gets a body with the fault; `None` if the fault needs a build of its own.
     function: Option<Function>,
 }
 
@@ -42,9 +42,10 @@ pub(crate) fn place(source: &str, mutant: &Mutant) -> Result<Place> {
     let found = places(source, &mutant.old);
     let [range] = &found[..] else {
         let (found, file) = (found.len(), mutant.file.display());
-        return Err(format!("its place is found {found} times in {file}").into());
+        return Err(format!("its place is in {file} {found} times").into());
     };
 
+    // Inside the braces: a fault in a signature cannot be chosen at run time.
     let around =
         |function: &Function| function.body.start < range.start && range.end < function.body.end;
     let function = functions(source).into_iter().find(around);
@@ -54,15 +55,19 @@ pub(crate) fn place(source: &str, mutant: &Mutant) -> Result<Place> {
     })
 }
 
-/// A constant function cannot look at the environment, and bodies of a hidden type have one each.
+/// Whether a function can choose its body at run time.
+///
+/// A constant function cannot read the environment, and each body with a hidden type has another one.
 fn can_choose(signature: &str) -> bool {
     !signature.contains("const fn") && !signature.contains("-> impl")
 }
 
-/// Writes all faults that can be chosen from into the sources at `root`; the others' numbers.
+/// Writes all faults that can be chosen at run time into the sources at `root`; returns the numbers of
+/// the others.
 pub(crate) fn write_choices(root: &Path, mutants: &[Mutant]) -> Result<Vec<usize>> {
     let mut alone = Vec::new();
     let mut files: Vec<&Path> = mutants.iter().map(|mutant| &*mutant.file).collect();
+    // All faults of a file at once: places are those of the unchanged file.
     files.sort_unstable();
     files.dedup();
 
@@ -79,6 +84,8 @@ pub(crate) fn write_choices(root: &Path, mutants: &[Mutant]) -> Result<Vec<usize
                 alone.push(number);
                 continue;
             };
+
+            // Several faults of one function are arms of one choice.
             let body = faulty_body(&source, &function, &place.range, &mutant.new);
             match switches.iter_mut().find(|(known, _)| *known == function) {
                 Some((_, arms)) => write!(arms, "{number} => {body}")?,
@@ -88,6 +95,7 @@ pub(crate) fn write_choices(root: &Path, mutants: &[Mutant]) -> Result<Vec<usize
         fs::write(path, switched(&source, switches))?;
     }
 
+    // Last: the places in lib.rs, too, are those of the unchanged file.
     let library = root.join("lib.rs");
     fs::write(&library, fs::read_to_string(&library)? + CHOICE)?;
     alone.sort_unstable();
@@ -101,6 +109,7 @@ pub(crate) fn faulty(source: &str, mutant: &Mutant) -> Result<String> {
     Ok(faulty)
 }
 
+/// The body of a function with one fault, as an arm of a choice.
 fn faulty_body(source: &str, function: &Function, place: &Range<usize>, new: &str) -> String {
     let (body, place) = (&function.body, place.clone());
     [
@@ -112,9 +121,10 @@ fn faulty_body(source: &str, function: &Function, place: &Range<usize>, new: &st
     .concat()
 }
 
+/// The source with a choice of bodies in each of these functions.
 fn switched(source: &str, mut switches: Vec<(Function, String)>) -> String {
     let mut switched = source.to_owned();
-    // From the end, as a longer body moves all that is after it.
+    // From the end: a longer body moves everything after it.
     switches.sort_unstable_by_key(|(function, _)| core::cmp::Reverse(function.body.start));
     for (Function { body, .. }, arms) in switches {
         let sound = &source[body.clone()];
@@ -143,8 +153,8 @@ mod tests {
     #[test]
     fn a_body_is_chosen_by_number() {
         let source = "fn a() -> u8 { 1 }\nfn b() {}";
-        let place = place(source, &mutant("1", "2")).expect("it is there once");
-        let function = place.function.expect("it can be chosen");
+        let place = place(source, &mutant("1", "2")).expect("the place is there once");
+        let function = place.function.expect("the body can be chosen");
         let body = faulty_body(source, &function, &place.range, "2");
         assert_eq!(
             switched(source, vec![(function, format!("7 => {body}"))]),
@@ -159,7 +169,7 @@ mod tests {
             "fn a() -> impl Fn() { x }",
             "const A: u8 = x;",
         ] {
-            let place = place(source, &mutant("x", "y")).expect("it is there once");
+            let place = place(source, &mutant("x", "y")).expect("the place is there once");
             assert!(place.function.is_none(), "{source}");
         }
     }

@@ -8,18 +8,19 @@ use std::process::{Command, Stdio};
 use crate::Result;
 use crate::switch::VARIABLE;
 
-/// Most seconds that a build may take: the first one builds all dependencies.
+/// Most seconds that a build may take. The first one builds all dependencies.
 const PATIENCE_OF_BUILD: &str = "600";
 
-/// Most seconds that a test program may take before it counts as hanging, which is caught, too.
+/// Most seconds that a test program may take. After that it hangs, and so the fault is caught.
 const PATIENCE: &str = "120";
 
-/// The same for the simulation, which takes four.
+/// Most seconds that the simulation may take. Without a fault it takes four.
 const PATIENCE_OF_SIMULATION: &str = "30";
 
 /// What `timeout` exits with when it had to end a command.
 const TIMED_OUT: i32 = 124;
 
+/// A workspace of core and its proof alone.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     folder: PathBuf,
@@ -43,12 +44,14 @@ impl Workspace {
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
+
         let core = "saacms-realtime-core";
         copy_folder(&root.join(core), &folder.join(core))?;
         for file in ["Cargo.lock", "README.md"] {
             fs::copy(root.join(file), folder.join(file))?;
         }
 
+        // The other members are not copied, and tests without optimization would take long.
         let mut manifest: toml::Table = fs::read_to_string(root.join("Cargo.toml"))?.parse()?;
         let settings = manifest
             .get_mut("workspace")
@@ -61,6 +64,7 @@ impl Workspace {
         manifest.insert("profile".into(), profile.parse::<toml::Table>()?.into());
         fs::write(folder.join("Cargo.toml"), manifest.to_string())?;
 
+        // Apart from the folder, which is removed each time.
         let target = scratch.join("target");
         Ok(Self { folder, target })
     }
@@ -82,6 +86,7 @@ impl Workspace {
             unit_tests: PathBuf::new(),
             other_tests: Vec::new(),
         };
+        // Unit tests are kept apart, to run before the other tests.
         for message in &built {
             let Some(program) = message["executable"].as_str() else {
                 continue;
@@ -95,7 +100,7 @@ impl Workspace {
         Ok(programs)
     }
 
-    /// What cargo reports of a build.
+    /// Runs cargo; returns its messages.
     fn cargo(&self, arguments: &[&str]) -> Result<Vec<serde_json::Value>> {
         let mut command = Command::new("timeout");
         command
@@ -107,6 +112,7 @@ impl Workspace {
             .env("RUSTFLAGS", "-Awarnings")
             .stdin(Stdio::null());
         let output = command.output()?;
+
         let messages = String::from_utf8_lossy(&output.stdout);
         let messages: Vec<serde_json::Value> = messages
             .lines()
@@ -116,20 +122,23 @@ impl Workspace {
             return Ok(messages);
         }
 
+        // Messages of the compiler are on stdout, as JSON; those of cargo itself are on stderr.
         let rendered = |message: &serde_json::Value| {
             let text = message["message"]["rendered"].as_str();
             text.map(str::to_owned)
         };
         let errors: String = messages.iter().filter_map(rendered).collect();
         let other = String::from_utf8_lossy(&output.stderr);
-        Err(format!("it does not compile:\n{errors}{other}").into())
+        Err(format!("the copy does not compile:\n{errors}{other}").into())
     }
 }
 
 impl Programs {
-    /// The first that fails of simulation, unit tests and the other tests.
+    /// Runs the simulation, the unit tests and the other tests; returns the first that fails.
     pub(crate) fn catcher(&self, fault: usize, seeds: u64) -> Result<Option<String>> {
         let seeds = seeds.to_string();
+
+        // One thread, as faults already run on all processors.
         let mut command = self.command(PATIENCE_OF_SIMULATION, &self.simulate, fault);
         let run = Run::of(command.args(["--threads", "1", "--seeds", &seeds]))?;
         if !run.is_ok {
@@ -165,7 +174,7 @@ impl Programs {
     }
 }
 
-/// What came of a program.
+/// The result of a program.
 struct Run {
     is_ok: bool,
     is_late: bool,
@@ -185,15 +194,17 @@ impl Run {
         })
     }
 
-    /// For a program that printed no reason.
+    /// How a program ended that printed no reason.
     fn how_it_ended(&self) -> &'static str {
         if self.is_late { "? hangs" } else { "? aborts" }
     }
 }
 
-/// Copies what git would: no build output, no packages of other languages.
+/// Copies a folder without build output and packages of other languages.
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    // The foreign parsers need programs of other languages.
     const LEFT_OUT: [&str; 4] = ["target", "node_modules", ".venv", "foreign_parsers.rs"];
+
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -201,6 +212,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
         if LEFT_OUT.iter().any(|left_out| name == *left_out) {
             continue;
         }
+
         if entry.file_type()?.is_dir() {
             copy_folder(&entry.path(), &to.join(&name))?;
         } else {

@@ -1,13 +1,15 @@
-//! Reads what a hub wrote and says whether the reference allows it.
+//! Reads what a hub wrote and checks that the reference allows it.
 
-use crate::life::Place;
+use saacms_realtime_core::{HubConfig, Now, ResyncReason, Timestamp};
+
+use crate::life::{Life, Place, ResyncId};
 use crate::reference::Reference;
-use saacms_realtime_core::{Now, ResyncReason, Timestamp};
 
 /// One stream as the reference sees it.
 #[derive(Debug)]
 pub(crate) struct Expected {
     pub(crate) record: usize,
+    /// Where the stream may be. More than one place, if the hub may have freed events or not.
     pub(crate) places: Vec<Place>,
     /// With position IDs: where a client begins that named no last event ID.
     pub(crate) greeting: Option<String>,
@@ -25,11 +27,13 @@ pub(crate) enum Block {
     Retry { millis: u64 },
 }
 
+/// What was read of a piece so far.
 #[derive(Default)]
 struct Reading {
     blocks: Vec<Block>,
     /// Times of events that no stream had carried yet.
     learned: Vec<(u64, String)>,
+    /// The time that a resync named, if it is that of no event.
     marker: Option<String>,
 }
 
@@ -44,6 +48,7 @@ impl Expected {
         }
     }
 
+    /// Checks a piece that the hub handed out; returns its blocks.
     pub(crate) fn frames(
         &mut self,
         reference: &mut Reference,
@@ -55,6 +60,8 @@ impl Expected {
         }
         let (now, wall) = (now.instant.as_millis(), now.wall);
         let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
+
+        // The piece must be right for one of the places. It rules out the others.
         let mut read: Option<Reading> = None;
         let (mut places, mut wrong) = (Vec::new(), String::new());
         for place in &self.places {
@@ -69,6 +76,8 @@ impl Expected {
         let Some(read) = read else { return Err(wrong) };
         places.dedup();
         self.places = places;
+
+        // The hub chooses times: the reference learns them here, and checks that each is new.
         for (number, id) in read.learned {
             reference.record_time(self.record, &id)?;
             if let Some(event) = reference.life(self.record).event_mut(number) {
@@ -80,13 +89,17 @@ impl Expected {
         {
             reference.record_time(self.record, &id)?;
         }
+
+        // A reconnection time is the last block of a stream.
         self.greeting = None;
         self.has_ended = matches!(read.blocks.last(), Some(Block::Retry { .. }));
         let heartbeat = reference.config.heartbeat.as_millis() as u64;
         self.keep_alive_at = (heartbeat > 0).then_some(now + heartbeat);
+
         Ok(read.blocks)
     }
 
+    /// Checks that the stream may be idle, and until when.
     pub(crate) fn idle(
         &mut self,
         reference: &mut Reference,
@@ -105,6 +118,7 @@ impl Expected {
             ));
         }
         self.places = vec![Place::At(next)];
+
         let is_right = if shares_timers {
             // All streams of the lane share one timer: the earliest deadline, each rounded up to a
             // 128th of its interval.
@@ -114,6 +128,7 @@ impl Expected {
         } else {
             wake_at == self.keep_alive_at
         };
+
         if !is_right || wake_at.is_some_and(|due| due <= now) {
             return Err(format!(
                 "its heartbeat is due at {wake_at:?}, not {:?}",
@@ -123,6 +138,7 @@ impl Expected {
         Ok(())
     }
 
+    /// Checks that the stream may end: it was given a reconnection time.
     pub(crate) fn end(&self) -> Result<(), String> {
         if self.has_ended {
             Ok(())
@@ -131,6 +147,7 @@ impl Expected {
         }
     }
 
+    /// Reads a piece for a stream that is at `from`; returns where the stream is after it.
     fn read(
         &self,
         reference: &Reference,
@@ -139,94 +156,144 @@ impl Expected {
         now: u64,
         wall: Timestamp,
     ) -> Result<(Place, Reading), String> {
-        let config = reference.config;
-        let is_draining = reference.is_draining;
+        let config = &reference.config;
         let life = reference.known(self.record);
         let (mut rest, mut place, mut reading) = (text, from, Reading::default());
+
+        // A keep-alive that is due goes before everything else.
         if self.keep_alive_at.is_some_and(|due| due <= now) {
-            rest = strip(rest, ":keepalive\n\n")?;
-            reading.blocks.push(Block::KeepAlive);
-            if let Some(position) = &self.greeting {
-                rest = strip(strip(rest, "id: ")?, position)?;
-                rest = strip(rest, "\n\n")?;
-                reading.blocks.push(Block::Greeting);
-            }
+            rest = reading.keep_alive(rest, self.greeting.as_deref())?;
         } else if rest.is_empty() {
             return Err("an empty piece was handed out".into());
         }
+
         while !rest.is_empty() {
-            let is_resync = rest.starts_with("event: saacms-resync\n");
-            let reason = match place {
-                Place::Lost(reason) => Some(reason),
-                Place::At(number) if life.is_gone(number) => Some(life.reason_for_resync(number)),
-                Place::At(number) if is_resync && life.is_unsure(number) => {
-                    Some(life.reason_for_resync(number))
-                }
-                Place::At(_) => None,
-            };
-            if let Some(reason) = reason {
-                let (id, data) = block(rest, "saacms-resync")?;
-                let allowed = life.resync_id(&config, now);
-                let known = allowed.event.and_then(|number| life.event(number));
-                let fits = match known.and_then(|event| event.id.as_deref()) {
-                    Some(known) => known == id,
-                    // The newest event may be one that no stream has carried yet; or it is the
-                    // current time.
-                    None if allowed.marker && id == wall.to_string() => false,
-                    None if known.is_some() => {
-                        reading
-                            .learned
-                            .extend(allowed.event.map(|number| (number, id.to_owned())));
-                        true
-                    }
-                    None => allowed.position.as_deref() == Some(id),
-                };
-                if !fits {
-                    if !allowed.marker {
-                        return Err(format!("a resync is called {id}, not {allowed:?}"));
-                    }
-                    reading.marker = Some(id.to_owned());
-                }
-                rest = strip(data, &format!("{{\"reason\":\"{reason}\"}}\n\n"))?;
-                let is_time = reading.marker.is_some();
-                reading.blocks.push(Block::Resync { reason, is_time });
+            if let Some(reason) = reason_for_resync(life, place, rest) {
+                let allowed = life.resync_id(config, now);
+                rest = reading.resync(rest, reason, life, &allowed, wall)?;
                 place = Place::At(life.next());
                 continue;
             }
+
+            // A lost place always has a reason.
             let Place::At(number) = place else { continue };
             if number == life.next() {
-                if !is_draining {
+                // Nothing waits, so the stream may only be at its end.
+                if !reference.is_draining {
                     return Err(format!("nothing was due: {rest:.200}"));
                 }
-                let digits = strip(rest, "retry: ")?
-                    .strip_suffix("\n\n")
-                    .ok_or("no retry")?;
-                let millis: u64 = digits.parse().map_err(|_| format!("retry: {digits}"))?;
-                let least = config.drain_retry.as_millis() as u64;
-                if !(least..=4 * least).contains(&millis) {
-                    return Err(format!(
-                        "asked to wait {millis} ms, where {least} is configured"
-                    ));
-                }
-                reading.blocks.push(Block::Retry { millis });
+                reading.retry(rest, config)?;
                 break;
             }
-            let event = life
-                .event(number)
-                .ok_or("an event of a gap was delivered")?;
-            let (id, data) = block(rest, event.kind)?;
-            match &event.id {
-                Some(known) if known != id => {
-                    return Err(format!("event {number} is called {id}, not {known}"));
-                }
-                Some(_) => {}
-                None => reading.learned.push((number, id.to_owned())),
-            }
-            rest = strip(strip(data, &event.data)?, "\n\n")?;
-            reading.blocks.push(Block::Event { number });
+
+            rest = reading.event(rest, number, life)?;
             place = Place::At(number + 1);
         }
+
         Ok((place, reading))
+    }
+}
+
+/// Each method reads one block and returns the text after it.
+impl Reading {
+    fn keep_alive<'a>(&mut self, text: &'a str, greeting: Option<&str>) -> Result<&'a str, String> {
+        let rest = strip(text, ":keepalive\n\n")?;
+        self.blocks.push(Block::KeepAlive);
+        let Some(position) = greeting else {
+            return Ok(rest);
+        };
+
+        let rest = strip(strip(rest, "id: ")?, position)?;
+        let rest = strip(rest, "\n\n")?;
+        self.blocks.push(Block::Greeting);
+        Ok(rest)
+    }
+
+    fn resync<'a>(
+        &mut self,
+        text: &'a str,
+        reason: ResyncReason,
+        life: &Life,
+        allowed: &ResyncId,
+        wall: Timestamp,
+    ) -> Result<&'a str, String> {
+        let (id, data) = block(text, "saacms-resync")?;
+        let known = allowed.event.and_then(|number| life.event(number));
+        let fits = match known.and_then(|event| event.id.as_deref()) {
+            Some(known) => known == id,
+            // The newest event may be one that no stream has carried yet; or it is the current time.
+            None if allowed.marker && id == wall.to_string() => false,
+            None if known.is_some() => {
+                let learned = allowed.event.map(|number| (number, id.to_owned()));
+                self.learned.extend(learned);
+                true
+            }
+            None => allowed.position.as_deref() == Some(id),
+        };
+
+        // No event has this ID, so it must be a time that names the place.
+        if !fits {
+            if !allowed.marker {
+                return Err(format!("a resync is called {id}, not {allowed:?}"));
+            }
+            self.marker = Some(id.to_owned());
+        }
+
+        let rest = strip(data, &format!("{{\"reason\":\"{reason}\"}}\n\n"))?;
+        let is_time = self.marker.is_some();
+        self.blocks.push(Block::Resync { reason, is_time });
+        Ok(rest)
+    }
+
+    fn event<'a>(&mut self, text: &'a str, number: u64, life: &Life) -> Result<&'a str, String> {
+        let event = life
+            .event(number)
+            .ok_or("an event of a gap was delivered")?;
+        let (id, data) = block(text, event.kind)?;
+        match &event.id {
+            Some(known) if known != id => {
+                return Err(format!("event {number} is called {id}, not {known}"));
+            }
+            Some(_) => {}
+            // A time that the hub chose: from here on the reference knows it.
+            None => self.learned.push((number, id.to_owned())),
+        }
+
+        let rest = strip(strip(data, &event.data)?, "\n\n")?;
+        self.blocks.push(Block::Event { number });
+        Ok(rest)
+    }
+
+    /// Reads the last block of a stream.
+    fn retry(&mut self, text: &str, config: &HubConfig) -> Result<(), String> {
+        let digits = strip(text, "retry: ")?
+            .strip_suffix("\n\n")
+            .ok_or("no retry")?;
+        let millis: u64 = digits.parse().map_err(|_| format!("retry: {digits}"))?;
+
+        // Jittered: 1 to 4 times what is configured.
+        let least = config.drain_retry.as_millis() as u64;
+        if !(least..=4 * least).contains(&millis) {
+            return Err(format!(
+                "asked to wait {millis} ms, where {least} is configured"
+            ));
+        }
+        self.blocks.push(Block::Retry { millis });
+        Ok(())
+    }
+}
+
+/// Why the next block of a stream at this place must be a resync; `None` if it must not.
+fn reason_for_resync(life: &Life, place: Place, text: &str) -> Option<ResyncReason> {
+    let is_resync = text.starts_with("event: saacms-resync\n");
+    match place {
+        Place::Lost(reason) => Some(reason),
+        Place::At(number) if life.is_gone(number) => Some(life.reason_for_resync(number)),
+        // The hub may have freed this event to save memory: the stream shows whether it did.
+        Place::At(number) if is_resync && life.is_unsure(number) => {
+            Some(life.reason_for_resync(number))
+        }
+        Place::At(_) => None,
     }
 }
 

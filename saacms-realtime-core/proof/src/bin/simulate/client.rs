@@ -18,13 +18,17 @@ pub(crate) struct Knowledge {
 /// A page that shows one record, as a browser would run it.
 #[derive(Debug)]
 pub(crate) struct Client {
+    /// The record that the page shows.
     pub(crate) watches: usize,
     pub(crate) knows: Knowledge,
     /// What it knew earlier, oldest first: pages that a browser restores.
     pub(crate) earlier: Vec<Knowledge>,
+    /// The page is open.
     pub(crate) is_on: bool,
+    /// The client does not read.
     pub(crate) is_stalled: bool,
     pub(crate) reconnect_at: Option<u64>,
+    /// Milliseconds from a lost connection to the next.
     pub(crate) retry: u64,
 }
 
@@ -54,19 +58,24 @@ impl Client {
             "deleted" => DELETED,
             _ => version(&message.data).ok_or_else(|| format!("no record: {}", message.data))?,
         };
+
+        // After a resync the page fetches the record, which may be newer than the event it names.
         self.knows = Knowledge {
             id: message.last_event_id.clone(),
             record,
             is_ahead: is_resync,
         };
+
         if self.earlier.len() == 8 {
             self.earlier.remove(0);
         }
         self.earlier.push(self.knows.clone());
+
         Ok(())
     }
 }
 
+/// The version in the data of an event, as `publish` writes it.
 fn version(data: &str) -> Option<Version> {
     let digits = data.strip_prefix("{\"v\":")?;
     digits[..digits.find([',', '}'])?].parse().ok()

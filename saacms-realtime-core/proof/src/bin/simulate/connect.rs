@@ -7,18 +7,21 @@ use saacms_realtime_core::EventIds;
 use saacms_realtime_core::sse::Decoder;
 
 use crate::check::Expected;
+use crate::client::Client;
 use crate::connection::{Connection, Flag};
 use crate::life::Place;
 use crate::scenario::{INVENTED, Naming};
 use crate::sut::Sut;
 use crate::world::World;
 
-/// Largest event that a client takes.
+/// Largest event that a client accepts.
 const MAX_EVENT: usize = 1 << 20;
 
 impl<S: Sut> World<S> {
+    /// Opens the page, or reloads it: its client names an ID of this kind.
     pub(crate) fn join(&mut self, client: usize, naming: Naming) -> Result<(), String> {
         self.hang_up(client, Some(0), true)?;
+
         let page = &mut self.clients[client];
         page.is_on = true;
         page.reconnect_at = None;
@@ -30,12 +33,14 @@ impl<S: Sut> World<S> {
             Naming::Ahead => named = named.map(|id| format!("{id}999")),
             Naming::Invented(choice) => named = Some(INVENTED[choice].to_owned()),
             Naming::Old => {
+                // A page that a browser restores: it shows the record of that time.
                 if let Some(memory) = page.earlier.first().cloned() {
                     page.knows = memory;
                     named = Some(page.knows.id.clone());
                 }
             }
         }
+
         self.connect_naming(client, named)
     }
 
@@ -49,9 +54,11 @@ impl<S: Sut> World<S> {
         let record = self.clients[client].watches;
         self.clients[client].reconnect_at = None;
         let Some(sut) = &self.sut else {
+            // The hub is down: the client tries again.
             self.clients[client].reconnect_at = Some(self.now + 2_000);
             return Ok(());
         };
+
         let answer = sut.subscribe(
             &self.keys[record],
             named.as_deref().map(str::as_bytes),
@@ -62,10 +69,12 @@ impl<S: Sut> World<S> {
             self.now,
             format_args!("  client {client} names {named:?}: {right:?}"),
         );
+
         let (reader, places) = match (answer, right) {
             (Ok(reader), Ok(places)) => (reader, places),
             (Err(_), Err(_)) => {
                 self.counts.refused += 1;
+                // Not all refused clients at once.
                 self.clients[client].reconnect_at = Some(self.now + 12_000 + client as u64);
                 return Ok(());
             }
@@ -78,14 +87,13 @@ impl<S: Sut> World<S> {
         };
         self.counts.opened += 1;
         self.count_resume(record, named.is_some(), &places);
+
         let life = self.reference.known(record);
         let is_positions = self.settings.hub.event_ids == EventIds::Position;
         let greeting = (is_positions && named.is_none()).then(|| life.position(life.next() - 1));
-        let knows = &self.clients[client].knows;
-        let is_repeated = named
-            .as_ref()
-            .is_some_and(|id| self.uses.get(&(record, id.trim().into())) > Some(&1));
-        let is_exempt = !is_positions && knows.is_ahead && is_repeated;
+        let is_exempt = self.is_exempt(client, named.as_deref());
+
+        // Set at first, so that the stream is polled.
         let woken = Arc::<Flag>::default();
         Waker::from(Arc::clone(&woken)).wake();
         let trimmed = named.as_ref().map(|id| id.trim().to_owned());
@@ -111,6 +119,15 @@ impl<S: Sut> World<S> {
         Ok(())
     }
 
+    /// Whether this connection may leave the client behind: the one case is that it names an ETag of
+    /// more than one event after it fetched the record (contract, section 3, Q21).
+    fn is_exempt(&self, client: usize, named: Option<&str>) -> bool {
+        let Client { watches, knows, .. } = &self.clients[client];
+        let is_repeated =
+            named.is_some_and(|id| self.uses.get(&(*watches, id.trim().into())) > Some(&1));
+        self.settings.hub.event_ids != EventIds::Position && knows.is_ahead && is_repeated
+    }
+
     fn count_resume(&mut self, record: usize, is_named: bool, places: &[Place]) {
         let next = self.reference.known(record).next();
         match places {
@@ -120,24 +137,26 @@ impl<S: Sut> World<S> {
         }
     }
 
-    /// Closes the client's end. The server notices later, or never by itself.
+    /// Closes the client's end. The server notices after this many milliseconds, or not by itself.
     pub(crate) fn hang_up(
         &mut self,
         client: usize,
         server_notices_after: Option<u64>,
         loses_all: bool,
     ) -> Result<(), String> {
-        let is_his =
+        let is_own =
             |connection: &Connection<S::Reader>| connection.client == client && connection.is_open;
-        let Some(index) = self.connections.iter().position(is_his) else {
+        let Some(index) = self.connections.iter().position(is_own) else {
             return Ok(());
         };
+
         if !loses_all {
             // Bytes in flight arrive first.
             while let Some((_, bytes)) = self.connections[index].pipe.pop_front() {
                 self.receive_bytes(index, &bytes)?;
             }
         }
+
         let connection = &mut self.connections[index];
         self.counts.cuts += 1;
         self.counts.bytes_lost += connection
@@ -147,12 +166,14 @@ impl<S: Sut> World<S> {
             .sum::<u64>();
         connection.pipe.clear();
         connection.is_open = false;
+        // A half-open connection has a time already, which stays if no other is known.
         let notices_at = server_notices_after.map(|after| self.now + after);
         connection.server_notices_at = notices_at.or(connection.server_notices_at);
         self.disconnected(client);
         Ok(())
     }
 
+    /// Cuts the network without closing either end.
     pub(crate) fn half_open(&mut self, client: usize, server_notices_after: u64) {
         for connection in &mut self.connections {
             if connection.client == client && connection.is_open && !connection.is_half_open {
@@ -164,10 +185,12 @@ impl<S: Sut> World<S> {
         }
     }
 
+    /// The client's end is closed: a page that is still open reconnects.
     pub(crate) fn disconnected(&mut self, client: usize) {
         let page = &mut self.clients[client];
         if page.is_on {
             page.reconnect_at = Some(self.now + page.retry);
+            // A reconnection time is used once; after that the default applies again.
             page.retry = 3_000;
         }
     }

@@ -33,21 +33,25 @@ pub(crate) struct Connection<R> {
     /// The server's end; `None` once the stream has ended or the server has noticed the cut.
     pub(crate) reader: Option<R>,
     pub(crate) expected: Expected,
+    /// The waker that the stream is polled with.
     pub(crate) woken: Arc<Flag>,
     pub(crate) wake_at: Option<u64>,
     /// Bytes that the server took from the stream and has not written yet.
     pub(crate) out: VecDeque<u8>,
     /// Bytes in flight, with the time of their arrival.
     pub(crate) pipe: VecDeque<(u64, Vec<u8>)>,
+    /// Bytes in `pipe` and those lost on a half-open connection, which count against the window.
     pub(crate) in_flight: usize,
     /// The client's end is open.
     pub(crate) is_open: bool,
     /// Bytes are lost in flight, and neither end is told.
     pub(crate) is_half_open: bool,
+    /// When the server learns that the client is gone.
     pub(crate) server_notices_at: Option<u64>,
     pub(crate) decoder: Decoder,
     /// Messages that the hub wrote and the client has not read.
     pub(crate) unread: VecDeque<Message>,
+    /// The last event ID that the client named.
     pub(crate) named: Option<String>,
     pub(crate) has_received: bool,
     pub(crate) received_at: u64,
@@ -66,7 +70,7 @@ impl<R> Connection<R> {
             && (self.woken.is_set() || self.wake_at.is_some_and(|due| due <= now))
     }
 
-    /// Sends as much as fits into the window; returns whether that was anything.
+    /// Sends as much as fits into the window; returns whether anything was sent.
     pub(crate) fn write(&mut self, now: u64, delay: u64, segment: usize, window: usize) -> bool {
         let mut has_written = false;
         while !self.out.is_empty() && self.in_flight < window {
@@ -74,6 +78,7 @@ impl<R> Connection<R> {
             let bytes: Vec<u8> = self.out.drain(..len).collect();
             self.in_flight += len;
             has_written = true;
+            // Otherwise the bytes are lost, and nobody acknowledges them.
             if self.is_open && !self.is_half_open {
                 self.pipe.push_back((now + delay, bytes));
             }

@@ -2,7 +2,7 @@ use core::ops::AddAssign;
 
 macro_rules! counts {
     ($($(#[doc = $text:literal])+ $name:ident,)+) => {
-        /// How often each thing happened. It shows that rare paths were reached.
+        /// How often each thing happened, to show that rare paths were reached.
         #[derive(Clone, Copy, Debug, Default)]
         pub(crate) struct Counts {
             $($(#[doc = $text])+ pub(crate) $name: u64,)+
@@ -81,7 +81,7 @@ counts! {
     blocked,
     /// changes of the wall clock
     clock_set,
-    /// clients found equal to the hub at the end
+    /// clients that know their record as it is at the end
     converged,
     /// clients that a repeated ETag left behind after a refetch (contract, section 3, Q21)
     repeated_etag,

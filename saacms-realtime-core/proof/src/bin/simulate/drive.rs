@@ -13,6 +13,7 @@ use crate::sut::Sut;
 use crate::world::World;
 
 impl<S: Sut> World<S> {
+    /// Counts the bytes that a connection loses when the hub is killed.
     pub(crate) fn count_end(&mut self, connection: &Connection<S::Reader>) {
         self.counts.bytes_lost += connection
             .pipe
@@ -21,8 +22,9 @@ impl<S: Sut> World<S> {
             .sum::<u64>();
     }
 
-    /// When something is due at this connection.
+    /// When this connection next has something to do.
     pub(crate) fn due(&self, connection: &Connection<S::Reader>) -> Option<u64> {
+        // A stalled client reads nothing, and a blocked stream is not polled: nothing is due then.
         let is_read = connection.is_open && !self.clients[connection.client].is_stalled;
         let arrival = connection
             .pipe
@@ -32,12 +34,14 @@ impl<S: Sut> World<S> {
         let is_polled = connection.reader.is_some() && !connection.is_blocked();
         let heartbeat = connection.wake_at.filter(|_| is_polled);
         let patience = self.gives_up_at(connection);
+
         [arrival, heartbeat, patience, connection.server_notices_at]
             .into_iter()
             .flatten()
             .min()
     }
 
+    /// When the client loses patience.
     fn gives_up_at(&self, connection: &Connection<S::Reader>) -> Option<u64> {
         let is_waiting = self.settings.patience > 0
             && connection.is_open
@@ -48,6 +52,7 @@ impl<S: Sut> World<S> {
     /// Does what one connection can do now; returns whether that was anything.
     pub(crate) fn drive(&mut self, index: usize) -> Result<bool, String> {
         let mut has_moved = false;
+
         if self.connections[index]
             .server_notices_at
             .is_some_and(|due| due <= self.now)
@@ -55,15 +60,19 @@ impl<S: Sut> World<S> {
             self.server_leaves(index)?;
             has_moved = true;
         }
+
+        // Until the stream is idle or its socket is full, as an adapter polls it.
         while self.connections[index].wants_poll(self.now) {
             has_moved = true;
             self.poll(index)?;
         }
+
         let (now, settings) = (self.now, &self.settings);
         let connection = &mut self.connections[index];
         if connection.is_blocked() {
             has_moved |= connection.write(now, settings.delay, settings.segment, settings.window);
             let wrote_all = !connection.is_blocked();
+            // A lane is told of a socket that is full, and when it has room again.
             if let Some(reader) = &connection.reader {
                 S::wrote(reader, wrote_all);
             }
@@ -71,11 +80,14 @@ impl<S: Sut> World<S> {
                 Waker::from(Arc::clone(&connection.woken)).wake();
             }
         }
+
         if !self.clients[self.connections[index].client].is_stalled {
             while let Some(bytes) = self.connections[index].receive(now) {
                 has_moved = true;
                 self.receive_bytes(index, &bytes)?;
             }
+            // The client sees the end of the stream only after the last byte, and only if the network
+            // brings it.
             let connection = &self.connections[index];
             let is_closed = connection.reader.is_none()
                 && connection.out.is_empty()
@@ -87,6 +99,7 @@ impl<S: Sut> World<S> {
                 self.disconnected(self.connections[index].client);
             }
         }
+
         if self
             .gives_up_at(&self.connections[index])
             .is_some_and(|due| due <= now)
@@ -94,9 +107,11 @@ impl<S: Sut> World<S> {
             has_moved = true;
             self.counts.impatient += 1;
             self.hang_up(self.connections[index].client, None, true)?;
+            // If nothing else tells the server, it notices after a while.
             let connection = &mut self.connections[index];
             connection.server_notices_at.get_or_insert(now + 70_000);
         }
+
         Ok(has_moved)
     }
 
@@ -115,6 +130,7 @@ impl<S: Sut> World<S> {
         Ok(())
     }
 
+    /// A reader was dropped: the reference must know.
     fn left(&mut self, index: usize) {
         if let Some(sut) = &self.sut {
             let record = self.connections[index].expected.record;
@@ -129,12 +145,16 @@ impl<S: Sut> World<S> {
         let Some(reader) = &mut connection.reader else {
             return Ok(());
         };
+
+        // Before the poll: a wake-up during it must not be forgotten.
         connection.woken.take();
         let waker = Waker::from(Arc::clone(&connection.woken));
         let output = S::poll(reader, &Context::from_waker(&waker), both);
+
         let (client, expected) = (connection.client, &mut connection.expected);
         match output {
             Output::Frames(bytes) => {
+                // More may wait, and only an idle poll registers the waker.
                 waker.wake();
                 self.log.number(index as u64);
                 self.log.bytes(&bytes);
@@ -162,10 +182,12 @@ impl<S: Sut> World<S> {
                 self.left(index);
             }
         }
+
         Ok(())
     }
 
     fn count_blocks(&mut self, blocks: &[Block]) {
+        // A keep-alive that is alone in its piece counts as a heartbeat, any other as a greeting.
         let is_greeting = matches!(blocks.first(), Some(Block::KeepAlive));
         for block in blocks {
             let counts = &mut self.counts;
@@ -183,6 +205,7 @@ impl<S: Sut> World<S> {
                         ResyncReason::SourceLost => counts.source_lost += 1,
                         ResyncReason::BufferMiss | _ => counts.buffer_miss += 1,
                     }
+                    // The hub chose it, so the clock may not be set back before it at a restart.
                     if *is_time {
                         self.count_time_id();
                     }
@@ -197,6 +220,7 @@ impl<S: Sut> World<S> {
         let connection = &mut self.connections[index];
         let page = &mut self.clients[connection.client];
         connection.received_at = self.now;
+
         if !connection.has_received {
             connection.has_received = true;
             if connection.named.is_none() {
@@ -205,6 +229,7 @@ impl<S: Sut> World<S> {
                 page.knows.is_ahead = true;
             }
         }
+
         connection
             .decoder
             .feed(bytes)
@@ -214,16 +239,19 @@ impl<S: Sut> World<S> {
                 Decoded::Comment(_) => {}
                 Decoded::Retry(millis) => page.retry = millis,
                 Decoded::Message(message) => {
+                    // What the decoder reads must be what the hub wrote.
                     let written = connection.unread.pop_front();
                     if written.as_ref() != Some(&message) {
                         return Err(format!("{written:.200?} was read as {message:.200?}"));
                     }
                     page.apply(&message, self.truth[page.watches])?;
+                    // From here on, what the client knows is what its stream carried.
                     connection.is_exempt = false;
                 }
                 other => return Err(format!("not in a stream: {other:?}")),
             }
         }
+
         connection
             .decoder
             .last_event_id()
@@ -231,21 +259,24 @@ impl<S: Sut> World<S> {
         Ok(())
     }
 
-    /// Checks that no wake-up was lost: a stream that is idle has delivered everything.
+    /// Checks that no wake-up was lost: nothing more happens at this time, so every stream that can
+    /// write has delivered everything.
     pub(crate) fn check_wake_ups(&mut self) -> Result<(), String> {
         for connection in &self.connections {
             if connection.reader.is_none() {
                 continue;
             }
+            // This one waits for its client, and not for a wake-up.
             if connection.is_blocked() {
                 self.counts.blocked += 1;
                 continue;
             }
+
             let next = self.reference.known(connection.expected.record).next();
             if connection.expected.places != [Place::At(next)] || self.reference.is_draining {
                 let client = connection.client;
                 return Err(format!(
-                    "client {client} is idle, and something waits for it"
+                    "the stream of client {client} is idle although something waits for it"
                 ));
             }
         }

@@ -1,7 +1,7 @@
 //! The full history of one record, from one start of its topic to its end.
 //!
-//! Nothing is ever removed. What a hub may still hold is computed from all of it, as the contract
-//! says.
+//! Nothing is ever removed. What a hub may still hold is computed from all of it by the rules of the
+//! contract.
 
 use saacms_realtime_core::{EventIds, HubConfig, ResyncReason, Timestamp};
 
@@ -29,17 +29,18 @@ pub(crate) struct PastEvent {
 pub(crate) struct Life {
     pub(crate) epoch: u64,
     events: Vec<Option<PastEvent>>,
-    /// Everything before this number is gone.
+    /// All events before this number are gone.
     floor: u64,
     /// Events before this number may have been freed for lack of memory.
     unsure_below: u64,
+    /// Readers before this number lost their source.
     lost_before: u64,
-    /// The latest time that this history has seen.
+    /// The latest time of all operations.
     latest: u64,
-    /// The place that resyncs named by a time, and those times.
+    /// The newest place that resyncs named by a time, and those times.
     markers: (u64, Vec<String>),
     /// Without quiet resume, a resync names the current time, as the plugin does, even if that time
-    /// named something before. Each of them may be known as its place, or not.
+    /// named something before. The hub may know such a time as its place, or not.
     loose: Vec<(u64, String)>,
     pub(crate) readers: usize,
     pub(crate) idle_since: u64,
@@ -88,11 +89,15 @@ impl Life {
         now: u64,
     ) {
         self.latest = self.latest.max(now);
+
+        // All times have the same length.
         let id_len = id
             .as_ref()
             .map_or("2023-11-14T22:13:20.000Z".len(), String::len);
         let frame_len = "event: \nid: \ndata: \n\n".len() + kind.len() + id_len + data.len();
+        // The hub keeps the ID twice: in the frame, and to compare it.
         let size = frame_len + id_len + overhead;
+
         self.events.push(Some(PastEvent {
             kind,
             id,
@@ -113,6 +118,8 @@ impl Life {
         let most = config.max_events.max(config.max_lag).max(1) as u64;
         let certain = config.max_events.max(1) as u64;
         let max_age = (config.max_age.as_millis() as u64).max(LAG_MILLIS);
+
+        // From the newest event back to the first that retention does not keep: all before it went, too.
         let (mut held, mut bytes) = (self.next(), 0);
         while held > self.floor
             && let Some(event) = self.event(held - 1)
@@ -125,6 +132,7 @@ impl Life {
             }
             held -= 1;
         }
+
         self.floor = held;
     }
 
@@ -142,6 +150,7 @@ impl Life {
         self.unsure_below = self.next();
     }
 
+    /// Whether retention has certainly evicted the event.
     pub(crate) fn is_gone(&self, number: u64) -> bool {
         number < self.floor
     }
@@ -151,10 +160,12 @@ impl Life {
         self.floor == self.next()
     }
 
+    /// Whether the event may have been freed for lack of memory.
     pub(crate) fn is_unsure(&self, number: u64) -> bool {
         number < self.unsure_below
     }
 
+    /// Why a reader at this number, which is gone, must refetch.
     pub(crate) fn reason_for_resync(&self, number: u64) -> ResyncReason {
         if number < self.lost_before {
             ResyncReason::SourceLost
@@ -163,6 +174,7 @@ impl Life {
         }
     }
 
+    /// Whether there was never an event, and no ID names a place.
     pub(crate) fn is_blank(&self, config: &HubConfig) -> bool {
         self.next() == 1 && self.markers.1.is_empty() && config.event_ids == EventIds::Etag
     }
@@ -186,7 +198,9 @@ impl Life {
         let Some(named) = last_event_id else {
             return vec![Place::At(self.next())];
         };
+
         let named = named.trim_matches([' ', '\t']);
+        // A loose time may resume at any of its places that can be replayed.
         let window = self.window_where_held_from(self.floor, config, now);
         let loose = self
             .loose
@@ -197,18 +211,23 @@ impl Life {
             .filter(|place| *place >= window)
             .map(Place::At)
             .collect();
+
+        // The oldest event that the hub still holds is not known if memory was freed: try each.
         for first in self.floor..=self.unsure_below.max(self.floor) {
             let place = self.resume_where_held_from(first, config, named, now);
             if !places.contains(&place) {
                 places.push(place);
             }
         }
+
         places
     }
 
-    /// Law 2: a client gets a resync exactly when the event after the one it names is not in the
-    /// replay window, the newest `max_events` of at most `max_age`. If it missed nothing, its ID
-    /// counts as known (`quiet_resume`).
+    /// Where the client begins if `first` is the oldest event that the hub holds.
+    ///
+    /// Law 2: a client gets a resync exactly if the event after the one it names is not in the replay
+    /// window, the newest `max_events` of at most `max_age`. If it missed nothing, its ID counts as
+    /// known (`quiet_resume`).
     fn resume_where_held_from(
         &self,
         first: u64,
@@ -217,6 +236,7 @@ impl Life {
         now: u64,
     ) -> Place {
         let window = self.window_where_held_from(first, config, now);
+
         let from = match config.event_ids {
             EventIds::Position => match parse_position(named) {
                 None => return Place::Lost(ResyncReason::BufferMiss),
@@ -241,6 +261,8 @@ impl Life {
                 }
             }
         };
+
+        // Again for positions and markers, which are not looked up in the window.
         if (window..=self.next()).contains(&from) {
             Place::At(from)
         } else {
@@ -248,8 +270,10 @@ impl Life {
         }
     }
 
+    /// The first number of the replay window if `first` is the oldest event that the hub holds.
     fn window_where_held_from(&self, first: u64, config: &HubConfig, now: u64) -> u64 {
         let now = self.latest.max(now);
+
         let oldest = self
             .next()
             .saturating_sub(config.max_events as u64)
@@ -271,6 +295,8 @@ impl Life {
                 marker: false,
             };
         }
+
+        // No event yet, or the newest number is the gap of a lost source.
         if self.event(newest).is_none() {
             return ResyncId {
                 event: None,
@@ -278,6 +304,8 @@ impl Life {
                 marker: true,
             };
         }
+
+        // Evicted or not, the newest ID is remembered.
         if config.quiet_resume {
             return ResyncId {
                 event: Some(newest),
@@ -285,6 +313,8 @@ impl Life {
                 marker: false,
             };
         }
+
+        // Without quiet resume only an event that can be replayed has an ID to resume from.
         let is_replayed = self.window_where_held_from(self.floor, config, now) < self.next();
         let is_unsure = self.is_unsure(newest);
         ResyncId {
@@ -310,6 +340,7 @@ impl Life {
                 Err(format!("{id} is not {wall}"))
             };
         }
+
         if self.markers.0 != self.next() {
             self.markers = (self.next(), Vec::new());
         }
@@ -317,6 +348,7 @@ impl Life {
         if markers.last().is_some_and(|last| last == id) {
             return Ok(false);
         }
+        // Eight: what a topic promises, so that a restored feed knows how late a time may be.
         markers.push(id.to_owned());
         if markers.len() > 8 {
             Err("a ninth time names one place".into())
@@ -325,7 +357,7 @@ impl Life {
         }
     }
 
-    /// How many events have certainly been evicted.
+    /// The number of events that have certainly been evicted.
     pub(crate) fn evicted(&self) -> u64 {
         (1..self.floor)
             .filter(|number| self.event(*number).is_some())
@@ -342,7 +374,7 @@ impl Life {
     }
 }
 
-/// See [`Life::resync_id`].
+/// What the ID of a resync may be, see [`Life::resync_id`].
 #[derive(Clone, Debug)]
 pub(crate) struct ResyncId {
     pub(crate) event: Option<u64>,

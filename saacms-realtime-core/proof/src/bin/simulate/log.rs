@@ -1,6 +1,8 @@
 use core::fmt;
 
-/// What happened in a run: always hashed, and kept as text if a trace is wanted.
+/// What happened in a run: always hashed, and kept as text if a trace is asked for.
+///
+/// Equal hashes show that two runs of a seed were the same.
 #[derive(Debug)]
 pub(crate) struct Log {
     hash: u64,

@@ -2,8 +2,8 @@
 //!
 //! Core is the real code; the world around it is simulated. Clocks jump from one deadline to the
 //! next, connections are cut with bytes in flight, clients stall and invent last event IDs, the hub
-//! runs out of memory, drains and restarts. A reference keeps the full history of each record and
-//! says what each stream may carry; at the end each client must know the record as it is. A seed
+//! runs out of memory, drains and restarts. A reference keeps the full history of each record, and
+//! each stream is checked against it; at the end each client must know the record as it is. A seed
 //! gives the same run each time.
 
 #[path = "../../../../tests/support/chance.rs"]
@@ -51,11 +51,13 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+
     // A panic in core is a failure of its seed, and is reported as such.
     std::panic::set_hook(Box::new(|_| {}));
     if let Some(seed) = arguments.seed {
         return replay(seed);
     }
+
     let threads = arguments
         .threads
         .or(std::thread::available_parallelism().ok());

@@ -1,10 +1,8 @@
-//! What a hub must answer, computed from the full history of each record and the limits.
+//! What a hub must return, computed from the full history of each record and the limits.
 
 use std::collections::BTreeSet;
 
-use saacms_realtime_core::{EventIds, HubConfig, Stats};
-
-use saacms_realtime_core::Timestamp;
+use saacms_realtime_core::{EventIds, HubConfig, Stats, Timestamp};
 
 use crate::life::{Life, Place};
 
@@ -12,12 +10,14 @@ use crate::life::{Life, Place};
 #[derive(Debug)]
 pub(crate) struct Reference {
     pub(crate) config: HubConfig,
-    /// What an event costs beside its frame and its ID, as the hub counts it.
+    /// Bytes that the hub counts for an event besides its frame and its ID.
     overhead: usize,
+    /// The current life of each record; `None` while the hub has no topic for it.
     pub(crate) lives: Vec<Option<Life>>,
     next_epoch: u64,
     pub(crate) subscribers: usize,
     sweep_at: u64,
+    /// No room was found for a topic: the hub does not search again before this.
     futile_until: u64,
     pub(crate) is_draining: bool,
     /// Time IDs of each record, in all its lives: none may be used twice.
@@ -27,6 +27,7 @@ pub(crate) struct Reference {
     pub(crate) expired: u64,
 }
 
+/// Why a hub must refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExpectedRefusal {
     Draining,
@@ -52,7 +53,8 @@ impl Reference {
         }
     }
 
-    /// Starts again as another process, which knows nothing of this one.
+    /// Starts again as another process, which knows nothing of this one. Only the given times stay:
+    /// clients may still name them.
     pub(crate) fn restart(&mut self, seed: u64) {
         let given = core::mem::take(&mut self.given);
         *self = Self {
@@ -77,7 +79,7 @@ impl Reference {
             .expect("a record with a reader has a life")
     }
 
-    /// Records a time ID that a stream carries for the first time: it must be a new one.
+    /// Records a time ID that no stream has carried yet: it must be a new one.
     pub(crate) fn record_time(&mut self, record: usize, id: &str) -> Result<(), String> {
         if self.given[record].insert(id.to_owned()) {
             return Ok(());
@@ -104,13 +106,16 @@ impl Reference {
         now: u64,
     ) -> Result<(), ExpectedRefusal> {
         self.find_or_make(record, now)?;
+
         let config = self.config;
         let overhead = self.overhead;
         let life = self.life(record);
+        // Without an ETag the hub chooses a time, which the first stream that carries it shows.
         let id = match config.event_ids {
             EventIds::Etag => etag.map(str::to_owned),
             EventIds::Position => Some(life.position(life.next())),
         };
+
         life.push(&config, kind, id, data.to_owned(), overhead, now);
         Ok(())
     }
@@ -121,34 +126,39 @@ impl Reference {
         last_event_id: Option<&str>,
         now: u64,
     ) -> Result<Vec<Place>, ExpectedRefusal> {
+        // The limits of the hub come first: neither refusal may create a topic.
         if self.is_draining {
             return Err(ExpectedRefusal::Draining);
         }
         if self.subscribers >= self.config.max_subscribers {
             return Err(ExpectedRefusal::Subscribers);
         }
+
         self.find_or_make(record, now)?;
         let config = self.config;
         let life = self.life(record);
         if life.readers >= config.max_subscribers_per_topic {
             return Err(ExpectedRefusal::SubscribersOfTopic);
         }
+
         life.readers += 1;
         let places = life.resume(&config, last_event_id, now);
         self.subscribers += 1;
         Ok(places)
     }
 
-    /// A reader left; `stats` are those after it.
+    /// Removes a reader; `stats` are those of the hub after the reader left.
     pub(crate) fn leave(&mut self, record: usize, now: u64, stats: &Stats) {
         self.subscribers -= 1;
         let config = self.config;
         let life = self.life(record);
         life.readers -= 1;
         life.idle_since = life.idle_since.max(now);
+
         let is_unread = life.readers == 0;
         if is_unread && life.is_blank(&config) {
-            // Without quiet resume the hub may or may not remember a time that a resync named.
+            // Without quiet resume the hub may or may not remember a time that a resync named. Its
+            // figures show whether the topic is gone.
             let is_certain = life.has_no_loose_times();
             if is_certain || stats.topics < self.topics() {
                 self.lives[record] = None;
@@ -160,17 +170,21 @@ impl Reference {
         if self.lives[record].is_some() {
             return Ok(());
         }
+
         let limit = self.config.max_topics;
         if self.topics() >= limit {
+            // A search that found nothing is not repeated within a second.
             if now < self.futile_until {
                 return Err(ExpectedRefusal::Topics);
             }
+            // Down to seven eighths of the limit.
             self.forget_idle(self.topics() - (limit - limit.div_ceil(8)));
             if self.topics() >= limit {
                 self.futile_until = now + 1_000;
                 return Err(ExpectedRefusal::Topics);
             }
         }
+
         self.lives[record] = Some(Life::new(self.next_epoch, now));
         self.next_epoch += 1;
         Ok(())
@@ -179,6 +193,7 @@ impl Reference {
     /// Drops topics without readers, longest idle first; returns how many.
     fn forget_idle(&mut self, most: usize) -> usize {
         let mut idle: Vec<(u64, usize)> = self.lives.iter().enumerate().filter_map(idle).collect();
+        // Records are numbered in the order of their keys, so ties are broken as in the hub.
         idle.sort_unstable();
         let gone = idle.len().min(most);
         for (_, record) in &idle[..gone] {
@@ -199,8 +214,10 @@ impl Reference {
 
     fn sweep_all(&mut self, now: u64) -> usize {
         let config = self.config;
+        // An idle topic stays for `max_age`, and for a minute at least.
         let linger = (config.max_age.as_millis() as u64).max(60_000);
         let mut gone = 0;
+
         for life in &mut self.lives {
             let Some(known) = life else { continue };
             known.evict(&config, now);
@@ -210,33 +227,36 @@ impl Reference {
                 gone += 1;
             }
         }
+
         self.expired += gone as u64;
         gone
     }
 
-    /// The hub was over its memory limit, or would have been.
+    /// The hub was over its memory limit, or may have been.
     ///
-    /// Which events it freed cannot be known. Which topics it dropped follows from how many are
-    /// left.
+    /// Which events it freed cannot be known. Which topics it dropped follows from how many are left.
     pub(crate) fn history_freed(&mut self, now: u64, stats: &Stats) -> Result<(), String> {
         let gone = self.topics().saturating_sub(stats.topics);
         if gone > 0 {
+            // A hub that is short of memory sweeps first, then drops idle topics.
             let expired = self.sweep_all(now);
             let more = gone
                 .checked_sub(expired)
                 .ok_or("an expired topic was kept")?;
             if self.forget_idle(more) != more {
-                return Err("a topic that somebody reads was forgotten".into());
+                return Err("a topic with readers was forgotten".into());
             }
         }
+
         self.lives.iter_mut().flatten().for_each(Life::may_be_freed);
         Ok(())
     }
 
-    /// Checks the figures that a hub shows.
+    /// Checks the figures of a hub.
     pub(crate) fn check(&self, stats: &Stats) -> Result<(), String> {
         let held: usize = self.lives.iter().flatten().map(Life::held_bytes).sum();
         let limit = self.config.max_history_bytes;
+        // Each topic may hold one joined piece.
         let joined = self.topics() * (64 << 10);
         if stats.topics != self.topics() || stats.subscribers != self.subscribers {
             return Err(format!(
@@ -245,6 +265,8 @@ impl Reference {
                 self.subscribers
             ));
         }
+
+        // The reference counts what is certainly held: exactly all, unless memory may have been freed.
         let is_unsure = self.lives.iter().flatten().any(|life| life.is_unsure(1));
         let most = if is_unsure { limit } else { held };
         if stats.history_bytes < held || stats.history_bytes > most + joined {
@@ -256,6 +278,7 @@ impl Reference {
     }
 }
 
+/// Since when a topic has had no readers; `None` if it has some.
 fn idle((record, life): (usize, &Option<Life>)) -> Option<(u64, usize)> {
     let life = life.as_ref()?;
     (life.readers == 0).then_some((life.idle_since, record))

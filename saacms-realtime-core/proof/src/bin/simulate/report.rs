@@ -15,12 +15,12 @@ use crate::scenario::Scenario;
 pub(crate) struct Totals {
     seeds: u64,
     counts: Counts,
-    /// The sum of the hashes of all traces, whatever thread ran which seed.
+    /// The sum of the hashes of all traces: it does not depend on which thread ran which seed.
     hash: u64,
     failed: Option<u64>,
 }
 
-/// How many seeds a thread takes at a time.
+/// Seeds that a thread takes at a time: enough that threads rarely meet at the counter.
 const BLOCK: u64 = 64;
 
 impl Totals {
@@ -28,17 +28,20 @@ impl Totals {
         let style = "{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left";
         let bar = ProgressBar::new(seeds.end - seeds.start);
         bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+
         let (next, has_failed) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
         let tally = Mutex::new(Self::default());
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
                     let mut own = Self::default();
+                    // After a failure the other threads only finish their block.
                     while !has_failed.load(Relaxed) {
                         let start = next.fetch_add(BLOCK, Relaxed);
                         if start >= seeds.end {
                             break;
                         }
+
                         let end = (start + BLOCK).min(seeds.end);
                         (start..end).for_each(|seed| own.add(seed));
                         bar.inc(end - start);
@@ -48,6 +51,7 @@ impl Totals {
                 });
             }
         });
+
         bar.finish_and_clear();
         tally.into_inner().expect("no thread panics")
     }
@@ -70,17 +74,21 @@ impl Totals {
     }
 }
 
+/// Prints the totals; of a failure, the smallest scenario and its trace.
 pub(crate) fn report(tally: &Totals, took: Duration) -> ExitCode {
     for (what, count) in tally.counts.table() {
         println!("{count:>14} {what}");
     }
+
     let per_second = tally.seeds as f64 / took.as_secs_f64();
     println!(
         "{:>14} seeds in {:.1} s, {per_second:.0} a second",
         tally.seeds,
         took.as_secs_f64()
     );
+    // The same for the same seeds, so that two machines can be compared.
     println!("{:>14} {:016x}", "traces", tally.hash);
+
     let Some(seed) = tally.failed else {
         println!("{:>14} no failure", "");
         return ExitCode::SUCCESS;
@@ -104,6 +112,8 @@ pub(crate) fn replay(seed: u64) -> ExitCode {
 fn fail(scenario: &Scenario) -> ExitCode {
     let smallest = shrink(scenario);
     let outcome = run(&smallest, true);
+
+    // The error last, after a trace that may be long.
     println!("{:#?}", smallest.settings);
     outcome.trace.iter().for_each(|line| println!("{line}"));
     let error = outcome.result.err().unwrap_or_default();

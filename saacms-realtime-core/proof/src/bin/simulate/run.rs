@@ -19,7 +19,7 @@ pub(crate) struct Outcome {
     pub(crate) result: Result<(), String>,
 }
 
-/// Runs a scenario. Every other seed has its streams in a lane.
+/// Runs a scenario. Odd seeds have their streams in a lane.
 pub(crate) fn run(scenario: &Scenario, is_traced: bool) -> Outcome {
     match scenario.seed % 2 {
         0 => run_over::<Hub>(scenario, is_traced),
@@ -28,11 +28,14 @@ pub(crate) fn run(scenario: &Scenario, is_traced: bool) -> Outcome {
 }
 
 fn run_over<S: Sut>(scenario: &Scenario, is_traced: bool) -> Outcome {
+    // Measured once, and not for each of a million seeds.
     static OVERHEAD: OnceLock<usize> = OnceLock::new();
     let overhead = *OVERHEAD.get_or_init(overhead::<Hub>);
+
     let mut world = World::<S>::new(scenario, overhead, Log::new(is_traced));
     let result = catch_unwind(AssertUnwindSafe(|| world.play(&scenario.ops)))
         .unwrap_or_else(|panic| Err(format!("panicked: {}", text_of(&*panic))));
+
     Outcome {
         hash: world.log.hash(),
         counts: world.counts,
@@ -41,10 +44,11 @@ fn run_over<S: Sut>(scenario: &Scenario, is_traced: bool) -> Outcome {
     }
 }
 
-/// Removes operations as long as the rest still fails.
+/// Removes operations as long as the rest still fails: first halves, at last single ones.
 pub(crate) fn shrink(scenario: &Scenario) -> Scenario {
     let mut smallest = scenario.clone();
     let mut size = smallest.ops.len() / 2;
+
     while size > 0 {
         let mut start = 0;
         while start < smallest.ops.len() {
@@ -53,6 +57,7 @@ pub(crate) fn shrink(scenario: &Scenario) -> Scenario {
                 .ops
                 .drain(start..(start + size).min(smallest.ops.len()));
             if run(&smaller, false).result.is_err() {
+                // The operations after those are at `start` now.
                 smallest = smaller;
             } else {
                 start += size;
@@ -60,6 +65,7 @@ pub(crate) fn shrink(scenario: &Scenario) -> Scenario {
         }
         size /= 2;
     }
+
     smallest
 }
 
@@ -85,6 +91,7 @@ impl<S: Sut> World<S> {
     fn finish_deliveries(&mut self) -> Result<(), String> {
         self.log
             .line(self.now, format_args!("the network is whole again"));
+
         for client in 0..self.clients.len() {
             self.clients[client].is_stalled = false;
             if self
@@ -95,6 +102,8 @@ impl<S: Sut> World<S> {
                 self.hang_up(client, Some(0), true)?;
             }
         }
+
+        // Longer than any restart takes, and than a refused client waits to come back.
         self.wait(20_000)?;
         self.deliver_bytes()?;
         for client in 0..self.clients.len() {
@@ -102,9 +111,11 @@ impl<S: Sut> World<S> {
                 self.check_knowledge(client)?;
             }
         }
+
         for client in 0..self.clients.len() {
             if !self.is_connected(client) {
                 // It comes back alone, so that no limit refuses it.
+                // A hub that found no room for a topic does not search again within a second.
                 self.leave_all()?;
                 self.wait(1_001)?;
                 self.run(Op::Join {
@@ -125,6 +136,7 @@ impl<S: Sut> World<S> {
         let is_on_its_way = |it: &Connection<S::Reader>| {
             it.is_open && !it.is_half_open && (!it.unread.is_empty() || !it.has_received)
         };
+        // Each round delivers a window of bytes at least.
         for _ in 0..1_000 {
             if !self.connections.iter().any(is_on_its_way) {
                 return Ok(());
@@ -142,20 +154,23 @@ impl<S: Sut> World<S> {
 
     fn check_knowledge(&mut self, client: usize) -> Result<(), String> {
         let Client { watches, knows, .. } = &self.clients[client];
+        // The exempt case is counted, so that it is seen to stay rare.
         let is_exempt = self
             .connections
             .iter()
             .any(|it| it.client == client && it.is_exempt);
+
         if knows.record == self.truth[*watches] {
             self.counts.converged += 1;
         } else if is_exempt {
             self.counts.repeated_etag += 1;
         } else {
             return Err(format!(
-                "client {client} has version {}, the record is at {}, and no stream said so",
+                "client {client} has version {} of a record that is at {}, and no stream said so",
                 knows.record, self.truth[*watches]
             ));
         }
+
         self.log.number(knows.record as u64);
         Ok(())
     }
@@ -173,12 +188,16 @@ impl<S: Sut> World<S> {
     /// Disconnects all clients: once history has expired, the hub must hold nothing.
     fn check_nothing_is_left(&mut self) -> Result<(), String> {
         self.leave_all()?;
+        // A drain ends within five seconds, with a restart.
         self.wait(5_001)?;
         self.counts.evicted += self.evicted();
+
+        // One sweep after all topics have lingered must free everything.
         let linger = (self.settings.hub.max_age.as_millis() as u64).max(60_000);
         self.jump_past_sweeps(linger + 10_001);
         self.sweep()?;
         self.count_lives();
+
         let stats = self.sut.as_ref().map(S::stats);
         match stats {
             Some(stats) if stats.topics + stats.subscribers + stats.history_bytes > 0 => {

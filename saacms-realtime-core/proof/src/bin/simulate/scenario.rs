@@ -15,29 +15,32 @@ pub(crate) struct Scenario {
     pub(crate) ops: Vec<Op>,
 }
 
+/// The hub, the network and the clients of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) hub: HubConfig,
     pub(crate) records: usize,
     /// The record that each client watches.
     pub(crate) clients: Vec<usize>,
-    /// Bytes of padding in a record of a burst that is meant to fill memory.
+    /// Bytes of padding in the record of a big event, to fill memory.
     pub(crate) padding: usize,
     /// Bytes in one segment of the network.
     pub(crate) segment: usize,
     /// Bytes in flight and in the client's buffer before the server must wait.
     pub(crate) window: usize,
+    /// Milliseconds that a segment is in flight.
     pub(crate) delay: u64,
     /// How far the clock of one thread may be behind that of another.
     pub(crate) skew: u64,
     /// How late the timer of the sweep fires.
     pub(crate) sweep_late: u64,
-    /// Silence after which a client gives a connection up; 0 = never.
+    /// Silence after which a client gives up a connection; 0 = never.
     pub(crate) patience: u64,
     /// The percentage of events with a record that have an ETag.
     pub(crate) tagged: u64,
 }
 
+/// What happens next in a run. Numbers of records and clients are valid in its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Publish {
@@ -91,11 +94,11 @@ pub(crate) enum Op {
 pub(crate) enum Naming {
     /// The last event ID it received, as a browser does.
     True,
-    /// The same with blanks around it.
+    /// The same with blanks around it, which HTTP allows.
     Blanks,
     /// An older one, with the record of that time.
     Old,
-    /// None, as a page that was loaded again.
+    /// None, as a page that is loaded again.
     Nothing,
     /// One that no hub has used.
     Invented(usize),
@@ -138,20 +141,11 @@ impl Scenario {
 
 impl Settings {
     fn draw(chance: &mut Chance) -> Self {
+        // A hub that is short of memory, with a simple network and a single clock.
         let is_tight = chance.percent(12);
-        let max_age = match chance.below(100) {
-            0..10 => 0,
-            10..30 => 1_000,
-            30..60 => 50_000,
-            60..96 => 100_000,
-            _ => 3_600_000,
-        };
-        let heartbeat = *chance.pick(&[0, 5_000, 30_000, 1_200_000]);
-        let heartbeat = if max_age > 100_000 && heartbeat > 0 {
-            1_200_000
-        } else {
-            heartbeat
-        };
+        let (max_age, heartbeat) = Self::draw_times(chance);
+
+        // Zeros and ones are frequent: limits are where faults are.
         let records = 1 + chance.index(4);
         let hub = HubConfig {
             max_events: *chance.pick(&[0, 1, 2, 3, 5, 10, 10, 30]),
@@ -167,6 +161,7 @@ impl Settings {
             max_history_bytes: if is_tight { 65_536 } else { 256 << 20 },
             drain_retry: Duration::from_millis(*chance.pick(&[1, 1_000])),
         };
+
         let clients = 1 + chance.index(5);
         Self {
             hub,
@@ -202,6 +197,25 @@ impl Settings {
             tagged: *chance.pick(&[0, 50, 70, 100]),
         }
     }
+
+    /// `max_age` and the heartbeat, in milliseconds.
+    fn draw_times(chance: &mut Chance) -> (u64, u64) {
+        let max_age = match chance.below(100) {
+            0..10 => 0,
+            10..30 => 1_000,
+            30..60 => 50_000,
+            60..96 => 100_000,
+            _ => 3_600_000,
+        };
+        let heartbeat = *chance.pick(&[0, 5_000, 30_000, 1_200_000]);
+
+        // Hours of short heartbeats would take long to simulate.
+        if max_age > 100_000 && heartbeat > 0 {
+            (max_age, 1_200_000)
+        } else {
+            (max_age, heartbeat)
+        }
+    }
 }
 
 impl Op {
@@ -209,6 +223,8 @@ impl Op {
         let client = chance.index(settings.clients.len());
         let record = chance.index(settings.records);
         let server_notices_after = *chance.pick(&[0, 0, 100, 70_000]);
+
+        // In thousandths: most operations publish or connect, and few end the life of a hub.
         match chance.below(1_000) {
             0..330 => {
                 let count = match chance.below(40) {
@@ -217,6 +233,7 @@ impl Op {
                     _ => 1 + chance.below(3),
                 };
                 let big = chance.percent(30);
+
                 Self::Publish {
                     record,
                     count,
@@ -263,6 +280,8 @@ impl Op {
     }
 
     fn wait(chance: &mut Chance, settings: &Settings) -> u64 {
+        // Short waits for the network; and exactly `max_age`, a minute, and one more: the edges of
+        // retention.
         let max_age = settings.hub.max_age.as_millis() as u64;
         match chance.below(10) {
             0..4 => 1 + chance.below(50),

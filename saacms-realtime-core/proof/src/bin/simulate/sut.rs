@@ -1,4 +1,4 @@
-//! What is tested: a hub, behind a trait.
+//! The system under test, as a trait.
 
 mod lane;
 
@@ -12,12 +12,12 @@ pub(crate) use lane::HubWithLane;
 
 /// The system under test: the way from a publisher to the streams.
 ///
-/// The simulated world knows a hub only through this trait, so that something else (an engine
-/// between two hubs, an adapter) can be put under the same clients and the same reference.
+/// The simulated world uses a hub only through this trait, so that something else (an engine between
+/// two hubs, an adapter) can be run with the same clients and the same reference.
 pub(crate) trait Sut: Sized {
     /// One open stream; a server ends it by dropping it.
     type Reader;
-    /// Whether heartbeats of several streams go out together, a little late.
+    /// Whether the streams have one timer, so that heartbeats go out together and a little late.
     const SHARES_TIMERS: bool;
 
     fn start(config: HubConfig, seed: u64) -> Self;
@@ -29,7 +29,7 @@ pub(crate) trait Sut: Sized {
         now: Now,
     ) -> Result<Self::Reader, Refusal>;
     fn poll(reader: &mut Self::Reader, cx: &Context<'_>, now: Now) -> Output;
-    /// The socket took all of what the last poll returned, or has no room for the rest.
+    /// The socket took all that the last poll returned, or has no room for the rest.
     fn wrote(reader: &Self::Reader, all: bool);
     fn poll_sweep(&self, cx: &Context<'_>, now: Now) -> Option<Instant>;
     fn source_lost(&self, key: &ResourceKey);

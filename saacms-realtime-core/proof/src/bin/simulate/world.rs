@@ -1,4 +1,4 @@
-//! The simulated world.
+//! The simulated world: its state, and what each operation does to it.
 
 mod publish;
 mod restart;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use saacms_realtime_core::{Now, ResourceKey};
 
+use crate::chance::Chance;
 use crate::client::{Client, Version};
 use crate::connection::{Connection, Flag};
 use crate::counts::Counts;
@@ -45,12 +46,14 @@ pub(crate) struct World<S: Sut> {
     earliest: i64,
     hub_seed: u64,
     overhead: usize,
-    /// The database behind the hub: what a refetch brings.
+    /// The database that the CMS edits: what a refetch returns.
     pub(crate) truth: Vec<Version>,
     next_version: Version,
+    /// Versions of each record that were published with an ETag, oldest first.
     tags: Vec<Vec<Version>>,
     /// How often each ETag was published.
     pub(crate) uses: BTreeMap<(usize, String), u32>,
+    /// The waker that the sweep is polled with.
     sweeper: Arc<Flag>,
     sweep_at: Option<u64>,
     restart_at: Option<u64>,
@@ -65,8 +68,11 @@ impl<S: Sut> World<S> {
             .iter()
             .map(|(slug, id)| ResourceKey::new(slug, id).expect("a valid key"))
             .collect();
+        // The reference numbers records in the order of their keys, as a hub breaks ties by key.
         keys.sort_unstable();
+        // The set bit keeps epochs apart from those of invented IDs.
         let hub_seed = scenario.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 40;
+
         Self {
             reference: Reference::new(settings.hub, settings.records, overhead, hub_seed),
             sut: Some(S::start(settings.hub, hub_seed)),
@@ -96,49 +102,40 @@ impl<S: Sut> World<S> {
         }
     }
 
+    /// Both clocks.
     pub(crate) fn both(&self) -> Now {
         Now::from_millis(self.now, self.wall)
     }
 
+    /// Notes that the hub may have chosen a new time as an ID.
     pub(crate) fn count_time_id(&mut self) {
         self.latest_id = self.wall.max(self.latest_id + 1);
     }
 
+    /// Runs one operation, and all that follows from it at once.
     pub(crate) fn run(&mut self, op: Op) -> Result<(), String> {
         self.counts.operations += 1;
         self.log.line(self.now, format_args!("{op:?}"));
         self.log.number(self.now);
+
         match op {
             Op::Publish {
                 record,
                 count,
                 big,
                 chance,
-            } => {
-                let mut chance = seeded(chance);
-                for _ in 0..count {
-                    self.publish(record, big, &mut chance)?;
-                }
-            }
+            } => self.burst(record, count, big, &mut seeded(chance))?,
             Op::Join { client, naming } => self.join(client, naming)?,
-            Op::Leave { client } => {
-                self.clients[client].is_on = false;
-                self.clients[client].reconnect_at = None;
-                self.hang_up(client, Some(0), true)?;
-            }
+            Op::Leave { client } => self.leave(client)?,
             Op::Cut {
                 client,
                 server_notices_after,
                 loses_all,
-            } => {
-                self.hang_up(client, Some(server_notices_after), loses_all)?;
-            }
+            } => self.hang_up(client, Some(server_notices_after), loses_all)?,
             Op::HalfOpen {
                 client,
                 server_notices_after,
-            } => {
-                self.half_open(client, server_notices_after);
-            }
+            } => self.half_open(client, server_notices_after),
             Op::Stall { client } => self.clients[client].is_stalled = true,
             Op::Unstall { client } => self.clients[client].is_stalled = false,
             Op::Wait { millis } => self.wait(millis)?,
@@ -149,7 +146,7 @@ impl<S: Sut> World<S> {
             }
             Op::SetWallClock { by } => {
                 self.counts.clock_set += 1;
-                // A new process knows of the time IDs of the last one only that they lie in the
+                // All that a new process knows of the last one's time IDs is that they are in the
                 // past.
                 self.wall = (self.wall + by).max(self.earliest);
             }
@@ -159,26 +156,49 @@ impl<S: Sut> World<S> {
                     Waker::from(Arc::clone(&connection.woken)).wake();
                 }
             }
-            Op::SourceLost { record } => {
-                if let Some(sut) = &self.sut {
-                    sut.source_lost(&self.keys[record]);
-                    if let Some(life) = &mut self.reference.lives[record] {
-                        life.interrupt();
-                    }
-                }
-            }
+            Op::SourceLost { record } => self.lose_source(record),
             Op::Kill { down } => self.kill(down),
-            Op::Drain => {
-                if let Some(sut) = &self.sut {
-                    sut.drain();
-                    self.reference.is_draining = true;
-                    self.restart_at = Some(self.now + 5_000);
-                }
-            }
+            Op::Drain => self.drain(),
         }
+
+        // Checked after every operation, so that a fault is found where it happens.
         self.run_until_idle()?;
         self.sut
             .as_ref()
             .map_or(Ok(()), |sut| self.reference.check(&sut.stats()))
+    }
+
+    fn burst(
+        &mut self,
+        record: usize,
+        count: u64,
+        big: bool,
+        chance: &mut Chance,
+    ) -> Result<(), String> {
+        for _ in 0..count {
+            self.publish(record, big, chance)?;
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, client: usize) -> Result<(), String> {
+        self.clients[client].is_on = false;
+        self.clients[client].reconnect_at = None;
+        self.hang_up(client, Some(0), true)
+    }
+
+    fn lose_source(&mut self, record: usize) {
+        let Some(sut) = &self.sut else { return };
+        sut.source_lost(&self.keys[record]);
+        if let Some(life) = &mut self.reference.lives[record] {
+            life.interrupt();
+        }
+    }
+
+    fn drain(&mut self) {
+        let Some(sut) = &self.sut else { return };
+        sut.drain();
+        self.reference.is_draining = true;
+        self.restart_at = Some(self.now + 5_000);
     }
 }

@@ -12,10 +12,10 @@ use saacms_realtime_core::{
 
 use super::Sut;
 
-/// The same hub with all streams in one lane, as a thread of a server keeps them.
+/// The same hub with all streams in one lane, as a thread of a server has them.
 ///
-/// What the lane hands out while another stream is polled waits in a mailbox, as in a socket
-/// without room. The stream that is polled may write its piece at once.
+/// The world polls one stream at a time, but a turn of the lane hands out pieces for many. Those for
+/// other streams wait in a mailbox, as if their sockets had no room.
 pub(crate) struct HubWithLane {
     hub: Hub,
     lane: Rc<RefCell<Lane<Mailbox>>>,
@@ -45,7 +45,7 @@ const PER_TURN: usize = 2;
 struct SharedWaker(Mutex<Vec<Waker>>);
 
 impl SharedWaker {
-    fn wait(&self, waker: &Waker) {
+    fn register(&self, waker: &Waker) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !waiting.iter().any(|known| known.will_wake(waker)) {
             waiting.push(waker.clone());
@@ -99,16 +99,17 @@ impl Sut for HubWithLane {
 
     fn poll(reader: &mut LaneReader, cx: &Context<'_>, now: Now) -> Output {
         let mut lane = reader.lane.borrow_mut();
-        reader.waker_of_all.wait(cx.waker());
+        reader.waker_of_all.register(cx.waker());
 
         let mailbox = lane
             .get_mut(reader.index)
-            .expect("it is there until it is dropped");
+            .expect("a stream is in the lane until its reader is dropped");
         mailbox.waker.clone_from(cx.waker());
         if let Some(piece) = mailbox.piece.take() {
             return piece;
         }
 
+        // Turns go on until one has a piece for this stream, or none is left.
         let mut outgoing = Vec::new();
         while lane.collect(now) > 0 {
             lane.turn(PER_TURN, now, &mut outgoing);
@@ -127,16 +128,18 @@ impl Sut for HubWithLane {
                     continue;
                 }
 
-                // A socket takes nothing more until its connection was polled.
+                // As a full socket, until its connection is polled and has written the piece.
                 lane.block(index);
-                let mailbox = lane.get_mut(index).expect("it was just polled");
+                let mailbox = lane
+                    .get_mut(index)
+                    .expect("the lane just handed out its piece");
                 assert!(mailbox.piece.is_none(), "two pieces at once");
                 mailbox.piece = Some(output);
                 mailbox.waker.wake_by_ref();
             }
 
             if let Some(own) = own {
-                // Turns may be left, and this connection may not be the next to be polled.
+                // Turns may be left, and any connection may be polled next.
                 Arc::clone(&reader.waker_of_all).wake();
                 return own;
             }
