@@ -75,6 +75,7 @@ impl Server {
             .expect("no thread panics while it holds the topic");
 
         lines.publish(id, text.to_owned(), text.len(), self.now().instant);
+        drop(lines);
         self.changed.notify_all();
         Ok(writeln!(client, "ok")?)
     }

@@ -133,7 +133,8 @@ impl StoredRing {
 ///
 /// A client that names the event before the window has missed nothing that cannot be replayed.
 pub const fn slots(retention: &Retention) -> u64 {
-    retention.max_events as u64 + 1
+    // Saturating, because `usize::MAX` may stand for "no limit", and numbers are divided by this.
+    (retention.max_events as u64).saturating_add(1)
 }
 
 #[cfg(test)]
@@ -162,6 +163,11 @@ mod tests {
             ..Retention::default()
         };
         assert_eq!(slots(&retention), 4);
+        let unlimited = Retention {
+            max_events: usize::MAX,
+            ..retention
+        };
+        assert_ne!(slots(&unlimited), 0, "numbers are divided by it");
         let slots: Vec<_> = ring(3..=6).rows(4).map(|row| row.slot).collect();
         assert_eq!(slots, [3, 0, 1, 2], "the next event replaces the oldest");
     }
