@@ -111,6 +111,8 @@ step_arrows() {
     forbid $CORE/src/ring $here 'sse|event|feed|hub'
     forbid $CORE/src std 'net|process|thread'
     forbid $CORE/src '(?<!::)' "$runtimes"
+    # By its room: the root of the crate hands on what is in all of them.
+    forbid $CORE/src crate '[A-Z]\w*'
     forbid $WORKER/src $core 'Hub|Lane|Subscription'
     forbid $TOKIO/src/realtime.rs $here server
     forbid $TOKIO/src/stream.rs $here server
