@@ -33,7 +33,8 @@ usage: ./ci.sh [STEP ...]     without a step: all of the first list, in this ord
   deny       licences and sources of all dependencies
   features   core with each set of features, for this machine, bare metal and WebAssembly
   no-alloc   core without an allocator: run here, on an emulated Cortex-M4 and as WebAssembly
-  test       all Rust tests and doctests, among them the golden vectors and the foreign parsers
+  test       all Rust tests and doctests, among them the golden vectors and the foreign parsers; the
+             browser client's tests without a browser
   simulate   the deterministic simulation of hub, clients and network, \$SEEDS seeds (20000; quick: 500)
   mutants    small faults in core, each of which tests or simulation must catch
   loom       every interleaving of the hub's threads
@@ -188,6 +189,7 @@ step_test() {
     "$TARGET_DIR/debug/examples/websocket"
     build saacms-realtime
     saacms-realtime-asyncstd/tests/same_bytes.sh --built
+    node --test $TOKIO/hub/tests/client
 }
 
 step_core() {

@@ -1,12 +1,14 @@
-//! The routes of the server: the API, the live page, the health checks.
+//! The routes of the server: the API, the live page, the browser client, the health checks.
 
 use core::convert::Infallible;
-use std::sync::Arc;
+use core::hash::{Hash as _, Hasher as _};
+use std::hash::DefaultHasher;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use http_body_util::Either;
@@ -17,6 +19,7 @@ use tower::ServiceExt as _;
 use tracing::{Level, debug, enabled};
 
 const PAGE: &str = include_str!("../page.html");
+const CLIENT: &str = include_str!("../../client/client.js");
 
 /// The API of a hub, and the pages beside it.
 pub(super) struct Site {
@@ -28,6 +31,7 @@ impl Site {
     pub(super) fn new(realtime: &Realtime) -> Self {
         let pages = Router::new()
             .route("/", get(page))
+            .route("/client.js", get(client))
             .route("/healthz", get(health))
             .route("/readyz", get(ready))
             .with_state(realtime.clone());
@@ -47,7 +51,7 @@ impl Site {
 
         // The API bypasses the router, which would cost as much as a publish.
         let response = match request.uri().path() {
-            "/" | "/healthz" | "/readyz" => {
+            "/" | "/client.js" | "/healthz" | "/readyz" => {
                 // Boxed, because otherwise the future of every publish would be as large.
                 let answered = Box::pin(self.pages.clone().oneshot(request));
                 answered.await?.map(Either::Left)
@@ -72,10 +76,45 @@ async fn page(State(realtime): State<Realtime>) -> impl IntoResponse {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
-    (
-        headers,
-        PAGE.replace("{{base}}", realtime.api().base_path()),
-    )
+    // The page names the client with its version, so that a cached one of another version is not used.
+    let page = PAGE
+        .replace("{{base}}", realtime.api().base_path())
+        .replace("{{client}}", client_version());
+    (headers, page)
+}
+
+/// Serves the browser client, to the live page and to pages of every origin.
+async fn client(request: HeaderMap) -> Response<Body> {
+    let etag = format!("\"{}\"", client_version());
+    let known = request.get_all(header::IF_NONE_MATCH).iter();
+    let is_known = known
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|tags| tags.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .any(|tag| tag == "*" || tag == etag);
+
+    let headers = [
+        (header::ETAG, etag.as_str()),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+        // A module of another origin is loaded only where its server allows that. The file is public.
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    if is_known {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    let content_type = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")];
+    (headers, content_type, CLIENT).into_response()
+}
+
+/// Names the content of the client.
+fn client_version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let mut hasher = DefaultHasher::new();
+        CLIENT.hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    });
+    &VERSION
 }
 
 /// Answers that the process is alive.
