@@ -95,7 +95,9 @@ export class LiveRecord<T = any> extends EventTarget {
   addEventListener<K extends keyof LiveRecordEventMap>(
     type: K, listener: (this: LiveRecord<T>, event: LiveRecordEventMap[K]) => void, options?: boolean | AddEventListenerOptions,
   ): void;
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
   removeEventListener<K extends keyof LiveRecordEventMap>(
     type: K, listener: (this: LiveRecord<T>, event: LiveRecordEventMap[K]) => void, options?: boolean | EventListenerOptions,
   ): void;
+  removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
 }
