@@ -1,4 +1,5 @@
 use alloc::collections::VecDeque;
+use core::iter;
 
 /// Hashes of the IDs in a ring: an index of where an ID may be.
 ///
@@ -43,28 +44,32 @@ impl Fingerprints {
 
 /// The numbers of the events with fingerprint `wanted`; the first event has number `first`.
 fn numbers_of(fingerprints: &[u32], wanted: u32, first: u64) -> impl Iterator<Item = u64> {
-    let (blocks, rest) = fingerprints.as_chunks::<32>();
+    let mut next = 0;
+    iter::from_fn(move || {
+        let found = next + find(&fingerprints[next..], wanted)?;
+        next = found + 1;
+        Some(first + found as u64)
+    })
+}
+
+/// The index of the first fingerprint that is `wanted`.
+// Not inlined: among its callers' variables the loop has too few registers, and takes 1.25 times as
+// long.
+#[inline(never)]
+fn find(fingerprints: &[u32], wanted: u32) -> Option<usize> {
     // A whole block at a time, without an early exit: compilers vectorize that.
-    let has = move |block: &[u32]| {
+    let has = |block: &[u32; 32]| {
         block
             .iter()
             .fold(false, |found, one| found | (*one == wanted))
     };
-    let blocks = blocks
-        .iter()
-        .map(<[u32; 32]>::as_slice)
-        .chain([rest])
-        .enumerate();
+    let (blocks, _) = fingerprints.as_chunks();
+    let skipped = blocks.iter().take_while(|block| !has(block)).count() * 32;
 
-    blocks
-        .filter(move |(_, block)| has(block))
-        .flat_map(move |(index, block)| {
-            let found = block
-                .iter()
-                .enumerate()
-                .filter(move |(_, one)| **one == wanted);
-            found.map(move |(offset, _)| first + (index * 32 + offset) as u64)
-        })
+    let found = fingerprints[skipped..]
+        .iter()
+        .position(|one| *one == wanted)?;
+    Some(skipped + found)
 }
 
 #[cfg(test)]

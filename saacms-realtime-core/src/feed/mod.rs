@@ -163,12 +163,13 @@ impl Feed {
         heartbeat: Duration,
         now: Now,
     ) -> Reader {
-        let candidates = last_event_id
-            .into_iter()
-            .flat_map(|id| self.fingerprints.candidates(without_outer_blanks(id)));
-        let resume = self
-            .topic
-            .resume_among(last_event_id, now.instant, candidates);
+        let resume = match last_event_id.map(without_outer_blanks) {
+            Some(id) => {
+                let candidates = self.fingerprints.candidates(id);
+                self.topic.resume_among(id, now.instant, candidates)
+            }
+            None => self.topic.resume(None, now.instant),
+        };
         Reader::new(resume, self.topic.greeting(last_event_id), heartbeat)
     }
 

@@ -154,23 +154,23 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
     /// The ID is compared as bytes, without outer blanks.
     pub fn resume(&mut self, last_event_id: Option<&[u8]>, now: Instant) -> Resume {
         self.evict(now);
+        let Some(last_event_id) = last_event_id else {
+            return Resume::At(self.ring.next());
+        };
+
         let window = self.ring.replay_start(now)..self.ring.next();
-        self.resume_among(last_event_id, now, window)
+        self.resume_among(without_outer_blanks(last_event_id), now, window)
     }
 
     /// [`resume`](Self::resume) with an index: `candidates` are the numbers of all events that have
-    /// the ID, oldest first, and maybe of others.
+    /// the ID, oldest first, and maybe of others. The ID has no outer blanks.
     pub(crate) fn resume_among(
         &mut self,
-        last_event_id: Option<&[u8]>,
+        last_event_id: &[u8],
         now: Instant,
         candidates: impl Iterator<Item = u64>,
     ) -> Resume {
         self.evict(now);
-        let Some(last_event_id) = last_event_id.map(without_outer_blanks) else {
-            return Resume::At(self.ring.next());
-        };
-
         let replay_start = self.ring.replay_start(now);
         let from = match self.policy {
             IdPolicy::Etag { quiet_resume } => {
