@@ -18,7 +18,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -32,6 +32,8 @@ type Lines = Topic<String, String, VecDeque<Entry<Named<String, String>>>>;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Bytes of a request. What a client sends beyond them is not read.
+const MAX_REQUEST: u64 = 4_096;
 
 struct Server {
     lines: Mutex<Lines>,
@@ -57,7 +59,7 @@ impl Server {
 
     fn serve(&self, client: &TcpStream) -> Result<()> {
         let mut request = String::new();
-        BufReader::new(client).read_line(&mut request)?;
+        BufReader::new(client.take(MAX_REQUEST)).read_line(&mut request)?;
 
         match request.trim_end().splitn(3, ' ').collect::<Vec<_>>()[..] {
             ["publish", id, text] => self.publish(client, id, text),

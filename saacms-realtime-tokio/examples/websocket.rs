@@ -2,7 +2,8 @@
 //!
 //! A client connects to `/COLLECTION/ID`, or after a reconnect to `/COLLECTION/ID?LAST_EVENT_ID`,
 //! and gets JSON messages: `{"type":"changed","id":"v1","data":{..}}`; `{"resync":"ID"}` where
-//! events were lost and the client must refetch the record; `{}` as a greeting and a heartbeat.
+//! events were lost and the client must refetch the record; `{}` as a greeting and a heartbeat, with
+//! an `id` if that is where the client's next connection is to begin.
 //!
 //! Without an argument the program is its own test: it serves, publishes, follows and reconnects.
 //!
@@ -59,7 +60,7 @@ impl Server {
             target = request.uri().to_string();
             Ok(response)
         };
-        let mut socket = accept_hdr_async(socket, read_target).await?;
+        let socket = accept_hdr_async(socket, read_target).await?;
 
         let (path, last_event_id) = match target.split_once('?') {
             Some((path, id)) => (path, Some(id.as_bytes())),
@@ -69,11 +70,21 @@ impl Server {
         let key = ResourceKey::new(slug, id)?;
         let mut subscription = self.hub.subscribe(&key, last_event_id, self.now())?;
 
-        while let Some(message) = message(self.next(&mut subscription).await)? {
-            // Waits while the client does not read. What it misses stays in the ring.
-            socket.send(Message::text(message)).await?;
+        let (mut sink, mut source) = socket.split();
+        loop {
+            tokio::select! {
+                output = self.next(&mut subscription) => match message(output)? {
+                    // Waits while the client does not read. What it misses stays in the ring.
+                    Some(message) => sink.send(Message::text(message)).await?,
+                    None => return Ok(sink.close().await?),
+                },
+                // Reading answers pings, and shows that the client has left.
+                incoming = source.next() => match incoming {
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return Ok(()),
+                },
+            }
         }
-        Ok(socket.close(None).await?)
     }
 
     /// Waits for the next output, which may be a heartbeat.
@@ -125,7 +136,11 @@ fn message(output: TypedOutput) -> Result<Option<String>> {
             let id = serde_json::to_string(id.as_str())?;
             Some(format!(r#"{{"resync":{id}}}"#))
         }
-        TypedOutput::KeepAlive { .. } | TypedOutput::Idle { .. } => Some("{}".to_owned()),
+        TypedOutput::KeepAlive { id: Some(id) } => {
+            let id = serde_json::to_string(id.as_str())?;
+            Some(format!(r#"{{"id":{id}}}"#))
+        }
+        TypedOutput::KeepAlive { id: None } | TypedOutput::Idle { .. } => Some("{}".to_owned()),
         TypedOutput::ReconnectionTime { .. } | TypedOutput::End => None,
     })
 }

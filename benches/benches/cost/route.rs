@@ -2,22 +2,30 @@ use core::hint::black_box;
 use std::borrow::Cow;
 
 use criterion::Criterion;
-use saacms_realtime_core::route::{Action, Api, Request};
+use saacms_realtime_core::route::{Action, Api, Headers, Request};
+
+/// Headers with lower-case names that occur once, so that next to nothing is spent on a lookup.
+struct Fixed(&'static [(&'static str, &'static str)]);
+
+impl Headers for Fixed {
+    fn value(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let (_, value) = self.0.iter().find(|header| header.0 == name)?;
+        Some(Cow::Borrowed(value.as_bytes()))
+    }
+}
 
 /// The request of a client that reconnects: its path and its last event ID.
 pub(crate) fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("route/parse");
     const PATH: &str = "/api/saacms/v1/posts/0123456789abcdef/subscribe";
-    const HEADERS: [(&str, &str); 3] = [
+    static HEADERS: [(&str, &str); 3] = [
         ("host", "localhost:8787"),
         ("accept", "text/event-stream"),
         ("last-event-id", "v000000001"),
     ];
 
-    let header = |name: &str| {
-        let (_, value) = HEADERS.iter().find(|header| header.0 == name)?;
-        Some(Cow::Borrowed(value.as_bytes()))
-    };
+    let headers = Fixed(&HEADERS);
+    let header = |name| headers.value(name);
 
     let api = Api::default();
     group.bench_function("ours", |bencher| {
@@ -28,7 +36,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
                 query: None,
                 authority: None,
                 is_http_1_1: true,
-                headers: &&HEADERS[..],
+                headers: &headers,
             });
 
             assert!(matches!(decision.action, Action::Subscribe { .. }));

@@ -32,7 +32,7 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 pub(super) async fn serve_http_1<S, B>(
     stream: TcpStream,
     service: S,
-    mut stopping: watch::Receiver<bool>,
+    stopping: &mut watch::Receiver<bool>,
 ) -> Result<Option<(TcpStream, Subscription)>, BoxError>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -60,7 +60,7 @@ where
 
     let left = tokio::select! {
         left = until_handoff(&mut connection, &handoff) => left?,
-        () = becomes_true(&mut stopping) => {
+        () = becomes_true(stopping) => {
             // A request in progress is still answered, and its stream may still leave.
             Pin::new(&mut connection).graceful_shutdown();
             until_handoff(&mut connection, &handoff).await?
@@ -68,7 +68,7 @@ where
     };
 
     Ok(left.map(|subscription| {
-        // Bytes that hyper read read beyond the request is dropped: nothing follows a stream.
+        // What hyper has read beyond the request is dropped: nothing follows a stream.
         let socket = connection.into_parts().io.into_inner().stream;
         (socket, subscription)
     }))
@@ -96,7 +96,7 @@ async fn until_handoff<C: Future<Output = hyper::Result<()>> + Unpin>(
 pub(super) async fn serve_http_2<S, B>(
     stream: TcpStream,
     service: S,
-    mut stopping: watch::Receiver<bool>,
+    stopping: &mut watch::Receiver<bool>,
 ) -> Result<(), BoxError>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -114,7 +114,7 @@ where
 
     tokio::select! {
         result = &mut connection => return Ok(result?),
-        () = becomes_true(&mut stopping) => {}
+        () = becomes_true(stopping) => {}
     }
     connection.as_mut().graceful_shutdown();
     Ok(connection.await?)

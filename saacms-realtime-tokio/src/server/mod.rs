@@ -80,15 +80,17 @@ impl Connections {
         S::Future: Send + 'static,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
-        // Before the first byte, so that a shutdown waits for it.
-        let stopping = self.stopping.subscribe();
+        // Before the first byte, and until a lane has the stream: a shutdown waits for both.
+        let mut stopping = self.stopping.subscribe();
         // An event is one write, so there is nothing to wait for.
         stream.set_nodelay(true)?;
 
         if timeout(HEAD_TIMEOUT, http::begins_with_http_2(&stream)).await?? {
-            return http::serve_http_2(stream, service, stopping).await;
+            return http::serve_http_2(stream, service, &mut stopping).await;
         }
-        if let Some((socket, subscription)) = http::serve_http_1(stream, service, stopping).await? {
+        if let Some((socket, subscription)) =
+            http::serve_http_1(stream, service, &mut stopping).await?
+        {
             self.lanes.send(socket, subscription, permit)?;
         }
         Ok(())
