@@ -25,6 +25,9 @@ pub enum EventIds {
 
 /// Retention, heartbeat and limits of a hub.
 ///
+/// It is not `#[non_exhaustive]`: `HubConfig { max_events: 7, ..Default::default() }` is how users set
+/// some of it. A new field is therefore a breaking change for whoever names all of them.
+///
 /// Every limit is finite by default. A hub refuses a configuration that [`check`](Self::check)
 /// refuses; [`HUB_SETTINGS`] has the ranges, and how each field is read from text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

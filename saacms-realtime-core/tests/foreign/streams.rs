@@ -87,7 +87,8 @@ pub(crate) fn decoded<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Message
         messages.extend(
             iter::from_fn(|| decoder.next()).filter_map(|decoded| match decoded {
                 Decoded::Message(message) => Some(message),
-                Decoded::Comment(_) | Decoded::Retry(_) | _ => None,
+                Decoded::Comment(_) | Decoded::Retry(_) => None,
+                other => panic!("a kind that this test does not know: {other:?}"),
             }),
         );
     }

@@ -243,7 +243,8 @@ fn is_own_message(messages: &[Message], event: &Posted) -> bool {
 fn messages(frame: &str) -> Vec<Message> {
     let message = |decoded| match decoded {
         Decoded::Message(message) => Some(message),
-        Decoded::Comment(_) | Decoded::Retry(_) | _ => None,
+        Decoded::Comment(_) | Decoded::Retry(_) => None,
+        other => panic!("a kind that this test does not know: {other:?}"),
     };
     decode(&format!("{KEEPALIVE}{frame}"))
         .into_iter()

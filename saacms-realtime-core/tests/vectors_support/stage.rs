@@ -222,7 +222,8 @@ pub(crate) fn replayed(stream: &str) -> Option<usize> {
         match decoded {
             Decoded::Message(message) if message.event_type == "saacms-resync" => return None,
             Decoded::Message(_) => events += 1,
-            Decoded::Comment(_) | Decoded::Retry(_) | _ => {}
+            Decoded::Comment(_) | Decoded::Retry(_) => {}
+            other => panic!("a kind that this test does not know: {other:?}"),
         }
     }
     Some(events)
