@@ -25,7 +25,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use saacms_realtime_core::{
-    Entry, EventId, IdPolicy, Instant, Named, Now, Retention, Step, Subscriber, Topic,
+    Entry, Epoch, EventId, IdPolicy, Instant, Named, Now, Retention, Step, Subscriber, Topic,
 };
 
 type Lines = Topic<String, String, VecDeque<Entry<Named<String, String>>>>;
@@ -44,8 +44,15 @@ struct Server {
 impl Server {
     fn start(listener: TcpListener) {
         let policy = IdPolicy::Etag { quiet_resume: true };
+        // A program that restarts draws it at random.
+        let epoch = Epoch::from_number(1);
         let server = Arc::new(Self {
-            lines: Mutex::new(Topic::new(VecDeque::new(), Retention::default(), policy)),
+            lines: Mutex::new(Topic::new(
+                VecDeque::new(),
+                Retention::default(),
+                policy,
+                epoch,
+            )),
             changed: Condvar::new(),
             started: std::time::Instant::now(),
         });

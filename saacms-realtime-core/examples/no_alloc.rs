@@ -41,6 +41,9 @@ type Record = Topic<Id, Frame, Deque<Entry<Named<Id, Frame>>, 4>>;
 const _: () = assert!(size_of::<Record>() <= 1_024 && size_of::<Subscriber>() <= 48);
 
 const ETAGS: IdPolicy = IdPolicy::Etag { quiet_resume: true };
+/// No two starts of a device may share an epoch: take it from a random number generator, or count
+/// starts in flash.
+const EPOCH: Epoch = Epoch::from_number(0xbeef);
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// Publishes an edit. The frame is encoded once for all readers, and before it is pushed, so that
@@ -103,7 +106,7 @@ impl Connection {
 
 /// Shows the output of each step, and panics if it is not the expected one.
 fn cycle(mut show: impl FnMut(&str, &str)) -> fmt::Result {
-    let mut record = Record::new(Deque::new(), Retention::default(), ETAGS);
+    let mut record = Record::new(Deque::new(), Retention::default(), ETAGS, EPOCH);
     live(&mut record, &mut show)?;
     reconnects(&mut record, &mut show)?;
     positions(&mut show)
@@ -224,14 +227,18 @@ fn reconnects(record: &mut Record, show: &mut impl FnMut(&str, &str)) -> fmt::Re
 
 /// With positions, a client can resume before the first event, and a restart is noticed.
 fn positions(show: &mut impl FnMut(&str, &str)) -> fmt::Result {
-    // Positions name a place, not a version. No two starts of a device may share an epoch: take it
-    // from a random number generator, or count starts in flash.
-    let policy = |epoch| IdPolicy::Position {
-        epoch: Epoch::from_number(epoch),
+    // Positions name a place, not a version.
+    let with_epoch = |epoch| {
+        Record::new(
+            Deque::new(),
+            Retention::default(),
+            IdPolicy::Position,
+            epoch,
+        )
     };
-    let mut record = Record::new(Deque::new(), Retention::default(), policy(0xbeef));
+    let mut record = with_epoch(EPOCH);
     let mut client = Connection::open(&mut record, None, at(70_000));
-    let greeting = ":keepalive\n\nid: beef.0\n\n";
+    let greeting = ":keepalive\n\nid: 000000000000beef.0\n\n";
     expect(
         show,
         "a position greets",
@@ -242,8 +249,8 @@ fn positions(show: &mut impl FnMut(&str, &str)) -> fmt::Result {
     )?;
 
     publish(&mut record, "v1", "{}", at(71_000))?;
-    let first = ":keepalive\n\nevent: changed\nid: beef.1\ndata: {}\n\n";
-    let mut client = Connection::open(&mut record, Some("beef.0"), at(72_000));
+    let first = ":keepalive\n\nevent: changed\nid: 000000000000beef.1\ndata: {}\n\n";
+    let mut client = Connection::open(&mut record, Some("000000000000beef.0"), at(72_000));
     expect(
         show,
         "it resumes before any event",
@@ -253,10 +260,10 @@ fn positions(show: &mut impl FnMut(&str, &str)) -> fmt::Result {
         first,
     )?;
 
-    let mut record = Record::new(Deque::new(), Retention::default(), policy(0xbef0));
+    let mut record = with_epoch(Epoch::from_number(0xbef0));
     let resync = ":keepalive\n\n\
-        event: saacms-resync\nid: bef0.0\ndata: {\"reason\":\"restarted\"}\n\n";
-    let mut client = Connection::open(&mut record, Some("beef.1"), at(0));
+        event: saacms-resync\nid: 000000000000bef0.0\ndata: {\"reason\":\"restarted\"}\n\n";
+    let mut client = Connection::open(&mut record, Some("000000000000beef.1"), at(0));
     expect(
         show,
         "a restart is noticed",

@@ -1,14 +1,14 @@
-//! Event IDs that are positions: one life of a ring, and a sequence number in it.
+//! Event IDs that are positions: which life of a hub, and a place in its one sequence of events.
 
 use core::fmt;
 
-/// One life of one ring. A ring that is dropped and created again gets another epoch.
+/// One life of a hub, or of a topic that stands alone. A process that starts again has another epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(u64);
 
 impl Epoch {
-    /// The epoch with this number. No two lives of any ring may share one, not even in different
-    /// processes: count up from a random start.
+    /// The epoch with this number. No two lives may share one, not even in different processes: draw
+    /// it at random.
     pub const fn from_number(number: u64) -> Self {
         Self(number)
     }
@@ -19,7 +19,8 @@ impl Epoch {
     }
 }
 
-/// The place after an event: `<epoch>.<sequence>` on the wire, hexadecimal and decimal.
+/// The place after an event: `<epoch>.<sequence>` on the wire, 16 hexadecimal digits and a decimal
+/// number. It is good for every record that is counted in the same sequence.
 ///
 /// The alphabet is within `[A-Za-z0-9._~-]` and the length at most 37 bytes, so that a cross-origin
 /// request with it as `Last-Event-ID` stays a simple one (Fetch, "CORS-safelisted request-header"
@@ -28,13 +29,13 @@ impl Epoch {
 /// ```
 /// use saacms_realtime_core::{Epoch, Position};
 /// let position = Position { epoch: Epoch::from_number(0xbeef), sequence: 12 };
-/// assert_eq!(position.to_string(), "beef.12");
-/// assert_eq!(Position::parse(b"beef.12"), Some(position));
-/// assert_eq!(Position::parse(b"v12"), None);
+/// assert_eq!(position.to_string(), "000000000000beef.12");
+/// assert_eq!(Position::parse(b"000000000000beef.12"), Some(position));
+/// assert_eq!(Position::parse(b"beef.12"), None);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// The life of the ring.
+    /// The life of the sequence.
     pub epoch: Epoch,
     /// The number of the last event before this place; 0 = before the first.
     pub sequence: u64,
@@ -43,8 +44,8 @@ pub struct Position {
 impl Position {
     /// Reads a position; `None` for any other text.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let dot = text.iter().position(|byte| *byte == b'.')?;
-        let (epoch, sequence) = (&text[..dot], &text[dot + 1..]);
+        let (epoch, rest) = text.split_at_checked(EPOCH_DIGITS)?;
+        let sequence = rest.strip_prefix(b".")?;
         Some(Self {
             epoch: Epoch(number(epoch, 16)?),
             sequence: number(sequence, 10)?,
@@ -52,7 +53,9 @@ impl Position {
     }
 }
 
-/// Reads digits as [`Position`] writes them.
+/// Digits of an epoch. Fixed, so that few other texts are taken for positions.
+const EPOCH_DIGITS: usize = 16;
+
 fn number(digits: &[u8], radix: u32) -> Option<u64> {
     // `from_str_radix` accepts a sign and upper case, which are never written.
     let written_here = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -64,13 +67,14 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}.{}", self.epoch.0, self.sequence)
+        write!(f, "{:016x}.{}", self.epoch.0, self.sequence)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::format;
     use std::string::ToString as _;
 
     #[test]
@@ -94,12 +98,24 @@ mod tests {
 
     #[test]
     fn text_that_is_no_position_is_none() {
-        for text in [
-            "", ".", "1.", ".1", "1.+1", "1.-1", "A.1", "1.a", "1.1.1", "1 .1", "é.1",
-        ] {
+        let epoch = "00000000000000fe";
+        assert!(Position::parse(format!("{epoch}.1").as_bytes()).is_some());
+        for sequence in ["", "+1", "-1", "a", "1.1", " 1", "18446744073709551616"] {
+            let text = format!("{epoch}.{sequence}");
             assert_eq!(Position::parse(text.as_bytes()), None, "{text}");
         }
-        assert_eq!(Position::parse(b"1.18446744073709551616"), None);
-        assert_eq!(Position::parse(b"\xff.1"), None);
+        for epoch in [
+            "",
+            "fe",
+            "00000000000000FE",
+            "+0000000000000fe",
+            "000000000000000fe",
+            "é0000000000000fe",
+        ] {
+            let text = format!("{epoch}.1");
+            assert_eq!(Position::parse(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(Position::parse(b"00000000000000fe"), None);
+        assert_eq!(Position::parse(b"00000000000000f\xff.1"), None);
     }
 }

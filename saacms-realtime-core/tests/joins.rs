@@ -364,7 +364,8 @@ fn do_anything(hub: &Hub, clock: &AtomicU64, mut chance: Chance) {
                 let _ = hub.publish(event, now);
             }
             40..60 => {
-                let id = *chance.pick(&[None, Some("unknown"), Some("feed.3"), Some("")]);
+                let id =
+                    *chance.pick(&[None, Some("unknown"), Some("000000000000feed.3"), Some("")]);
                 clients.extend(Client::try_connect(hub, &key, id, now));
             }
             60..75 if !clients.is_empty() => {

@@ -12,7 +12,7 @@ use loom::future::{AtomicWaker, block_on};
 use loom::sync::Arc;
 use loom::thread;
 use saacms_realtime_core::{
-    Event, Hub, HubConfig, Lane, Now, Outgoing, Output, Piece, ResourceKey, Subscription,
+    Event, EventIds, Hub, HubConfig, Lane, Now, Outgoing, Output, Piece, ResourceKey, Subscription,
 };
 
 /// How many switches between threads an order may have beyond those that a lock forces.
@@ -166,6 +166,36 @@ fn the_first_topic_wakes_a_sweeper_that_is_about_to_sleep() {
     });
 }
 
+#[test]
+fn a_reader_of_two_records_that_is_cut_misses_nothing_after_the_place_it_was_told() {
+    model(|| {
+        let config = HubConfig {
+            event_ids: EventIds::Position,
+            ..HubConfig::default()
+        };
+        let hub = Hub::new(config, 1).expect("valid");
+        let start = told(&read(&hub, &key(), None));
+        let publisher = spawn(&hub, |hub| {
+            publish(hub, NOW);
+            publish_to(hub, other_key(), NOW);
+        });
+
+        // It is told a place first, reads both records, and is cut.
+        let place = told(&read(&hub, &key(), None));
+        let mut got = read(&hub, &key(), Some(&start));
+        got += &read(&hub, &other_key(), Some(&start));
+        publisher.join().expect("no panic");
+
+        // What it did not get by then comes after the place.
+        got += &read(&hub, &key(), Some(&place));
+        got += &read(&hub, &other_key(), Some(&place));
+        assert!(!got.contains("resync"), "{got}");
+        for id in ["1", "2"] {
+            assert!(got.contains(&format!("{{\"id\":\"{id}\"}}")), "{got}");
+        }
+    });
+}
+
 const NOW: Now = Now::from_millis(1_000, 0);
 /// A moment when everything has expired.
 const LATER: Now = Now::from_millis(100_000_000, 0);
@@ -188,7 +218,31 @@ fn key() -> ResourceKey {
 }
 
 fn publish(hub: &Hub, now: Now) {
-    hub.publish(Event::deleted(key()), now).expect("room");
+    publish_to(hub, key(), now);
+}
+
+fn publish_to(hub: &Hub, key: ResourceKey, now: Now) {
+    hub.publish(Event::deleted(key), now).expect("room");
+}
+
+fn other_key() -> ResourceKey {
+    ResourceKey::new("posts", "2").expect("a valid key")
+}
+
+/// What a stream begins with, which is then cut.
+fn read(hub: &Hub, key: &ResourceKey, last_event_id: Option<&str>) -> String {
+    let id = last_event_id.map(str::as_bytes);
+    let mut reader = hub.subscribe(key, id, NOW).expect("room");
+    match reader.poll(&Context::from_waker(Waker::noop()), NOW) {
+        Output::Frames(frames) => String::from_utf8_lossy(&frames).into_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The place that a new reader is told first.
+fn told(frames: &str) -> String {
+    let id = frames.lines().find_map(|line| line.strip_prefix("id: "));
+    id.expect("a position greets").to_owned()
 }
 
 fn sweep(hub: &Hub, now: Now) {

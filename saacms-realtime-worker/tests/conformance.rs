@@ -68,10 +68,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("streams_of_quiet_records_end_too", DRAIN),
     ("one_subscriber_too_many_is_refused_with_a_retry_time", MANY),
     ("one_record_too_many_is_refused_with_a_retry_time", MANY),
-    (
-        "a_position_of_a_forgotten_history_is_answered_with_restarted",
-        MANY,
-    ),
+    ("a_position_before_a_forgotten_history_is_a_miss", MANY),
     (
         "a_source_that_lost_data_resyncs_every_subscriber",
         IN_PROCESS,

@@ -9,7 +9,6 @@ use core::time::Duration;
 
 pub use setting::{Field, HUB_SETTINGS, HubSetting, VARIABLE_PREFIX, variable};
 
-use crate::position::Epoch;
 use crate::ring::Retention;
 use crate::topic::IdPolicy;
 
@@ -100,13 +99,13 @@ impl HubConfig {
         }
     }
 
-    /// The ID policy of a record, for one life of its ring.
-    pub fn id_policy(&self, epoch: Epoch) -> IdPolicy {
+    /// How the events of a record get their IDs.
+    pub fn id_policy(&self) -> IdPolicy {
         match self.event_ids {
             EventIds::Etag => IdPolicy::Etag {
                 quiet_resume: self.quiet_resume,
             },
-            EventIds::Position => IdPolicy::Position { epoch },
+            EventIds::Position => IdPolicy::Position,
         }
     }
 

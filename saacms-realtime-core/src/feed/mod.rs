@@ -26,7 +26,7 @@ use crate::position::Epoch;
 use crate::ring::Entry;
 use crate::sse::{self, Frame, OpenFrame};
 use crate::time::{Now, Timestamp};
-use crate::topic::{Named, Topic, without_outer_blanks};
+use crate::topic::{IdPolicy, Named, Topic, without_outer_blanks};
 
 pub use poll::{Output, TypedOutput};
 pub use reader::Reader;
@@ -44,7 +44,7 @@ type FrameTopic = Topic<Box<str>, Frame, VecDeque<Held>>;
 ///
 /// That is twice its entry, as a `VecDeque` doubles when it is full, and an allowance for the
 /// allocator, the reference count of the frame and the fingerprint of the ID.
-const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 128;
+const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 144;
 
 /// The frames of one record.
 ///
@@ -82,8 +82,8 @@ pub struct Feed {
     epoch: Epoch,
     /// The number of events that a store keeps.
     slots: u64,
-    /// One for each event in the ring, in the same order.
-    fingerprints: Fingerprints,
+    /// One for each event in the ring, in the same order; `None` where no ID is looked up.
+    fingerprints: Option<Fingerprints>,
     /// Only for speed: dropping it costs a copy.
     joined: Joined,
     /// Resyncs that polls have returned.
@@ -91,14 +91,17 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A feed without events. `epoch` names the life of its ring: no other life may share it.
+    /// A feed without events. `epoch` is the life of the sequence that counts them: of this feed
+    /// alone, or of all feeds of a hub.
     pub fn new(config: &HubConfig, epoch: Epoch) -> Self {
         let retention = config.retention();
+        let policy = config.id_policy();
+        let is_looked_up = policy != IdPolicy::Position;
         Self {
-            topic: Topic::new(VecDeque::new(), retention, config.id_policy(epoch)),
+            topic: Topic::new(VecDeque::new(), retention, policy, epoch),
             epoch,
             slots: slots(&retention),
-            fingerprints: Fingerprints::default(),
+            fingerprints: is_looked_up.then(Fingerprints::default),
             joined: Joined::default(),
             resyncs: 0,
         }
@@ -165,7 +168,7 @@ impl Feed {
     ) -> Reader {
         let resume = match last_event_id.map(without_outer_blanks) {
             Some(id) => {
-                let candidates = self.fingerprints.candidates(id);
+                let candidates = self.fingerprints.iter().flat_map(|it| it.candidates(id));
                 self.topic.resume_among(id, now.instant, candidates)
             }
             None => self.topic.resume(None, now.instant),
@@ -212,11 +215,18 @@ impl Feed {
     fn push(&mut self, event: StoredEvent) {
         debug_assert_eq!(event.number, self.topic.ring().next(), "no event between");
         let size = event.frame.as_bytes().len() + event.id.as_str().len() + ENTRY_BYTES;
-        let fingerprint = Fingerprints::of(event.id.as_str().as_bytes());
+        let fingerprint = self
+            .fingerprints
+            .is_some()
+            .then(|| Fingerprints::of(event.id.as_str().as_bytes()));
         self.topic
             .publish(event.id, event.frame, size, event.pushed_at);
-        self.fingerprints
-            .push(event.number, fingerprint, self.topic.ring().len());
+
+        if let Some(fingerprints) = &mut self.fingerprints
+            && let Some(fingerprint) = fingerprint
+        {
+            fingerprints.push(event.number, fingerprint, self.topic.ring().len());
+        }
     }
 }
 

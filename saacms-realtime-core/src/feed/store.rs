@@ -56,7 +56,7 @@ pub struct Row<'a> {
     pub slot: u64,
     /// The record.
     pub key: &'a ResourceKey,
-    /// The life of the ring that gave the event its number.
+    /// The life of the sequence that gave the event its number.
     pub epoch: Epoch,
     /// The event.
     pub event: &'a StoredEvent,
@@ -82,7 +82,7 @@ impl<'a> Row<'a> {
 /// A published event with all that a feed needs to continue after a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// Its number in the sequence.
+    /// Its number in the ring, which is its sequence, too.
     pub number: u64,
     /// When it was published, on a clock that continues across restarts.
     pub pushed_at: Instant,

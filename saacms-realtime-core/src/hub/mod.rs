@@ -73,8 +73,8 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// An empty hub. `seed` must be random: epochs count up from it, so that no two processes
-    /// share one.
+    /// An empty hub. `seed` must be random: it is the epoch of the hub's positions, and no two
+    /// processes may share one.
     ///
     /// # Errors
     ///
@@ -100,16 +100,19 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooManyTopics`]; then nothing was published.
+    /// [`Refusal::TooManyTopics`]; then nothing was published. Clients that come back to the record
+    /// with a position are told to refetch, as its store may have the event.
     pub fn publish(&self, event: Event, now: Now) -> Result<(), Refusal> {
         let shared = &*self.shared;
         shared.observe_time(now);
 
         let wakers = loop {
-            let cell = shared.find_or_create(event.key(), now)?;
+            let cell = shared
+                .find_or_create(event.key(), now)
+                .inspect_err(|_| shared.registry.miss_event(event.key()))?;
             // Between the two locks the topic may be removed; its key is then looked up again.
             if let Some(mut topic) = shared.registry.lock_topic(&cell) {
-                topic.publish(event, now);
+                topic.publish(event, shared.registry.take_sequence(), now);
                 break topic.take_wakers();
             }
         };
@@ -155,17 +158,17 @@ impl Hub {
     /// subscriber a resync.
     pub fn source_lost(&self, key: &ResourceKey) {
         let registry = &self.shared.registry;
-        let Some(cell) = registry.find(key) else {
-            return;
-        };
-        let Some(mut topic) = registry.lock_topic(&cell) else {
-            // Removed between the two locks, so it had no subscribers.
-            return;
+        let wakers = loop {
+            let Some(cell) = registry.find_or_raise_floor(key) else {
+                return;
+            };
+            // The topic may be removed between the two locks; then its shard has the floor to raise.
+            if let Some(mut topic) = registry.lock_topic(&cell) {
+                topic.interrupt(registry.take_sequence());
+                break topic.take_wakers();
+            }
         };
 
-        topic.feed.interrupt();
-        let wakers = topic.take_wakers();
-        drop(topic);
         wakers.into_iter().for_each(Waker::wake);
     }
 

@@ -83,6 +83,8 @@ impl Subscription {
     ) -> Result<Self, Refusal> {
         loop {
             let cell = hub.shared.find_or_create(key, now)?;
+            // Read before the lock: what has a number below it is in the topic by then.
+            let head = hub.shared.registry.next_sequence();
             let Some(mut topic) = hub.shared.registry.lock_topic(&cell) else {
                 // The topic was removed between the two locks: its key is looked up again.
                 continue;
@@ -93,6 +95,7 @@ impl Subscription {
                 return Err(Refusal::TooManySubscribersOfTopic { limit });
             }
 
+            topic.feed.topic.raise_head(head);
             let heartbeat = hub.config().heartbeat;
             let cursor = Cursor {
                 reader: topic.feed.subscribe(last_event_id, heartbeat, now),

@@ -20,9 +20,12 @@ pub(super) struct TopicCell {
 }
 
 impl TopicCell {
-    pub(super) fn new(config: &HubConfig, epoch: Epoch, now: Instant) -> Self {
+    /// A topic without events, which answers for none up to the sequence `floor`.
+    pub(super) fn new(config: &HubConfig, epoch: Epoch, floor: u64, now: Instant) -> Self {
+        let mut feed = Feed::new(config, epoch);
+        feed.topic.raise_floor(floor);
         Self {
-            feed: Feed::new(config, epoch),
+            feed,
             subscribers: 0,
             slots: WakerSlots::default(),
             idle_since: now,
@@ -30,12 +33,23 @@ impl TopicCell {
         }
     }
 
-    pub(super) fn publish(&mut self, event: Event, now: Now) {
+    /// Publishes an event, whose `sequence` was taken under the lock of this topic.
+    pub(super) fn publish(&mut self, event: Event, sequence: u64, now: Now) {
+        let known = self.feed.topic.position().sequence;
+        debug_assert!(sequence > known, "numbers rise under one lock");
+        self.feed.topic.raise_head(sequence);
         let Ok(_) = self.feed.publish(event, now, &NoStore);
         self.idle_since = self.idle_since.max(now.instant);
     }
 
-    /// Frees expired events, and the joined frames, which are kept only for speed.
+    /// Drops all history, as its source lost data before `sequence`, which was taken under the lock
+    /// of this topic.
+    pub(super) fn interrupt(&mut self, sequence: u64) {
+        self.feed.topic.raise_head(sequence);
+        self.feed.interrupt();
+    }
+
+    /// Frees expired events, and what is kept only for speed.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.feed.topic.evict(now);
         self.feed.forget_joined();
@@ -147,9 +161,10 @@ mod tests {
     #[test]
     fn the_older_half_of_a_history_is_freed_and_no_more() {
         let key = crate::name::ResourceKey::new("posts", "1").expect("a valid key");
-        let mut cell = TopicCell::new(&HubConfig::default(), Epoch::from_number(0), Instant::ZERO);
-        for _ in 0..4 {
-            cell.publish(Event::deleted(key.clone()), Now::default());
+        let epoch = Epoch::from_number(0);
+        let mut cell = TopicCell::new(&HubConfig::default(), epoch, 0, Instant::ZERO);
+        for sequence in 1..=4 {
+            cell.publish(Event::deleted(key.clone()), sequence, Now::default());
         }
         for left in [2, 1, 0, 0] {
             cell.halve();

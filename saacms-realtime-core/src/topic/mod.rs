@@ -1,5 +1,6 @@
 //! The events of one record: a ring, the IDs of its events, and what a last event ID means.
 
+mod gone;
 mod id_clock;
 mod markers;
 
@@ -11,6 +12,7 @@ use crate::ring::{At, Entry, Retention, Ring, Storage};
 use crate::subscriber::{Resume, Step, Subscriber};
 use crate::time::{Instant, Now, Timestamp};
 
+use gone::Gone;
 use id_clock::IdClock;
 use markers::Markers;
 
@@ -18,6 +20,8 @@ use markers::Markers;
 #[derive(Clone, Debug)]
 pub struct Named<I, T> {
     id: EventId<I>,
+    /// Its place in the sequence; rises strictly within a ring.
+    sequence: u64,
     item: T,
 }
 
@@ -37,17 +41,14 @@ impl<I, T> Named<I, T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdPolicy {
-    /// ETags and times; a last event ID is looked up.
+    /// ETags and times; a last event ID is looked up, and then read as a position.
     Etag {
         /// Whether a client may still resume from the event just before the replay window: nothing
         /// after that is lost.
         quiet_resume: bool,
     },
     /// Positions; a last event ID is compared.
-    Position {
-        /// The life of this topic's ring.
-        epoch: Epoch,
-    },
+    Position,
 }
 
 /// The events of one record.
@@ -56,14 +57,16 @@ pub enum IdPolicy {
 ///
 /// - *Getters*: [`ring`](Self::ring), [`position`](Self::position), [`greeting`](Self::greeting),
 ///   [`latest_time`](Self::latest_time), [`is_blank`](Self::is_blank).
-/// - *Inputs*: [`begin_after`](Self::begin_after); [`next_id`](Self::next_id),
-///   [`publish`](Self::publish); [`resume`](Self::resume); [`evict`](Self::evict),
-///   [`evict_oldest`](Self::evict_oldest); [`interrupt`](Self::interrupt).
+/// - *Inputs*: [`begin_after`](Self::begin_after), [`raise_floor`](Self::raise_floor);
+///   [`raise_head`](Self::raise_head), [`next_id`](Self::next_id), [`publish`](Self::publish);
+///   [`resume`](Self::resume); [`evict`](Self::evict), [`evict_oldest`](Self::evict_oldest);
+///   [`interrupt`](Self::interrupt).
 /// - *Polls*: [`poll`](Self::poll) and [`resync_id`](Self::resync_id).
 ///
 /// A driver calls `begin_after` first, if at all: a time that was handed out cannot be taken back.
 /// It calls `next_id` and then `publish` with that ID, and publishes nothing else in between,
-/// or two events share a position. On [`Step::Resync`] it calls `resync_id` before the next
+/// or two events share a position. If several topics share one sequence, it calls `raise_head`
+/// before both, with the number of the event. On [`Step::Resync`] it calls `resync_id` before the next
 /// `publish`, or the ID names an event that the reader never gets. `resume` evicts by itself;
 /// `evict` only frees memory earlier.
 ///
@@ -72,19 +75,28 @@ pub enum IdPolicy {
 pub struct Topic<I, T, S> {
     ring: Ring<Named<I, T>, S>,
     policy: IdPolicy,
-    /// ID of the event that left the ring last, which is the one before the oldest in the ring.
-    evicted: Option<EventId<I>>,
+    /// The life of the sequence.
+    epoch: Epoch,
+    /// The sequence of the next event, unless others take it first. Every one below is taken. It
+    /// never goes down.
+    head: u64,
+    gone: Gone<I>,
     clock: IdClock,
     markers: Markers,
 }
 
 impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
     /// A topic without events; `storage` must be empty.
-    pub fn new(storage: S, retention: Retention, policy: IdPolicy) -> Self {
+    ///
+    /// `epoch` is the life of the sequence that counts its events: that of this topic alone, or one
+    /// that several topics share.
+    pub fn new(storage: S, retention: Retention, policy: IdPolicy, epoch: Epoch) -> Self {
         Self {
             ring: Ring::new(storage, retention),
             policy,
-            evicted: None,
+            epoch,
+            head: 1,
+            gone: Gone::default(),
             clock: IdClock::default(),
             markers: Markers::default(),
         }
@@ -95,11 +107,26 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
         self.clock.begin_after(latest);
     }
 
-    /// Gives the next event this number, 1 or more, and forgets the events before it.
+    /// Never answers for events up to `sequence`: an earlier life of this topic may have had them.
+    pub fn raise_floor(&mut self, sequence: u64) {
+        self.gone.forget_up_to(sequence);
+        self.raise_head(sequence.saturating_add(1));
+    }
+
+    /// Every sequence below `head` is taken, by this topic or by another one that shares its
+    /// sequence: the next event has `head` or more.
+    ///
+    /// Only for topics that share a sequence; one that stands alone counts by itself.
+    pub fn raise_head(&mut self, head: u64) {
+        self.head = self.head.max(head);
+    }
+
+    /// Gives the next event this number, 1 or more, as its sequence, too, and forgets the events
+    /// before it.
     #[cfg(feature = "alloc")]
     pub(crate) fn begin_at(&mut self, number: u64) {
         self.ring.begin_at(number);
-        self.evicted = None;
+        self.raise_floor(number.saturating_sub(1));
     }
 
     /// The ID of the event that is published next.
@@ -108,10 +135,7 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
     /// topic never handed out.
     pub fn next_id<'a>(&mut self, etag: Option<EventId<&'a str>>, wall: Timestamp) -> IdText<'a> {
         match (self.policy, etag) {
-            (IdPolicy::Position { epoch }, _) => IdText::Position(Position {
-                epoch,
-                sequence: self.ring.next(),
-            }),
+            (IdPolicy::Position, _) => IdText::Position(self.position_at(self.head)),
             (IdPolicy::Etag { .. }, Some(etag)) => IdText::Etag(etag),
             (IdPolicy::Etag { .. }, None) => IdText::Time(self.clock.tick(wall)),
         }
@@ -119,15 +143,18 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
 
     /// Adds an event of `size` bytes.
     pub fn publish(&mut self, id: EventId<I>, item: T, size: usize, now: Instant) {
-        let evicted = &mut self.evicted;
+        let sequence = self.head;
+        self.head += 1;
+        let named = Named { id, sequence, item };
+        let gone = &mut self.gone;
         self.ring
-            .push(Named { id, item }, size, now, |old| *evicted = Some(old.id));
+            .push(named, size, now, |old| gone.record(old.id, old.sequence));
     }
 
     /// Evicts the events that retention does not keep at `now`.
     pub fn evict(&mut self, now: Instant) {
-        let evicted = &mut self.evicted;
-        self.ring.evict(now, |old| *evicted = Some(old.id));
+        self.ring
+            .evict(now, |old| self.gone.record(old.id, old.sequence));
     }
 
     /// Evicts the oldest event to free memory, even if retention keeps it. Returns false if the ring
@@ -135,7 +162,7 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
     pub fn evict_oldest(&mut self) -> bool {
         match self.ring.pop() {
             Some(old) => {
-                self.evicted = Some(old.id);
+                self.gone.record(old.id, old.sequence);
                 true
             }
             None => false,
@@ -143,15 +170,18 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
     }
 
     /// Drops all history because the source of this topic lost data. Every reader gets a resync.
+    ///
+    /// It takes a sequence, as an event does: whoever knows the newest event has missed something.
     pub fn interrupt(&mut self) {
         self.ring.interrupt();
-        self.evicted = None;
+        self.raise_floor(self.head);
         self.markers = Markers::default();
     }
 
     /// Where a reader with this last event ID begins.
     ///
-    /// The ID is compared as bytes, without outer blanks.
+    /// The ID is compared as bytes, without outer blanks. A position finds the first event after it,
+    /// whichever topic of this sequence it was given by.
     pub fn resume(&mut self, last_event_id: Option<&[u8]>, now: Instant) -> Resume {
         self.evict(now);
         let Some(last_event_id) = last_event_id else {
@@ -172,27 +202,51 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
     ) -> Resume {
         self.evict(now);
         let replay_start = self.ring.replay_start(now);
-        let from = match self.policy {
-            IdPolicy::Etag { quiet_resume } => {
-                match self.look_up(last_event_id, replay_start, quiet_resume, candidates) {
-                    Some(from) => from,
-                    None => return Resume::Lost(ResyncReason::BufferMiss),
-                }
-            }
-            IdPolicy::Position { epoch } => match Position::parse(last_event_id) {
-                Some(position) if position.epoch == epoch => position.sequence.saturating_add(1),
-                Some(_) => return Resume::Lost(ResyncReason::Restarted),
-                None => return Resume::Lost(ResyncReason::BufferMiss),
-            },
-        };
-
-        // For both policies: a marker may name a place before the window, and a client may invent a
-        // position.
-        if (replay_start..=self.ring.next()).contains(&from) {
-            Resume::At(from)
-        } else {
-            Resume::Lost(ResyncReason::BufferMiss)
+        if let IdPolicy::Etag { quiet_resume } = self.policy
+            && let Some(from) = self.look_up(last_event_id, replay_start, quiet_resume, candidates)
+        {
+            // A marker may name a place before the window.
+            return if from >= replay_start {
+                Resume::At(from)
+            } else {
+                Resume::Lost(ResyncReason::BufferMiss)
+            };
         }
+
+        match Position::parse(last_event_id) {
+            Some(position) => self.resume_after(position, replay_start),
+            None => Resume::Lost(ResyncReason::BufferMiss),
+        }
+    }
+
+    /// Where a reader begins that has everything up to `position`, if that can be replayed.
+    fn resume_after(&self, position: Position, replay_start: u64) -> Resume {
+        if position.epoch != self.epoch {
+            return Resume::Lost(ResyncReason::Restarted);
+        }
+
+        let gone = match self.ring.at(replay_start - 1) {
+            At::Item(event) => event.sequence,
+            At::Gone | At::Next => self.gone.sequence,
+        };
+        if position.sequence >= self.head || gone > position.sequence {
+            return Resume::Lost(ResyncReason::BufferMiss);
+        }
+
+        Resume::At(self.first_after(position.sequence, replay_start))
+    }
+
+    /// Number of the first event in the replay window with a later sequence.
+    fn first_after(&self, sequence: u64, replay_start: u64) -> u64 {
+        let (mut from, mut end) = (replay_start, self.ring.next());
+        while from < end {
+            let middle = from + (end - from) / 2;
+            match self.ring.at(middle) {
+                At::Item(event) if event.sequence <= sequence => from = middle + 1,
+                At::Item(_) | At::Next | At::Gone => end = middle,
+            }
+        }
+        from
     }
 
     /// Number of the first event after the one with this ID.
@@ -231,12 +285,7 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
     pub fn resync_id(&mut self, now: Now) -> IdText<'_> {
         let next = self.ring.next();
         let quiet_resume = match self.policy {
-            IdPolicy::Position { epoch } => {
-                return IdText::Position(Position {
-                    epoch,
-                    sequence: next - 1,
-                });
-            }
+            IdPolicy::Position => true,
             IdPolicy::Etag { quiet_resume } => quiet_resume,
         };
 
@@ -244,9 +293,10 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
         let replayed = self.ring.replay_start(now.instant) < next;
         match self.ring.at(next - 1) {
             At::Item(newest) if replayed || quiet_resume => IdText::Etag(newest.id.borrowed()),
-            At::Item(_) | At::Gone | At::Next => match &self.evicted {
+            At::Item(_) | At::Gone | At::Next => match &self.gone.id {
                 // The newest event is evicted, but a reader that resumes after it has missed nothing.
                 Some(newest) if quiet_resume => IdText::Etag(newest.borrowed()),
+                _ if self.policy == IdPolicy::Position => IdText::Position(self.position()),
                 _ if quiet_resume => {
                     IdText::Time(self.markers.name(next, now.wall, &mut self.clock))
                 }
@@ -259,20 +309,22 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
     ///
     /// Under the position policy a new client gets a place to resume from before its first event.
     pub fn greeting(&self, last_event_id: Option<&[u8]>) -> Option<IdText<'static>> {
-        match last_event_id {
-            None => self.position().map(IdText::Position),
-            Some(_) => None,
+        match (self.policy, last_event_id) {
+            (IdPolicy::Position, None) => Some(IdText::Position(self.position())),
+            (IdPolicy::Position, Some(_)) | (IdPolicy::Etag { .. }, _) => None,
         }
     }
 
-    /// The position after the newest event; `None` under the other policy.
-    pub fn position(&self) -> Option<Position> {
-        match self.policy {
-            IdPolicy::Position { epoch } => Some(Position {
-                epoch,
-                sequence: self.ring.next() - 1,
-            }),
-            IdPolicy::Etag { .. } => None,
+    /// The place after everything that this topic knows of, its events and those counted elsewhere.
+    pub fn position(&self) -> Position {
+        self.position_at(self.head - 1)
+    }
+
+    /// The sequence of the newest event that this topic had, at least its floor.
+    pub fn newest_sequence(&self) -> u64 {
+        match self.ring.at(self.ring.next() - 1) {
+            At::Item(newest) => newest.sequence,
+            At::Gone | At::Next => self.gone.sequence,
         }
     }
 
@@ -289,12 +341,19 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
 
     /// Whether there is nothing to remember: no event ever, and no ID handed out.
     pub fn is_blank(&self) -> bool {
-        self.ring.next() == 1 && self.markers.is_empty() && self.position().is_none()
+        self.ring.next() == 1 && self.markers.is_empty()
     }
 
     /// Most time IDs of resyncs that may follow the time of the newest event.
     #[cfg(feature = "alloc")]
     pub(crate) const MAX_MARKERS: usize = Markers::MAX;
+
+    fn position_at(&self, sequence: u64) -> Position {
+        Position {
+            epoch: self.epoch,
+            sequence,
+        }
+    }
 
     fn has_id(&self, number: u64, id: &[u8]) -> bool {
         matches!(self.ring.at(number), At::Item(event) if event.id.as_str().as_bytes() == id)
@@ -305,7 +364,7 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
     fn id_before(&self, number: u64) -> Option<&[u8]> {
         let id = match self.ring.at(number - 1) {
             At::Item(event) => &event.id,
-            At::Gone | At::Next => self.evicted.as_ref()?,
+            At::Gone | At::Next => self.gone.id.as_ref()?,
         };
         Some(id.as_str().as_bytes())
     }

@@ -13,7 +13,7 @@ scenarios![
     a_client_that_saw_nothing_yet_resumes_from_its_greeting,
     every_position_is_answered_with_exactly_the_events_after_it,
     a_position_of_another_server_is_answered_with_restarted,
-    a_position_of_a_forgotten_history_is_answered_with_restarted,
+    a_position_before_a_forgotten_history_is_a_miss,
     an_id_that_is_no_position_of_this_history_is_a_miss,
 ];
 
@@ -43,10 +43,11 @@ fn subscribe(world: &World) -> (Stream, String) {
 fn parts(position: &str) -> (&str, u64) {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._~-".contains(c);
     assert!(
-        position.len() <= 128 && position.chars().all(plain),
+        position.len() <= 37 && position.chars().all(plain),
         "{position:?}"
     );
     let (epoch, sequence) = position.split_once('.').expect("two parts");
+    assert_eq!(epoch.len(), 16, "{position:?}");
     (epoch, sequence.parse().expect("a number"))
 }
 
@@ -146,7 +147,7 @@ fn a_position_of_another_server_is_answered_with_restarted(start: Start) {
     world.resume("1", &new).expect(&live);
 }
 
-fn a_position_of_a_forgotten_history_is_answered_with_restarted(start: Start) {
+fn a_position_before_a_forgotten_history_is_a_miss(start: Start) {
     let world = World::configured(
         start,
         HubConfig {
@@ -154,25 +155,29 @@ fn a_position_of_a_forgotten_history_is_answered_with_restarted(start: Start) {
             ..positions()
         },
     );
-    let (stream, _) = subscribe(&world);
+    let (stream, old) = subscribe(&world);
 
     world.publish_event(&changed("1", "v1", "1"));
     world.publish_event(&changed("1", "v2", "1"));
-    let (second, old) = subscribe(&world);
-
-    drop((stream, second));
+    drop(stream);
     world.wait_until("no subscriber is left", |stats| stats.subscribers == 0);
 
     // There is room for one record only, so the first is forgotten.
     world.publish_event(&changed("2", "v1", "1"));
     let mut resumed = world.resume("1", &old);
     let block = resumed.block();
-    assert_eq!(block, resync(id_of(&block), "restarted"));
-    assert_ne!(
-        parts(id_of(&block)).0,
-        parts(&old).0,
-        "another life, another epoch"
+    let new = id_of(&block).to_owned();
+    assert_eq!(block, resync(&new, "buffer-miss"));
+    assert_eq!(
+        parts(&new),
+        (parts(&old).0, 3),
+        "the place after all events"
     );
+
+    world.publish_event(&changed("1", "v3", "1"));
+    let live = frame(&format!("{}.4", parts(&old).0), "1");
+    resumed.expect(&live);
+    world.resume("1", &new).expect(&live);
 }
 
 fn an_id_that_is_no_position_of_this_history_is_a_miss(start: Start) {

@@ -102,7 +102,7 @@ fn a_reader_that_falls_behind_is_resynced_once_and_continues_live() {
 fn a_reader_that_falls_behind_by_bytes_is_resynced() {
     let config = HubConfig {
         max_events: 2,
-        max_lag_bytes: 4_096,
+        max_lag_bytes: 4_200,
         ..quiet_config()
     };
     let (hub, key, clock) = (hub(config), key("1"), Clock::new());

@@ -4,7 +4,7 @@
 use core::task::{Context, Waker};
 use core::time::Duration;
 
-use saacms_realtime_core::{EventIds, HubConfig, Instant};
+use saacms_realtime_core::{HubConfig, Instant};
 
 use crate::support::{Client, Clock, CountingWaker, hub, key, publish, quiet_config, sweep};
 
@@ -157,20 +157,11 @@ fn the_last_reader_of_a_blank_topic_leaves_nothing_behind() {
 
 #[test]
 fn a_topic_that_gave_out_an_id_is_remembered_after_its_readers_leave() {
-    for (event_ids, last_event_id) in [
-        (EventIds::Etag, Some("unknown")),
-        (EventIds::Position, None),
-    ] {
-        let config = HubConfig {
-            event_ids,
-            ..quiet_config()
-        };
-        let (hub, mut clock) = (hub(config), Clock::new());
-        drop(Client::join(&hub, &key("1"), last_event_id, clock.now()));
-        assert_eq!(hub.stats().topics, 1, "{event_ids:?}");
-        sweep(&hub, clock.advance(HOUR + 1));
-        assert_eq!(hub.stats().topics, 0, "but not for ever");
-    }
+    let (hub, mut clock) = (hub(quiet_config()), Clock::new());
+    drop(Client::join(&hub, &key("1"), Some("unknown"), clock.now()));
+    assert_eq!(hub.stats().topics, 1);
+    sweep(&hub, clock.advance(HOUR + 1));
+    assert_eq!(hub.stats().topics, 0, "but not for ever");
 }
 
 #[test]

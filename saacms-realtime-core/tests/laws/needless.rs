@@ -91,7 +91,7 @@ fn a_client_that_has_seen_no_event_resumes_from_its_greeting() {
         ["keepalive"],
         "a block with an ID alone dispatches nothing"
     );
-    assert_eq!(client.last_event_id(), "feed.0");
+    assert_eq!(client.last_event_id(), "000000000000feed.0");
 
     let (client, said) = client.reconnect(&hub, clock.now());
     assert_eq!(said, ["keepalive"]);
@@ -113,7 +113,7 @@ fn the_greeting_is_the_place_of_the_join_and_not_of_the_first_poll() {
     let frames = subscription.poll(&Context::from_waker(Waker::noop()), clock.now());
     // A client that loses its connection between the two blocks has the ID of the first, and is
     // then replayed the second.
-    let expected = b":keepalive\n\nid: feed.0\n\nevent: changed\nid: feed.1\ndata: 1\n\n";
+    let expected = b":keepalive\n\nid: 000000000000feed.0\n\nevent: changed\nid: 000000000000feed.1\ndata: 1\n\n";
     assert_eq!(frames, Output::Frames(Bytes::from_static(expected)));
 }
 

@@ -60,7 +60,7 @@ impl Named {
 
 impl Reference {
     /// IDs that the hub never gives.
-    pub(crate) const UNKNOWN: [&str; 4] = ["zz", "", "0.0", "feed.999"];
+    pub(crate) const UNKNOWN: [&str; 4] = ["zz", "", "0.0", "000000000000feed.999"];
 
     pub(crate) fn new(config: HubConfig) -> Self {
         Self {

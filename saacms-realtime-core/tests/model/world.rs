@@ -137,7 +137,12 @@ impl World {
             _ if self.connected.len() >= 4 => return,
             0..2 => None,
             2 => {
-                let known_at_times = ["again1", "2023-11-14T22:13:20.000Z", "v1", "feed.3"];
+                let known_at_times = [
+                    "again1",
+                    "2023-11-14T22:13:20.000Z",
+                    "v1",
+                    "000000000000feed.3",
+                ];
                 let ids = [Reference::UNKNOWN, known_at_times].concat();
                 Some(Named::Invented((*self.chance.pick(&ids)).to_owned()))
             }

@@ -11,9 +11,7 @@ pub(crate) const QUIET: IdPolicy = IdPolicy::Etag { quiet_resume: true };
 pub(crate) const AS_THE_PLUGIN: IdPolicy = IdPolicy::Etag {
     quiet_resume: false,
 };
-pub(crate) const POSITION: IdPolicy = IdPolicy::Position {
-    epoch: Epoch::from_number(0xe),
-};
+pub(crate) const POSITION: IdPolicy = IdPolicy::Position;
 
 /// A topic whose items are letters, with both clocks.
 pub(crate) struct Log {
@@ -34,7 +32,7 @@ impl Log {
             max_lag: 6,
             ..Retention::default()
         };
-        let topic = Topic::new(VecDeque::new(), retention, policy);
+        let topic = Topic::new(VecDeque::new(), retention, policy, Epoch::from_number(0xee));
 
         Self {
             topic,
@@ -73,6 +71,11 @@ impl Log {
         let id = id.to_event_id::<String>().expect("a String is never full");
         self.topic.publish(id.clone(), letter, 1, now.instant);
         id.to_string()
+    }
+
+    /// A position of this log.
+    pub(crate) fn position(sequence: u64) -> String {
+        format!("00000000000000ee.{sequence}")
     }
 
     pub(crate) fn resync_id(&mut self) -> String {

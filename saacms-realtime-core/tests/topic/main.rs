@@ -40,12 +40,20 @@ fn an_id_that_nobody_knows_is_answered_with_one_resync() {
     for policy in [QUIET, AS_THE_PLUGIN, POSITION] {
         let mut log = Log::new(policy, 4);
         log.publish("abcdef");
-        for unknown in ["zz", "", "a, b", "e", "e.", "e.x", "e.-1", "e.99", "ab"] {
-            let id = if policy == POSITION {
-                unknown
-            } else {
-                unknown.trim_start_matches('e')
-            };
+        let future = Log::position(7);
+        for id in [
+            "zz",
+            "",
+            "a, b",
+            "ee.1",
+            "00000000000000ee",
+            "00000000000000ee.",
+            "00000000000000ee.x",
+            "00000000000000ee.-1",
+            "00000000000000EE.1",
+            &future,
+            "ab",
+        ] {
             assert_eq!(log.answer(Some(id)), "<buffer-miss>", "{policy:?} {id:?}");
         }
     }

@@ -3,12 +3,12 @@ mod topic_guard;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::hash::BuildHasher as _;
+use core::hash::{Hash as _, Hasher as _};
 use core::iter;
 use core::sync::atomic::Ordering::Relaxed;
 use core::task::Waker;
 use std::collections::HashMap;
-use std::hash::RandomState;
+use std::hash::DefaultHasher;
 
 use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, lock};
 use super::topic_cell::TopicCell;
@@ -29,9 +29,15 @@ pub(super) struct Registry {
     /// Each key is in the shard of its hash, so that publishes to different records rarely wait for
     /// one another. A topic enters and leaves the map under its shard's lock.
     shards: Box<[Mutex<Shard>]>,
-    hasher: RandomState,
-    /// The epoch of the next topic. It only grows: each life of a topic has an epoch of its own.
-    next_epoch: AtomicU64,
+    /// Random: whoever makes keys up must not know which of them share a shard. With it as its only
+    /// random part, the hub does the same in every run with the same seed.
+    seed: u64,
+    /// The life of `next_sequence`: that of this hub.
+    epoch: Epoch,
+    /// The sequence of the next event of any topic. An event takes its number under the lock of its
+    /// topic. So whoever reads `n` here, and locks a topic after that, finds all of its events below
+    /// `n` there: relaxed accesses are enough, as the lock orders them.
+    next_sequence: AtomicU64,
     /// Topics in the map, and those about to enter it. At most `max_topics`.
     topics: AtomicUsize,
     /// Open subscriptions, and those about to open. At most `max_subscribers`.
@@ -46,19 +52,27 @@ pub(super) struct Registry {
     reclaiming: Mutex<Reclaiming>,
 }
 
-type Shard = HashMap<ResourceKey, Arc<Mutex<TopicCell>>>;
+/// The topics whose keys have one of the hashes.
+#[derive(Default)]
+struct Shard {
+    topics: HashMap<ResourceKey, Arc<Mutex<TopicCell>>>,
+    /// No topic that left this shard had an event with a later sequence. A new topic begins with it:
+    /// it may be the next life of one of those, and must not answer for their events.
+    floor: u64,
+}
 
 // The model checker wants few locks, and the same ones in every run.
 const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
 
 impl Registry {
     pub(super) fn new(config: HubConfig, seed: u64) -> Self {
-        let shards = iter::repeat_with(|| Mutex::new(Shard::new()));
+        let shards = iter::repeat_with(|| Mutex::new(Shard::default()));
         Self {
             config,
             shards: shards.take(SHARDS).collect(),
-            hasher: RandomState::new(),
-            next_epoch: AtomicU64::new(seed),
+            seed,
+            epoch: Epoch::from_number(seed),
+            next_sequence: AtomicU64::new(1),
             topics: AtomicUsize::new(0),
             subscribers: AtomicUsize::new(0),
             history_bytes: AtomicUsize::new(0),
@@ -107,27 +121,53 @@ impl Registry {
         // Before the shard is locked: this may have to remove topics of any shard.
         let others = self.reserve_topic(now)?;
         let mut shard = lock(self.shard(key));
-        if let Some(cell) = shard.get(key) {
+        if let Some(cell) = shard.topics.get(key) {
             // Another thread was faster. If it reserved after this one, it did not see that its
             // topic was the first, so this call must report that.
             self.topics.fetch_sub(1, Relaxed);
             return Ok((Arc::clone(cell), others == 0));
         }
 
-        let epoch = Epoch::from_number(self.next_epoch.fetch_add(1, Relaxed));
         // Any removed topic may have been an earlier life of this one.
         let latest_removed = Timestamp::from_millis(self.latest_removed_time.load(Relaxed));
-        let mut topic = TopicCell::new(&self.config, epoch, now);
+        let mut topic = TopicCell::new(&self.config, self.epoch, shard.floor, now);
         topic.feed.topic.begin_after(latest_removed);
 
         let cell = Arc::new(Mutex::new(topic));
-        shard.insert(key.clone(), Arc::clone(&cell));
+        shard.topics.insert(key.clone(), Arc::clone(&cell));
         Ok((cell, others == 0))
     }
 
     /// The topic of `key`, if there is one. It may be removed before the caller locks it.
     pub(super) fn find(&self, key: &ResourceKey) -> Option<Arc<Mutex<TopicCell>>> {
-        lock(self.shard(key)).get(key).cloned()
+        lock(self.shard(key)).topics.get(key).cloned()
+    }
+
+    /// The topic of `key`; where there is none, a new one answers for nothing before this call.
+    pub(super) fn find_or_raise_floor(&self, key: &ResourceKey) -> Option<Arc<Mutex<TopicCell>>> {
+        let mut shard = lock(self.shard(key));
+        let found = shard.topics.get(key).cloned();
+        if found.is_none() {
+            shard.floor = self.take_sequence();
+        }
+        found
+    }
+
+    /// There is no room for an event of this record: a new topic answers for nothing before it.
+    pub(super) fn miss_event(&self, key: &ResourceKey) {
+        // Another thread may have created the topic since: the event counts as before its first.
+        let _ = self.find_or_raise_floor(key);
+    }
+
+    /// The number of an event. The caller holds the lock of its topic, or of the shard where a new
+    /// topic would be.
+    pub(super) fn take_sequence(&self) -> u64 {
+        self.next_sequence.fetch_add(1, Relaxed)
+    }
+
+    /// The number that the next event takes. To be read before the lock of a topic is taken.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.next_sequence.load(Relaxed)
     }
 
     /// Locks a topic; `None` if it was removed, so that the caller must find its key again.
@@ -139,7 +179,7 @@ impl Registry {
     pub(super) fn take_wakers(&self) -> Vec<Waker> {
         let mut by_key = Vec::new();
         for shard in &self.shards {
-            for (key, cell) in &*lock(shard) {
+            for (key, cell) in &lock(shard).topics {
                 let wakers = lock(cell).take_wakers();
                 if !wakers.is_empty() {
                     by_key.push((key.clone(), wakers));
@@ -164,8 +204,9 @@ impl Registry {
     }
 
     fn shard(&self, key: &ResourceKey) -> &Mutex<Shard> {
-        let hash = self.hasher.hash_one(key);
-        &self.shards[(hash % SHARDS as u64) as usize]
+        let mut hasher = DefaultHasher::new();
+        (self.seed, key).hash(&mut hasher);
+        &self.shards[(hasher.finish() % SHARDS as u64) as usize]
     }
 
     /// Replaces `before` by `after` in the sum of all histories.

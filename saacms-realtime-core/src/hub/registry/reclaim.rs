@@ -2,7 +2,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
 
-use super::Registry;
+use super::{Registry, Shard};
 use crate::hub::sync::lock;
 use crate::name::ResourceKey;
 use crate::time::{Instant, whole_millis};
@@ -25,8 +25,8 @@ impl Registry {
     pub(in crate::hub) fn sweep(&self, now: Instant) {
         let linger = whole_millis(self.config.max_age).max(MIN_LINGER_MILLIS);
         for shard in &self.shards {
-            let mut shard = lock(shard);
-            shard.retain(|_, cell| {
+            let Shard { topics, floor } = &mut *lock(shard);
+            topics.retain(|_, cell| {
                 let Some(mut topic) = self.lock_topic(cell) else {
                     // Cannot happen: a removed topic left the map under this shard's lock.
                     return false;
@@ -34,26 +34,25 @@ impl Registry {
                 topic.sweep(now);
                 let has_expired = topic.has_expired(linger, now);
                 if has_expired {
-                    topic.mark_removed();
+                    topic.mark_removed(floor);
                 }
                 !has_expired
             });
 
             // Some room stays, so that a sweep does not free what the next topics need.
-            let wanted = 4 * shard.len();
-            shard.shrink_to(wanted);
+            topics.shrink_to(4 * topics.len());
         }
     }
 
     /// Removes the topic of `key` if it has no subscriber and nothing to remember.
     pub(in crate::hub) fn remove_if_blank(&self, key: &ResourceKey) {
-        let mut shard = lock(self.shard(key));
-        let Some(topic) = shard.get(key).and_then(|cell| self.lock_topic(cell)) else {
+        let Shard { topics, floor } = &mut *lock(self.shard(key));
+        let Some(topic) = topics.get(key).and_then(|cell| self.lock_topic(cell)) else {
             return;
         };
         if topic.idle_since().is_some() && topic.feed.topic.is_blank() {
-            topic.mark_removed();
-            shard.remove(key);
+            topic.mark_removed(floor);
+            topics.remove(key);
         }
     }
 
@@ -124,7 +123,7 @@ impl Registry {
     fn idle_topics(&self) -> Vec<(Instant, ResourceKey)> {
         let mut idle = Vec::new();
         for shard in &self.shards {
-            for (key, cell) in &*lock(shard) {
+            for (key, cell) in &lock(shard).topics {
                 if let Some(since) = lock(cell).idle_since() {
                     idle.push((since, key.clone()));
                 }
@@ -139,7 +138,7 @@ impl Registry {
     fn topics_with_history(&self) -> Vec<(Reverse<usize>, ResourceKey)> {
         let mut topics = Vec::new();
         for shard in &self.shards {
-            for (key, cell) in &*lock(shard) {
+            for (key, cell) in &lock(shard).topics {
                 let bytes = lock(cell).history_bytes();
                 if bytes != 0 {
                     topics.push((Reverse(bytes), key.clone()));
@@ -152,14 +151,14 @@ impl Registry {
 
     /// Removes the topic of `key` if it has had no subscriber and no event after `since`.
     fn remove_if_idle_since(&self, key: &ResourceKey, since: Instant) {
-        let mut shard = lock(self.shard(key));
-        let Some(topic) = shard.get(key).and_then(|cell| self.lock_topic(cell)) else {
+        let Shard { topics, floor } = &mut *lock(self.shard(key));
+        let Some(topic) = topics.get(key).and_then(|cell| self.lock_topic(cell)) else {
             return;
         };
         // The topic was not locked since it was listed: it may have been used again.
         if topic.idle_since() == Some(since) {
-            topic.mark_removed();
-            shard.remove(key);
+            topic.mark_removed(floor);
+            topics.remove(key);
         }
     }
 

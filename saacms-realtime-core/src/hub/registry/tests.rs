@@ -63,7 +63,7 @@ fn the_map_holds_no_memory_once_all_topics_are_forgotten() {
         registry
             .shards
             .iter()
-            .map(|shard| lock(shard).capacity())
+            .map(|shard| lock(shard).topics.capacity())
             .sum::<usize>()
     };
     // Miri takes long over 1,000.
@@ -115,4 +115,24 @@ fn a_time_id_is_given_once_however_often_its_topic_is_forgotten() {
     }
     given.dedup();
     assert_eq!(given.len(), 4, "{given:?}");
+}
+
+#[test]
+fn events_of_one_topic_have_rising_sequences_whichever_thread_publishes_them() {
+    let hub = Hub::new(HubConfig::default(), 0).expect("a valid configuration");
+    let (threads, events) = (4, if cfg!(miri) { 5 } else { 1_000 });
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for _ in 0..events {
+                    // A publish checks that its number is the highest that its topic has had.
+                    hub.publish(changed("1", 1), Now::default()).expect("room");
+                }
+            });
+        }
+    });
+
+    let cell = hub.shared.registry.find(&key("1")).expect("published");
+    assert_eq!(lock(&cell).feed.topic.newest_sequence(), threads * events);
+    assert_eq!(hub.shared.registry.next_sequence(), threads * events + 1);
 }

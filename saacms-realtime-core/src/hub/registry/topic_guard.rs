@@ -29,10 +29,13 @@ impl<'a> TopicGuard<'a> {
         })
     }
 
-    /// Marks the topic as removed. The caller holds the lock of its shard and removes it from there.
-    pub(super) fn mark_removed(mut self) {
+    /// Marks the topic as removed. The caller holds the lock of its shard, and removes it there.
+    ///
+    /// Raises `floor`, that of the shard: the next life of the topic answers for none of its events.
+    pub(super) fn mark_removed(mut self, floor: &mut u64) {
         let registry = self.registry;
         self.cell.is_removed = true;
+        *floor = self.cell.feed.topic.newest_sequence().max(*floor);
         registry.topics.fetch_sub(1, Relaxed);
         if let Some(latest) = self.cell.feed.topic.latest_time() {
             let millis = latest.as_millis();

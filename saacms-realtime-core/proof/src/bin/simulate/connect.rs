@@ -7,7 +7,7 @@ use saacms_realtime_core::EventIds;
 use saacms_realtime_core::sse::Decoder;
 
 use crate::check::Expected;
-use crate::client::Client;
+use crate::client::{Client, Knowledge};
 use crate::connection::{Connection, Flag};
 use crate::life::Place;
 use crate::scenario::{INVENTED, Naming};
@@ -32,6 +32,18 @@ impl<S: Sut> World<S> {
             Naming::Nothing => named = None,
             Naming::Ahead => named = named.map(|id| format!("{id}999")),
             Naming::Invented(choice) => named = Some(INVENTED[choice].to_owned()),
+            Naming::Foreign(other) => {
+                // A page that was given a position of another record, and then read the store.
+                let position = self.clients[other].knows.id.clone();
+                if is_position(&position) {
+                    named = Some(position.clone());
+                    self.clients[client].knows = Knowledge {
+                        id: position,
+                        record: self.truth[self.clients[client].watches],
+                        is_ahead: true,
+                    };
+                }
+            }
             Naming::Old => {
                 // A page that a browser restores: it shows the record of that time.
                 if let Some(memory) = page.earlier.first().cloned() {
@@ -90,7 +102,7 @@ impl<S: Sut> World<S> {
 
         let life = self.reference.known(record);
         let is_positions = self.settings.hub.event_ids == EventIds::Position;
-        let greeting = (is_positions && named.is_none()).then(|| life.position(life.next() - 1));
+        let greeting = (is_positions && named.is_none()).then(|| life.place());
         let is_exempt = self.is_exempt(client, named.as_deref());
 
         // Set at first, so that the stream is polled.
@@ -194,4 +206,10 @@ impl<S: Sut> World<S> {
             page.retry = 3_000;
         }
     }
+}
+
+/// Whether any hub of a simulation may have given this position.
+fn is_position(id: &str) -> bool {
+    id.split_once('.')
+        .is_some_and(|(epoch, sequence)| epoch.len() == 16 && sequence.parse::<u64>().is_ok())
 }

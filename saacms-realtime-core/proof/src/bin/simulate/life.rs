@@ -29,7 +29,16 @@ pub(crate) struct PastEvent {
 pub(crate) struct Life {
     pub(crate) epoch: u64,
     events: Vec<Option<PastEvent>>,
-    /// All events before this number are gone.
+    /// The sequence of each of them, and of each gap.
+    sequences: Vec<u64>,
+    /// Every sequence below it is taken, as this topic knows.
+    head: u64,
+    /// An earlier life may have had events up to this sequence, and certainly had none later.
+    earlier: u64,
+    /// An earlier life of a record in the same shard may have had events up to this sequence. Which
+    /// records share a shard is not known from outside.
+    earlier_in_shard: u64,
+    /// Everything before this number is gone.
     floor: u64,
     /// Events before this number may have been freed for lack of memory.
     unsure_below: u64,
@@ -50,10 +59,14 @@ pub(crate) struct Life {
 const LAG_MILLIS: u64 = 60_000;
 
 impl Life {
-    pub(crate) fn new(epoch: u64, now: u64) -> Self {
+    pub(crate) fn new(epoch: u64, earlier: u64, earlier_in_shard: u64, now: u64) -> Self {
         Self {
             epoch,
             events: Vec::new(),
+            sequences: Vec::new(),
+            head: 1,
+            earlier,
+            earlier_in_shard,
             floor: 1,
             unsure_below: 0,
             lost_before: 0,
@@ -79,6 +92,16 @@ impl Life {
             .as_mut()
     }
 
+    /// Every sequence below `head` is taken, by whichever record.
+    pub(crate) fn raise_head(&mut self, head: u64) {
+        self.head = self.head.max(head);
+    }
+
+    /// The sequence of the newest event of this life or of an earlier one.
+    pub(crate) fn newest_sequence(&self) -> u64 {
+        self.sequences.last().copied().unwrap_or(self.earlier)
+    }
+
     pub(crate) fn push(
         &mut self,
         config: &HubConfig,
@@ -97,7 +120,8 @@ impl Life {
         let frame_len = "event: \nid: \ndata: \n\n".len() + kind.len() + id_len + data.len();
         // The hub keeps the ID twice: in the frame, and to compare it.
         let size = frame_len + id_len + overhead;
-
+        self.sequences.push(self.head);
+        self.head += 1;
         self.events.push(Some(PastEvent {
             kind,
             id,
@@ -137,8 +161,10 @@ impl Life {
     }
 
     /// The source lost data: every client must refetch.
-    pub(crate) fn interrupt(&mut self) {
+    pub(crate) fn interrupt(&mut self, sequence: u64) {
         self.events.push(None);
+        self.sequences.push(sequence);
+        self.raise_head(sequence + 1);
         self.floor = self.next();
         self.lost_before = self.next();
         self.markers = (0, Vec::new());
@@ -174,17 +200,21 @@ impl Life {
         }
     }
 
-    /// Whether there was never an event, and no ID names a place.
-    pub(crate) fn is_blank(&self, config: &HubConfig) -> bool {
-        self.next() == 1 && self.markers.1.is_empty() && config.event_ids == EventIds::Etag
+    pub(crate) fn is_blank(&self) -> bool {
+        self.next() == 1 && self.markers.1.is_empty()
     }
 
     pub(crate) fn has_no_loose_times(&self) -> bool {
         self.loose.is_empty()
     }
 
-    pub(crate) fn position(&self, number: u64) -> String {
-        format!("{:x}.{number}", self.epoch)
+    pub(crate) fn position(&self, sequence: u64) -> String {
+        format!("{:016x}.{sequence}", self.epoch)
+    }
+
+    /// The place after all that this topic knows of.
+    pub(crate) fn place(&self) -> String {
+        self.position(self.head - 1)
     }
 
     /// Where a client that names this ID may begin: one place, or several if memory was freed.
@@ -214,9 +244,11 @@ impl Life {
 
         // The oldest event that the hub still holds is not known if memory was freed: try each.
         for first in self.floor..=self.unsure_below.max(self.floor) {
-            let place = self.resume_where_held_from(first, config, named, now);
-            if !places.contains(&place) {
-                places.push(place);
+            for earlier in [self.earlier, self.earlier_in_shard] {
+                let place = self.resume_where_held_from(first, earlier, config, named, now);
+                if !places.contains(&place) {
+                    places.push(place);
+                }
             }
         }
 
@@ -231,43 +263,53 @@ impl Life {
     fn resume_where_held_from(
         &self,
         first: u64,
+        earlier: u64,
         config: &HubConfig,
         named: &str,
         now: u64,
     ) -> Place {
         let window = self.window_where_held_from(first, config, now);
-
-        let from = match config.event_ids {
-            EventIds::Position => match parse_position(named) {
-                None => return Place::Lost(ResyncReason::BufferMiss),
-                Some((epoch, _)) if epoch != self.epoch => {
-                    return Place::Lost(ResyncReason::Restarted);
-                }
-                Some((_, sequence)) => sequence.saturating_add(1),
-            },
-            EventIds::Etag => {
-                let has_id = |number: &u64| {
-                    self.event(*number)
-                        .is_some_and(|event| event.id.as_deref() == Some(named))
-                };
-                if self.markers.1.iter().any(|marker| marker == named) {
-                    self.markers.0
-                } else if let Some(oldest_copy) = (window..self.next()).find(has_id) {
-                    oldest_copy + 1
-                } else if config.quiet_resume && has_id(&(window - 1)) {
-                    window
-                } else {
-                    return Place::Lost(ResyncReason::BufferMiss);
-                }
-            }
-        };
-
-        // Again for positions and markers, which are not looked up in the window.
-        if (window..=self.next()).contains(&from) {
-            Place::At(from)
-        } else {
-            Place::Lost(ResyncReason::BufferMiss)
+        if config.event_ids == EventIds::Etag
+            && let Some(from) = self.known_by_text(window, config, named)
+        {
+            return if from >= window {
+                Place::At(from)
+            } else {
+                Place::Lost(ResyncReason::BufferMiss)
+            };
         }
+        let Some((epoch, sequence)) = parse_position(named) else {
+            return Place::Lost(ResyncReason::BufferMiss);
+        };
+        if epoch != self.epoch {
+            return Place::Lost(ResyncReason::Restarted);
+        }
+        // Law 8: what an earlier life had is gone, as what this one has no longer.
+        let newest_gone = match window {
+            1 => earlier,
+            _ => self.sequences[window as usize - 2],
+        };
+        if sequence >= self.head || newest_gone > sequence {
+            return Place::Lost(ResyncReason::BufferMiss);
+        }
+        let is_later = |number: &u64| self.sequences[*number as usize - 1] > sequence;
+        let first_later = (window..self.next()).find(is_later);
+        Place::At(first_later.unwrap_or(self.next()))
+    }
+
+    /// Number of the event after the one that has this ID.
+    fn known_by_text(&self, window: u64, config: &HubConfig, named: &str) -> Option<u64> {
+        let has_id = |number: &u64| {
+            self.event(*number)
+                .is_some_and(|event| event.id.as_deref() == Some(named))
+        };
+        if self.markers.1.iter().any(|marker| marker == named) {
+            return Some(self.markers.0);
+        }
+        if let Some(oldest_copy) = (window..self.next()).find(has_id) {
+            return Some(oldest_copy + 1);
+        }
+        (config.quiet_resume && has_id(&(window - 1))).then_some(window)
     }
 
     /// The first number of the replay window if `first` is the oldest event that the hub holds.
@@ -289,9 +331,13 @@ impl Life {
     pub(crate) fn resync_id(&self, config: &HubConfig, now: u64) -> ResyncId {
         let newest = self.next() - 1;
         if config.event_ids == EventIds::Position {
+            let position = match self.event(newest) {
+                Some(_) => self.position(self.newest_sequence()),
+                None => self.place(),
+            };
             return ResyncId {
                 event: None,
-                position: Some(self.position(newest)),
+                position: Some(position),
                 marker: false,
             };
         }
@@ -385,7 +431,7 @@ pub(crate) struct ResyncId {
 fn parse_position(text: &str) -> Option<(u64, u64)> {
     let (epoch, sequence) = text.split_once('.')?;
     let is_hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
-    if !epoch.chars().all(is_hex) || !sequence.chars().all(is_hex) {
+    if epoch.len() != 16 || !epoch.chars().all(is_hex) || !sequence.chars().all(is_hex) {
         return None;
     }
     Some((u64::from_str_radix(epoch, 16).ok()?, sequence.parse().ok()?))

@@ -14,7 +14,12 @@ pub(crate) struct Reference {
     overhead: usize,
     /// The current life of each record; `None` while the hub has no topic for it.
     pub(crate) lives: Vec<Option<Life>>,
-    next_epoch: u64,
+    /// The epoch of the hub's positions.
+    epoch: u64,
+    /// The sequence of the next event of any record.
+    next_sequence: u64,
+    /// The sequence of the newest event of each record, in the lives that are over.
+    earlier: Vec<u64>,
     pub(crate) subscribers: usize,
     sweep_at: u64,
     /// No room was found for a topic: the hub does not search again before this.
@@ -42,7 +47,9 @@ impl Reference {
             config,
             overhead,
             lives: (0..records).map(|_| None).collect(),
-            next_epoch: seed,
+            epoch: seed,
+            next_sequence: 1,
+            earlier: vec![0; records],
             subscribers: 0,
             sweep_at: 0,
             futile_until: 0,
@@ -105,17 +112,20 @@ impl Reference {
         data: &str,
         now: u64,
     ) -> Result<(), ExpectedRefusal> {
-        self.find_or_make(record, now)?;
-
+        if let Err(refusal) = self.find_or_make(record, now) {
+            self.earlier[record] = self.take_sequence();
+            return Err(refusal);
+        }
         let config = self.config;
         let overhead = self.overhead;
+        let sequence = self.take_sequence();
         let life = self.life(record);
         // Without an ETag the hub chooses a time, which the first stream that carries it shows.
         let id = match config.event_ids {
             EventIds::Etag => etag.map(str::to_owned),
-            EventIds::Position => Some(life.position(life.next())),
+            EventIds::Position => Some(life.position(sequence)),
         };
-
+        life.raise_head(sequence);
         life.push(&config, kind, id, data.to_owned(), overhead, now);
         Ok(())
     }
@@ -135,13 +145,14 @@ impl Reference {
         }
 
         self.find_or_make(record, now)?;
-        let config = self.config;
+        let (config, head) = (self.config, self.next_sequence);
         let life = self.life(record);
         if life.readers >= config.max_subscribers_per_topic {
             return Err(ExpectedRefusal::SubscribersOfTopic);
         }
 
         life.readers += 1;
+        life.raise_head(head);
         let places = life.resume(&config, last_event_id, now);
         self.subscribers += 1;
         Ok(places)
@@ -150,19 +161,37 @@ impl Reference {
     /// Removes a reader; `stats` are those of the hub after the reader left.
     pub(crate) fn leave(&mut self, record: usize, now: u64, stats: &Stats) {
         self.subscribers -= 1;
-        let config = self.config;
         let life = self.life(record);
         life.readers -= 1;
         life.idle_since = life.idle_since.max(now);
 
         let is_unread = life.readers == 0;
-        if is_unread && life.is_blank(&config) {
-            // Without quiet resume the hub may or may not remember a time that a resync named. Its
-            // figures show whether the topic is gone.
+        if is_unread && life.is_blank() {
+            // Without quiet resume the hub may or may not remember a time that a resync named.
             let is_certain = life.has_no_loose_times();
             if is_certain || stats.topics < self.topics() {
-                self.lives[record] = None;
+                self.forget(record);
             }
+        }
+    }
+
+    /// The source of a record lost data.
+    pub(crate) fn interrupt(&mut self, record: usize) {
+        let sequence = self.take_sequence();
+        match &mut self.lives[record] {
+            Some(life) => life.interrupt(sequence),
+            None => self.earlier[record] = sequence,
+        }
+    }
+
+    fn take_sequence(&mut self) -> u64 {
+        self.next_sequence += 1;
+        self.next_sequence - 1
+    }
+
+    fn forget(&mut self, record: usize) {
+        if let Some(life) = self.lives[record].take() {
+            self.earlier[record] = life.newest_sequence();
         }
     }
 
@@ -184,9 +213,8 @@ impl Reference {
                 return Err(ExpectedRefusal::Topics);
             }
         }
-
-        self.lives[record] = Some(Life::new(self.next_epoch, now));
-        self.next_epoch += 1;
+        let in_shard = self.earlier.iter().max().copied().unwrap_or_default();
+        self.lives[record] = Some(Life::new(self.epoch, self.earlier[record], in_shard, now));
         Ok(())
     }
 
@@ -197,7 +225,7 @@ impl Reference {
         idle.sort_unstable();
         let gone = idle.len().min(most);
         for (_, record) in &idle[..gone] {
-            self.lives[*record] = None;
+            self.forget(*record);
         }
         self.forgotten += gone as u64;
         gone
@@ -217,13 +245,14 @@ impl Reference {
         // An idle topic stays for `max_age`, and for a minute at least.
         let linger = (config.max_age.as_millis() as u64).max(60_000);
         let mut gone = 0;
-
-        for life in &mut self.lives {
-            let Some(known) = life else { continue };
+        for record in 0..self.lives.len() {
+            let Some(known) = &mut self.lives[record] else {
+                continue;
+            };
             known.evict(&config, now);
             let is_idle = known.readers == 0 && now.saturating_sub(known.idle_since) > linger;
             if is_idle && known.is_empty() {
-                *life = None;
+                self.forget(record);
                 gone += 1;
             }
         }

@@ -104,6 +104,8 @@ pub(crate) enum Naming {
     Invented(usize),
     /// The one it received, made larger.
     Ahead,
+    /// The one that this client received, if it is a position: of the same record or of another.
+    Foreign(usize),
 }
 
 /// IDs that no hub of a simulation uses.
@@ -111,8 +113,8 @@ pub(crate) const INVENTED: [&str; 8] = [
     "zz",
     "",
     "0.0",
-    "feed.999",
-    "1.18446744073709551615",
+    "000000000000feed.999",
+    "0000000000000001.18446744073709551615",
     "9999-01-01T00:00:00.000Z",
     "é",
     ".",
@@ -243,7 +245,7 @@ impl Op {
             }
             330..520 => Self::Join {
                 client,
-                naming: Naming::draw(chance),
+                naming: Naming::draw(chance, settings.clients.len()),
             },
             520..560 => Self::Leave { client },
             560..620 => Self::Cut {
@@ -296,8 +298,9 @@ impl Op {
 }
 
 impl Naming {
-    fn draw(chance: &mut Chance) -> Self {
-        match chance.below(20) {
+    fn draw(chance: &mut Chance, clients: usize) -> Self {
+        match chance.below(22) {
+            20.. => Self::Foreign(chance.index(clients)),
             0..12 => Self::True,
             12 => Self::Blanks,
             13..16 => Self::Old,

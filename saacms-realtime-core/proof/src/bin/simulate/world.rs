@@ -190,9 +190,7 @@ impl<S: Sut> World<S> {
     fn lose_source(&mut self, record: usize) {
         let Some(sut) = &self.sut else { return };
         sut.source_lost(&self.keys[record]);
-        if let Some(life) = &mut self.reference.lives[record] {
-            life.interrupt();
-        }
+        self.reference.interrupt(record);
     }
 
     fn drain(&mut self) {
