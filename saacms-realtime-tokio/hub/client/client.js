@@ -34,6 +34,7 @@ export class LiveRecord extends EventTarget {
   #lastEventId;
 
   #attempt;             // AbortController of the current attempt or stream
+  #why = 'no answer yet: a browser with six streams to a host has no connection left'; // there is no stream
   #failures = 0;        // attempts in a row without a steady stream
   #pauseTimer;
   #isDown = false;      // whether the two timers of an outage run, or have run out
@@ -92,6 +93,7 @@ export class LiveRecord extends EventTarget {
       const told = Math.min(retry, MAX_RETRY) * (1 + this.#random() / 4);
       const retryIn = Math.max(pause, told);
       this.#failures += 1;
+      this.#why = end.reason;
 
       this.#startOutage();
       this.#setState(isRefused ? 'refused' : this.#isPolling ? 'polling' : 'waiting', { ...end, retryIn });
@@ -276,13 +278,13 @@ export class LiveRecord extends EventTarget {
     if (this.#isDown) return;
     this.#isDown = true;
     this.#waitingTimer = this.#clock.setTimeout(() => {
-      if (this.#state === 'connecting') this.#setState('waiting', { reason: 'the hub has not answered yet' });
+      if (this.#state === 'connecting') this.#setState('waiting', { reason: this.#why });
     }, WAITING_AFTER);
     this.#pollingTimer = this.#clock.setTimeout(() => {
       this.#isPolling = true;
       this.#loads = 0;
       // A refusal stays visible: polling does not mend it.
-      if (this.#state !== 'refused') this.#setState('polling', { reason: `no stream for ${POLLING_AFTER / 1000} s` });
+      if (this.#state !== 'refused') this.#setState('polling', { reason: this.#why });
       if (!this.#isClosed) this.#load();
     }, POLLING_AFTER);
   }

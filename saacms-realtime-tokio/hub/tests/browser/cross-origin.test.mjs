@@ -27,7 +27,7 @@ for (const kind of ['etag', 'position']) {
     const [id] = await live.ids();
 
     proxy.cut();
-    await live.state('Reconnecting');
+    await live.state('Waiting');
     await edits(hub, 2, 4);
     proxy.heal();
     await live.counted('events', 4);
@@ -78,7 +78,7 @@ test('a page of an origin that is not allowed can neither read nor publish', { t
     await own.state('Live');
 
     const foreign = await openPage(t, browser, `${site.origin}/?origin=${encodeURIComponent(hub.origin)}`);
-    await until(async () => (await foreign.text('#state-detail')).startsWith('Refused'), 'the browser refuses the stream');
+    await foreign.state('Waiting');
     await foreign.publish({ record: { n: 'foreign' } });
     await foreign.published('Not sent');
 
@@ -86,9 +86,7 @@ test('a page of an origin that is not allowed can neither read nor publish', { t
     await own.counted('events', 1);
     assert.deepEqual(await own.ids(), ['v1']);
     assert.equal(await foreign.count('events'), 0);
-    // Between two attempts, the page shows `Connecting` for a moment.
-    await foreign.state('Reconnecting');
-    assert.ok((await foreign.notes()).every((note) => note === 'connection lost'), 'it was never connected');
+    assert.ok(!(await foreign.notes()).some((note) => note.startsWith('connected')), 'it was never connected');
   }
 });
 

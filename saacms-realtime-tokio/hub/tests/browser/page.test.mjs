@@ -277,7 +277,7 @@ test('normal use leaves no error in the console', { timeout }, async (t) => {
   await live.button('Watch');
   await live.state('Live');
   for (const summary of await live.page.locator('summary').all()) await summary.click();
-  assert.match(await live.text('#source'), /^class LiveRecord \{/);
+  assert.match(await live.text('#source'), /^import \{ LiveRecord \} from 'http:.*\/client\.js';/);
   assert.deepEqual(live.complaints, []);
 });
 

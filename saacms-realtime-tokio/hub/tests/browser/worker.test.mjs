@@ -51,7 +51,7 @@ for (const kind of ['etag', 'position']) {
     const cms = publisher(worker.origin);
 
     proxy.cut();
-    await live.state('Reconnecting');
+    await live.state('Waiting');
     await edits(cms, 2, 4);
     proxy.heal();
     await live.counted('events', 4);
@@ -59,7 +59,7 @@ for (const kind of ['etag', 'position']) {
     assert.equal(await live.count('resyncs'), 0);
 
     proxy.cut();
-    await live.state('Reconnecting');
+    await live.state('Waiting');
     await edits(cms, 5, 14);
     proxy.heal();
     await live.counted('resyncs', 1);

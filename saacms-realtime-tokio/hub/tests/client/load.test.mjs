@@ -181,6 +181,7 @@ test('without a stream for 10 seconds it polls, at growing intervals', async () 
   await world.clock.advance(1);
   assert.equal(world.record.state, 'polling');
   assert.equal(world.load.reason, 'polling');
+  assert.equal(world.states.at(-1).reason, 'network error', 'why there is no stream');
 
   const times = [];
   for (let polls = 1; polls <= 6; polls += 1) {

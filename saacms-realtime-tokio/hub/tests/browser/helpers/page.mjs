@@ -3,7 +3,7 @@
 import { chromium } from 'playwright-core';
 import { until } from './until.mjs';
 
-export const WAIT_MS = 20_000; // Chromium reconnects after 3 seconds, and slows down when that fails
+export const WAIT_MS = 20_000; // the client's pauses grow while attempts fail
 
 export function launch() {
   return chromium.launch({
@@ -36,7 +36,7 @@ export class LivePage {
 
   text(selector) { return this.page.locator(selector).textContent(); }
 
-  /** Waits until the page shows a state: Live, Reconnecting, ... For one that soon ends, use `noted`. */
+  /** Waits until the page shows a state: Live, Waiting, ... For one that soon ends, use `noted`. */
   state(name) { return until(async () => await this.text('#state') === name, `state ${name}`, WAIT_MS); }
 
   /** The lines of the log that are not events, oldest first: 'connected', 'connection lost', 'staying away', ... */

@@ -8,18 +8,19 @@ import net from 'node:net';
 export async function startProxy(t, port) {
   const links = new Set(); // { client, server, request, response }
   const seen = [];         // every link so far
-  let mode = 'forward';    // or 'cut', or 'unavailable'
+  let mode = 'forward';    // or 'cut', 'refuse' or 'stall'
+  let status;              // what 'refuse' answers
 
   const listener = net.createServer((client) => {
     if (mode === 'cut') return client.destroy();
     const link = { client, request: '', response: '' };
     seen.push(link);
-    if (mode === 'unavailable') {
+    if (mode === 'refuse') {
       client.on('error', () => {});
       client.on('data', (bytes) => {
         link.request += bytes.toString('latin1');
         if (!link.request.includes('\r\n\r\n')) return;
-        client.end(`HTTP/1.1 503 ${http.STATUS_CODES[503]}\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n`);
+        client.end(`HTTP/1.1 ${status} ${http.STATUS_CODES[status]}\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n`);
       });
       return undefined;
     }
@@ -31,7 +32,7 @@ export async function startProxy(t, port) {
       link.server.destroy();
     };
     for (const [from, to, name] of [[client, link.server, 'request'], [link.server, client, 'response']]) {
-      from.on('data', (bytes) => { link[name] += bytes.toString('latin1'); to.write(bytes); });
+      from.on('data', (bytes) => { link[name] += bytes.toString('latin1'); if (mode !== 'stall') to.write(bytes); });
       from.on('end', () => to.end());
       from.on('error', close);
       from.on('close', close);
@@ -56,9 +57,13 @@ export async function startProxy(t, port) {
     origin: `http://127.0.0.1:${listener.address().port}`,
     /** Ends every connection, and refuses new ones. */
     cut() { mode = 'cut'; drop(); },
-    /** Ends every connection, and answers every request with 503. */
-    unavailable() { mode = 'unavailable'; drop(); },
+    /** Ends every connection, and answers every request with `code`. */
+    refuse(code) { mode = 'refuse'; status = code; drop(); },
+    /** Keeps the connections, and loses every byte. */
+    stall() { mode = 'stall'; },
     heal() { mode = 'forward'; },
+    /** How many connections were made. */
+    connections: () => seen.length,
     /** The requests for streams, oldest first: { path, lastEventId (the header), response (so far) }. */
     streams() {
       return seen.flatMap(({ request, response }) => {
