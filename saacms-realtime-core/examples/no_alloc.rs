@@ -79,7 +79,7 @@ impl Connection {
         }
     }
 
-    /// Writes everything that is due, and returns until when the device may sleep if nothing is
+    /// Writes everything that is due, and returns when the device must wake up if nothing is
     /// published.
     ///
     /// A full outbox ends the connection. Nothing is lost: the client reconnects with the last

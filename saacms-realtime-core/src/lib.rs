@@ -24,7 +24,7 @@
 //!
 //! | feature | what it adds |
 //! | --- | --- |
-//! | none | rings and topics over storage of the caller, frames into [`core::fmt::Write`]; no allocation at all |
+//! | none | rings and topics over the caller's storage, frames into [`core::fmt::Write`]; no allocation at all |
 //! | `heapless` | `heapless::Deque` as storage of a ring |
 //! | `alloc` | owned keys and events, [`feed`], the decoder, [`route`] |
 //! | `std` (default) | the [`Hub`] |

@@ -30,16 +30,13 @@ impl fmt::Display for Refusal {
         match self {
             Self::Draining => f.write_str("the hub is shutting down; reconnect in a moment"),
             Self::TooManyTopics { limit } => {
-                write!(
-                    f,
-                    "the hub has {limit} records with subscribers, which is its limit"
-                )
+                write!(f, "the hub is at its limit of {limit} records")
             }
             Self::TooManySubscribers { limit } => {
-                write!(f, "the hub has {limit} subscribers, which is its limit")
+                write!(f, "the hub is at its limit of {limit} subscribers")
             }
             Self::TooManySubscribersOfTopic { limit } => {
-                write!(f, "this record has {limit} subscribers, which is the limit")
+                write!(f, "this record is at its limit of {limit} subscribers")
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::time::{Instant, whole_millis};
 /// Where a reader begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
-    /// With the item of this number, which may be the next one to be pushed.
+    /// With the item that has this number, which may be the next one to be pushed.
     At(u64),
     /// With a resync: the next item for this reader is unknown or gone.
     Lost(ResyncReason),

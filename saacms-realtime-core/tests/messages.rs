@@ -21,15 +21,15 @@ fn a_refusal_of_the_hub_names_the_limit_that_is_reached() {
         ),
         (
             Refusal::TooManyTopics { limit: 3 },
-            "the hub has 3 records with subscribers, which is its limit",
+            "the hub is at its limit of 3 records",
         ),
         (
             Refusal::TooManySubscribers { limit: 4 },
-            "the hub has 4 subscribers, which is its limit",
+            "the hub is at its limit of 4 subscribers",
         ),
         (
             Refusal::TooManySubscribersOfTopic { limit: 5 },
-            "this record has 5 subscribers, which is the limit",
+            "this record is at its limit of 5 subscribers",
         ),
     ] {
         assert_eq!(refusal.to_string(), said);
@@ -44,14 +44,14 @@ fn a_refused_setting_is_named_with_its_range_and_unit() {
             max_lag: 0,
             ..HubConfig::default()
         }),
-        "max_lag is 0 events; allowed is 1 to 1000000 events"
+        "max_lag is 0 events, but must be 1 to 1000000 events"
     );
     assert_eq!(
         said(HubConfig {
             heartbeat: Duration::from_millis(9),
             ..HubConfig::default()
         }),
-        "heartbeat is 9 ms; allowed is 10 to 2073600000 ms, or 0 for off"
+        "heartbeat is 9 ms, but must be 10 to 2073600000 ms, or 0 for off"
     );
 }
 
@@ -122,7 +122,7 @@ fn an_event_that_is_refused_names_its_member_and_its_cause() {
     let error = |body: &[u8]| Event::from_json(body).expect_err("no event");
     assert_eq!(
         error(b"{\xff").to_string(),
-        "the event is not UTF-8: byte 1 is wrong"
+        "the event is not UTF-8: byte 1 is invalid"
     );
 
     let without_slug = error(br#"{"type":"deleted","id":"1"}"#);
@@ -139,7 +139,7 @@ fn an_event_that_is_refused_names_its_member_and_its_cause() {
     );
 
     let deep = error("[".repeat(129).as_bytes());
-    let said = "arrays and objects are nested 129 deep; at most 128 is allowed";
+    let said = "arrays and objects are nested 129 deep; at most 128 levels are allowed";
     assert_eq!(
         (deep.to_string().as_str(), deep.source().is_none()),
         (said, true)
@@ -180,7 +180,7 @@ fn an_unknown_type_is_quoted_by_its_first_40_characters() {
             .to_string()
     };
     let told = |found: &str| {
-        format!(r#"`type` is "{found}"; allowed are "snapshot", "changed" and "deleted""#)
+        format!(r#"`type` is "{found}", but must be "snapshot", "changed" or "deleted""#)
     };
 
     assert_eq!(said(&"x".repeat(40)), told(&"x".repeat(40)));
@@ -202,7 +202,7 @@ fn a_setting_of_the_server_that_is_refused_says_what_is_allowed() {
     let short = Token::new("short").expect_err("too short");
     assert_eq!(
         short.to_string(),
-        "the publish token has 5 bytes; allowed are 16 to 512"
+        "the publish token has 5 bytes, but must have 16 to 512"
     );
 
     let blank = Token::new("0123456789 abcdef").expect_err("a blank");
@@ -229,10 +229,10 @@ fn a_setting_of_the_server_that_is_refused_says_what_is_allowed() {
     assert_eq!(long, "the stream has an event of more than 3 bytes");
 
     let problem = Problem::body_too_large(10);
-    let said = "413 Body too large: the body has more than 10 bytes, which is the limit";
+    let said = "413 Body too large: the body is larger than the limit of 10 bytes";
     assert_eq!(problem.to_string(), said);
     assert_eq!(
         problem.detail(),
-        "the body has more than 10 bytes, which is the limit"
+        "the body is larger than the limit of 10 bytes"
     );
 }

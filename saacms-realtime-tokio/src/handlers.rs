@@ -23,7 +23,7 @@ use saacms_realtime_core::route::Problem;
 
 use crate::realtime::Realtime;
 
-/// Subscribes to the record that the two parameters of the path name: collection and ID.
+/// Subscribes to the record named by the two path parameters, its collection and its ID.
 pub async fn subscribe<S>(
     State(state): State<S>,
     key: Result<Path<(String, String)>, PathRejection>,
@@ -35,7 +35,7 @@ where
     let key = match key {
         Ok(Path((collection, id))) => ResourceKey::new(&collection, &id).map_err(Into::into),
         Err(rejection) if rejection.status().is_client_error() => {
-            Err(Problem::path_not_utf8("collection or ID"))
+            Err(Problem::path_not_utf8("slug or id"))
         }
         // The route does not have these two parameters, which is the application's mistake.
         Err(rejection) => return rejection.into_response(),
@@ -47,7 +47,7 @@ where
         .into_response()
 }
 
-/// Publishes the event or events in the body.
+/// Publishes the event in the body, or one event per line of NDJSON.
 pub async fn publish<S>(State(state): State<S>, request: Request) -> Response
 where
     Realtime: FromRef<S>,

@@ -47,7 +47,7 @@ pub struct HubConfig {
     pub event_ids: EventIds,
     /// Whether the event evicted last still counts as known (contract, section 3). Default true.
     pub quiet_resume: bool,
-    /// Records with history or subscribers at one time. Default 100,000.
+    /// The most records that may have history or subscribers at once. Default 100,000.
     pub max_topics: usize,
     /// Subscribers of all records together. Default 100,000.
     pub max_subscribers: usize,
@@ -155,7 +155,7 @@ impl fmt::Display for ConfigError {
 
         write!(
             f,
-            "{setting} is {value} {unit}; allowed is {low} to {high} {unit}{zero}"
+            "{setting} is {value} {unit}, but must be {low} to {high} {unit}{zero}"
         )
     }
 }

@@ -74,7 +74,7 @@ impl From<InvalidKey> for EventError {
 impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotUtf8 { at } => write!(f, "the event is not UTF-8: byte {at} is wrong"),
+            Self::NotUtf8 { at } => write!(f, "the event is not UTF-8: byte {at} is invalid"),
             Self::NotJson { message } => write!(
                 f,
                 "the event is not a JSON object with the members `type`, `slug`, `id`, `record` and \
@@ -83,11 +83,11 @@ impl fmt::Display for EventError {
             Self::Record { message } => write!(f, "`record` cannot be written as JSON: {message}"),
             Self::TooDeep { depth } => write!(
                 f,
-                "arrays and objects are nested {depth} deep; at most {} is allowed",
+                "arrays and objects are nested {depth} deep; at most {} levels are allowed",
                 Event::MAX_NESTING
             ),
             Self::Missing { member: "record" } => f.write_str(
-                "`record` is missing; `snapshot` and `changed` need the record, `null` is one",
+                "`record` is missing; `snapshot` and `changed` need a record, which may be `null`",
             ),
             Self::Missing { member } => write!(f, "`{member}` is missing; it must be a string"),
             Self::NotAString { member, found } => {
@@ -101,7 +101,7 @@ impl fmt::Display for EventError {
             }
             Self::UnknownType { found } => write!(
                 f,
-                "`type` is \"{found}\"; allowed are \"snapshot\", \"changed\" and \"deleted\""
+                "`type` is \"{found}\", but must be \"snapshot\", \"changed\" or \"deleted\""
             ),
             Self::Key(error) => error.fmt(f),
             Self::Etag(error) => write!(f, "`etag` {error}"),

@@ -43,7 +43,7 @@ impl Event {
     pub const MAX_NESTING: usize = 128;
 
     /// Room for an ID that the topic generates: a time has at most 27 bytes, a position 37.
-    const GIVEN_ID_LEN: usize = 48;
+    const GENERATED_ID_LEN: usize = 48;
 
     /// A `changed` event. `record` is serialized to JSON; an empty `etag` counts as none.
     ///
@@ -78,9 +78,14 @@ impl Event {
     pub fn deleted(key: ResourceKey) -> Self {
         let id = serde_json::to_string(key.id()).expect("every string has a JSON form");
         let data = format!(r#"{{"id":{id}}}"#);
-        let frame = OpenFrame::new(EventType::Deleted, Self::GIVEN_ID_LEN, data.len(), |out| {
-            out.extend_from_slice(data.as_bytes());
-        });
+        let frame = OpenFrame::new(
+            EventType::Deleted,
+            Self::GENERATED_ID_LEN,
+            data.len(),
+            |out| {
+                out.extend_from_slice(data.as_bytes());
+            },
+        );
 
         Self {
             key,
@@ -104,7 +109,7 @@ impl Event {
             depth,
             has_whitespace,
         } = outline(record.get());
-        // One deeper, as if a client had posted it: within an event.
+        // One level more, as in a posted event, which encloses its record.
         let depth = depth + 1;
         if depth > Self::MAX_NESTING {
             return Err(EventError::TooDeep { depth });
@@ -130,7 +135,7 @@ impl Event {
         let id_len = etag
             .as_ref()
             .map_or(0, |etag| etag.as_str().len())
-            .max(Self::GIVEN_ID_LEN);
+            .max(Self::GENERATED_ID_LEN);
 
         let frame = OpenFrame::new(event_type, id_len, record.len(), |out| {
             append_compact(out, record, has_whitespace);

@@ -14,18 +14,18 @@ use crate::name::{EventType, ResourceKey};
 impl Event {
     /// Reads an event as clients post it: `{"type","slug","id","record"?,"etag"?}`.
     ///
-    /// Other members are ignored; of a repeated member the last one counts, as in JavaScript. The
+    /// Other members are ignored. If a member is repeated, the last one counts, as in JavaScript. The
     /// `record` and `etag` of a `deleted` event are ignored.
     ///
     /// # Errors
     ///
-    /// The member that is wrong, and what is allowed.
+    /// The first invalid member, and what is allowed.
     pub fn from_json(body: &[u8]) -> Result<Self, EventError> {
         let text = core::str::from_utf8(body).map_err(|error| EventError::NotUtf8 {
             at: error.valid_up_to(),
         })?;
 
-        // Checked before anything parses the body: until then its depth has no limit.
+        // Checked before anything parses the body, whose depth has no limit until then.
         let Outline {
             depth,
             has_whitespace,
@@ -63,7 +63,7 @@ impl Event {
     }
 }
 
-/// The members of a posted event, each as it was written.
+/// The members of a posted event, each as the JSON text that was posted.
 #[derive(Default)]
 struct Members<'a> {
     event_type: Option<&'a RawValue>,
@@ -95,7 +95,7 @@ impl<'de> de::Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Members::default();
-        // A raw name: a name with escapes could not be borrowed as `&str`.
+        // Read raw, because a name with escapes cannot be borrowed as `&str`.
         while let Some(name) = map.next_key::<&RawValue>()? {
             let member = match unescaped(name.get()).as_deref() {
                 Some("type") => &mut members.event_type,

@@ -49,7 +49,7 @@ fn a_refusal_names_the_member_and_what_is_allowed() {
     let message = |body: &str| error(body).to_string();
     assert_eq!(
         message(r#"{"type":"updated","slug":"s","id":"i"}"#),
-        r#"`type` is "updated"; allowed are "snapshot", "changed" and "deleted""#
+        r#"`type` is "updated", but must be "snapshot", "changed" or "deleted""#
     );
     assert_eq!(
         message(r#"{"type":"changed","slug":"s","id":6}"#),

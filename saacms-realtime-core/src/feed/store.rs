@@ -10,17 +10,17 @@ use crate::time::{Instant, Timestamp};
 
 /// Keeps published events, so that a feed can continue after a restart.
 ///
-/// A store has one slot for each of the newest events of a record. [`Feed::publish`](super::Feed::publish)
+/// A store has one slot for each of a record's newest events. [`Feed::publish`](super::Feed::publish)
 /// saves the event before any reader gets it.
 pub trait Store {
-    /// Why a row was not saved.
+    /// The reason why a row was not saved.
     type Error;
 
-    /// Saves a row in its slot and replaces what the slot held, or changes nothing.
+    /// Saves a row in its slot, replacing what the slot held, or changes nothing.
     ///
     /// # Errors
     ///
-    /// Why the row was not saved; then the event is not published.
+    /// The reason why the row was not saved; the event is then not published.
     fn save(&self, row: Row<'_>) -> Result<(), Self::Error>;
 }
 
@@ -36,7 +36,7 @@ impl Store for NoStore {
     }
 }
 
-/// Without a store, nothing is kept.
+/// `None` keeps nothing.
 impl<S: Store + ?Sized> Store for Option<&S> {
     type Error = S::Error;
 
@@ -63,7 +63,7 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// The row of an event in a store of this many [`slots`].
+    /// The row of an event in a store with this number of [`slots`].
     pub const fn new(
         key: &'a ResourceKey,
         epoch: Epoch,
@@ -79,14 +79,14 @@ impl<'a> Row<'a> {
     }
 }
 
-/// A published event with all that a feed needs to continue after a restart.
+/// A published event with everything that a feed needs to continue after a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Its number in the ring, which is its sequence, too.
     pub number: u64,
     /// When it was published, on a clock that continues across restarts.
     pub pushed_at: Instant,
-    /// The latest time that was given as an ID so far.
+    /// The latest time used as an ID so far.
     pub latest_time: Option<Timestamp>,
     /// Its ID.
     pub id: EventId<Box<str>>,
@@ -95,13 +95,13 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
-    /// Its slot in a store of this many [`slots`], which is at least 1.
+    /// Its slot in a store with this number of [`slots`], at least 1.
     pub const fn slot(&self, slots: u64) -> u64 {
         self.number % slots
     }
 }
 
-/// The events of one record as they were read back from a store.
+/// The events of one record, read back from a store.
 #[derive(Clone, Debug)]
 pub struct StoredRing {
     /// The record.
@@ -113,14 +113,14 @@ pub struct StoredRing {
 }
 
 impl StoredRing {
-    /// Drops the oldest events until the others fit in this many [`slots`].
+    /// Drops the oldest events until the rest fit in this number of [`slots`].
     pub fn truncate(&mut self, slots: u64) {
         let room = usize::try_from(slots).unwrap_or(usize::MAX);
         let surplus = self.events.len().saturating_sub(room);
         self.events.drain(..surplus);
     }
 
-    /// The rows of this ring in a store of this many [`slots`].
+    /// The rows of this ring in a store with this number of [`slots`].
     pub fn rows(&self, slots: u64) -> impl Iterator<Item = Row<'_>> {
         self.events
             .iter()
@@ -131,7 +131,7 @@ impl StoredRing {
 /// The slots that a store has per record: one for each event of the replay window, and one for the
 /// event before it.
 ///
-/// A client that names the event before the window has missed nothing that cannot be replayed.
+/// A client that names the event before the window missed only events that can be replayed.
 pub const fn slots(retention: &Retention) -> u64 {
     // Saturating, because `usize::MAX` may stand for "no limit", and numbers are divided by this.
     (retention.max_events as u64).saturating_add(1)

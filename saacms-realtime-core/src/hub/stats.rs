@@ -16,7 +16,7 @@ pub struct Stats {
     pub resyncs: u64,
 }
 
-/// The figures that no other part of the hub keeps. They only grow.
+/// The counters that no other part of the hub keeps. They only grow.
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) published: AtomicU64,

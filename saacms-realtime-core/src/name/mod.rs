@@ -1,4 +1,4 @@
-//! Names: event types, event IDs, resource keys. Checked once, valid ever after.
+//! Names: event types, event IDs, resource keys. Checked once, valid from then on.
 
 #[cfg(feature = "alloc")]
 mod key;

@@ -30,7 +30,7 @@ pub trait Storage<T> {
     fn pop_front(&mut self) -> Option<T>;
 }
 
-/// A queue in slots of the caller: an array, or a borrowed slice.
+/// A queue in slots that the caller provides: an array, or a borrowed slice.
 #[derive(Clone)]
 pub struct Slots<B> {
     buffer: B,

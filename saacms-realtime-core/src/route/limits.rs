@@ -12,7 +12,7 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest head of a request, and largest buffer of an answer, in bytes.
 pub const MAX_BUFFER_BYTES: usize = 65_536;
 
-/// Requests at one time on one HTTP/2 connection.
+/// Concurrent requests on one HTTP/2 connection.
 pub const MAX_HTTP_2_STREAMS: u32 = 1_000;
 
 /// Silence after which an HTTP/2 peer is pinged, and the time it has to answer.
@@ -21,7 +21,7 @@ pub const HTTP_2_PING: Duration = Duration::from_secs(20);
 /// Connections that wait to be accepted: enough for all clients that reconnect at once.
 pub const BACKLOG: u32 = 4_096;
 
-/// Connections at one time unless configured: enough for the subscribers that a hub accepts by
+/// The most open connections, unless configured: enough for the subscribers that a hub accepts by
 /// default, and for publishers.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 110_000;
 

@@ -4,7 +4,7 @@ use super::accept::accepts_event_stream;
 use super::api::last_event_id;
 use super::{Api, Problem, PublishFormat, Reply, Request};
 
-/// The action of an object that serves one record.
+/// What an object that serves one record does with a request.
 #[derive(Clone, Debug)]
 #[must_use]
 pub enum ObjectAction {
@@ -31,10 +31,10 @@ pub enum ObjectAction {
 impl Api {
     /// Decides what an object that serves one record does with a request.
     ///
-    /// The router that chose the object has already decided which record it is, so only the last
-    /// segment of the path counts. There are two requests: `GET .../subscribe` and
-    /// `POST .../publish`. Everything else is answered with 404, even a client that accepts no
-    /// stream (contract, section 6). The router adds the headers for CORS.
+    /// The router has already chosen the record with the object, so only the last segment of the path
+    /// counts. An object serves two requests: `GET .../subscribe` and `POST .../publish`. Everything
+    /// else gets 404, even a `GET .../subscribe` whose `Accept` header excludes the stream (contract,
+    /// section 6). The router adds the headers for CORS.
     pub fn decide_object(&self, request: &Request<'_>) -> ObjectAction {
         let last_segment = request.path.rsplit('/').next().unwrap_or_default();
 
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_has_two_requests_and_the_rest_is_not_found() {
+    fn an_object_serves_two_requests_and_everything_else_is_not_found() {
         for (method, target, expected) in [
             ("GET", "/subscribe", 200),
             ("GET", "/any/path/subscribe", 200),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_accepts_no_stream_is_answered_with_404() {
+    fn a_client_that_accepts_no_stream_gets_404() {
         let accept = |value| status("GET", "/subscribe", &[("accept", value)]);
         assert_eq!(accept("text/event-stream"), 200);
         assert_eq!(accept("application/json"), 404);

@@ -34,7 +34,7 @@ impl Problem {
             status,
             title,
         } = self.kind;
-        // Cannot fail for a string. Name and title are constants without anything to escape.
+        // Serializing a string cannot fail. Name and title are constants that need no escapes.
         let detail = serde_json::to_string(&self.detail).unwrap_or_default();
         format!(
             r#"{{"type":"urn:saacms-realtime:{name}","title":"{title}","status":{status},"detail":{detail}}}"#
@@ -43,15 +43,15 @@ impl Problem {
 
     /// 413: the body is larger than `max_body_bytes`.
     pub fn body_too_large(max_body_bytes: usize) -> Self {
-        let detail = format!("the body has more than {max_body_bytes} bytes, which is the limit");
+        let detail = format!("the body is larger than the limit of {max_body_bytes} bytes");
         Self::new(kind::BODY_TOO_LARGE, detail)
     }
 
-    /// 400: the body did not arrive whole.
+    /// 400: the body ended early.
     pub fn body_incomplete() -> Self {
         Self::new(
             kind::BODY_INCOMPLETE,
-            "the body did not arrive whole; nothing was published",
+            "the body ended early; nothing was published",
         )
     }
 
@@ -61,17 +61,17 @@ impl Problem {
         Self::new(kind::BODY_TOO_SLOW, detail)
     }
 
-    /// 404: an object serves nothing there.
+    /// 404: an object serves nothing at this path.
     pub fn nothing_here() -> Self {
         Self::new(
             kind::NOT_FOUND,
-            "an object has GET .../subscribe for an event stream, and POST .../publish",
+            "an object serves only GET .../subscribe and POST .../publish",
         )
     }
 
-    /// 409: an object that serves one record received the event of another.
+    /// 409: an object that serves one record received an event of another.
     pub fn other_record(own: &ResourceKey, named: &ResourceKey) -> Self {
-        let detail = format!("this object serves {own}, the event is about {named}");
+        let detail = format!("this object serves {own}, but the event is about {named}");
         Self::new(kind::OTHER_RECORD, detail)
     }
 
@@ -87,7 +87,7 @@ impl Problem {
     pub fn record_unreachable() -> Self {
         Self::new(
             kind::RECORD_UNREACHABLE,
-            "what serves this record failed; whether the event was published is not known",
+            "the object of this record failed; the event may or may not have been published",
         )
     }
 
@@ -97,7 +97,7 @@ impl Problem {
 
     pub(super) fn not_found(base_path: &str) -> Self {
         let detail = format!(
-            "there is only GET {base_path}/{{collection}}/{{id}}/subscribe and POST \
+            "the API has only GET {base_path}/{{collection}}/{{id}}/subscribe and POST \
              {base_path}/publish"
         );
         Self::new(kind::NOT_FOUND, detail)
@@ -111,13 +111,13 @@ impl Problem {
     pub(super) fn not_acceptable() -> Self {
         Self::new(
             kind::NOT_ACCEPTABLE,
-            "the stream is text/event-stream; accept that, text/*, */*, or send no Accept header",
+            "the stream is text/event-stream: accept that, text/* or */*, or send no Accept header",
         )
     }
 
     /// 400: a part of the key in the path is not UTF-8.
     pub fn path_not_utf8(part: &'static str) -> Self {
-        let detail = format!("`{part}` in the path is not UTF-8 after percent-decoding");
+        let detail = format!("the {part} in the path is not UTF-8 after percent-decoding");
         Self::new(kind::INVALID_KEY, detail)
     }
 
@@ -130,13 +130,13 @@ impl Problem {
     }
 
     pub(super) fn token_wrong() -> Self {
-        Self::new(kind::TOKEN_WRONG, "this is not the publish token")
+        Self::new(kind::TOKEN_WRONG, "the token sent is not the publish token")
     }
 
     pub(super) fn foreign_origin() -> Self {
         Self::new(
             kind::FOREIGN_ORIGIN,
-            "without a publish token a page may publish only from an origin that the hub lists, or \
+            "without a publish token, a page may publish only from an origin that the hub lists, or \
              from the hub's own page on this machine",
         )
     }

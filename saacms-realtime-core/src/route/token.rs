@@ -67,7 +67,7 @@ impl fmt::Display for InvalidToken {
             Self::Length { len } => {
                 write!(
                     f,
-                    "the publish token has {len} bytes; allowed are 16 to 512"
+                    "the publish token has {len} bytes, but must have 16 to 512"
                 )
             }
             Self::NotVisibleAscii => {

@@ -185,10 +185,10 @@ fn a_hostile_path_is_refused_and_its_part_named(start: Start) {
         ("posts/a%0Ab", "`id` must not contain control characters"),
         ("posts/%7F", "`id` must not contain control characters"),
         ("posts/%C2%85", "`id` must not contain control characters"),
-        ("%E4%B8/1", "`slug` in the path is not UTF-8"),
-        ("posts/%FF", "`id` in the path is not UTF-8"),
-        ("posts/%ED%A0%80", "`id` in the path is not UTF-8"),
-        ("posts/%C0%AF", "`id` in the path is not UTF-8"),
+        ("%E4%B8/1", "the slug in the path is not UTF-8"),
+        ("posts/%FF", "the id in the path is not UTF-8"),
+        ("posts/%ED%A0%80", "the id in the path is not UTF-8"),
+        ("posts/%C0%AF", "the id in the path is not UTF-8"),
     ] {
         for method in ["GET", "HEAD", "POST", "OPTIONS"] {
             let target = format!("/api/saacms/v1/{key}/subscribe");

@@ -70,7 +70,7 @@ fn a_body_that_is_no_event_is_refused(start: Start) {
 }
 
 fn a_missing_or_ill_typed_member_is_named(start: Start) {
-    let allowed = r#"allowed are "snapshot", "changed" and "deleted""#;
+    let allowed = r#"must be "snapshot", "changed" or "deleted""#;
     expect_refusals(
         start,
         [
@@ -229,7 +229,7 @@ fn a_body_that_is_not_utf_8_is_refused(start: Start) {
 
     expect_refusals(
         start,
-        wrong.map(|bytes| (event(bytes), "not UTF-8: byte 52 is wrong")),
+        wrong.map(|bytes| (event(bytes), "not UTF-8: byte 52 is invalid")),
     );
 
     // UTF-16, with and without a byte order mark.
@@ -239,7 +239,7 @@ fn a_body_that_is_not_utf_8_is_refused(start: Start) {
         start,
         [
             (utf_16, "not a JSON object"),
-            (marked, "not UTF-8: byte 0 is wrong"),
+            (marked, "not UTF-8: byte 0 is invalid"),
         ],
     );
 }
@@ -263,7 +263,7 @@ fn nesting_up_to_128_is_accepted_and_deeper_is_refused(start: Start) {
         world.publish_event(&event);
     }
 
-    let deep = "nested 129 deep; at most 128 is allowed";
+    let deep = "nested 129 deep; at most 128 levels are allowed";
     expect_refusals(
         start,
         [

@@ -26,7 +26,7 @@ fn an_idle_topic_makes_room_for_a_new_one_the_oldest_first() {
             == ["keepalive", "resync buffer-miss"]
     };
 
-    // Asking for a forgotten topic makes it anew and forgets another, so ask for the newest first.
+    // Asking for a forgotten topic creates it again and forgets another, so ask for the newest first.
     assert!(!forgotten("0"), "it has a reader");
     assert!((2..=8).rev().all(|id| !forgotten(&id.to_string())));
     assert!(forgotten("1"));

@@ -19,7 +19,7 @@ pub struct Settings {
     pub max_backlog_bytes: usize,
     /// Time after which a stream whose client reads nothing is cut; zero = never. Default 2 minutes.
     pub stall_timeout: Duration,
-    /// Time without an event after which a stream is ended in good order. Default zero = never.
+    /// Time without an event after which a stream is ended gracefully. Default zero = never.
     pub idle_timeout: Duration,
     /// The reconnection time sent at the end of an idle stream. Default 3 s.
     pub retry: Duration,
@@ -177,17 +177,17 @@ mod tests {
     fn an_invalid_value_is_refused_with_what_is_allowed() {
         for (name, value, said) in [
             ("MAX_EVENTS", "-1", "must be a whole number"),
-            ("MAX_EVENTS", "9999999", "allowed is 0 to 1000000 events"),
+            ("MAX_EVENTS", "9999999", "must be 0 to 1000000 events"),
             ("MAX_AGE", "60", "needs a unit: 60s, 60m or 60h"),
             ("MAX_AGE", "1x", "must be a time"),
             (
                 "HEARTBEAT",
                 "1ms",
-                "allowed is 10 to 2073600000 ms, or 0 for off",
+                "must be 10 to 2073600000 ms, or 0 for off",
             ),
             ("STORAGE", "on", "must be sqlite or off"),
-            ("MAX_BACKLOG_BYTES", "1", "allowed is 1KiB to 16MiB"),
-            ("STALL_TIMEOUT", "25h", "allowed is 0s to 1d"),
+            ("MAX_BACKLOG_BYTES", "1", "must be 1KiB to 16MiB"),
+            ("STALL_TIMEOUT", "25h", "must be 0s to 1d"),
         ] {
             let error = read(&[(name, value)]).expect_err(value);
             assert!(

@@ -177,7 +177,7 @@ impl fmt::Display for InvalidText {
             Self::TooLarge => f.write_str("is too large"),
             Self::NotOneOf { words } => write!(f, "must be {}", words.join(" or ")),
             Self::OutOfRange { low, high } => {
-                write!(f, "out of range; allowed is {low} to {high}")
+                write!(f, "out of range; must be {low} to {high}")
             }
         }
     }
@@ -257,7 +257,7 @@ mod tests {
         let show = |bytes: &u64| show_size(*bytes);
         assert_eq!(within(1_024, &(0..=1_024), show), Ok(1_024));
         let error = within(1_025, &(0..=1_024), show).expect_err("too large");
-        assert_eq!(error.to_string(), "out of range; allowed is 0 to 1KiB");
+        assert_eq!(error.to_string(), "out of range; must be 0 to 1KiB");
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub struct Lane<S> {
     /// Streams that are polled by themselves, not with their record. Each is queued at most once;
     /// entries of removed streams are skipped.
     singles: VecDeque<usize>,
-    /// When a record is polled although nothing is published: `due` of each record, in order.
+    /// When a record is polled even if nothing is published: `due` of each record, in order.
     deadlines: BTreeSet<(Instant, usize)>,
     bell: Arc<Bell>,
     /// Deadlines are rounded up to multiples of this, so that those close to each other coincide.
@@ -149,7 +149,7 @@ impl<S> Lane<S> {
     /// Adds a stream and queues its first turn. No other stream has its number until it is removed.
     pub fn insert(&mut self, mut subscription: Subscription, sink: S) -> usize {
         if self.streams.len() == self.streams.capacity() {
-            // By a quarter: a vector that doubles may leave half of its memory unused.
+            // Grows by a quarter: a vector that doubles may leave half of its memory unused.
             self.streams.reserve_exact(self.streams.len() / 4 + 64);
         }
 
@@ -165,7 +165,7 @@ impl<S> Lane<S> {
         });
         members.push(stream);
 
-        // By itself: the other members of its record have nothing new.
+        // Polled by itself: the other members of its record have nothing new.
         self.queue_single(stream);
         stream
     }
@@ -183,7 +183,7 @@ impl<S> Lane<S> {
         }
     }
 
-    /// Removes a stream and drops its subscription. `None` if there is none of this number.
+    /// Removes a stream and drops its subscription. `None` if no stream has this number.
     pub fn remove(&mut self, stream: usize) -> Option<S> {
         let Stream {
             subscription,
@@ -232,7 +232,7 @@ impl<S> Lane<S> {
         self.turns.len()
     }
 
-    /// When to [`collect`](Self::collect) although the waker is not called: [`Instant::ZERO`] while
+    /// When to [`collect`](Self::collect) even if the waker is not called: [`Instant::ZERO`] while
     /// turns are waiting, `None` if there is no deadline.
     pub fn wake_at(&self) -> Option<Instant> {
         if !self.turns.is_empty() {

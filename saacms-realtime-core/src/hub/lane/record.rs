@@ -11,14 +11,14 @@ use crate::hub::sync::Arc;
 use crate::hub::{Output, Subscription};
 use crate::time::{Instant, Now};
 
-/// Members that are polled under one lock. Publishers of their topic wait for it, so they are few.
+/// How many members are polled under one lock. Small, because publishers of the topic wait for it.
 const ROUND: usize = 64;
 
 /// The streams of one record in a lane.
 ///
 /// They share a waker, so that a publish calls it once, and up to 64 are polled under one lock.
 pub(super) struct Record {
-    /// The slot of the shared waker: that of the first member, which all later ones adopted.
+    /// The slot of the shared waker: the first member's, which all later members adopted.
     registration: Arc<Registration>,
     waker: Waker,
     /// Streams by number. Never empty: a record leaves the lane with its last member.
@@ -26,17 +26,17 @@ pub(super) struct Record {
     /// `members[..pending]` are still to be polled in this pass. Polled from the end: `swap_remove`
     /// moves the last member into a gap, so no member is skipped.
     pub(super) pending: usize,
-    /// A change came after the pass began: another pass follows.
+    /// Something changed after the pass began, so another pass follows.
     pub(super) is_woken: bool,
     /// It is queued in the lane's `turns`. An entry there without this mark was left by an earlier
-    /// record of the same number.
+    /// record with the same number.
     pub(super) has_turn: bool,
     /// Its entry in the lane's `deadlines`.
     pub(super) due: Option<Instant>,
 }
 
 impl Record {
-    /// A record without members; `subscription` must be the first to be added.
+    /// A record without members; `subscription` must be the first member added.
     pub(super) fn new(subscription: &Subscription, waker: Waker) -> Self {
         Self {
             registration: Arc::clone(&subscription.registration),
@@ -49,8 +49,8 @@ impl Record {
         }
     }
 
-    /// Makes `subscription` share the waker of this record, in place of any that it was polled with.
-    /// Poll it after this: an earlier change may have called only the other waker.
+    /// Makes `subscription` share the waker of this record instead of any waker it was polled with
+    /// before. Poll it after this: an earlier change may have called only that other waker.
     ///
     /// Returns false, and changes nothing, if it belongs to another topic or to another life of this
     /// one.
@@ -80,8 +80,8 @@ impl Record {
         self.pending..end
     }
 
-    /// Polls those of `members` that are open, one piece each. Returns when to poll them again
-    /// although nothing is published.
+    /// Polls the open streams among `members`, for one piece each. Returns when to poll them again
+    /// even if nothing is published.
     pub(super) fn poll<S>(
         &self,
         members: &[usize],
@@ -94,8 +94,7 @@ impl Record {
         for round in members.chunks(ROUND) {
             let mut topic = shared.registry.lock_topic(&self.registration.cell);
             if let Some(topic) = &mut topic {
-                // In every round: between two of them the topic is not locked, and a publish would
-                // take the waker.
+                // In every round, because a publish between two rounds takes the waker.
                 topic.register_waker(self.registration.slot, &self.waker);
             }
 
@@ -104,7 +103,7 @@ impl Record {
                 if stream.state != State::Open {
                     continue;
                 }
-                // All members adopted the registration, so its lock and its waker are theirs.
+                // All members share the registration, so its topic and waker are theirs too.
                 debug_assert!(Arc::ptr_eq(
                     &stream.subscription.registration,
                     &self.registration
@@ -134,7 +133,7 @@ impl Record {
     }
 }
 
-/// The earlier of two deadlines, each of which may be none.
+/// The earlier of two deadlines, either of which may be absent.
 pub(super) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }

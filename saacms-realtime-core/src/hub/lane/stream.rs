@@ -31,7 +31,7 @@ pub(super) struct Stream<S> {
     pub(super) member: usize,
     pub(super) state: State,
     /// It is queued in the lane's `singles`. An entry there without this mark was left by an earlier
-    /// stream of the same number.
+    /// stream with the same number.
     pub(super) is_single: bool,
 }
 

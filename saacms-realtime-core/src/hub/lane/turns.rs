@@ -23,7 +23,7 @@ impl<S> Lane<S> {
             return;
         };
         if !mem::take(&mut record.has_turn) {
-            // An earlier record of this number was queued here, and has left.
+            // An earlier record with this number was queued here, and has left.
             return;
         }
 
@@ -78,7 +78,7 @@ impl<S> Lane<S> {
             return index;
         }
 
-        // Also where the key has a record of an earlier life of the topic, which keeps its members.
+        // If the key has a record of an earlier life of the topic, that one keeps its members.
         let entry = self.records.vacant_entry();
         let index = entry.key();
         let waker = Waker::from(Arc::new(RecordWaker {

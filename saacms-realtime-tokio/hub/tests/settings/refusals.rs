@@ -34,7 +34,7 @@ fn an_unknown_variable_is_refused_with_the_nearest_one() {
 
 #[test]
 fn a_value_out_of_range_is_quoted_as_it_was_written() {
-    let range = "out of range; it is 0 events; allowed is 1 to 1000000 events\n";
+    let range = "out of range; it is 0 events, but must be 1 to 1000000 events\n";
     Answer::of(server(&["--max-lag=0", "--print-config"]))
         .assert_refused(&format!("--max-lag 0: {range}"));
 
@@ -141,7 +141,7 @@ fn a_refusal_still_prints_where_the_value_comes_from() {
 fn a_faulty_token_file_is_refused_and_its_content_not_shown() {
     let dir = TempDir::new().expect("a directory");
     for (name, content, wrong) in [
-        ("empty", "", "has 0 bytes; allowed are 16 to 512"),
+        ("empty", "", "has 0 bytes, but must have 16 to 512"),
         ("short", "sesame", "has 6 bytes"),
         ("long", &"sesame".repeat(100), "has 600 bytes"),
         (
