@@ -80,7 +80,7 @@ impl Expected {
         // The hub chooses times: the reference learns them here, and checks that each is new.
         for (number, id) in read.learned {
             reference.record_time(self.record, &id)?;
-            if let Some(event) = reference.life(self.record).event_mut(number) {
+            if let Some(event) = reference.life_mut(self.record).event_mut(number) {
                 event.id = Some(id);
             }
         }
@@ -107,7 +107,7 @@ impl Expected {
         shares_timers: bool,
         now: u64,
     ) -> Result<(), String> {
-        let next = reference.life(self.record).next();
+        let next = reference.life_mut(self.record).next();
         if self.has_ended || reference.is_draining {
             return Err("a stream is idle where it must end".into());
         }
@@ -157,7 +157,7 @@ impl Expected {
         wall: Timestamp,
     ) -> Result<(Place, Reading), String> {
         let config = &reference.config;
-        let life = reference.known(self.record);
+        let life = reference.life(self.record);
         let (mut rest, mut place, mut reading) = (text, from, Reading::default());
 
         // A keep-alive that is due goes before everything else.

@@ -77,7 +77,7 @@ impl<S: Sut> World<S> {
             self.both(),
         );
         let right = self.reference.subscribe(record, named.as_deref(), self.now);
-        self.log.line(
+        self.log.push_line(
             self.now,
             format_args!("  client {client} names {named:?}: {right:?}"),
         );
@@ -86,7 +86,7 @@ impl<S: Sut> World<S> {
             (Ok(reader), Ok(places)) => (reader, places),
             (Err(_), Err(_)) => {
                 self.counts.refused += 1;
-                // Not all refused clients at once.
+                // Spread out, so that refused clients do not return all at once.
                 self.clients[client].reconnect_at = Some(self.now + 12_000 + client as u64);
                 return Ok(());
             }
@@ -100,7 +100,7 @@ impl<S: Sut> World<S> {
         self.counts.opened += 1;
         self.count_resume(record, named.is_some(), &places);
 
-        let life = self.reference.known(record);
+        let life = self.reference.life(record);
         let is_positions = self.settings.hub.event_ids == EventIds::Position;
         let greeting = (is_positions && named.is_none()).then(|| life.place());
         let is_exempt = self.is_exempt(client, named.as_deref());
@@ -141,7 +141,7 @@ impl<S: Sut> World<S> {
     }
 
     fn count_resume(&mut self, record: usize, is_named: bool, places: &[Place]) {
-        let next = self.reference.known(record).next();
+        let next = self.reference.life(record).next();
         match places {
             [Place::At(number)] if is_named && *number < next => self.counts.replays += 1,
             [Place::At(_)] if is_named => self.counts.nothing_missed += 1,

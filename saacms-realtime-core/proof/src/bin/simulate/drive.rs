@@ -156,10 +156,10 @@ impl<S: Sut> World<S> {
             Output::Frames(bytes) => {
                 // More may wait, and only an idle poll registers the waker.
                 waker.wake();
-                self.log.number(index as u64);
-                self.log.bytes(&bytes);
+                self.log.hash_number(index as u64);
+                self.log.hash_bytes(&bytes);
                 let text = String::from_utf8_lossy(&bytes);
-                self.log.line(
+                self.log.push_line(
                     now,
                     format_args!("  to client {client}: {:?}", short(&text)),
                 );
@@ -272,11 +272,11 @@ impl<S: Sut> World<S> {
                 continue;
             }
 
-            let next = self.reference.known(connection.expected.record).next();
+            let next = self.reference.life(connection.expected.record).next();
             if connection.expected.places != [Place::At(next)] || self.reference.is_draining {
                 let client = connection.client;
                 return Err(format!(
-                    "the stream of client {client} is idle although something waits for it"
+                    "the stream of client {client} is idle, but something waits for it"
                 ));
             }
         }

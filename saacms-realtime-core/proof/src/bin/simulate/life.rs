@@ -8,7 +8,7 @@ use saacms_realtime_core::{EventIds, HubConfig, ResyncReason, Timestamp};
 /// The place of a reader in the history, as far as it can be known from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// The event of this number comes next.
+    /// The event with this number comes next.
     At(u64),
     /// A resync is next.
     Lost(ResyncReason),

@@ -10,7 +10,7 @@ use crate::life::{Life, Place};
 #[derive(Debug)]
 pub(crate) struct Reference {
     pub(crate) config: HubConfig,
-    /// Bytes that the hub counts for an event besides its frame and its ID.
+    /// Bytes that the hub counts for an event in addition to its frame and ID.
     overhead: usize,
     /// The current life of each record; `None` while the hub has no topic for it.
     pub(crate) lives: Vec<Option<Life>>,
@@ -22,11 +22,11 @@ pub(crate) struct Reference {
     earlier: Vec<u64>,
     pub(crate) subscribers: usize,
     sweep_at: u64,
-    /// No room was found for a topic: the hub does not search again before this.
+    /// When the hub may search for room again, after a search that found none.
     futile_until: u64,
     pub(crate) is_draining: bool,
     /// Time IDs of each record, in all its lives: none may be used twice.
-    given: Vec<BTreeSet<String>>,
+    used_times: Vec<BTreeSet<String>>,
     /// Topics dropped to make room for others, and topics that expired.
     pub(crate) forgotten: u64,
     pub(crate) expired: u64,
@@ -54,18 +54,18 @@ impl Reference {
             sweep_at: 0,
             futile_until: 0,
             is_draining: false,
-            given: vec![BTreeSet::new(); records],
+            used_times: vec![BTreeSet::new(); records],
             forgotten: 0,
             expired: 0,
         }
     }
 
-    /// Starts again as another process, which knows nothing of this one. Only the given times stay:
-    /// clients may still name them.
+    /// Starts again as another process, which knows nothing of this one. Only the used times stay,
+    /// because clients may still name them.
     pub(crate) fn restart(&mut self, seed: u64) {
-        let given = core::mem::take(&mut self.given);
+        let used_times = core::mem::take(&mut self.used_times);
         *self = Self {
-            given,
+            used_times,
             ..Self::new(self.config, self.lives.len(), self.overhead, seed)
         };
     }
@@ -74,24 +74,24 @@ impl Reference {
         self.lives.iter().flatten().count()
     }
 
-    pub(crate) fn life(&mut self, record: usize) -> &mut Life {
+    pub(crate) fn life_mut(&mut self, record: usize) -> &mut Life {
         self.lives[record]
             .as_mut()
             .expect("a record with a reader has a life")
     }
 
-    pub(crate) fn known(&self, record: usize) -> &Life {
+    pub(crate) fn life(&self, record: usize) -> &Life {
         self.lives[record]
             .as_ref()
             .expect("a record with a reader has a life")
     }
 
-    /// Records a time ID that no stream has carried yet: it must be a new one.
+    /// Records the time ID of a new event or resync, which must never have been used before.
     pub(crate) fn record_time(&mut self, record: usize, id: &str) -> Result<(), String> {
-        if self.given[record].insert(id.to_owned()) {
+        if self.used_times[record].insert(id.to_owned()) {
             return Ok(());
         }
-        Err(format!("the time {id} names two things"))
+        Err(format!("the time ID {id} was used twice"))
     }
 
     pub(crate) fn record_marker(
@@ -101,7 +101,7 @@ impl Reference {
         wall: Timestamp,
     ) -> Result<bool, String> {
         let config = self.config;
-        self.life(record).record_marker(&config, id, wall)
+        self.life_mut(record).record_marker(&config, id, wall)
     }
 
     pub(crate) fn publish(
@@ -119,7 +119,7 @@ impl Reference {
         let config = self.config;
         let overhead = self.overhead;
         let sequence = self.take_sequence();
-        let life = self.life(record);
+        let life = self.life_mut(record);
         // Without an ETag the hub chooses a time, which the first stream that carries it shows.
         let id = match config.event_ids {
             EventIds::Etag => etag.map(str::to_owned),
@@ -146,7 +146,7 @@ impl Reference {
 
         self.find_or_make(record, now)?;
         let (config, head) = (self.config, self.next_sequence);
-        let life = self.life(record);
+        let life = self.life_mut(record);
         if life.readers >= config.max_subscribers_per_topic {
             return Err(ExpectedRefusal::SubscribersOfTopic);
         }
@@ -161,7 +161,7 @@ impl Reference {
     /// Removes a reader; `stats` are those of the hub after the reader left.
     pub(crate) fn leave(&mut self, record: usize, now: u64, stats: &Stats) {
         self.subscribers -= 1;
-        let life = self.life(record);
+        let life = self.life_mut(record);
         life.readers -= 1;
         life.idle_since = life.idle_since.max(now);
 
@@ -206,7 +206,7 @@ impl Reference {
             if now < self.futile_until {
                 return Err(ExpectedRefusal::Topics);
             }
-            // Down to seven eighths of the limit.
+            // The hub makes room down to seven eighths of the limit.
             self.forget_idle(self.topics() - (limit - limit.div_ceil(8)));
             if self.topics() >= limit {
                 self.futile_until = now + 1_000;
@@ -231,7 +231,7 @@ impl Reference {
         gone
     }
 
-    /// Sweeps if that is due, at most every ten seconds; returns when the next sweep is due.
+    /// Sweeps if a sweep is due, at most every ten seconds; returns when the next sweep is due.
     pub(crate) fn sweep(&mut self, now: u64) -> Option<u64> {
         if self.sweep_at <= now {
             self.sweep_at = now + 10_000;
@@ -242,7 +242,7 @@ impl Reference {
 
     fn sweep_all(&mut self, now: u64) -> usize {
         let config = self.config;
-        // An idle topic stays for `max_age`, and for a minute at least.
+        // An idle topic stays for `max_age`, but at least for a minute.
         let linger = (config.max_age.as_millis() as u64).max(60_000);
         let mut gone = 0;
         for record in 0..self.lives.len() {
@@ -261,9 +261,9 @@ impl Reference {
         gone
     }
 
-    /// The hub was over its memory limit, or may have been.
+    /// Follows a hub that was over its memory limit, or may have been.
     ///
-    /// Which events it freed cannot be known. Which topics it dropped follows from how many are left.
+    /// Which events it freed is unknown; the number of topics left shows which ones it dropped.
     pub(crate) fn history_freed(&mut self, now: u64, stats: &Stats) -> Result<(), String> {
         let gone = self.topics().saturating_sub(stats.topics);
         if gone > 0 {
@@ -281,7 +281,7 @@ impl Reference {
         Ok(())
     }
 
-    /// Checks the figures of a hub.
+    /// Checks the statistics of a hub.
     pub(crate) fn check(&self, stats: &Stats) -> Result<(), String> {
         let held: usize = self.lives.iter().flatten().map(Life::held_bytes).sum();
         let limit = self.config.max_history_bytes;
@@ -289,25 +289,23 @@ impl Reference {
         let joined = self.topics() * (64 << 10);
         if stats.topics != self.topics() || stats.subscribers != self.subscribers {
             return Err(format!(
-                "{stats:?}, where {} topics and {} subscribers are right",
+                "{stats:?}, but expected {} topics and {} subscribers",
                 self.topics(),
                 self.subscribers
             ));
         }
 
-        // The reference counts what is certainly held: exactly all, unless memory may have been freed.
+        // The reference counts what is certainly held. That is all of it, unless some was freed.
         let is_unsure = self.lives.iter().flatten().any(|life| life.is_unsure(1));
         let most = if is_unsure { limit } else { held };
         if stats.history_bytes < held || stats.history_bytes > most + joined {
-            return Err(format!(
-                "{stats:?}, where {held} bytes of history are right"
-            ));
+            return Err(format!("{stats:?}, but expected {held} bytes of history"));
         }
         Ok(())
     }
 }
 
-/// Since when a topic has had no readers; `None` if it has some.
+/// Since when a record's topic has had no readers; `None` if it has readers, or there is no topic.
 fn idle((record, life): (usize, &Option<Life>)) -> Option<(u64, usize)> {
     let life = life.as_ref()?;
     (life.readers == 0).then_some((life.idle_since, record))

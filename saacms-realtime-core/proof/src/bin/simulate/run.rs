@@ -90,7 +90,7 @@ impl<S: Sut> World<S> {
     /// record as it is, and every other one once it is back.
     fn finish_deliveries(&mut self) -> Result<(), String> {
         self.log
-            .line(self.now, format_args!("the network is whole again"));
+            .push_line(self.now, format_args!("the network is whole again"));
 
         for client in 0..self.clients.len() {
             self.clients[client].is_stalled = false;
@@ -171,7 +171,7 @@ impl<S: Sut> World<S> {
             ));
         }
 
-        self.log.number(knows.record as u64);
+        self.log.hash_number(knows.record as u64);
         Ok(())
     }
 

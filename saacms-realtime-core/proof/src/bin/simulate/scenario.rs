@@ -226,7 +226,7 @@ impl Op {
         let record = chance.index(settings.records);
         let server_notices_after = *chance.pick(&[0, 0, 100, 70_000]);
 
-        // In thousandths: most operations publish or connect, and few end the life of a hub.
+        // Weights in thousandths: most operations publish or connect, and few end the life of a hub.
         match chance.below(1_000) {
             0..330 => {
                 let count = match chance.below(40) {

@@ -115,8 +115,8 @@ impl<S: Sut> World<S> {
     /// Runs one operation, and all that follows from it at once.
     pub(crate) fn run(&mut self, op: Op) -> Result<(), String> {
         self.counts.operations += 1;
-        self.log.line(self.now, format_args!("{op:?}"));
-        self.log.number(self.now);
+        self.log.push_line(self.now, format_args!("{op:?}"));
+        self.log.hash_number(self.now);
 
         match op {
             Op::Publish {

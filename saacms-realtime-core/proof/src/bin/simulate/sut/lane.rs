@@ -128,7 +128,8 @@ impl Sut for HubWithLane {
                     continue;
                 }
 
-                // As a full socket, until its connection is polled and has written the piece.
+                // Blocked like a full socket, until its connection is polled and has written the
+                // piece.
                 lane.block(index);
                 let mailbox = lane
                     .get_mut(index)

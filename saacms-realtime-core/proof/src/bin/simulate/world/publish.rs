@@ -47,7 +47,7 @@ impl<S: Sut> World<S> {
             .reference
             .publish(record, edit.kind, etag, &edit.data, at);
 
-        self.log.line(
+        self.log.push_line(
             self.now,
             format_args!("  {:.40} as {etag:?}: {answer:?}", edit.data),
         );

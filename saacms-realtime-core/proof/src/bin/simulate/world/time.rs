@@ -70,7 +70,7 @@ impl<S: Sut> World<S> {
             for index in 0..self.connections.len() {
                 has_moved |= self.drive(index)?;
             }
-            // Only now, so that no index changes in the round.
+            // Removed only now, so that no index changes in the round.
             self.connections.retain(|connection| !connection.is_over());
 
             for client in 0..self.clients.len() {
