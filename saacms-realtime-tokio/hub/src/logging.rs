@@ -7,10 +7,10 @@ use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// The look of the log.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
-    /// Lines for people, coloured on a terminal.
+    /// Lines to read, coloured on a terminal.
     Human,
     /// One JSON object per line.
     Json,

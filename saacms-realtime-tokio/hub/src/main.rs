@@ -23,15 +23,15 @@ use crate::settings::{ServeArgs, StartError, UncheckedSettings};
 use crate::tail::TailArgs;
 use crate::terminal::{print, print_error};
 
-/// jemalloc, because it gives memory back: within a minute after ten thousand clients have connected
-/// at once and left, nine tenths of what they took. `tests/faults` asserts that.
+/// jemalloc, because it gives memory back: when ten thousand clients connect at once and leave, nine
+/// tenths of what they took is free again within a minute. `tests/faults` asserts that.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Streams "this record was edited" to browsers over Server-Sent Events.
 ///
-/// Without a command it runs the hub: publishers post events of records, subscribers get them live,
-/// and a client that reconnects gets the events that it missed, or is told to refetch.
+/// Without a command, it runs the hub: publishers post events about records, and subscribers get them
+/// live. A client that reconnects gets the events it missed, or is told to refetch.
 #[derive(Debug, Parser)]
 #[command(name = "saacms-realtime", version, after_help = SERVE_HELP)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -54,7 +54,7 @@ enum Command {
 const SERVE_HELP: &str = "\
 Examples:
   saacms-realtime
-      serves http://127.0.0.1:8787/api/saacms/v1, with a page to try it at http://127.0.0.1:8787/
+      serves http://127.0.0.1:8787/api/saacms/v1, with a live page at http://127.0.0.1:8787/
   saacms-realtime --max-age 15m --cors-origin https://www.example.org
       keeps events for 15 minutes; pages of www.example.org may subscribe
   (umask 077; head -c 32 /dev/urandom | base64 > publish-token)
@@ -70,7 +70,7 @@ Settings: a flag wins over its environment variable, which wins over the --confi
   SAACMS_REALTIME_ variable is an error. An empty variable counts as not set.
 Sizes: bytes, or KiB MiB GiB TiB (times 1024), kB MB GB TB (times 1000): 65536, 64KiB, 4MB.
 Times: with a unit, 500ms, 90s, 5m, 1h, 1h30m, 7d; or 0.
-Exit codes: 0 done, 1 failed while running, 2 wrong usage or settings.";
+Exit codes: 0 done, 1 failed while running, 2 invalid usage or settings.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -98,7 +98,7 @@ fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let print_config = args.print_config;
     let unchecked = UncheckedSettings::read(args, env::vars_os())?;
     if print_config {
-        // Before the check, because the origin of a value matters most when the value is refused.
+        // Printed before the check: the origin of a value matters most when the value is refused.
         print(&unchecked.to_toml())?;
         unchecked.check()?;
         return Ok(());
@@ -106,7 +106,7 @@ fn serve(args: ServeArgs) -> Result<(), ServeError> {
 
     let settings = unchecked.check()?;
     logging::init(settings.log_format, &settings.log_level)?;
-    // Only now, because the log needs settings of its own.
+    // Logged only now, because the log itself starts with these settings.
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -117,7 +117,7 @@ fn serve(args: ServeArgs) -> Result<(), ServeError> {
     Ok(runtime.block_on(serve::run(settings))?)
 }
 
-/// Why `serve` ended.
+/// Why `serve` failed.
 enum ServeError {
     /// It did not start: exit code 2.
     Start(StartError),
@@ -143,7 +143,7 @@ impl From<io::Error> for ServeError {
     }
 }
 
-/// The error and its causes, in one line.
+/// The error and its causes, on one line.
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -14,7 +14,7 @@ use compio_driver::{DriverType, Key, Proactor, PushEntry};
 use mio::net::TcpStream;
 use rustix::net::SendFlags;
 
-/// The most sends at one time. The completion queue has twice the room, so none is lost.
+/// The most sends in flight at once. The completion queue has twice the room, so none is lost.
 pub(super) const BATCH: usize = 1_024;
 
 /// How long [`try_out`] waits for a send that should return at once.

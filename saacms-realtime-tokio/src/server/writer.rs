@@ -86,7 +86,7 @@ impl Writer {
                     continue;
                 }
                 (Piece::Frames(frames), None) => socket.write(chunks.chunk_of(frames)),
-                // By itself, because the socket is shut down once the last chunk is written.
+                // Written by itself, because the socket is shut down once the last chunk is written.
                 (Piece::End, _) => socket.end(),
             };
             apply(lane, index, outcome);

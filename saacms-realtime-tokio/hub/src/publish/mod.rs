@@ -17,7 +17,7 @@ use crate::terminal::{print_error, print_status, printable};
 /// Publish one event, or a file of events
 ///
 /// One event: `publish changed posts 1 '{"title":"x"}' --etag v1`, `publish deleted posts 1`. Many:
-/// `publish --ndjson events.ndjson`, each line being
+/// `publish --ndjson events.ndjson`, each line of this form:
 /// `{"type":"changed","slug":"posts","id":"1","record":{"title":"x"},"etag":"v1"}`.
 ///
 /// Exit codes: 0 all events are published; 1 an event was refused, or the hub cannot be reached; 2 the
@@ -120,7 +120,7 @@ fn publish(args: PublishArgs) -> Result<bool, String> {
 }
 
 fn event_type(text: &str) -> Result<EventType, String> {
-    EventType::parse(text).ok_or_else(|| "allowed are snapshot, changed and deleted".to_owned())
+    EventType::parse(text).ok_or_else(|| "must be snapshot, changed or deleted".to_owned())
 }
 
 /// Returns the record: the argument itself, or the text that `@FILE` or `-` stands for.

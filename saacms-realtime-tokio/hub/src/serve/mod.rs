@@ -129,7 +129,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn announce(address: SocketAddr, base_path: &str) {
     tracing::info!(%address, base_path, "listening");
-    // For people. If standard output is closed, nobody reads it.
+    // For whoever started the hub. If standard output is closed, nobody reads it.
     let _ = writeln!(io::stdout(), "open http://{address}/ in a browser");
 }
 

@@ -13,7 +13,7 @@ const PRINT_CONFIG: &str = "print-config";
 /// The flags of `serve`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServeArgs {
-    /// Print the settings and stop.
+    /// Print the settings and exit.
     pub(crate) print_config: bool,
     /// Values of settings, and [`CONFIG`].
     pub(super) flags: Layer,
@@ -33,8 +33,8 @@ impl Args for ServeArgs {
             .long(PRINT_CONFIG)
             .action(ArgAction::SetTrue)
             .help(
-                "Print every setting with its origin, as a file for --config; report what is wrong \
-                 with them, and stop",
+                "Print every setting and where it comes from, as a file for --config; report what is \
+                 wrong, and exit",
             )
             .help_heading(HEADING);
 
@@ -59,7 +59,7 @@ impl FromArgMatches for ServeArgs {
                 continue;
             };
             let texts: Vec<String> = texts.cloned().collect();
-            // Errors quote it, so it has every value of a list.
+            // Quoted by errors, so it has every value of a list.
             let written: Vec<_> = texts
                 .iter()
                 .map(|text| format!("--{key} {}", quoted(text)))
@@ -103,7 +103,7 @@ fn flag_of(setting: &'static Setting) -> Arg {
         .help_heading(setting.heading)
 }
 
-/// A flag with a value. The value may be -5, so that it is refused for its range and not as a flag.
+/// A flag with a value. A negative number is a value too, so that the error names the allowed range.
 fn flag(key: &'static str, value_name: &'static str) -> Arg {
     Arg::new(key)
         .long(key)

@@ -35,15 +35,15 @@ use crate::logging::LogFormat;
 pub(crate) struct Settings {
     /// Addresses to listen on.
     pub(crate) listen: Listen,
-    /// Base path, origins, publish token and the longest body.
+    /// Base path, origins, publish token and the largest body.
     pub(crate) api: Api,
     /// Retention, heartbeat and limits.
     pub(crate) hub: HubConfig,
-    /// TCP connections at one time.
+    /// The most TCP connections open at once.
     pub(crate) max_connections: usize,
     /// How long streams may take to end when the server is told to stop.
     pub(crate) drain_timeout: Duration,
-    /// The look of the log.
+    /// The format of the log.
     pub(crate) log_format: LogFormat,
     /// The filter of the log, in the syntax of `tracing_subscriber::EnvFilter`.
     pub(crate) log_level: String,
@@ -69,11 +69,11 @@ impl Default for Settings {
     }
 }
 
-/// Settings that are read, but not yet checked against each other and the world.
+/// Settings that are read, but not yet checked as a whole.
 #[derive(Debug)]
 pub(crate) struct UncheckedSettings {
     settings: Settings,
-    /// The winning text of each setting that some layer has.
+    /// The text that wins, of each setting that is in a layer.
     raw: Layer,
 }
 
@@ -82,7 +82,7 @@ impl UncheckedSettings {
     ///
     /// # Errors
     ///
-    /// The first unknown name or unreadable value, or an unreadable file.
+    /// The first unknown name or invalid value, or a file that cannot be read.
     pub(crate) fn read(
         args: ServeArgs,
         variables: impl Iterator<Item = (OsString, OsString)>,
@@ -124,11 +124,11 @@ impl UncheckedSettings {
         SETTINGS.iter().map(line).collect()
     }
 
-    /// Checks what no single value shows: the hub's ranges, the token file, the addresses.
+    /// Checks what reading a single value does not: the hub's ranges, the token file, the addresses.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong, as the user wrote it.
+    /// The first setting that is wrong, as the user wrote it.
     pub(crate) fn check(self) -> Result<Settings, StartError> {
         self.settings
             .hub
@@ -136,7 +136,7 @@ impl UncheckedSettings {
             .map_err(|error| self.out_of_range(&error))?;
         let Self { mut settings, raw } = self;
 
-        // Read no earlier than here: `--print-config` works without the file.
+        // Not read any earlier, because `--print-config` prints even without the file.
         if let Some(path) = &settings.publish_token_file {
             let (token, warning) = token::read(path).map_err(|reason| StartError {
                 message: format!("{}: {reason}", raw.written("publish-token-file")),
@@ -146,7 +146,7 @@ impl UncheckedSettings {
             settings.warnings.extend(warning);
         }
 
-        // After the token, because with one every address is allowed.
+        // Checked after the token is read, because with a token every address is allowed.
         if !settings.listen.may_serve(&settings.api) {
             return Err(StartError {
                 message: format!(

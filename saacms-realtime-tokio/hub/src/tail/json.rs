@@ -38,7 +38,7 @@ pub(super) fn json_line(report: &Report) -> String {
         replayed: false,
     };
 
-    // By itself, because the line borrows it.
+    // Declared by itself, because the line borrows it.
     let data = match &report.news {
         News::Message { message, .. } => json_data(&message.data),
         News::Lost { reason, wait } => {

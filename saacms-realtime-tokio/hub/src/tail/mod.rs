@@ -22,8 +22,8 @@ use self::report::{News, Report};
 use crate::client::HubArgs;
 use crate::terminal::{print_error, print_status};
 
-/// The reports that may wait for standard output. Few: when its reader stops, the followers stop
-/// reading too, and the hub resyncs them.
+/// How many reports may wait for standard output. Small, so that when its reader stops, the followers
+/// stop reading too, and the hub resyncs them.
 const MAX_WAITING_REPORTS: usize = 16;
 
 /// Follow records: print each event as it arrives
@@ -53,7 +53,7 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "ID")]
     last_event_id: Option<String>,
 
-    /// End after this many events; resyncs count
+    /// Exit after this many events; resyncs count too
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
@@ -79,7 +79,7 @@ pub(crate) struct TailArgs {
     )]
     timeout: Duration,
 
-    /// Longest event that is read, in bytes
+    /// Largest event to accept, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 2 << 20)]
     max_event_bytes: usize,
 

@@ -51,7 +51,7 @@ fn a_server_that_shuts_down_gracefully_under_load_leaves_no_gap() {
         world.terminate();
         world.start_again();
     }
-    world.end("ended in good order and started again");
+    world.end("ended gracefully and started again");
 }
 
 #[test]

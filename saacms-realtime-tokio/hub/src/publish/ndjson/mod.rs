@@ -25,7 +25,7 @@ const MAX_BATCH_LINES: usize = 1_000;
 /// The longest wait for a batch's next line. Short, so that a slow producer's lines are not delayed.
 const BATCH_WAIT: Duration = Duration::from_millis(20);
 
-/// The number of lines read ahead. Few, because each may have [`MAX_LINE_LEN`] bytes.
+/// The number of lines read ahead. Small, because each may have [`MAX_LINE_LEN`] bytes.
 const READ_AHEAD: usize = 16;
 
 /// Publishes the events in `file`, and returns whether all of them are published.

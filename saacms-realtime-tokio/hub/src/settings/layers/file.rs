@@ -40,7 +40,7 @@ impl Layer {
         })?;
 
         let mut entries: Vec<_> = document.get_ref().iter().collect();
-        // In the order of the file, so that the error is about the first wrong line.
+        // In the order of the file, so that the error is about the first invalid line.
         entries.sort_by_key(|(key, _)| key.span().start);
 
         let mut layer = Self::default();
