@@ -86,7 +86,7 @@ impl Realtime {
         self.hub.drain();
     }
 
-    /// The hub, for its figures and for [`Hub::source_lost`].
+    /// The hub, for its statistics and for [`Hub::source_lost`].
     pub fn hub(&self) -> &Hub {
         &self.hub
     }

@@ -26,7 +26,7 @@ use crate::realtime::Realtime;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServeConfig {
-    /// Connections at one time; further ones wait to be accepted. Default 110,000.
+    /// Connections open at once; further ones wait to be accepted. Default 110,000.
     pub max_connections: usize,
     /// How long streams may take to end when the server stops. Default 10 s.
     pub drain_timeout: Duration,

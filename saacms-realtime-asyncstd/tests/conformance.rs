@@ -86,9 +86,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.notify(1);
         let ended = self.thread.take().map(JoinHandle::join);
-        assert!(
-            matches!(ended, Some(Ok(()))),
-            "the server ends in good order"
-        );
+        assert!(matches!(ended, Some(Ok(()))), "the server ends gracefully");
     }
 }

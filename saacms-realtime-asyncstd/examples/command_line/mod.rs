@@ -42,7 +42,7 @@ pub(crate) fn start() -> Result<Option<(Realtime, TcpListener, impl Future)>, Bo
 
     let realtime = Realtime::new(config, Default::default())?;
     let listener = TcpListener::bind(listen)?;
-    // Before anything is served: an early signal must end the hub in good order, too.
+    // Before anything is served: an early signal must end the hub gracefully, too.
     let mut signals = Signals::new([Signal::Term, Signal::Int])?;
 
     println!(

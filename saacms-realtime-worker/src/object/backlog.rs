@@ -44,7 +44,7 @@ impl Backlog {
         self.sent
     }
 
-    /// The most that can wait: what waited at the last measurement, and what was sent since.
+    /// The most bytes that can be queued: those at the last measurement, and those sent since.
     pub(super) fn upper_bound(&self) -> usize {
         usize::try_from(self.sent - self.taken).unwrap_or(usize::MAX)
     }

@@ -1,4 +1,4 @@
-//! One record's object without the platform, which gives it its streams and its store.
+//! The object of one record, without the platform, which supplies its streams and its store.
 
 mod backlog;
 mod round;
@@ -17,26 +17,26 @@ use self::round::{Limits, PORTION, Round};
 use self::stream::Stream;
 use crate::settings::Settings;
 
-/// The most bytes that may wait for the streams' turns. Above it, all streams are sent everything at
-/// once.
+/// The most bytes that may wait for the streams' turns. Above this, every stream is sent everything
+/// at once.
 const MAX_WAITING_BYTES: usize = 256 << 10;
 
 /// The receiving end of a stream.
 pub(crate) trait Sink {
-    /// The bytes that were sent and are still queued; `None` if the stream has ended.
+    /// The number of bytes sent but still queued; `None` if the stream has ended.
     fn queued(&self) -> Option<usize>;
 
-    /// Sends bytes, now or together with those of other streams. If the stream is found to have
-    /// ended, [`Object::remove`] must be called.
+    /// Sends bytes, now or together with those of other streams. If that shows that the stream has
+    /// ended, whoever owns the sink must call [`Object::remove`].
     fn send(&self, bytes: &Bytes);
 
-    /// Asks for a call of [`Object::writable`] once fewer than the allowed bytes are queued.
+    /// Asks for a call of [`Object::writable`] once the queue is below its limit.
     fn want_room(&self);
 
-    /// Ends the stream after what was sent.
+    /// Ends the stream after the bytes sent so far.
     fn end(&self);
 
-    /// Cuts the stream off; what is queued is lost.
+    /// Cuts the stream off and discards its queue.
     fn cut(&self);
 }
 
@@ -46,7 +46,7 @@ pub(crate) trait Sink {
 /// [`subscribe`](Self::subscribe). Inputs are [`writable`](Self::writable),
 /// [`remove`](Self::remove), [`handle_timeout`](Self::handle_timeout) and [`turn`](Self::turn). After
 /// each of them: if the object [`wants_turn`](Self::wants_turn), call [`turn`](Self::turn) once the
-/// runtime has had its own; otherwise set the timer to [`wake_at`](Self::wake_at). Without either, a
+/// runtime has had its turn; otherwise set the timer to [`wake_at`](Self::wake_at). Without either, a
 /// stream that waits is never served again.
 #[derive(Debug)]
 pub(crate) struct Object<S> {
@@ -54,7 +54,7 @@ pub(crate) struct Object<S> {
     /// The object's record; `None` until the platform or the first event names it.
     key: Option<ResourceKey>,
     feed: Feed,
-    /// By number, which is the order of their turns.
+    /// Streams by number, which is the order of their turns.
     streams: BTreeMap<u32, Stream<S>>,
     next_number: u32,
     round: Round,
@@ -93,19 +93,19 @@ impl<S: Sink> Object<S> {
         }
     }
 
-    /// The number of slots in a store.
+    /// The number of slots that its store has.
     pub(crate) fn slots(settings: &Settings) -> u64 {
         feed::slots(&settings.hub.retention())
     }
 
-    /// Open streams.
+    /// The number of open streams.
     #[cfg(test)]
     pub(crate) fn streams(&self) -> usize {
         self.streams.len()
     }
 
-    /// Publishes an event: stores it and adds it to the ring. It is sent to every stream with room,
-    /// or waits for the streams' next turn.
+    /// Publishes an event: stores it, adds it to the ring, and sends it to the streams that have
+    /// room, now or at their next turn.
     pub(crate) fn publish(
         &mut self,
         event: Event,
@@ -127,7 +127,7 @@ impl<S: Sink> Object<S> {
         }
 
         self.round.add(frame_bytes);
-        // Streams that waited any longer could fall behind what the ring holds.
+        // Any later, a stream that waits could fall behind what the ring holds.
         if self.round.is_full() {
             self.send_all(now);
         } else if !self.round.is_under_way() {
@@ -136,7 +136,7 @@ impl<S: Sink> Object<S> {
         Ok(())
     }
 
-    /// Reserves the number of a new stream.
+    /// Reserves a number for a new stream.
     pub(crate) fn reserve(&mut self) -> Result<u32, Refusal> {
         let limit = self.settings.hub.max_subscribers_per_topic;
         if self.streams.len() >= limit {
@@ -148,7 +148,7 @@ impl<S: Sink> Object<S> {
         Ok(number)
     }
 
-    /// Subscribes the stream of a reserved number, and sends its first bytes.
+    /// Subscribes the stream with a reserved number, and sends its first bytes.
     pub(crate) fn subscribe(
         &mut self,
         number: u32,
@@ -163,7 +163,7 @@ impl<S: Sink> Object<S> {
         self.send_one(number, now);
     }
 
-    /// Sends what waits to a stream that has room again.
+    /// Sends a stream that has room again what is waiting for it.
     pub(crate) fn writable(&mut self, number: u32, now: Now) {
         self.send_one(number, now);
     }
@@ -181,13 +181,13 @@ impl<S: Sink> Object<S> {
         self.turn(now);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due; `None` if no deadline is set, as without
-    /// streams.
+    /// When [`handle_timeout`](Self::handle_timeout) is due; `None` if there is no deadline, such as
+    /// without streams.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         self.streams.values().filter_map(Stream::wake_at).min()
     }
 
-    /// Whether [`turn`](Self::turn) is due once the runtime has had its own.
+    /// Whether [`turn`](Self::turn) is due once the runtime has had its turn.
     pub(crate) fn wants_turn(&self) -> bool {
         self.round.is_under_way()
     }

@@ -1,7 +1,7 @@
-/// The streams that are written to in one turn.
+/// The number of streams that are written to in one turn.
 ///
-/// Few, because a publish that arrives in the meantime waits for them; more than one, because each
-/// turn costs a timer.
+/// It is small, because a publish that arrives in the meantime waits for them, but more than one,
+/// because each turn costs a timer.
 pub(super) const PORTION: usize = 16;
 
 /// The round of an object over its streams, which are served in the order of their numbers.
@@ -50,7 +50,7 @@ impl Round {
         }
     }
 
-    /// Whether streams wait for their turn, until the runtime has had its own.
+    /// Whether streams wait for their turn, while the runtime has its turn.
     pub(super) fn is_under_way(&self) -> bool {
         self.next.is_some()
     }

@@ -13,7 +13,7 @@ pub(super) struct Stream<S> {
     backlog: Backlog,
     /// When the last event was sent.
     event_at: Instant,
-    /// When it must be served again; `None` if only an event or room is a reason for it.
+    /// When it must be served again even if nothing is published and no room is freed.
     wake_at: Option<Instant>,
 }
 
@@ -41,7 +41,8 @@ impl<S: Sink> Stream<S> {
         self.sink.cut();
     }
 
-    /// Sends what waits or is due, as far as there is room. Returns whether the stream stays open.
+    /// Sends everything that waits or is due, as far as there is room. Returns whether the stream
+    /// stays open.
     #[must_use]
     pub(super) fn send(&mut self, feed: &mut Feed, settings: &Settings, now: Now) -> bool {
         while !feed.is_idle(&self.reader, now.instant) {

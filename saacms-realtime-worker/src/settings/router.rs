@@ -3,22 +3,22 @@ use saacms_realtime_core::settings::text::{self, show_size};
 
 use super::{Environment, InvalidSetting};
 
-/// The settings of the router of a whole Worker.
+/// The settings of a Worker's router.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RouterSettings {
     /// The HTTP API.
     pub api: Api,
-    /// Name of the binding to the objects. Default `SAACMS_REALTIME`.
+    /// Name of the Durable Object binding. Default `SAACMS_REALTIME`.
     pub binding: String,
 }
 
 impl RouterSettings {
-    /// Reads the variables of a router.
+    /// Reads the settings from their variables.
     ///
     /// # Errors
     ///
-    /// The first invalid variable, and what is allowed; or that the token is missing.
+    /// The first invalid variable, and what is allowed; or a missing token.
     pub(crate) fn read(env: Environment<'_>) -> Result<Self, InvalidSetting> {
         let mut binding = "SAACMS_REALTIME".to_owned();
         env.read("binding", &mut binding, |text| {
@@ -50,7 +50,7 @@ impl RouterSettings {
     }
 }
 
-/// The token that publishers must send; `None` if `OPEN_PUBLISH` does without.
+/// The token that publishers must send; `None` if `OPEN_PUBLISH` lets everyone publish.
 fn publish_token(env: Environment<'_>) -> Result<Option<Token>, InvalidSetting> {
     const NAME: &str = "publish_token";
     let mut is_open = false;
@@ -66,7 +66,7 @@ fn publish_token(env: Environment<'_>) -> Result<Option<Token>, InvalidSetting> 
         None => Err(InvalidSetting::without_text(
             NAME,
             "is missing: a Worker is on the public network, so publishing needs a secret; set \
-             OPEN_PUBLISH=true to do without",
+             OPEN_PUBLISH=true to let everyone publish",
         )),
     }
 }
