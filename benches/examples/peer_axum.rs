@@ -1,5 +1,6 @@
-//! What one would write without us: axum's `Sse` over a tokio broadcast channel per record, and a
-//! queue of the last 100 events for clients that come back. `load` measures it beside the server.
+//! The straightforward server, without this project: axum's `Sse` over a tokio broadcast channel
+//! per record, and a queue of the last 100 events for clients that come back. `load` measures it
+//! beside the server.
 //!
 //! It keeps none of the laws. A reader that lags or names an unknown ID gets a resync, but IDs are
 //! not unique, nothing is bounded in bytes, nothing is swept and nothing is checked.

@@ -1,4 +1,4 @@
-//! What core costs, each figure beside what one would write without it.
+//! What core costs, each figure beside the same task written by hand.
 //!
 //! `cargo bench -p saacms-realtime-benches` runs all benches; `-- resume` runs those with `resume` in
 //! their name.

@@ -36,7 +36,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         });
     });
 
-    // As short as one would write it: no BOM, CR, NUL, second data line, or bytes that are not
+    // As short as it can be written by hand: no BOM, CR, NUL, second data line, or bytes that are not
     // UTF-8.
     group.bench_function("split_lines", |bencher| {
         bencher.iter(|| {

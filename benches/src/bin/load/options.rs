@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   load fanout --subscribers 1000 --window 1         one event at a time
-  load fanout --against axum,limit --rounds 3       flat out, beside what one would write otherwise
+  load fanout --against axum,limit --rounds 3       flat out, compared with other servers
                                                     and beside what the machine allows
   load fanout --rate 50 --plot latency.svg          latency at a fixed rate
   load idle --subscribers 10000 --hold 60           what a silent stream costs
@@ -70,7 +70,7 @@ pub(crate) struct Options {
     /// How long to publish
     #[arg(long, default_value_t = 3.0, value_parser = seconds)]
     pub(crate) seconds: f64,
-    /// Events in flight at one time: 1 = one at a time, 64 = as fast as possible
+    /// Events in flight at once: 1 = one at a time, 64 = as fast as possible
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) window: u64,
     /// Events per second, at a fixed rate; latency then counts from when each was due
@@ -85,7 +85,7 @@ pub(crate) struct Options {
     /// Threads that read [default: one per 25,000 streams]
     #[arg(long, value_parser = count(1, 64))]
     pub(crate) threads: Option<usize>,
-    /// Connections to open at one time [default: 256; storm: 2,000]
+    /// Connections to open at once [default: 256; storm: 2,000]
     #[arg(long, value_parser = count(1, 100_000))]
     pub(crate) opening: Option<usize>,
     /// idle: seconds without an event

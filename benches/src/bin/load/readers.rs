@@ -33,7 +33,7 @@ pub(crate) struct Audience {
     pub(crate) prefix: String,
     /// Every n-th subscriber stops reading when told to stall; 0 = none.
     pub(crate) stalled_of: usize,
-    /// Connections to open at one time, of all threads together.
+    /// Connections to open at once, of all threads together.
     pub(crate) opening: usize,
     /// The first address that connections come from: 127.0.0.1 + this.
     pub(crate) first_source: u32,

@@ -133,7 +133,7 @@ impl Server {
             .map_err(|error| error.to_string())
     }
 
-    /// Waits for its end; returns whether it was in good order, or `None` after `patience`.
+    /// Waits for its end; returns whether it was graceful, or `None` after `patience`.
     pub(crate) fn wait(&mut self, patience: Duration) -> Option<bool> {
         let until = Instant::now() + patience;
         while Instant::now() < until {

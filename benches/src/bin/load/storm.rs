@@ -17,7 +17,7 @@ const SEEN: u64 = 10;
 struct Storm {
     /// Until all events were received.
     seconds: f64,
-    /// Until all subscribers were connected; as `seconds` if they never were at one time.
+    /// Until all subscribers were connected; as `seconds` if they never were all at once.
     connected_seconds: f64,
     /// The largest resident memory of the server, in bytes.
     peak: u64,

@@ -37,7 +37,7 @@ pub(crate) struct Stream {
 pub(crate) enum Item<'a> {
     /// The response head: its status line.
     Head(&'a [u8]),
-    /// An event of this number, published at this moment.
+    /// The event with this number, published at this moment.
     Event {
         number: u64,
         at: u64,

@@ -113,7 +113,7 @@ fn nanos(folder: &Path, group: &str, name: &str) -> Result<Vec<f64>, String> {
         .collect::<Result<_, _>>()?;
     if rounds.is_empty() {
         return Err(format!(
-            "there is no round-1 in {}; `./ci.sh bench` has it written",
+            "there is no round-1 in {}; `./ci.sh bench` creates it",
             folder.display()
         ));
     }

@@ -31,7 +31,7 @@ pub(super) fn markdown(rows: &[Row], runs: &Runs, options: &ResultsOptions) -> S
 
     out += "\n`load` is `cargo run --release -p saacms-realtime-benches --bin load --`. The capacity \
             of which half is published is that of the slower of the two, one event at a time.\n\n\
-            ## Beside what one would write otherwise\n\n\
+            ## Compared with the straightforward server\n\n\
             | figure, less is better | measured | command |\n| --- | --- | --- |\n";
     push_comparisons(&mut out, rows);
 
