@@ -47,6 +47,7 @@ impl Realtime {
             .spawn(|| block_on(sweep))
             .expect("the system can start a thread");
 
+        let api = api.with_heartbeat(hub.config().heartbeat);
         Ok(Self {
             hub,
             api: Arc::new(api),

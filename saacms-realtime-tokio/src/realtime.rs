@@ -39,6 +39,7 @@ impl Realtime {
             sleep_until,
         ));
 
+        let api = api.with_heartbeat(hub.config().heartbeat);
         Ok(Self {
             hub,
             api: Arc::new(api),

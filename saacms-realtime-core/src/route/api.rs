@@ -1,6 +1,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use super::accept::accepts_event_stream;
 use super::path::{self, InvalidBasePath, Target};
@@ -19,6 +20,8 @@ pub struct Api {
     cors: Cors,
     publish_token: Option<Token>,
     max_body_bytes: usize,
+    /// What the heads of streams tell clients; zero = nothing.
+    pub(super) heartbeat: Duration,
 }
 
 impl Default for Api {
@@ -28,6 +31,7 @@ impl Default for Api {
             cors: Cors::default(),
             publish_token: None,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            heartbeat: Duration::ZERO,
         }
     }
 }
@@ -62,6 +66,15 @@ impl Api {
     #[must_use]
     pub fn with_max_body_bytes(mut self, max_body_bytes: usize) -> Self {
         self.max_body_bytes = max_body_bytes;
+        self
+    }
+
+    /// The API whose streams tell clients their heartbeat; zero tells nothing.
+    ///
+    /// A client detects a dead connection by it. Each adapter sets that of its hub.
+    #[must_use]
+    pub fn with_heartbeat(mut self, heartbeat: Duration) -> Self {
+        self.heartbeat = heartbeat;
         self
     }
 
@@ -123,7 +136,10 @@ impl Api {
         request: &Request<'_>,
         key: Result<ResourceKey, Problem>,
     ) -> Decision {
-        self.decision(request, key.and_then(|key| subscribe(request, key)))
+        self.decision(
+            request,
+            key.and_then(|key| subscribe(request, key, self.heartbeat)),
+        )
     }
 
     /// Decides what to do with a request to publish, at any path.
@@ -179,7 +195,11 @@ impl Api {
     }
 }
 
-fn subscribe(request: &Request<'_>, key: ResourceKey) -> Result<Action, Problem> {
+fn subscribe(
+    request: &Request<'_>,
+    key: ResourceKey,
+    heartbeat: Duration,
+) -> Result<Action, Problem> {
     const ALLOWED: &str = "GET, HEAD, OPTIONS";
     match request.method {
         "OPTIONS" => return Ok(Action::Reply(Reply::no_content().with("allow", ALLOWED))),
@@ -190,7 +210,7 @@ fn subscribe(request: &Request<'_>, key: ResourceKey) -> Result<Action, Problem>
         return Err(Problem::not_acceptable());
     }
 
-    let head = Reply::stream(request.is_http_1_1);
+    let head = Reply::stream(request.is_http_1_1, heartbeat);
     // The headers that a GET would get; nothing is subscribed.
     if request.method == "HEAD" {
         return Ok(Action::Reply(head));

@@ -80,6 +80,10 @@ impl Cors {
                 ),
                 ("access-control-max-age", "86400".into()),
             ]);
+        } else {
+            // What the browser client reads beside the headers that every page may read.
+            let exposed = "Retry-After, Saacms-Heartbeat";
+            headers.push(("access-control-expose-headers", exposed.into()));
         }
         headers
     }
@@ -239,7 +243,13 @@ mod tests {
         let any = Cors::new(["*"]).expect("any");
         assert_eq!(
             any.headers(Some(b"null"), "GET"),
-            [("access-control-allow-origin", "*".into())]
+            [
+                ("access-control-allow-origin", "*".into()),
+                (
+                    "access-control-expose-headers",
+                    "Retry-After, Saacms-Heartbeat".into()
+                ),
+            ]
         );
     }
 

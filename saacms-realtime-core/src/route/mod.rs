@@ -42,5 +42,8 @@ pub const DEFAULT_MAX_BODY_BYTES: usize = 1 << 20;
 /// The media type of a stream.
 pub const EVENT_STREAM: &str = "text/event-stream";
 
+/// The header in which a stream tells its heartbeat, in milliseconds.
+pub const HEARTBEAT_HEADER: &str = "saacms-heartbeat";
+
 #[cfg(test)]
 mod tests;

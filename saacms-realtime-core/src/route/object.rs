@@ -42,7 +42,7 @@ impl Api {
             ("GET", "subscribe") if accepts_event_stream(request.header("accept").as_deref()) => {
                 ObjectAction::Subscribe {
                     last_event_id: last_event_id(request),
-                    head: Reply::stream(request.is_http_1_1),
+                    head: Reply::stream(request.is_http_1_1, self.heartbeat),
                 }
             }
             ("POST", "publish") => match self.check_publish(request) {

@@ -1,8 +1,9 @@
 use alloc::borrow::Cow;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use super::{EVENT_STREAM, Problem};
+use super::{EVENT_STREAM, HEARTBEAT_HEADER, Problem};
 
 /// A header: its lower-case name and its value.
 pub type Header = (&'static str, Cow<'static, str>);
@@ -40,16 +41,18 @@ impl Reply {
     }
 
     /// The head of a stream, which nothing between hub and browser may buffer or change.
-    pub(super) fn stream(is_http_1_1: bool) -> Self {
-        let reply = Self::ok(EVENT_STREAM, Vec::new())
+    pub(super) fn stream(is_http_1_1: bool, heartbeat: Duration) -> Self {
+        let mut reply = Self::ok(EVENT_STREAM, Vec::new())
             .with("cache-control", "no-cache, no-transform")
             .with("x-accel-buffering", "no");
+        if !heartbeat.is_zero() {
+            reply = reply.with(HEARTBEAT_HEADER, heartbeat.as_millis().to_string());
+        }
         // HTTP/2 forbids the header (RFC 9113, 8.2.2), and it means something else in HTTP/1.0.
         if is_http_1_1 {
-            reply.with("connection", "keep-alive")
-        } else {
-            reply
+            reply = reply.with("connection", "keep-alive");
         }
+        reply
     }
 
     fn new(status: u16, body: Vec<u8>) -> Self {

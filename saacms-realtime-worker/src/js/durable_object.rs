@@ -55,7 +55,7 @@ impl SaacmsRealtimeDO {
 
         let inner = Rc::new_cyclic(|inner| Inner {
             settings,
-            api: Api::default(),
+            api: Api::default().with_heartbeat(settings.hub.heartbeat),
             key: key_of(&ctx),
             store,
             streams: Rc::new(Streams::new(&ctx)),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use js_sys::{Object, Promise, Uint8Array};
 use saacms_realtime_core::route::{
-    Action, Batch, Decision, EVENT_STREAM, Problem, PublishFormat, Reply,
+    Action, Batch, Decision, EVENT_STREAM, HEARTBEAT_HEADER, Problem, PublishFormat, Reply,
 };
 use saacms_realtime_core::{Event, ResourceKey};
 use wasm_bindgen::prelude::*;
@@ -35,12 +35,16 @@ pub async fn fetch(request: Request, env: JsValue) -> Result<Response, JsValue> 
         Action::Subscribe {
             key,
             last_event_id,
-            head,
+            mut head,
             ..
         } => {
             let last_event_id = last_event_id.as_deref();
             match router.subscribe(&key, last_event_id, &request).await? {
-                Answer::Stream(stream) => {
+                Answer::Stream(stream, heartbeat) => {
+                    // The object's settings may be those of another Worker.
+                    if let Some(heartbeat) = heartbeat {
+                        head.headers.push((HEARTBEAT_HEADER, heartbeat.into()));
+                    }
                     return platform::response(&answer.add_to(head), stream.as_ref());
                 }
                 Answer::Reply(reply) => reply,
@@ -100,7 +104,9 @@ impl Router<'_> {
         let request = Request::new_with_str_and_init(&url, init.unchecked_ref())?;
 
         let answer = match self.ask(key, &request).await {
-            Ok(answer) if answer.status() == 200 => Answer::Stream(answer.body()),
+            Ok(answer) if answer.status() == 200 => {
+                Answer::Stream(answer.body(), answer.headers().get(HEARTBEAT_HEADER)?)
+            }
             Ok(answer) => Answer::Reply(reply_of(&answer).await?),
             Err(error) => Answer::Reply(unreachable(&error)),
         };
@@ -199,7 +205,8 @@ fn subscribe_url(last_event_id: Option<&[u8]>) -> String {
 
 /// An object's answer to a subscription.
 enum Answer {
-    Stream(Option<ReadableStream>),
+    /// A stream, and the heartbeat that its head tells.
+    Stream(Option<ReadableStream>, Option<String>),
     Reply(Reply),
 }
 

@@ -214,3 +214,22 @@ test('a client works in Node', { timeout }, async (t) => {
   await until(async () => (await (await fetch(`${hub.origin}/healthz`)).json()).subscribers === 0, 'close ends the connection');
   assert.deepEqual(shown, [1, 2]);
 });
+
+test('a connection that goes silent is given up after two and a half heartbeats', { timeout }, async (t) => {
+  const site = await startHub(t); // serves the page only
+  const hub = await startHub(t, { flags: ['--cors-origin', site.origin, '--heartbeat', '1s'] });
+  const proxy = await startProxy(t, hub.port);
+  const live = await openPage(t, browser, `${site.origin}/?origin=${encodeURIComponent(proxy.origin)}`);
+  await live.state('Live');
+  await edits(hub, 1, 1);
+  await live.counted('events', 1);
+
+  // Nobody closes the connection: only the heartbeats are missing.
+  proxy.stall();
+  await live.state('Waiting');
+  assert.match(await live.text('#state-detail'), /no byte for 2.5 s/);
+  await edits(hub, 2, 2);
+  proxy.heal();
+  await live.counted('events', 2);
+  assert.equal(await live.count('resyncs'), 0);
+});

@@ -20,6 +20,7 @@ async fn a_stream_has_the_same_bytes_and_no_connection_header() {
         [
             ("cache-control", "no-cache, no-transform"),
             ("content-type", "text/event-stream"),
+            ("saacms-heartbeat", "30000"),
             ("x-accel-buffering", "no"),
         ]
     );
