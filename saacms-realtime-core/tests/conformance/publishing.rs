@@ -187,7 +187,7 @@ fn a_body_over_the_limit_is_refused_before_it_is_read(start: Start) {
                 .header("Content-Length", len)
                 .bytes(),
         );
-        let detail = "more than 1048576 bytes";
+        let detail = "larger than the limit of 1048576 bytes";
         expect_problem(&connection.response("POST"), 413, "body-too-large", detail);
     }
 
@@ -205,7 +205,7 @@ fn a_body_without_a_length_is_refused_once_it_exceeds_the_limit(start: Start) {
     connection.send(chunked.bytes());
     // The chunk that ends the body is never sent.
     connection.send(["3e8\r\n", &event_of(1_000), "\r\n1\r\n \r\n"].concat());
-    let detail = "more than 1000 bytes";
+    let detail = "larger than the limit of 1000 bytes";
     expect_problem(&connection.response("POST"), 413, "body-too-large", detail);
     assert_eq!(world.stats().published, 0);
 }

@@ -83,7 +83,7 @@ fn an_invalid_event_is_not_sent() {
         ),
         (
             &["updated", "posts", "1", "{}"],
-            "snapshot, changed and deleted",
+            "snapshot, changed or deleted",
         ),
         (&["changed", "posts"], "<ID>"),
         (&["--ndjson", "/no/such/file"], "/no/such/file"),
