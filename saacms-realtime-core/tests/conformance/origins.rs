@@ -56,6 +56,10 @@ fn a_listed_origin_is_allowed_by_name(start: Start) {
         Some(PAGE)
     );
     assert_eq!(stream.head.header("vary"), Some("Origin"));
+    assert_eq!(
+        stream.head.header("access-control-expose-headers"),
+        Some("Retry-After, Saacms-Heartbeat")
+    );
     stream.expect(KEEPALIVE);
 
     let request = Request::post(PUBLISH, changed("1", "v1", "1")).header("Origin", PAGE);
