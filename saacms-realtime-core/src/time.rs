@@ -83,11 +83,6 @@ impl Timestamp {
     pub const fn as_millis(self) -> i64 {
         self.0
     }
-
-    /// The next millisecond. [`MAX`](Self::MAX) stays as it is.
-    pub(crate) const fn next(self) -> Self {
-        Self::from_millis(self.0 + 1)
-    }
 }
 
 #[cfg(feature = "std")]

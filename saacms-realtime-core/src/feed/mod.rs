@@ -136,24 +136,17 @@ impl Feed {
     /// If numbers are missing, only events after the last gap are kept. Call once, before anything
     /// else.
     pub fn restore(&mut self, stored: impl IntoIterator<Item = StoredEvent>, now: Now) {
-        // A store does not keep the time IDs of resyncs. After the last event there are at most this
-        // many, a millisecond each.
-        const MARKERS: i64 = FrameTopic::MAX_MARKERS as i64;
-
-        // An earlier life may have named any time before now, in a resync that came before its first
-        // event.
-        let mut latest = now.wall.as_millis() - 1;
+        // An earlier life may have named any time before now in a resync, which no store keeps.
+        let mut latest = Timestamp::from_millis(now.wall.as_millis() - 1);
         for event in stored {
             if event.number != self.topic.ring().next() {
                 self.topic.begin_at(event.number);
             }
-            if let Some(time) = event.latest_time {
-                latest = latest.max(time.as_millis() + MARKERS);
-            }
+            latest = latest.max(event.latest_time.unwrap_or(latest));
             self.push(event);
         }
 
-        self.topic.begin_after(Timestamp::from_millis(latest));
+        self.topic.begin_after(latest);
         self.topic.evict(now.instant);
     }
 

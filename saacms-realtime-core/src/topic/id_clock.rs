@@ -3,7 +3,7 @@ use crate::time::Timestamp;
 /// Hands out times as IDs, each of them once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct IdClock {
-    /// The latest time that was handed out. Later times are free, whatever the wall clock shows.
+    /// The latest time that was handed out. Later ones are free.
     latest: Option<Timestamp>,
 }
 
@@ -13,19 +13,14 @@ impl IdClock {
         self.latest = self.latest.max(Some(latest));
     }
 
-    /// `wall`, or the next free millisecond if that was handed out before.
-    pub(super) fn tick(&mut self, wall: Timestamp) -> Timestamp {
-        let time = match self.latest {
-            Some(latest) if wall <= latest => latest.next(),
-            _ => wall,
-        };
-        self.latest = Some(time);
-        time
-    }
-
-    /// Whether `wall` was never handed out.
-    pub(super) fn is_free(&self, wall: Timestamp) -> bool {
-        self.latest.is_none_or(|latest| latest < wall)
+    /// `wall`, unless that millisecond or a later one was handed out: no time is ever later than the
+    /// clock, so that a process that starts later hands out later ones.
+    pub(super) fn tick(&mut self, wall: Timestamp) -> Option<Timestamp> {
+        let is_free = self.latest.is_none_or(|latest| latest < wall);
+        is_free.then(|| {
+            self.latest = Some(wall);
+            wall
+        })
     }
 
     pub(super) fn latest(&self) -> Option<Timestamp> {

@@ -2,7 +2,6 @@
 
 mod gone;
 mod id_clock;
-mod markers;
 
 use core::fmt;
 
@@ -14,7 +13,6 @@ use crate::time::{Instant, Now, Timestamp};
 
 use gone::Gone;
 use id_clock::IdClock;
-use markers::Markers;
 
 /// An item with its event ID: what the ring of a topic holds.
 #[derive(Clone, Debug)]
@@ -82,7 +80,6 @@ pub struct Topic<I, T, S> {
     head: u64,
     gone: Gone<I>,
     clock: IdClock,
-    markers: Markers,
 }
 
 impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
@@ -98,7 +95,6 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
             head: 1,
             gone: Gone::default(),
             clock: IdClock::default(),
-            markers: Markers::default(),
         }
     }
 
@@ -131,13 +127,16 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
 
     /// The ID of the event that is published next.
     ///
-    /// Under the position policy, a position; otherwise the ETag of the event, or a time that this
-    /// topic never handed out.
+    /// Under the position policy, a position; otherwise the ETag of the event, or `wall` if that
+    /// millisecond and all later ones were never handed out, or a position.
     pub fn next_id<'a>(&mut self, etag: Option<EventId<&'a str>>, wall: Timestamp) -> IdText<'a> {
         match (self.policy, etag) {
             (IdPolicy::Position, _) => IdText::Position(self.position_at(self.head)),
             (IdPolicy::Etag { .. }, Some(etag)) => IdText::Etag(etag),
-            (IdPolicy::Etag { .. }, None) => IdText::Time(self.clock.tick(wall)),
+            (IdPolicy::Etag { .. }, None) => match self.clock.tick(wall) {
+                Some(time) => IdText::Time(time),
+                None => IdText::Position(self.position_at(self.head)),
+            },
         }
     }
 
@@ -175,7 +174,6 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
     pub fn interrupt(&mut self) {
         self.ring.interrupt();
         self.raise_floor(self.head);
-        self.markers = Markers::default();
     }
 
     /// Where a reader with this last event ID begins.
@@ -205,12 +203,7 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
         if let IdPolicy::Etag { quiet_resume } = self.policy
             && let Some(from) = self.look_up(last_event_id, replay_start, quiet_resume, candidates)
         {
-            // A marker may name a place before the window.
-            return if from >= replay_start {
-                Resume::At(from)
-            } else {
-                Resume::Lost(ResyncReason::BufferMiss)
-            };
+            return Resume::At(from);
         }
 
         match Position::parse(last_event_id) {
@@ -257,11 +250,6 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
         quiet_resume: bool,
         mut candidates: impl Iterator<Item = u64>,
     ) -> Option<u64> {
-        // A time is handed out once, so only an ETag can give an event the same text.
-        if let Some(place) = self.markers.find(id) {
-            return Some(place);
-        }
-
         // If an ID is repeated, the oldest copy counts: too much is replayed rather than too little.
         let oldest_copy =
             candidates.find(|number| *number >= replay_start && self.has_id(*number, id));
@@ -279,29 +267,25 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
 
     /// The ID of a resync: a reconnect with it resumes here.
     ///
-    /// It is the ID of the newest event; without quiet resume, of the newest that can be replayed.
-    /// If there is none, it is the current time, which then names this place in the sequence and is
-    /// never given to an event.
+    /// It is the ID of the newest event, or the position if there is none. Without quiet resume it is
+    /// what the JavaScript plugin names: the newest ID that can be replayed, or the current time, from
+    /// which no reconnect resumes. No later event gets that time.
     pub fn resync_id(&mut self, now: Now) -> IdText<'_> {
         let next = self.ring.next();
-        let quiet_resume = match self.policy {
-            IdPolicy::Position => true,
-            IdPolicy::Etag { quiet_resume } => quiet_resume,
-        };
+        let as_the_plugin = self.policy
+            == IdPolicy::Etag {
+                quiet_resume: false,
+            };
+        if as_the_plugin && self.ring.replay_start(now.instant) == next {
+            self.clock.begin_after(now.wall);
+            return IdText::Time(now.wall);
+        }
 
-        // Without quiet resume, an ID from before the window would only lead to the next resync.
-        let replayed = self.ring.replay_start(now.instant) < next;
-        match self.ring.at(next - 1) {
-            At::Item(newest) if replayed || quiet_resume => IdText::Etag(newest.id.borrowed()),
-            At::Item(_) | At::Gone | At::Next => match &self.gone.id {
-                // The newest event is evicted, but a reader that resumes after it has missed nothing.
-                Some(newest) if quiet_resume => IdText::Etag(newest.borrowed()),
-                _ if self.policy == IdPolicy::Position => IdText::Position(self.position()),
-                _ if quiet_resume => {
-                    IdText::Time(self.markers.name(next, now.wall, &mut self.clock))
-                }
-                _ => IdText::Time(self.markers.name_exactly(next, now.wall, &mut self.clock)),
-            },
+        match (self.ring.at(next - 1), &self.gone.id) {
+            (At::Item(newest), _) => IdText::Etag(newest.id.borrowed()),
+            // The newest event is evicted, but a reader that resumes after it has missed nothing.
+            (At::Gone | At::Next, Some(newest)) => IdText::Etag(newest.borrowed()),
+            (At::Gone | At::Next, None) => IdText::Position(self.position()),
         }
     }
 
@@ -339,14 +323,10 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
         &self.ring
     }
 
-    /// Whether there is nothing to remember: no event ever, and no ID handed out.
+    /// Whether there is nothing to remember: there never was an event.
     pub fn is_blank(&self) -> bool {
-        self.ring.next() == 1 && self.markers.is_empty()
+        self.ring.next() == 1
     }
-
-    /// Most time IDs of resyncs that may follow the time of the newest event.
-    #[cfg(feature = "alloc")]
-    pub(crate) const MAX_MARKERS: usize = Markers::MAX;
 
     fn position_at(&self, sequence: u64) -> Position {
         Position {

@@ -38,6 +38,16 @@ fn subscribe(world: &World) -> (Stream, String) {
     (stream, position)
 }
 
+/// Whether an ID looks like a position.
+pub(super) fn is_position(id: &str) -> bool {
+    id.as_bytes().get(16) == Some(&b'.')
+}
+
+/// Checks that an ID is a position.
+pub(super) fn expect_position(id: &str) {
+    parts(id);
+}
+
 /// The epoch and sequence of a position. It contains only bytes that a cross-origin request may
 /// carry without a preflight.
 fn parts(position: &str) -> (&str, u64) {

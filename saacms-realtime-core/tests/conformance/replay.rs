@@ -3,6 +3,7 @@
 use saacms_realtime_core::HubConfig;
 
 use super::client::Request;
+use super::positions::expect_position;
 use super::streams::expect_time;
 use super::world::{KEEPALIVE, World, changed, frame, id_of, path, quiet, resync};
 use super::{Start, scenarios};
@@ -65,7 +66,7 @@ fn a_resync_of_an_empty_history_names_a_place_to_resume_from(start: Start) {
     let mut stream = world.resume("1", "v1");
     let block = stream.block();
     let place = id_of(&block).to_owned();
-    expect_time(&place);
+    expect_position(&place);
     assert_eq!(block, resync(&place, "buffer-miss"));
 
     let mut again = world.resume("1", &place);
@@ -252,8 +253,10 @@ fn live_only_without_quiet_resume_resyncs_every_reconnect(start: Start) {
     expect_time(id_of(&block));
     assert_eq!(block, resync(id_of(&block), "buffer-miss"));
 
-    // The time names the place after v1, and nothing was published since.
+    // As the plugin: from that time no reconnect resumes.
     let mut again = world.resume("1", id_of(&block));
+    let block = again.block();
+    assert_eq!(block, resync(id_of(&block), "buffer-miss"));
     let live = world.publish("1", "v2");
     stream.expect(&live);
     again.expect(&live);

@@ -156,12 +156,17 @@ fn the_last_reader_of_a_blank_topic_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_topic_that_gave_out_an_id_is_remembered_after_its_readers_leave() {
-    let (hub, mut clock) = (hub(quiet_config()), Clock::new());
-    drop(Client::join(&hub, &key("1"), Some("unknown"), clock.now()));
-    assert_eq!(hub.stats().topics, 1);
-    sweep(&hub, clock.advance(HOUR + 1));
-    assert_eq!(hub.stats().topics, 0, "but not for ever");
+fn a_topic_that_never_had_an_event_leaves_though_it_gave_out_an_id_which_stays_good() {
+    let (hub, clock) = (hub(quiet_config()), Clock::new());
+    let (client, said) = Client::join(&hub, &key("1"), Some("unknown"), clock.now());
+    assert_eq!(said, ["keepalive", "resync buffer-miss"]);
+    let position = client.last_event_id().to_owned();
+    drop(client);
+    assert_eq!(hub.stats().topics, 0);
+
+    publish(&hub, &key("1"), 1..=2, clock.now());
+    let (_, said) = Client::join(&hub, &key("1"), Some(&position), clock.now());
+    assert_eq!(said, ["keepalive", "1", "2"]);
 }
 
 #[test]

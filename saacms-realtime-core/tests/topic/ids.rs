@@ -3,7 +3,7 @@
 use crate::log::{AS_THE_PLUGIN, Log, QUIET};
 
 #[test]
-fn events_of_one_millisecond_do_not_share_an_id() {
+fn of_the_events_of_one_millisecond_the_first_has_its_time_and_the_others_their_position() {
     let mut log = Log::new(QUIET, 4);
     let ids = [
         log.publish_untagged('a'),
@@ -11,15 +11,14 @@ fn events_of_one_millisecond_do_not_share_an_id() {
         log.publish_untagged('c'),
     ];
 
-    assert_eq!(
-        ids,
-        [
-            "2023-11-14T22:13:20.000Z",
-            "2023-11-14T22:13:20.001Z",
-            "2023-11-14T22:13:20.002Z"
-        ]
-    );
-    assert_eq!(log.answer(Some(&ids[0])), "bc");
+    let time = "2023-11-14T22:13:20.000Z".to_owned();
+    assert_eq!(ids, [time, Log::position(2), Log::position(3)]);
+    for (id, answer) in ids.iter().zip(["bc", "c", ""]) {
+        assert_eq!(log.answer(Some(id)), answer, "{id}");
+    }
+
+    log.advance(1);
+    assert_eq!(log.publish_untagged('d'), "2023-11-14T22:13:20.001Z");
 }
 
 #[test]
@@ -29,8 +28,9 @@ fn a_clock_that_is_set_back_repeats_no_id_and_one_set_forward_expires_nothing() 
     log.wall -= 5_000;
     let after = log.publish_untagged('b');
     assert_eq!(
-        (before.as_str(), after.as_str()),
-        ("2023-11-14T22:13:20.000Z", "2023-11-14T22:13:20.001Z")
+        (before.as_str(), after),
+        ("2023-11-14T22:13:20.000Z", Log::position(2)),
+        "no time is later than the clock"
     );
 
     log.wall += 1_000_000_000_000;
@@ -66,99 +66,47 @@ fn a_resync_names_the_newest_event_ever() {
 
 #[test]
 fn the_id_of_a_resync_on_a_blank_topic_is_a_place_in_the_sequence() {
-    for policy in [QUIET, AS_THE_PLUGIN] {
-        let mut log = Log::new(policy, 4);
-        assert!(log.topic.is_blank());
-        assert_eq!(log.answer(Some("zz")), "<buffer-miss>");
-
-        let marker = log.resync_id();
-        assert_eq!(marker, "2023-11-14T22:13:20.000Z");
-        assert!(!log.topic.is_blank(), "a client holds one of its IDs");
-        assert_eq!(log.answer(Some(&marker)), "", "no second resync (Q24)");
-        assert_eq!(log.resync_id(), marker, "in the same millisecond");
-
-        for other in [
-            marker.clone() + "0",
-            marker.replace('Z', ""),
-            marker[..4].to_owned(),
-        ] {
-            assert_eq!(log.answer(Some(&other)), "<buffer-miss>", "{other}");
-        }
-
-        let id = log.publish_untagged('a');
-        assert_eq!(
-            id, "2023-11-14T22:13:20.001Z",
-            "it is not given to an event"
-        );
-        assert_eq!(log.answer(Some(&marker)), "a");
-
-        log.publish("bcde");
-        assert_eq!(
-            log.answer(Some(&marker)),
-            "<buffer-miss>",
-            "`a` left the window"
-        );
-    }
-}
-
-#[test]
-fn markers_are_few_and_all_name_the_same_place() {
     let mut log = Log::new(QUIET, 4);
-    let mut markers = Vec::new();
-    for _ in 0..100 {
-        markers.push(log.resync_id());
-        log.advance(1);
-    }
+    assert_eq!(log.answer(Some("zz")), "<buffer-miss>");
+    let place = log.resync_id();
+    assert_eq!(place, Log::position(0));
+    assert!(log.topic.is_blank(), "there is nothing to remember");
+    assert_eq!(log.answer(Some(&place)), "", "no second resync (Q24)");
 
-    assert!(
-        markers[..8].is_sorted_by(|one, next| one < next),
-        "each its own time: {markers:?}"
-    );
+    let id = log.publish_untagged('a');
+    assert_eq!(id, "2023-11-14T22:13:20.000Z");
+    assert_eq!(log.answer(Some(&place)), "a");
 
-    let last = markers[99].clone();
+    log.publish("bcde");
     assert_eq!(
-        markers[7..]
-            .iter()
-            .filter(|marker| **marker == last)
-            .count(),
-        93
+        log.answer(Some(&place)),
+        "<buffer-miss>",
+        "`a` left the window"
     );
-
-    log.publish("ab");
-    for marker in markers {
-        assert_eq!(log.answer(Some(&marker)), "ab");
-    }
 }
 
 #[test]
-fn a_marker_is_no_time_that_an_event_had() {
+fn without_quiet_resume_a_resync_of_an_empty_window_names_the_current_time_and_no_place() {
+    let mut log = Log::new(AS_THE_PLUGIN, 4);
+    let time = log.resync_id();
+    assert_eq!(time, "2023-11-14T22:13:20.000Z");
+    assert_eq!(log.answer(Some(&time)), "<buffer-miss>");
+
+    let id = log.publish_untagged('a');
+    assert_eq!(id, Log::position(1), "no event is given that time");
+    log.advance(1);
+    assert_eq!(log.publish_untagged('b'), "2023-11-14T22:13:20.001Z");
+    assert_eq!(log.answer(Some(&time)), "<buffer-miss>");
+}
+
+#[test]
+fn after_an_interrupt_a_resync_names_the_place_after_it() {
     let mut log = Log::new(QUIET, 4);
     let id = log.publish_untagged('a');
     log.topic.interrupt();
-    let marker = log.resync_id();
-    assert_eq!(
-        (id.as_str(), marker.as_str()),
-        ("2023-11-14T22:13:20.000Z", "2023-11-14T22:13:20.001Z",)
-    );
-    assert_eq!(log.answer(Some(&marker)), "");
+    let place = log.resync_id();
+    assert_eq!(place, Log::position(2));
+    assert_eq!(log.answer(Some(&place)), "");
     assert_eq!(log.answer(Some(&id)), "<buffer-miss>");
-}
-
-#[test]
-fn a_marker_names_its_own_place_and_no_later_one() {
-    let mut log = Log::new(AS_THE_PLUGIN, 4);
-    let first = log.resync_id();
-    log.publish("a");
-    log.advance(Log::MAX_AGE + 1);
-
-    let second = log.resync_id();
-    assert_ne!(first, second);
-
-    log.publish("b");
-    assert_eq!(log.answer(Some(&second)), "b");
-    assert_eq!(
-        log.answer(Some(&first)),
-        "<buffer-miss>",
-        "`a` is lost for it"
-    );
+    assert_eq!(log.answer(Some(&Log::position(1))), "<buffer-miss>");
 }

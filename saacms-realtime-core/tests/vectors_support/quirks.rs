@@ -132,7 +132,7 @@ fn check_witnessed(case: &Value, quiet_resume: bool) -> Checked {
 /// What the hub has sent so far.
 struct Seen {
     sent: Vec<Sent>,
-    /// Time IDs of resyncs, each with the number of events before the first resync that named it.
+    /// IDs of resyncs that name no event, each with the number of events before it.
     resyncs: Vec<(String, usize)>,
     quiet_resume: bool,
 }
@@ -145,7 +145,7 @@ struct Sent {
 
 impl Seen {
     /// Checks the ID of an event: its ETag unchanged or, without an ETag or with an empty one
-    /// (Q05), a time that no event (Q01) and no resync (Q24) had before.
+    /// (Q05), a time that no event (Q01) and no resync (Q24) had before, or a position.
     fn publish(&mut self, body: &str, witnessed: &str, at: u64) -> Checked {
         let reading = read(body.as_bytes());
         if !reading.faults.is_empty() {
@@ -160,10 +160,10 @@ impl Seen {
         if let Some(etag) = &etag {
             same("the ETag as ID", &id, etag)?;
         } else {
-            let is_time = id.len() >= 24 && id.ends_with('Z');
-            ensure(is_time, || format!("{id:?} is no time"))?;
-            let is_new = self.times().all(|time| *time != id);
-            ensure(is_new, || format!("the time {id} was handed out twice"))?;
+            let is_time_or_position = is_time(&id) || is_position(&id);
+            ensure(is_time_or_position, || format!("{id:?} is no time"))?;
+            let is_new = self.given().all(|given| *given != id);
+            ensure(is_new, || format!("{id} was handed out twice"))?;
         }
 
         self.sent.push(Sent {
@@ -187,11 +187,12 @@ impl Seen {
     }
 
     /// Checks a replay. A client that names an event in the window, in any script (Q07), or a
-    /// resync after which every event is in the window (Q24), gets exactly what followed. Any
+    /// position after which every event is in the window (Q24), gets exactly what followed. Any
     /// other client gets a resync.
     fn subscribe(&self, id: &str, out: &str, in_window: usize) -> Checked {
         let len = self.sent.len();
-        let place = self.resyncs.iter().find(|(resync, _)| resync == id);
+        let is_it = |(resync, _): &&(String, usize)| resync == id && is_position(id);
+        let place = self.resyncs.iter().find(is_it);
         let by_place = place.map(|(_, place)| len - place);
         let by_event = || {
             let oldest = len - in_window;
@@ -206,19 +207,18 @@ impl Seen {
         same("replayed, by the witness", replayed(out), missed)
     }
 
-    /// Records the time IDs of resyncs. One that is not later than all times before may have been
-    /// handed out already, so it names no new place.
+    /// Records the IDs of resyncs that name no event.
     fn resyncs(&mut self, outs: &Outs) {
         for id in outs.values().filter_map(|out| resync_id(out)) {
             let names_event = self.sent.iter().any(|sent| sent.id == id);
-            if !names_event && self.times().all(|time| *time < id) {
+            if !names_event {
                 self.resyncs.push((id, self.sent.len()));
             }
         }
     }
 
-    /// All time IDs handed out so far.
-    fn times(&self) -> impl Iterator<Item = &String> {
+    /// All times and positions handed out so far.
+    fn given(&self) -> impl Iterator<Item = &String> {
         let of_events = self
             .sent
             .iter()
@@ -226,4 +226,14 @@ impl Seen {
             .map(|sent| &sent.id);
         of_events.chain(self.resyncs.iter().map(|(id, _)| id))
     }
+}
+
+fn is_time(id: &str) -> bool {
+    id.len() >= 24 && id.ends_with('Z')
+}
+
+fn is_position(id: &str) -> bool {
+    id.split_once('.')
+        .is_some_and(|(epoch, _)| epoch.len() == 16)
+        && !is_time(id)
 }

@@ -14,6 +14,8 @@ pub(crate) struct Reference {
     rules: Rules,
     topics: BTreeMap<Key, Topic>,
     readers: BTreeMap<String, Reader>,
+    /// The sequence of the next event of any record.
+    next_sequence: u64,
     now: Clocks,
 }
 
@@ -53,6 +55,7 @@ impl Reference {
             rules,
             topics: BTreeMap::new(),
             readers: BTreeMap::new(),
+            next_sequence: 1,
             now,
         }
     }
@@ -116,12 +119,16 @@ impl Reference {
         Some(&topic.past[before_window].id)
     }
 
-    /// Whether any event or resync of this record ever had this ID.
+    /// The place after all events.
+    pub(crate) fn place(&self) -> String {
+        position(self.next_sequence - 1)
+    }
+
+    /// Whether any event of this record ever had this ID.
     pub(crate) fn has_given(&self, key: &Key, id: &str) -> bool {
-        self.topics.get(key).is_some_and(|topic| {
-            topic.past.iter().any(|event| event.id == id)
-                || topic.marks.iter().any(|mark| mark.id == id)
-        })
+        self.topics
+            .get(key)
+            .is_some_and(|topic| topic.past.iter().any(|event| event.id == id))
     }
 
     /// Whether this time is the ID of an event to which the plugin gave an earlier time.
@@ -157,15 +164,17 @@ impl Reference {
         let id = event
             .etag
             .clone()
-            .unwrap_or_else(|| topic.unused_time(self.now.wall));
+            .unwrap_or_else(|| topic.time_or_position(self.now.wall, self.next_sequence));
         let frame = event.frame(&id);
 
         topic.past.push(Past {
             id,
+            sequence: self.next_sequence,
             frame: frame.clone(),
             at: self.now.monotonic,
         });
 
+        self.next_sequence += 1;
         let mut outs = Outs::new();
         for (name, reader) in &mut self.readers {
             if reader.key == event.key {
@@ -180,7 +189,12 @@ impl Reference {
     fn subscribe(&mut self, name: &str, key: &Key, last_event_id: Option<&str>) -> Outs {
         let topic = self.topics.entry(key.clone()).or_default();
         let answer = last_event_id.map_or_else(String::new, |id| {
-            topic.answer(without_blanks(id), &self.rules, self.now)
+            topic.answer(
+                without_blanks(id),
+                &self.rules,
+                self.now,
+                self.next_sequence,
+            )
         });
         let reader = Reader {
             key: key.clone(),
@@ -221,22 +235,21 @@ pub(crate) fn key_faults((slug, id): &Key) -> Vec<Fault> {
 #[derive(Default)]
 struct Topic {
     past: Vec<Past>,
-    marks: Vec<Mark>,
     latest_time: Option<i64>,
-    /// Time IDs that replaced a time already handed out, with the time that they replaced.
+    /// Positions that stand for a time already handed out, with that time.
     moved_times: BTreeMap<String, String>,
 }
 
 struct Past {
     id: String,
+    sequence: u64,
     frame: String,
     at: u64,
 }
 
-/// A marker: the time ID of a resync, which names a place between two events.
-struct Mark {
-    id: String,
-    place: usize,
+/// A position of the hub of these tests, whose seed is 42.
+fn position(sequence: u64) -> String {
+    format!("{:016x}.{sequence}", 42)
 }
 
 impl Topic {
@@ -253,24 +266,22 @@ impl Topic {
         self.past.len() - fresh
     }
 
-    fn answer(&mut self, id: &str, rules: &Rules, now: Clocks) -> String {
+    fn answer(&mut self, id: &str, rules: &Rules, now: Clocks, next_sequence: u64) -> String {
         let window = self.window(rules, now);
-        match self.first_unseen(id, window, rules.quiet_resume) {
-            Some(from) if from >= window => self.past[from..]
+        let by_text = self.first_unseen(id, window, rules.quiet_resume);
+        match by_text.or_else(|| self.first_after(id, window, next_sequence)) {
+            Some(from) => self.past[from..]
                 .iter()
                 .map(|event| event.frame.as_str())
                 .collect(),
-            Some(_) | None => {
-                let id = self.resync_id(window, rules.quiet_resume, now.wall);
+            None => {
+                let id = self.resync_id(window, rules.quiet_resume, now.wall, next_sequence);
                 format!("event: saacms-resync\nid: {id}\ndata: {{\"reason\":\"buffer-miss\"}}\n\n")
             }
         }
     }
 
     fn first_unseen(&self, id: &str, window: usize, quiet_resume: bool) -> Option<usize> {
-        if let Some(mark) = self.marks.iter().find(|mark| mark.id == id) {
-            return Some(mark.place);
-        }
         if let Some(oldest_copy) = self.past[window..].iter().position(|event| event.id == id) {
             return Some(window + oldest_copy + 1);
         }
@@ -280,34 +291,41 @@ impl Topic {
         (quiet_resume && evicted_last == Some(id)).then_some(window)
     }
 
-    /// The newest ID, or the current time. A time that was handed out before keeps its meaning, so
-    /// that too much may be replayed but never too little. Otherwise it names this place from now
-    /// on.
-    fn resync_id(&mut self, window: usize, quiet_resume: bool, wall: i64) -> String {
-        if let Some(newest) = self.past.last()
-            && (quiet_resume || window < self.past.len())
-        {
-            return newest.id.clone();
-        }
-        let id = time_id(wall);
-        if self.latest_time.is_none_or(|latest| latest < wall) {
-            self.latest_time = Some(wall);
-            self.marks.push(Mark {
-                id: id.clone(),
-                place: self.past.len(),
-            });
-        }
-
-        id
+    /// The index of the first event after a position, if none of those has left the window.
+    fn first_after(&self, id: &str, window: usize, next_sequence: u64) -> Option<usize> {
+        let sequence = (0..next_sequence).find(|sequence| position(*sequence) == id)?;
+        let from = self
+            .past
+            .iter()
+            .take_while(|event| event.sequence <= sequence);
+        let from = from.count();
+        (from >= window).then_some(from)
     }
 
-    /// The current time, or the next millisecond that has not been handed out.
-    fn unused_time(&mut self, wall: i64) -> String {
-        let time = self.latest_time.map_or(wall, |latest| wall.max(latest + 1));
-        self.latest_time = Some(time);
-        if time != wall {
-            self.moved_times.insert(time_id(time), time_id(wall));
+    /// The newest ID, or the place after all events. Without quiet resume the newest one that can be
+    /// replayed, or the current time, which no event gets later.
+    fn resync_id(
+        &mut self,
+        window: usize,
+        quiet_resume: bool,
+        wall: i64,
+        next_sequence: u64,
+    ) -> String {
+        if !quiet_resume && window == self.past.len() {
+            self.latest_time = self.latest_time.max(Some(wall));
+            return time_id(wall);
         }
-        time_id(time)
+        let newest = self.past.last().map(|event| event.id.clone());
+        newest.unwrap_or_else(|| position(next_sequence - 1))
+    }
+
+    /// The current time, if that and all later ones were never handed out; otherwise a position.
+    fn time_or_position(&mut self, wall: i64, sequence: u64) -> String {
+        if self.latest_time.is_none_or(|latest| latest < wall) {
+            self.latest_time = Some(wall);
+            return time_id(wall);
+        }
+        self.moved_times.insert(position(sequence), time_id(wall));
+        position(sequence)
     }
 }

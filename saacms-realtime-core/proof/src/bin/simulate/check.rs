@@ -31,10 +31,7 @@ pub(crate) enum Block {
 #[derive(Default)]
 struct Reading {
     blocks: Vec<Block>,
-    /// Times of events that no stream had carried yet.
-    learned: Vec<(u64, String)>,
-    /// The time that a resync named, if it is that of no event.
-    marker: Option<String>,
+    is_named_by_time: bool,
 }
 
 impl Expected {
@@ -77,17 +74,10 @@ impl Expected {
         places.dedup();
         self.places = places;
 
-        // The hub chooses times: the reference learns them here, and checks that each is new.
-        for (number, id) in read.learned {
-            reference.record_time(self.record, &id)?;
-            if let Some(event) = reference.life_mut(self.record).event_mut(number) {
-                event.id = Some(id);
-            }
-        }
-        if let Some(id) = read.marker
-            && reference.record_marker(self.record, &id, wall)?
-        {
-            reference.record_time(self.record, &id)?;
+        // The plugin's name of a resync is the current time: no later event may have it.
+        if read.is_named_by_time {
+            let life = reference.life_mut(self.record);
+            life.latest_time = life.latest_time.max(wall.as_millis());
         }
 
         // A reconnection time is the last block of a stream.
@@ -170,7 +160,7 @@ impl Expected {
         while !rest.is_empty() {
             if let Some(reason) = reason_for_resync(life, place, rest) {
                 let allowed = life.resync_id(config, now);
-                rest = reading.resync(rest, reason, life, &allowed, wall)?;
+                rest = reading.resync(rest, reason, &allowed, wall)?;
                 place = Place::At(life.next());
                 continue;
             }
@@ -213,34 +203,17 @@ impl Reading {
         &mut self,
         text: &'a str,
         reason: ResyncReason,
-        life: &Life,
         allowed: &ResyncId,
         wall: Timestamp,
     ) -> Result<&'a str, String> {
         let (id, data) = block(text, "saacms-resync")?;
-        let known = allowed.event.and_then(|number| life.event(number));
-        let fits = match known.and_then(|event| event.id.as_deref()) {
-            Some(known) => known == id,
-            // The newest event may be one that no stream has carried yet; or it is the current time.
-            None if allowed.marker && id == wall.to_string() => false,
-            None if known.is_some() => {
-                let learned = allowed.event.map(|number| (number, id.to_owned()));
-                self.learned.extend(learned);
-                true
-            }
-            None => allowed.position.as_deref() == Some(id),
-        };
-
-        // No event has this ID, so it must be a time that names the place.
-        if !fits {
-            if !allowed.marker {
-                return Err(format!("a resync is called {id}, not {allowed:?}"));
-            }
-            self.marker = Some(id.to_owned());
+        let is_time = allowed.id.as_deref() != Some(id);
+        if is_time && !(allowed.is_time && id == wall.to_string()) {
+            return Err(format!("a resync is called {id}, not {allowed:?}"));
         }
+        self.is_named_by_time |= is_time;
 
         let rest = strip(data, &format!("{{\"reason\":\"{reason}\"}}\n\n"))?;
-        let is_time = self.marker.is_some();
         self.blocks.push(Block::Resync { reason, is_time });
         Ok(rest)
     }
@@ -250,13 +223,8 @@ impl Reading {
             .event(number)
             .ok_or("an event of a gap was delivered")?;
         let (id, data) = block(text, event.kind)?;
-        match &event.id {
-            Some(known) if known != id => {
-                return Err(format!("event {number} is called {id}, not {known}"));
-            }
-            Some(_) => {}
-            // A time that the hub chose: from here on the reference knows it.
-            None => self.learned.push((number, id.to_owned())),
+        if event.id != id {
+            return Err(format!("event {number} is called {id}, not {}", event.id));
         }
 
         let rest = strip(strip(data, &event.data)?, "\n\n")?;

@@ -51,7 +51,7 @@ counts! {
     restarted,
     /// resyncs: source-lost
     source_lost,
-    /// resyncs named by a time
+    /// resyncs named by the current time
     markers,
     /// heartbeats after silence
     heartbeats,

@@ -17,8 +17,7 @@ pub(crate) enum Place {
 #[derive(Clone, Debug)]
 pub(crate) struct PastEvent {
     pub(crate) kind: &'static str,
-    /// `None` for a time that no stream has carried yet: the hub chooses it.
-    pub(crate) id: Option<String>,
+    pub(crate) id: String,
     pub(crate) data: String,
     at: u64,
     size: usize,
@@ -46,11 +45,8 @@ pub(crate) struct Life {
     lost_before: u64,
     /// The latest time of all operations.
     latest: u64,
-    /// The newest place that resyncs named by a time, and those times.
-    markers: (u64, Vec<String>),
-    /// Without quiet resume, a resync names the current time, as the plugin does, even if that time
-    /// named something before. The hub may know such a time as its place, or not.
-    loose: Vec<(u64, String)>,
+    /// The latest time that was given as an ID, in milliseconds.
+    pub(crate) latest_time: i64,
     pub(crate) readers: usize,
     pub(crate) idle_since: u64,
 }
@@ -59,7 +55,12 @@ pub(crate) struct Life {
 const LAG_MILLIS: u64 = 60_000;
 
 impl Life {
-    pub(crate) fn new(epoch: u64, earlier: u64, earlier_in_shard: u64, now: u64) -> Self {
+    pub(crate) fn new(
+        epoch: u64,
+        [earlier, earlier_in_shard]: [u64; 2],
+        latest_time: i64,
+        now: u64,
+    ) -> Self {
         Self {
             epoch,
             events: Vec::new(),
@@ -71,8 +72,7 @@ impl Life {
             unsure_below: 0,
             lost_before: 0,
             latest: 0,
-            markers: (0, Vec::new()),
-            loose: Vec::new(),
+            latest_time,
             readers: 0,
             idle_since: now,
         }
@@ -84,12 +84,6 @@ impl Life {
 
     pub(crate) fn event(&self, number: u64) -> Option<&PastEvent> {
         self.events.get(number.checked_sub(1)? as usize)?.as_ref()
-    }
-
-    pub(crate) fn event_mut(&mut self, number: u64) -> Option<&mut PastEvent> {
-        self.events
-            .get_mut(number.checked_sub(1)? as usize)?
-            .as_mut()
     }
 
     /// Every sequence below `head` is taken, by whichever record.
@@ -106,17 +100,14 @@ impl Life {
         &mut self,
         config: &HubConfig,
         kind: &'static str,
-        id: Option<String>,
+        id: String,
         data: String,
         overhead: usize,
         now: u64,
     ) {
         self.latest = self.latest.max(now);
 
-        // All times have the same length.
-        let id_len = id
-            .as_ref()
-            .map_or("2023-11-14T22:13:20.000Z".len(), String::len);
+        let id_len = id.len();
         let frame_len = "event: \nid: \ndata: \n\n".len() + kind.len() + id_len + data.len();
         // The hub keeps the ID twice: in the frame, and to compare it.
         let size = frame_len + id_len + overhead;
@@ -160,6 +151,15 @@ impl Life {
         self.floor = held;
     }
 
+    /// The time of a publish as its ID, if that millisecond and all later ones were never given.
+    pub(crate) fn tick(&mut self, wall: i64) -> Option<String> {
+        if wall <= self.latest_time {
+            return None;
+        }
+        self.latest_time = wall;
+        Some(Timestamp::from_millis(wall).to_string())
+    }
+
     /// The source lost data: every client must refetch.
     pub(crate) fn interrupt(&mut self, sequence: u64) {
         self.events.push(None);
@@ -167,8 +167,6 @@ impl Life {
         self.raise_head(sequence + 1);
         self.floor = self.next();
         self.lost_before = self.next();
-        self.markers = (0, Vec::new());
-        self.loose.clear();
     }
 
     /// Any event so far may have been freed.
@@ -201,11 +199,7 @@ impl Life {
     }
 
     pub(crate) fn is_blank(&self) -> bool {
-        self.next() == 1 && self.markers.1.is_empty()
-    }
-
-    pub(crate) fn has_no_loose_times(&self) -> bool {
-        self.loose.is_empty()
+        self.next() == 1
     }
 
     pub(crate) fn position(&self, sequence: u64) -> String {
@@ -230,17 +224,7 @@ impl Life {
         };
 
         let named = named.trim_matches([' ', '\t']);
-        // A loose time may resume at any of its places that can be replayed.
-        let window = self.window_where_held_from(self.floor, config, now);
-        let loose = self
-            .loose
-            .iter()
-            .filter(|(_, id)| id == named)
-            .map(|(place, _)| *place);
-        let mut places: Vec<Place> = loose
-            .filter(|place| *place >= window)
-            .map(Place::At)
-            .collect();
+        let mut places = Vec::new();
 
         // The oldest event that the hub still holds is not known if memory was freed: try each.
         for first in self.floor..=self.unsure_below.max(self.floor) {
@@ -272,11 +256,7 @@ impl Life {
         if config.event_ids == EventIds::Etag
             && let Some(from) = self.known_by_text(window, config, named)
         {
-            return if from >= window {
-                Place::At(from)
-            } else {
-                Place::Lost(ResyncReason::BufferMiss)
-            };
+            return Place::At(from);
         }
         let Some((epoch, sequence)) = parse_position(named) else {
             return Place::Lost(ResyncReason::BufferMiss);
@@ -299,13 +279,7 @@ impl Life {
 
     /// Number of the event after the one that has this ID.
     fn known_by_text(&self, window: u64, config: &HubConfig, named: &str) -> Option<u64> {
-        let has_id = |number: &u64| {
-            self.event(*number)
-                .is_some_and(|event| event.id.as_deref() == Some(named))
-        };
-        if self.markers.1.iter().any(|marker| marker == named) {
-            return Some(self.markers.0);
-        }
+        let has_id = |number: &u64| self.event(*number).is_some_and(|event| event.id == named);
         if let Some(oldest_copy) = (window..self.next()).find(has_id) {
             return Some(oldest_copy + 1);
         }
@@ -327,79 +301,26 @@ impl Life {
         (oldest..self.next()).find(is_fresh).unwrap_or(self.next())
     }
 
-    /// What the ID of a resync may be: that of an event, a new time, or either.
+    /// What the ID of a resync may be: that of the newest event, a position, or the current time.
     pub(crate) fn resync_id(&self, config: &HubConfig, now: u64) -> ResyncId {
         let newest = self.next() - 1;
-        if config.event_ids == EventIds::Position {
-            let position = match self.event(newest) {
-                Some(_) => self.position(self.newest_sequence()),
-                None => self.place(),
-            };
+        let as_the_plugin = config.event_ids == EventIds::Etag && !config.quiet_resume;
+        if !as_the_plugin {
+            // Evicted or not, the newest ID is remembered. There is none before the first event, and
+            // if the newest number is the gap of a lost source.
+            let id = self.event(newest).map(|event| event.id.clone());
             return ResyncId {
-                event: None,
-                position: Some(position),
-                marker: false,
-            };
-        }
-
-        // No event yet, or the newest number is the gap of a lost source.
-        if self.event(newest).is_none() {
-            return ResyncId {
-                event: None,
-                position: None,
-                marker: true,
-            };
-        }
-
-        // Evicted or not, the newest ID is remembered.
-        if config.quiet_resume {
-            return ResyncId {
-                event: Some(newest),
-                position: None,
-                marker: false,
+                id: Some(id.unwrap_or_else(|| self.place())),
+                is_time: false,
             };
         }
 
         // Without quiet resume only an event that can be replayed has an ID to resume from.
         let is_replayed = self.window_where_held_from(self.floor, config, now) < self.next();
-        let is_unsure = self.is_unsure(newest);
+        let newest_id = self.event(newest).map(|event| event.id.clone());
         ResyncId {
-            event: is_replayed.then_some(newest),
-            position: None,
-            marker: !is_replayed || is_unsure,
-        }
-    }
-
-    /// Records the time that a resync named; returns whether it must be a new one.
-    pub(crate) fn record_marker(
-        &mut self,
-        config: &HubConfig,
-        id: &str,
-        wall: Timestamp,
-    ) -> Result<bool, String> {
-        if !config.quiet_resume {
-            self.loose.push((self.next(), id.to_owned()));
-            let is_current = id == wall.to_string();
-            return if is_current {
-                Ok(false)
-            } else {
-                Err(format!("{id} is not {wall}"))
-            };
-        }
-
-        if self.markers.0 != self.next() {
-            self.markers = (self.next(), Vec::new());
-        }
-        let markers = &mut self.markers.1;
-        if markers.last().is_some_and(|last| last == id) {
-            return Ok(false);
-        }
-        // Eight: what a topic promises, so that a restored feed knows how late a time may be.
-        markers.push(id.to_owned());
-        if markers.len() > 8 {
-            Err("a ninth time names one place".into())
-        } else {
-            Ok(true)
+            id: newest_id.filter(|_| is_replayed),
+            is_time: !is_replayed || self.is_unsure(newest),
         }
     }
 
@@ -423,9 +344,8 @@ impl Life {
 /// What the ID of a resync may be, see [`Life::resync_id`].
 #[derive(Clone, Debug)]
 pub(crate) struct ResyncId {
-    pub(crate) event: Option<u64>,
-    pub(crate) position: Option<String>,
-    pub(crate) marker: bool,
+    pub(crate) id: Option<String>,
+    pub(crate) is_time: bool,
 }
 
 fn parse_position(text: &str) -> Option<(u64, u64)> {

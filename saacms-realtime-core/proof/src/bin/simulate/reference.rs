@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use saacms_realtime_core::{EventIds, HubConfig, Stats, Timestamp};
+use saacms_realtime_core::{EventIds, HubConfig, Stats};
 
 use crate::life::{Life, Place};
 
@@ -20,6 +20,8 @@ pub(crate) struct Reference {
     next_sequence: u64,
     /// The sequence of the newest event of each record, in the lives that are over.
     earlier: Vec<u64>,
+    /// The latest time that a life which is over gave as an ID.
+    removed_time: i64,
     pub(crate) subscribers: usize,
     sweep_at: u64,
     /// When the hub may search for room again, after a search that found none.
@@ -50,6 +52,7 @@ impl Reference {
             epoch: seed,
             next_sequence: 1,
             earlier: vec![0; records],
+            removed_time: i64::MIN,
             subscribers: 0,
             sweep_at: 0,
             futile_until: 0,
@@ -86,31 +89,13 @@ impl Reference {
             .expect("a record with a reader has a life")
     }
 
-    /// Records the time ID of a new event or resync, which must never have been used before.
-    pub(crate) fn record_time(&mut self, record: usize, id: &str) -> Result<(), String> {
-        if self.used_times[record].insert(id.to_owned()) {
-            return Ok(());
-        }
-        Err(format!("the time ID {id} was used twice"))
-    }
-
-    pub(crate) fn record_marker(
-        &mut self,
-        record: usize,
-        id: &str,
-        wall: Timestamp,
-    ) -> Result<bool, String> {
-        let config = self.config;
-        self.life_mut(record).record_marker(&config, id, wall)
-    }
-
     pub(crate) fn publish(
         &mut self,
         record: usize,
         kind: &'static str,
         etag: Option<&str>,
         data: &str,
-        now: u64,
+        (now, wall): (u64, i64),
     ) -> Result<(), ExpectedRefusal> {
         if let Err(refusal) = self.find_or_make(record, now) {
             self.earlier[record] = self.take_sequence();
@@ -120,13 +105,21 @@ impl Reference {
         let overhead = self.overhead;
         let sequence = self.take_sequence();
         let life = self.life_mut(record);
-        // Without an ETag the hub chooses a time, which the first stream that carries it shows.
-        let id = match config.event_ids {
-            EventIds::Etag => etag.map(str::to_owned),
-            EventIds::Position => Some(life.position(sequence)),
+        let time = match (config.event_ids, etag) {
+            (EventIds::Etag, None) => life.tick(wall),
+            (EventIds::Etag, Some(_)) | (EventIds::Position, _) => None,
         };
+        let id = match (config.event_ids, etag, &time) {
+            (EventIds::Etag, Some(etag), _) => etag.to_owned(),
+            (EventIds::Etag, None, Some(time)) => time.clone(),
+            _ => life.position(sequence),
+        };
+
         life.raise_head(sequence);
         life.push(&config, kind, id, data.to_owned(), overhead, now);
+        // Law 4, also over restarts: what a client may still hold names nothing else.
+        let is_new = time.is_none_or(|time| self.used_times[record].insert(time));
+        assert!(is_new, "a time names two events");
         Ok(())
     }
 
@@ -158,8 +151,8 @@ impl Reference {
         Ok(places)
     }
 
-    /// Removes a reader; `stats` are those of the hub after the reader left.
-    pub(crate) fn leave(&mut self, record: usize, now: u64, stats: &Stats) {
+    /// Removes a reader.
+    pub(crate) fn leave(&mut self, record: usize, now: u64) {
         self.subscribers -= 1;
         let life = self.life_mut(record);
         life.readers -= 1;
@@ -167,11 +160,7 @@ impl Reference {
 
         let is_unread = life.readers == 0;
         if is_unread && life.is_blank() {
-            // Without quiet resume the hub may or may not remember a time that a resync named.
-            let is_certain = life.has_no_loose_times();
-            if is_certain || stats.topics < self.topics() {
-                self.forget(record);
-            }
+            self.forget(record);
         }
     }
 
@@ -192,6 +181,7 @@ impl Reference {
     fn forget(&mut self, record: usize) {
         if let Some(life) = self.lives[record].take() {
             self.earlier[record] = life.newest_sequence();
+            self.removed_time = self.removed_time.max(life.latest_time);
         }
     }
 
@@ -214,7 +204,12 @@ impl Reference {
             }
         }
         let in_shard = self.earlier.iter().max().copied().unwrap_or_default();
-        self.lives[record] = Some(Life::new(self.epoch, self.earlier[record], in_shard, now));
+        self.lives[record] = Some(Life::new(
+            self.epoch,
+            [self.earlier[record], in_shard],
+            self.removed_time,
+            now,
+        ));
         Ok(())
     }
 

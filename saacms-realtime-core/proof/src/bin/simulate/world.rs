@@ -109,7 +109,7 @@ impl<S: Sut> World<S> {
 
     /// Notes that the hub may have chosen a new time as an ID.
     pub(crate) fn count_time_id(&mut self) {
-        self.latest_id = self.wall.max(self.latest_id + 1);
+        self.latest_id = self.wall.max(self.latest_id);
     }
 
     /// Runs one operation, and all that follows from it at once.

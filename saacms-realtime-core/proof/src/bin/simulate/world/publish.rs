@@ -45,7 +45,7 @@ impl<S: Sut> World<S> {
         let after = sut.stats();
         let right = self
             .reference
-            .publish(record, edit.kind, etag, &edit.data, at);
+            .publish(record, edit.kind, etag, &edit.data, (at, self.wall));
 
         self.log.push_line(
             self.now,
