@@ -74,28 +74,48 @@ function withShortEtags(golden) {
   return JSON.parse(text);
 }
 
-/** Replaces time IDs that the plugin repeats: the object gives the next free millisecond. */
-function withTimesOf(golden, actual) {
-  const TIME = /^id: (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)$/gm;
-  const times = [...(golden ?? "").matchAll(TIME)].map(([, time]) => time);
-  let count = 0;
-  return actual.replace(TIME, (line, time) => {
-    const given = times[count++];
-    const later = Date.parse(time) - Date.parse(given);
-    return later > 0 && later <= 8 ? `id: ${given}` : line;
-  });
+/** Where the plugin gives a time a second time, the object calls the event by its position. */
+class Times {
+  static #ID = /^id: (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z|[0-9a-f]{16}\.\d+)$/gm;
+  #given = new Set();
+  #ofPosition = new Map();
+
+  static #ids(bytes) {
+    return [...(bytes ?? "").matchAll(Times.#ID)].map(([, id]) => id);
+  }
+
+  /** The object's bytes, with the plugin's time for each position that stands for a repeated one. */
+  replace(golden, actual) {
+    const times = Times.#ids(golden);
+    let count = 0;
+    return actual.replace(Times.#ID, (line, id) => {
+      const time = times[count++];
+      if (id.includes("T")) return line;
+      const known = this.#ofPosition.get(id);
+      if (known === undefined ? !this.#given.has(time) : known !== time) return line;
+      this.#ofPosition.set(id, time);
+      return `id: ${time}`;
+    });
+  }
+
+  /** What the plugin gave in a step: only after it are these times repeated. */
+  add(outs) {
+    for (const bytes of Object.values(outs)) Times.#ids(bytes).forEach((time) => this.#given.add(time));
+  }
 }
 
 function check(golden, results) {
   const heartbeats = new Heartbeats(golden.config.heartbeat_ms);
+  const times = new Times();
   for (const [index, step] of golden.steps.entries()) {
     const { out, status, timers } = results[index];
     const where = `step ${index}: ${JSON.stringify(step).slice(0, 300)}`;
     if (step.op === "advance") {
       assert.deepEqual(out, heartbeats.advance(step.ms), where);
     } else {
-      const retimed = Object.entries(out).map(([sub, bytes]) => [sub, withTimesOf(step.out[sub], bytes)]);
+      const retimed = Object.entries(out).map(([sub, bytes]) => [sub, times.replace(step.out[sub], bytes)]);
       assert.deepEqual(Object.fromEntries(retimed), step.out, where);
+      times.add(step.out);
       if (step.op === "cancel") heartbeats.gone(step.sub);
       Object.keys(step.out).forEach((sub) => heartbeats.wrote(sub));
     }
