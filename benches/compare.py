@@ -12,6 +12,7 @@ beyond it; then the exit code is 1.
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -75,6 +76,9 @@ def main():
         }
     finally:
         subprocess.run([*git, "remove", "--force", str(other)], check=True)
+
+    # Criterion adds to what is there: figures of an earlier run would count as figures of this one.
+    shutil.rmtree(scratch / "criterion", ignore_errors=True)
 
     ratios = {}
     for number in range(arguments.rounds):
