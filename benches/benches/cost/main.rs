@@ -1,4 +1,4 @@
-//! What core costs, each figure beside the same task written by hand.
+//! The cost of core: each figure beside the same task written by hand.
 //!
 //! `cargo bench -p saacms-realtime-benches` runs all benches; `-- resume` runs those with `resume` in
 //! their name.

@@ -1,4 +1,4 @@
-//! What all scenarios share, and the scenarios that connect and publish.
+//! The setup that all scenarios share, and the scenarios that connect and publish.
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};

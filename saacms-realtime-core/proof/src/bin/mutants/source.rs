@@ -1,4 +1,4 @@
-//! As much of Rust's syntax as it takes to find a place in a file and the function around it.
+//! Just enough of Rust's syntax to find a place in a file and the function around it.
 
 use core::ops::Range;
 

@@ -17,7 +17,7 @@ const PATIENCE: &str = "120";
 /// Most seconds that the simulation may take. Without a fault it takes four.
 const PATIENCE_OF_SIMULATION: &str = "30";
 
-/// What `timeout` exits with when it had to end a command.
+/// The exit code of `timeout` after it has ended a command.
 const TIMED_OUT: i32 = 124;
 
 /// A workspace of core and its proof alone.

@@ -27,7 +27,7 @@ pub(crate) enum Block {
     Retry { millis: u64 },
 }
 
-/// What was read of a piece so far.
+/// The part of a piece that has been read.
 #[derive(Default)]
 struct Reading {
     blocks: Vec<Block>,

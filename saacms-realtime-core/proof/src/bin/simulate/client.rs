@@ -6,7 +6,7 @@ pub(crate) type Version = i64;
 
 pub(crate) const DELETED: Version = -1;
 
-/// What a client keeps when its connection is lost.
+/// The state that a client keeps when its connection is lost.
 #[derive(Clone, Debug)]
 pub(crate) struct Knowledge {
     pub(crate) id: String,
@@ -21,7 +21,7 @@ pub(crate) struct Client {
     /// The record that the page shows.
     pub(crate) watches: usize,
     pub(crate) knows: Knowledge,
-    /// What it knew earlier, oldest first: pages that a browser restores.
+    /// Its earlier states, oldest first: pages that a browser restores.
     pub(crate) earlier: Vec<Knowledge>,
     /// The page is open.
     pub(crate) is_on: bool,

@@ -301,7 +301,7 @@ impl Life {
         (oldest..self.next()).find(is_fresh).unwrap_or(self.next())
     }
 
-    /// What the ID of a resync may be: that of the newest event, a position, or the current time.
+    /// The ID that a resync must have: that of the newest event, a position, or the current time.
     pub(crate) fn resync_id(&self, config: &HubConfig, now: u64) -> ResyncId {
         let newest = self.next() - 1;
         let as_the_plugin = config.event_ids == EventIds::Etag && !config.quiet_resume;
@@ -341,7 +341,7 @@ impl Life {
     }
 }
 
-/// What the ID of a resync may be, see [`Life::resync_id`].
+/// The ID that a resync must have, see [`Life::resync_id`].
 #[derive(Clone, Debug)]
 pub(crate) struct ResyncId {
     pub(crate) id: Option<String>,

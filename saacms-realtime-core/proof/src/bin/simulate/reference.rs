@@ -1,4 +1,4 @@
-//! What a hub must return, computed from the full history of each record and the limits.
+//! The answers that a hub must give, computed from the full history of each record and the limits.
 
 use std::collections::BTreeSet;
 

@@ -40,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) tagged: u64,
 }
 
-/// What happens next in a run. Numbers of records and clients are valid in its settings.
+/// One operation of a run. Numbers of records and clients are valid in its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Publish {

@@ -7,7 +7,7 @@ use super::World;
 use crate::sut::Sut;
 
 impl<S: Sut> World<S> {
-    /// Lets time pass. Everything due in between happens at its own time.
+    /// Advances the time. Everything due in between happens at its own time.
     pub(crate) fn wait(&mut self, millis: u64) -> Result<(), String> {
         let end = self.now + millis;
         self.run_until_idle()?;
@@ -25,7 +25,7 @@ impl<S: Sut> World<S> {
         self.now = moment;
     }
 
-    /// Lets time pass without sweeps, as if the timer of the sweep were late. No client is
+    /// Advances the time without sweeps, as if the timer of the sweep were late. No client is
     /// connected.
     pub(crate) fn jump_past_sweeps(&mut self, millis: u64) {
         self.jump_to(self.now + millis);
