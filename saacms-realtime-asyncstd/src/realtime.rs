@@ -2,13 +2,15 @@ use std::sync::Arc;
 use std::thread;
 
 use async_io::Timer;
-use futures_lite::future::block_on;
+use futures_lite::future::{block_on, zip};
 use http::{Request, Response};
 use http_body::Body;
 use saacms_realtime_core::route::http::{ResponseBody, read_body};
 use saacms_realtime_core::route::limits::BODY_TIMEOUT;
 use saacms_realtime_core::route::{Action, Api, Decision, Problem};
-use saacms_realtime_core::{ConfigError, Event, Hub, HubConfig, Refusal, ResourceKey, sweep};
+use saacms_realtime_core::{
+    ConfigError, Event, Hub, HubConfig, Notice, Refusal, ResourceKey, report, sweep,
+};
 
 use crate::clock::Clock;
 use crate::stream::EventStream;
@@ -25,7 +27,8 @@ pub struct Realtime {
 }
 
 impl Realtime {
-    /// Creates a hub, and a thread that sweeps it for as long as the hub lives.
+    /// Creates a hub, and a thread that sweeps it for as long as the hub lives, and logs what it
+    /// refuses and cuts as events of `tracing`.
     ///
     /// The thread sleeps nearly all the time. It is not a task, because no executor need be running
     /// yet: expired history is freed whether the hub is served or not.
@@ -42,9 +45,10 @@ impl Realtime {
         let clock = Clock::start();
         let sleep_until = move |due| Timer::at(clock.deadline(due));
         let sweep = sweep(Arc::downgrade(&hub), move || clock.now(), sleep_until);
+        let report = report(Arc::downgrade(&hub), move || clock.now(), sleep_until, log);
         let sweeper = thread::Builder::new().name("saacms-realtime".to_owned());
         sweeper
-            .spawn(|| block_on(sweep))
+            .spawn(|| block_on(zip(sweep, report)))
             .expect("the system can start a thread");
 
         let api = api.with_heartbeat(hub.config().heartbeat);
@@ -138,6 +142,18 @@ impl Realtime {
             Action::Reply(reply) => reply,
         };
 
+        if let Some(notice) = reply.notice {
+            self.hub.notice(notice);
+        }
         answer.add_to(reply).into_response()
+    }
+}
+
+/// Writes one line for `count` notices of a kind.
+fn log(notice: Notice, count: u64) {
+    if notice.is_warning() {
+        tracing::warn!(count, "{notice}");
+    } else {
+        tracing::info!(count, "{notice}");
     }
 }

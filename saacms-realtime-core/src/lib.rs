@@ -51,6 +51,8 @@ pub mod feed;
 #[cfg(feature = "std")]
 mod hub;
 mod name;
+#[cfg(feature = "alloc")]
+mod notice;
 mod position;
 #[cfg(feature = "alloc")]
 mod refusal;
@@ -76,10 +78,14 @@ pub use event::{Event, EventError};
 #[cfg(feature = "alloc")]
 pub use name::{InvalidKey, KeyPart, ResourceKey};
 #[cfg(feature = "alloc")]
+pub use notice::Notice;
+#[cfg(feature = "alloc")]
 pub use refusal::Refusal;
 
 #[cfg(feature = "std")]
-pub use hub::{Hub, Lane, Outgoing, Output, Piece, Stats, Subscription, TypedOutput, sweep};
+pub use hub::{
+    Hub, Lane, NoticeOutput, Outgoing, Output, Piece, Stats, Subscription, TypedOutput, report, sweep,
+};
 
 /// Settings as text: their names, and one parser for every adapter.
 #[cfg(feature = "alloc")]

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use saacms_realtime_core::route::Api;
 use saacms_realtime_core::{
-    ConfigError, Event, Hub, HubConfig, Refusal, ResourceKey, Subscription, sweep,
+    ConfigError, Event, Hub, HubConfig, Notice, Refusal, ResourceKey, Subscription, report, sweep,
 };
 
 use crate::clock::Clock;
@@ -20,7 +20,8 @@ pub struct Realtime {
 }
 
 impl Realtime {
-    /// Creates a hub, and a task on the current runtime that sweeps it as long as it lives.
+    /// Creates a hub, and two tasks on the current runtime that live as long as it: one sweeps it, the
+    /// other logs what it refuses and cuts, as events of `tracing`.
     ///
     /// # Errors
     ///
@@ -37,6 +38,12 @@ impl Realtime {
             Arc::downgrade(&hub),
             move || clock.now(),
             sleep_until,
+        ));
+        tokio::spawn(report(
+            Arc::downgrade(&hub),
+            move || clock.now(),
+            sleep_until,
+            log,
         ));
 
         let api = api.with_heartbeat(hub.config().heartbeat);
@@ -98,5 +105,14 @@ impl Realtime {
     /// The HTTP API that serves this hub.
     pub fn api(&self) -> &Api {
         &self.api
+    }
+}
+
+/// Writes one line for `count` notices of a kind.
+fn log(notice: Notice, count: u64) {
+    if notice.is_warning() {
+        tracing::warn!(count, "{notice}");
+    } else {
+        tracing::info!(count, "{notice}");
     }
 }

@@ -116,6 +116,9 @@ impl Realtime {
             Action::Reply(reply) => reply,
         };
 
+        if let Some(notice) = reply.notice {
+            self.hub().notice(notice);
+        }
         answer.add_to(reply).into_response()
     }
 }

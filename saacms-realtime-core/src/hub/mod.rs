@@ -4,6 +4,7 @@
 //! calls a waker.
 
 mod lane;
+mod notices;
 mod registry;
 mod shared;
 mod stats;
@@ -21,10 +22,12 @@ use std::hash::RandomState;
 use crate::config::{ConfigError, HubConfig};
 use crate::event::Event;
 use crate::name::ResourceKey;
+use crate::notice::Notice;
 use crate::refusal::Refusal;
 use crate::time::{Instant, Now};
 
 pub use lane::{Lane, Outgoing, Piece};
+pub use notices::{NoticeOutput, report};
 pub use stats::Stats;
 pub use subscription::{Output, Subscription, TypedOutput};
 pub use sweep::sweep;
@@ -37,8 +40,9 @@ use sync::Arc;
 /// - *Getters*: [`config`](Self::config), [`stats`](Self::stats),
 ///   [`is_draining`](Self::is_draining).
 /// - *Commands*: [`publish`](Self::publish), [`subscribe`](Self::subscribe),
-///   [`source_lost`](Self::source_lost), [`drain`](Self::drain).
-/// - *Polls*: [`poll_sweep`](Self::poll_sweep), and [`Subscription::poll`].
+///   [`source_lost`](Self::source_lost), [`drain`](Self::drain), [`notice`](Self::notice).
+/// - *Polls*: [`poll_sweep`](Self::poll_sweep), [`poll_notices`](Self::poll_notices), and
+///   [`Subscription::poll`].
 /// - *For one thread that serves many subscribers*: [`Lane`].
 ///
 /// Commands may be called from any thread and in any order. Each wakes the subscribers that it
@@ -140,6 +144,22 @@ impl Hub {
         now: Now,
     ) -> Result<Subscription, Refusal> {
         self.shared.observe_time(now);
+        self.open(key, last_event_id, now).inspect_err(|refusal| {
+            self.notice(match refusal {
+                Refusal::Draining => Notice::SubscribeDraining,
+                Refusal::TooManyTopics { .. } => Notice::SubscribeTooManyTopics,
+                Refusal::TooManySubscribers { .. } => Notice::SubscribeTooMany,
+                Refusal::TooManySubscribersOfTopic { .. } => Notice::SubscribeTooManyOfTopic,
+            });
+        })
+    }
+
+    fn open(
+        &self,
+        key: &ResourceKey,
+        last_event_id: Option<&[u8]>,
+        now: Now,
+    ) -> Result<Subscription, Refusal> {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
@@ -195,6 +215,26 @@ impl Hub {
     pub fn poll_sweep(&self, cx: &Context<'_>, now: Now) -> Option<Instant> {
         self.shared.observe_time(now);
         self.shared.poll_sweep(cx, now.instant)
+    }
+
+    /// Counts a notice: something was refused or cut. The hub counts its own; an adapter counts what
+    /// only it knows, such as a connection.
+    ///
+    /// It costs an atomic addition, and wakes the task that polls notices if nothing of this kind
+    /// waits for a line.
+    pub fn notice(&self, notice: Notice) {
+        self.shared.registry.notices.count(notice);
+    }
+
+    /// Returns the next line for the log: at most one a minute and kind.
+    ///
+    /// Poll until it is idle. [`report`] does that.
+    ///
+    /// # Deadlocks
+    ///
+    /// As [`poll_sweep`](Self::poll_sweep).
+    pub fn poll_notices(&self, cx: &Context<'_>, now: Now) -> NoticeOutput {
+        self.shared.registry.notices.poll(cx, now.instant)
     }
 
     /// The configuration that the hub was created with.

@@ -117,10 +117,12 @@ impl Shared {
     }
 }
 
-/// Wakes the sweeper, which may wait for a first topic that will never come.
+/// Wakes the sweeper, which may wait for a first topic that will never come, and whoever waits for
+/// notices.
 impl Drop for Shared {
     fn drop(&mut self) {
         self.wake_sweeper();
+        self.registry.notices.wake();
     }
 }
 

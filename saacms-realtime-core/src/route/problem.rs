@@ -6,6 +6,7 @@ use core::fmt;
 use super::reply::Header;
 use crate::event::EventError;
 use crate::name::{InvalidKey, ResourceKey};
+use crate::notice::Notice;
 use crate::refusal::Refusal;
 
 /// An error as the client gets it: a problem document (RFC 9457).
@@ -89,6 +90,19 @@ impl Problem {
             kind::RECORD_UNREACHABLE,
             "the object of this record failed; the event may or may not have been published",
         )
+    }
+
+    /// What the operator is told of, if a publish is refused for this. What the hub itself refuses,
+    /// it counts itself.
+    pub(super) fn notice(&self) -> Option<Notice> {
+        match self.kind {
+            kind::BODY_INCOMPLETE | kind::INVALID_EVENT => Some(Notice::PublishInvalid),
+            kind::TOKEN_MISSING => Some(Notice::PublishUnauthorized),
+            kind::FOREIGN_ORIGIN | kind::TOKEN_WRONG => Some(Notice::PublishForbidden),
+            kind::BODY_TOO_SLOW => Some(Notice::PublishTooSlow),
+            kind::BODY_TOO_LARGE => Some(Notice::PublishTooLarge),
+            _ => None,
+        }
     }
 
     pub(super) fn into_headers(self) -> Vec<Header> {

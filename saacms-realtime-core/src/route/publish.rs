@@ -60,14 +60,21 @@ impl PublishFormat {
             },
             Self::Ndjson => {
                 let mut results = Results::default();
+                let mut notice = None;
                 // A bad line fails alone: the lines after it are still published.
                 for line in lines(body) {
                     match publish_text(line) {
                         Ok(()) => results.push(br#"{"status":204}"#),
-                        Err(problem) => results.push(problem.to_json().as_bytes()),
+                        Err(problem) => {
+                            notice = notice.or(problem.notice());
+                            results.push(problem.to_json().as_bytes());
+                        }
                     }
                 }
-                results.into_reply()
+
+                let mut reply = results.into_reply();
+                reply.notice = notice;
+                reply
             }
         }
     }

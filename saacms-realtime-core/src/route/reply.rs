@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{EVENT_STREAM, HEARTBEAT_HEADER, Problem};
+use crate::notice::Notice;
 
 /// A header: its lower-case name and its value.
 pub type Header = (&'static str, Cow<'static, str>);
@@ -18,6 +19,9 @@ pub struct Reply {
     pub headers: Vec<Header>,
     /// The body.
     pub body: Vec<u8>,
+    /// What the operator is told of, if the request is refused for it. An adapter counts it with
+    /// [`Hub::notice`](crate::Hub::notice) as it sends the reply.
+    pub notice: Option<Notice>,
 }
 
 impl Reply {
@@ -60,6 +64,7 @@ impl Reply {
             status,
             headers: Vec::new(),
             body,
+            notice: None,
         }
     }
 
@@ -75,6 +80,7 @@ impl From<Problem> for Reply {
         let body = problem.to_json().into_bytes();
         let mut reply =
             Self::new(problem.status(), body).with("content-type", "application/problem+json");
+        reply.notice = problem.notice();
         reply.headers.extend(problem.into_headers());
         reply
     }

@@ -10,6 +10,7 @@ use core::task::Waker;
 use std::collections::HashMap;
 use std::hash::DefaultHasher;
 
+use super::notices::Notices;
 use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, lock};
 use super::topic_cell::TopicCell;
 use crate::config::HubConfig;
@@ -50,6 +51,7 @@ pub(super) struct Registry {
     latest_removed_time: AtomicI64,
     /// Held for a walk over all topics: there is one at a time.
     reclaiming: Mutex<Reclaiming>,
+    pub(super) notices: Notices,
 }
 
 /// The topics whose keys have one of the hashes.
@@ -78,6 +80,7 @@ impl Registry {
             history_bytes: AtomicUsize::new(0),
             latest_removed_time: AtomicI64::new(i64::MIN),
             reclaiming: Mutex::new(Reclaiming::default()),
+            notices: Notices::new(),
         }
     }
 

@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::{Registry, Shard};
 use crate::hub::sync::lock;
 use crate::name::ResourceKey;
+use crate::notice::Notice;
 use crate::time::{Instant, whole_millis};
 
 /// A topic is kept for at least this long after its last event or subscriber.
@@ -74,6 +75,14 @@ impl Registry {
 
         let target = limit - limit / 8;
         self.sweep(now);
+        if self.history_bytes() > target {
+            self.notices.count(Notice::HistoryReclaimed);
+            self.drop_history(target);
+        }
+    }
+
+    /// Drops history that has not expired until no more than `target` bytes are left.
+    fn drop_history(&self, target: usize) {
         for (since, key) in self.idle_topics() {
             if self.history_bytes() <= target {
                 return;
@@ -105,6 +114,7 @@ impl Registry {
             return;
         }
 
+        self.notices.count(Notice::TopicsReclaimed);
         // Rounded up: the smallest limit, too, must make room for one.
         let target = limit - limit.div_ceil(8);
         for (since, key) in self.idle_topics() {

@@ -35,9 +35,10 @@ impl Server {
         let mut command = Command::new("sh");
         let script = format!("{before}\nexec \"$0\" \"$@\"");
         command.args(["-ec", &script, env!("CARGO_BIN_EXE_saacms-realtime")]);
-        command
-            .args(["serve", "--listen", listen, "--log-level", "warn"])
-            .args(args);
+        command.args(["serve", "--listen", listen]).args(args);
+        if !args.contains(&"--log-level") {
+            command.args(["--log-level", "warn"]);
+        }
 
         let settings = env::vars_os().map(|(name, _)| name);
         for name in settings.filter(|name| name.to_string_lossy().starts_with("SAACMS_REALTIME_")) {

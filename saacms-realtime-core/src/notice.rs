@@ -1,0 +1,113 @@
+//! What an operator is told of: limits that are reached, publishes that are refused, readers that
+//! are cut.
+
+use core::fmt;
+
+/// Lists the notices, each with whether it is a warning and what its line says.
+macro_rules! notices {
+    ($($(#[doc = $doc:literal])+ $name:ident: $is_warning:literal, $text:literal;)+) => {
+        /// Why a server refused or cut something: one kind of line in its log.
+        ///
+        /// A flood of refusals must not become a flood of lines, so an adapter
+        /// [counts](crate::Hub::notice) each of them, and a line a minute says how many there were.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Notice {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Notice {
+            /// Every kind, in order.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// Whether the operator may have to act, because a limit of the server is reached. What
+            /// only one client did wrong is information.
+            pub fn is_warning(self) -> bool {
+                match self {
+                    $(Self::$name => $is_warning,)+
+                }
+            }
+
+            /// What happened, and the setting that decides about it.
+            pub fn text(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)+
+                }
+            }
+        }
+    };
+}
+
+notices! {
+    /// A subscription was refused while the hub drains.
+    SubscribeDraining: false,
+        "streams were refused, because the hub is shutting down";
+    /// A subscription was refused at `max_topics`.
+    SubscribeTooManyTopics: true,
+        "streams were refused: every record that max_topics allows has a subscriber";
+    /// A subscription was refused at `max_subscribers`.
+    SubscribeTooMany: true,
+        "streams were refused: the hub has max_subscribers";
+    /// A subscription was refused at `max_subscribers_per_topic`.
+    SubscribeTooManyOfTopic: true,
+        "streams were refused: a record has max_subscribers_per_topic";
+    /// A subscription was refused at the limit of streams of one address.
+    SubscribeTooManyOfAddress: true,
+        "streams were refused: an address has as many as max_streams_per_address allows";
+    /// An event was refused while the hub drains.
+    PublishDraining: false,
+        "events were refused, because the hub is shutting down";
+    /// An event was accepted but not kept, at `max_topics`.
+    PublishNotKept: true,
+        "events of records that nobody reads were not kept: every record that max_topics allows has \
+         a subscriber";
+    /// A publish was refused for what is in it (400, 415).
+    PublishInvalid: false,
+        "publishes were refused, because their events are invalid (400)";
+    /// A publish was refused because it shows no token (401).
+    PublishUnauthorized: false,
+        "publishes were refused, because they show no publish token (401)";
+    /// A publish was refused for its token or its origin, or because publishing is off (403).
+    PublishForbidden: false,
+        "publishes were refused, because their token or origin is not allowed (403)";
+    /// A publish was refused because its body did not arrive in time (408).
+    PublishTooSlow: false,
+        "publishes were refused, because their bodies did not arrive in time (408)";
+    /// A publish was refused at `max_body_bytes` (413).
+    PublishTooLarge: false,
+        "publishes were refused: their bodies are larger than max_body_bytes (413)";
+    /// A publish was refused at the limit of bytes of all bodies in flight (503).
+    PublishTooMany: true,
+        "publishes were refused: the bodies in flight take as many bytes as the server allows (503)";
+    /// Old history was dropped at `max_history_bytes`.
+    HistoryReclaimed: true,
+        "history was dropped to stay within max_history_bytes";
+    /// Idle records were forgotten at `max_topics`.
+    TopicsReclaimed: true,
+        "idle records were forgotten to stay within max_topics";
+    /// A reader was cut because it took no byte for the stall timeout.
+    ReaderStalled: false,
+        "readers were cut, because they took no byte for the stall timeout";
+    /// A reader was cut at the limit of bytes handed out and not taken.
+    ReaderUnread: true,
+        "readers were cut: what is handed out and not read takes as many bytes as the server allows";
+    /// A reader was cut because it goes on sending.
+    ReaderSends: false,
+        "readers were cut, because they went on sending after their request";
+    /// An answer was cut because its client does not read it.
+    AnswerCut: false,
+        "answers were cut, because their clients did not read them";
+    /// The next connection waits at the limit of connections.
+    TooManyConnections: true,
+        "connections wait to be accepted: the server has as many as max_connections or the limit of \
+         open files allows";
+    /// A connection was closed at the time that it may be idle.
+    ConnectionIdle: false,
+        "connections were closed, because they were idle";
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
