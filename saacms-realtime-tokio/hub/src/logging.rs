@@ -25,6 +25,9 @@ pub(crate) fn init(format: LogFormat, filter: &str) -> Result<(), Box<dyn Error>
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter)?)
         .with_writer(io::stderr)
+        // A line that cannot be written is lost, on a full disk or a pipe that nobody reads. Otherwise
+        // that is reported with `eprintln!`, which panics, because it cannot be written either.
+        .log_internal_errors(false)
         .with_ansi(colours_wanted());
     let started = match format {
         LogFormat::Human => builder.try_init(),
