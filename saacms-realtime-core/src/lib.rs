@@ -84,7 +84,8 @@ pub use refusal::Refusal;
 
 #[cfg(feature = "std")]
 pub use hub::{
-    Hub, Lane, NoticeOutput, Outgoing, Output, Piece, Stats, Subscription, TypedOutput, report, sweep,
+    Hub, Lane, NoticeOutput, Outgoing, Output, Piece, Stats, Subscription, TypedOutput, report,
+    sweep,
 };
 
 /// Settings as text: their names, and one parser for every adapter.

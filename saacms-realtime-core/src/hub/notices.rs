@@ -209,7 +209,10 @@ mod tests {
         hub.notice(Notice::TooManyConnections);
         hub.notice(Notice::TooManyConnections);
         assert!(task.as_mut().poll(&mut cx).is_pending());
-        assert_eq!((written.take(), slept_until.get()), ([].into(), Some(60_000)));
+        assert_eq!(
+            (written.take(), slept_until.get()),
+            ([].into(), Some(60_000))
+        );
         now.set(60_000);
         assert!(task.as_mut().poll(&mut cx).is_pending());
         assert_eq!(written.take(), [(Notice::TooManyConnections, 2)]);
