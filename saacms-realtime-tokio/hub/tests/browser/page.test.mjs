@@ -183,6 +183,40 @@ test('a hub with a token accepts edits only with the right one', { timeout }, as
   await live.counted('events', 1);
 });
 
+test('numbers stay as they were written, in what is shown, copied and published', { timeout }, async (t) => {
+  const hub = await startHub(t);
+  const live = await openPage(t, browser, hub.origin);
+  await live.state('Live');
+  const record = '{"n":9007199254740993,"f":1.0,"e":1e400,"title":"a \\"b\\", {c}: [d]","updatedAt":"","empty":{},"list":[[],{"title":"inner"}]}';
+  assert.equal((await hub.publish({ record: 0 })).status, 204);
+  const raw = { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: `{"type":"changed","slug":"posts","id":"1","record":${record},"etag":"v1"}` };
+  assert.equal((await fetch(`${hub.base}/publish`, raw)).status, 204);
+  await live.counted('events', 2);
+  const shown = await live.text('#record');
+  for (const number of ['9007199254740993', '1.0', '1e400']) assert.ok(shown.includes(`: ${number},`), shown);
+  assert.equal(JSON.stringify(JSON.parse(shown)), JSON.stringify(JSON.parse(record)), 'only blanks are added');
+
+  // An edit of the title and the time of a publish touch nothing else.
+  await live.button('Copy to editor');
+  await live.publish({ title: 'x' });
+  await live.counted('events', 3);
+  const [, , { data }] = await live.frames();
+  const expected = record.replace('"title":"a \\"b\\", {c}: [d]"', '"title":"x"');
+  assert.equal(data.replace(/"updatedAt":"[^"]+"/, '"updatedAt":""'), expected);
+  assert.match(await live.text('#latency'), /\d/, 'its own edit was recognised');
+
+  // An object without the member gets it, and a flood keeps the rest.
+  await live.publish({ record: '{}', title: 'first' });
+  await live.counted('events', 4);
+  await live.publish({ record: '{"n":9007199254740993,"m":9007199254740993}' });
+  await live.counted('events', 5);
+  await live.flood(1);
+  await live.counted('events', 6);
+  const frames = await live.frames();
+  assert.equal(frames[3].data, '{"title":"first"}');
+  assert.match(frames[5].data, /^\{"n":1,"m":9007199254740993,"updatedAt":"[^"]+"\}$/);
+});
+
 test('hostile content is shown as text and nothing in it runs', { timeout }, async (t) => {
   const hub = await startHub(t);
   const attack = '<img src="data:," onerror="window.hacked=1"><script>window.hacked=1</script>';

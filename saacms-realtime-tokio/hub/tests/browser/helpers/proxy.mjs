@@ -78,3 +78,24 @@ export async function startProxy(t, port) {
     },
   };
 }
+
+/** An HTTP proxy that serves `port` under a prefix, as `location /live/ { proxy_pass http://hub/; proxy_set_header Host $http_host; }` does
+ *  in nginx. */
+export async function startPrefixProxy(t, port, prefix) {
+  const server = http.createServer((request, response) => {
+    if (!request.url.startsWith(`${prefix}/`)) return void response.writeHead(404).end();
+    const { method, headers } = request;
+    const path = request.url.slice(prefix.length);
+    const onward = http.request({ host: '127.0.0.1', port, method, path, headers }, (answer) => {
+      response.writeHead(answer.statusCode, answer.headers);
+      response.flushHeaders();
+      answer.pipe(response);
+    });
+    onward.on('error', () => response.destroy());
+    response.on('close', () => onward.destroy());
+    request.pipe(onward);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => { server.closeAllConnections(); server.close(); });
+  return { origin: `http://127.0.0.1:${server.address().port}` };
+}
