@@ -83,7 +83,7 @@ fn a_refused_name_says_what_is_wrong_with_it() {
             InvalidKey::Empty {
                 part: KeyPart::Slug,
             },
-            "`slug` must not be empty",
+            "the collection must not be empty",
         ),
         (
             InvalidKey::TooLong {
@@ -91,13 +91,16 @@ fn a_refused_name_says_what_is_wrong_with_it() {
                 len: 513,
                 max_len: 512,
             },
-            "`id` has 513 bytes; at most 512 are allowed",
+            "the ID has 513 bytes; at most 512 are allowed",
         ),
         (
             InvalidKey::ControlCharacter { part: KeyPart::Id },
-            "`id` must not contain control characters",
+            "the ID must not contain control characters",
         ),
-        (InvalidKey::Separator, "`slug` must not contain `:` or `/`"),
+        (
+            InvalidKey::Separator,
+            "the collection must not contain `:` or `/`",
+        ),
     ] {
         assert_eq!(wrong.to_string(), said);
     }
@@ -157,10 +160,13 @@ fn an_event_that_is_refused_names_its_member_and_its_cause() {
     );
 
     let bad_key = error(br#"{"type":"deleted","slug":"","id":"1"}"#);
-    assert_eq!(bad_key.to_string(), "`slug` must not be empty");
+    assert_eq!(
+        bad_key.to_string(),
+        "`slug`: the collection must not be empty"
+    );
     assert_eq!(
         bad_key.source().expect("a cause").to_string(),
-        "`slug` must not be empty"
+        "the collection must not be empty"
     );
 
     let bad_etag = Event::changed(key, &1, Some(" ")).expect_err("a blank");

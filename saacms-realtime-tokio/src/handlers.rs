@@ -35,7 +35,7 @@ where
     let key = match key {
         Ok(Path((collection, id))) => ResourceKey::new(&collection, &id).map_err(Into::into),
         Err(rejection) if rejection.status().is_client_error() => {
-            Err(Problem::path_not_utf8("slug or id"))
+            Err(Problem::path_not_utf8("collection or ID"))
         }
         // The route does not have these two parameters, which is the application's mistake.
         Err(rejection) => return rejection.into_response(),

@@ -3,7 +3,7 @@ use alloc::string::ToString as _;
 use core::fmt;
 
 use super::Event;
-use crate::name::{InvalidEventId, InvalidKey};
+use crate::name::{InvalidEventId, InvalidKey, KeyPart};
 
 /// Why an event is invalid. Nothing was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +103,11 @@ impl fmt::Display for EventError {
                 f,
                 "`type` is \"{found}\", but must be \"snapshot\", \"changed\" or \"deleted\""
             ),
-            Self::Key(error) => error.fmt(f),
+            // The member as it is posted: a key names the same part by the word of the API's paths.
+            Self::Key(error) => match error.part() {
+                KeyPart::Slug => write!(f, "`slug`: {error}"),
+                KeyPart::Id => write!(f, "`id`: {error}"),
+            },
             Self::Etag(error) => write!(f, "`etag` {error}"),
         }
     }

@@ -88,8 +88,8 @@ pub enum KeyPart {
 impl fmt::Display for KeyPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Slug => "slug",
-            Self::Id => "id",
+            Self::Slug => "collection",
+            Self::Id => "ID",
         })
     }
 }
@@ -121,17 +121,32 @@ pub enum InvalidKey {
     Separator,
 }
 
+impl InvalidKey {
+    /// The part that is invalid.
+    pub fn part(&self) -> KeyPart {
+        match self {
+            Self::Empty { part } | Self::TooLong { part, .. } | Self::ControlCharacter { part } => {
+                *part
+            }
+            Self::Separator => KeyPart::Slug,
+        }
+    }
+}
+
 impl fmt::Display for InvalidKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty { part } => write!(f, "`{part}` must not be empty"),
+            Self::Empty { part } => write!(f, "the {part} must not be empty"),
             Self::TooLong { part, len, max_len } => {
-                write!(f, "`{part}` has {len} bytes; at most {max_len} are allowed")
+                write!(
+                    f,
+                    "the {part} has {len} bytes; at most {max_len} are allowed"
+                )
             }
             Self::ControlCharacter { part } => {
-                write!(f, "`{part}` must not contain control characters")
+                write!(f, "the {part} must not contain control characters")
             }
-            Self::Separator => f.write_str("`slug` must not contain `:` or `/`"),
+            Self::Separator => f.write_str("the collection must not contain `:` or `/`"),
         }
     }
 }

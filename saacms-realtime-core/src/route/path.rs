@@ -99,8 +99,8 @@ pub(super) fn key(slug: &str, id: &str) -> Result<ResourceKey, Problem> {
             .map_err(|_| Problem::path_not_utf8(part))
     };
     Ok(ResourceKey::new(
-        &decode("slug", slug)?,
-        &decode("id", id)?,
+        &decode("collection", slug)?,
+        &decode("ID", id)?,
     )?)
 }
 

@@ -176,19 +176,22 @@ fn unknown_paths_are_not_found(start: Start) {
 fn a_hostile_path_is_refused_and_its_part_named(start: Start) {
     let world = World::start(start);
     for (key, detail) in [
-        ("/1", "`slug` must not be empty"),
-        ("posts/", "`id` must not be empty"),
-        ("a:b/1", "`slug` must not contain `:` or `/`"),
-        ("a%3Ab/1", "`slug` must not contain `:` or `/`"),
-        ("a%2Fb/1", "`slug` must not contain `:` or `/`"),
-        ("a%00b/1", "`slug` must not contain control characters"),
-        ("posts/a%0Ab", "`id` must not contain control characters"),
-        ("posts/%7F", "`id` must not contain control characters"),
-        ("posts/%C2%85", "`id` must not contain control characters"),
-        ("%E4%B8/1", "the slug in the path is not UTF-8"),
-        ("posts/%FF", "the id in the path is not UTF-8"),
-        ("posts/%ED%A0%80", "the id in the path is not UTF-8"),
-        ("posts/%C0%AF", "the id in the path is not UTF-8"),
+        ("/1", "the collection must not be empty"),
+        ("posts/", "the ID must not be empty"),
+        ("a:b/1", "the collection must not contain `:` or `/`"),
+        ("a%3Ab/1", "the collection must not contain `:` or `/`"),
+        ("a%2Fb/1", "the collection must not contain `:` or `/`"),
+        (
+            "a%00b/1",
+            "the collection must not contain control characters",
+        ),
+        ("posts/a%0Ab", "the ID must not contain control characters"),
+        ("posts/%7F", "the ID must not contain control characters"),
+        ("posts/%C2%85", "the ID must not contain control characters"),
+        ("%E4%B8/1", "the collection in the path is not UTF-8"),
+        ("posts/%FF", "the ID in the path is not UTF-8"),
+        ("posts/%ED%A0%80", "the ID in the path is not UTF-8"),
+        ("posts/%C0%AF", "the ID in the path is not UTF-8"),
     ] {
         for method in ["GET", "HEAD", "POST", "OPTIONS"] {
             let target = format!("/api/saacms/v1/{key}/subscribe");
@@ -220,7 +223,7 @@ fn the_longest_names_are_accepted_and_longer_ones_refused(start: Start) {
         &answer,
         400,
         "invalid-key",
-        "`slug` has 129 bytes; at most 128 are allowed",
+        "the collection has 129 bytes; at most 128 are allowed",
     );
 
     let answer = world.ask(&Request::get(&target(128, 514)));
@@ -228,7 +231,7 @@ fn the_longest_names_are_accepted_and_longer_ones_refused(start: Start) {
         &answer,
         400,
         "invalid-key",
-        "`id` has 514 bytes; at most 512 are allowed",
+        "the ID has 514 bytes; at most 512 are allowed",
     );
 }
 

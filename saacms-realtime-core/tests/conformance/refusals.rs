@@ -145,34 +145,40 @@ fn an_invalid_key_is_refused(start: Start) {
     expect_refusals(
         start,
         [
-            (event("", "1"), "`slug` must not be empty"),
-            (event("posts", ""), "`id` must not be empty"),
-            (event("a:b", "1"), "`slug` must not contain `:` or `/`"),
-            (event("a\\/b", "1"), "`slug` must not contain `:` or `/`"),
+            (event("", "1"), "`slug`: the collection must not be empty"),
+            (event("posts", ""), "`id`: the ID must not be empty"),
+            (
+                event("a:b", "1"),
+                "`slug`: the collection must not contain `:` or `/`",
+            ),
+            (
+                event("a\\/b", "1"),
+                "`slug`: the collection must not contain `:` or `/`",
+            ),
             (
                 event("a\\u0000", "1"),
-                "`slug` must not contain control characters",
+                "`slug`: the collection must not contain control characters",
             ),
             (
                 event("posts", "1\\n"),
-                "`id` must not contain control characters",
+                "`id`: the ID must not contain control characters",
             ),
             (
                 event("posts", "\u{7f}"),
-                "`id` must not contain control characters",
+                "`id`: the ID must not contain control characters",
             ),
             (
                 event("posts", "\\u0085"),
-                "`id` must not contain control characters",
+                "`id`: the ID must not contain control characters",
             ),
             (event("posts", "\\ud800"), "`id` has a lone surrogate"),
             (
                 event(&long_slug, "1"),
-                "`slug` has 129 bytes; at most 128 are allowed",
+                "`slug`: the collection has 129 bytes; at most 128 are allowed",
             ),
             (
                 event("posts", &long_id),
-                "`id` has 514 bytes; at most 512 are allowed",
+                "`id`: the ID has 514 bytes; at most 512 are allowed",
             ),
         ],
     );

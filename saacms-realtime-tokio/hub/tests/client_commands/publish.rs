@@ -75,7 +75,7 @@ fn an_invalid_event_is_not_sent() {
         (&["changed", "posts", "1", "hello"][..], "not JSON"),
         (&["changed", "posts", "1"], "needs the record"),
         (&["deleted", "posts", "1", "{}"], "has no record"),
-        (&["changed", "a:b", "1", "{}"], "`slug`"),
+        (&["changed", "a:b", "1", "{}"], "the collection must not"),
         (&["changed", "posts", "1", "{}", "--etag", " v1"], "`etag`"),
         (
             &["changed", "posts", "1", "@/no/such/file"],
