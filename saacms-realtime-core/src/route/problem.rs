@@ -117,7 +117,8 @@ impl Problem {
         Self::new(kind::NOT_FOUND, detail)
     }
 
-    pub(super) fn method_not_allowed(allowed: &'static str) -> Self {
+    /// 405: the path has other methods. `allowed` is the value of `Allow`.
+    pub fn method_not_allowed(allowed: &'static str) -> Self {
         let detail = format!("allowed here: {allowed}");
         Self::new(kind::METHOD_NOT_ALLOWED, detail).with("allow", allowed)
     }

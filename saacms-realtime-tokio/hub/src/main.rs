@@ -15,7 +15,8 @@ use std::env;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tikv_jemallocator::Jemalloc;
 
 use crate::publish::PublishArgs;
@@ -34,12 +35,32 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 /// live. A client that reconnects gets the events it missed, or is told to refetch.
 #[derive(Debug, Parser)]
 #[command(name = "saacms-realtime", version, after_help = SERVE_HELP)]
-#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Of `serve`, before its name or without it.
     #[command(flatten)]
     serve: ServeArgs,
+}
+
+impl Cli {
+    /// Reads the arguments. Exits with their error, or after `--help` and `--version`.
+    fn read() -> Command {
+        let Self { command, serve } = Self::parse();
+        let command = match command {
+            None => return Command::Serve(serve),
+            Some(Command::Serve(args)) => return Command::Serve(args.or(serve)),
+            Some(command) => command,
+        };
+
+        if let Some(flag) = serve.first_flag() {
+            let message = format!("{flag} is an option of `serve`, not of this command");
+            Self::command()
+                .error(ErrorKind::ArgumentConflict, message)
+                .exit();
+        }
+        command
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +70,8 @@ enum Command {
     Serve(ServeArgs),
     Publish(PublishArgs),
     Tail(TailArgs),
+    /// Print the version
+    Version,
 }
 
 const SERVE_HELP: &str = "\
@@ -73,12 +96,11 @@ Times: with a unit, 500ms, 90s, 5m, 1h, 1h30m, 7d; or 0.
 Exit codes: 0 done, 1 failed while running, 2 invalid usage or settings.";
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let served = match cli.command {
-        None => serve(cli.serve),
-        Some(Command::Serve(args)) => serve(args),
-        Some(Command::Publish(args)) => return publish::run(args),
-        Some(Command::Tail(args)) => return tail::run(args),
+    let served = match Cli::read() {
+        Command::Serve(args) => serve(args),
+        Command::Publish(args) => return publish::run(args),
+        Command::Tail(args) => return tail::run(args),
+        Command::Version => print(&Cli::command().render_version()).map_err(ServeError::from),
     };
 
     match served {

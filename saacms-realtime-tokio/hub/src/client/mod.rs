@@ -36,11 +36,11 @@ fn unless_empty(variable: &'static str) -> Option<&'static str> {
     (!is_empty).then_some(variable)
 }
 
-/// The flag for the token that publishers need.
+/// The flag for the publish token.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TokenArgs {
-    /// File with the hub's publish token; without it, the token comes from the environment variable
-    /// SAACMS_REALTIME_PUBLISH_TOKEN
+    /// File with the token to send (Authorization: Bearer); without it, the token comes from the
+    /// environment variable SAACMS_REALTIME_PUBLISH_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

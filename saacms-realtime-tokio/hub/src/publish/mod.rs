@@ -28,7 +28,7 @@ pub(crate) struct PublishArgs {
     #[arg(value_name = "TYPE", value_parser = event_type, required_unless_present = "ndjson")]
     event_type: Option<EventType>,
 
-    /// Slug of the collection
+    /// Collection of the record
     #[arg(value_name = "COLLECTION", required_unless_present = "ndjson")]
     slug: Option<String>,
 

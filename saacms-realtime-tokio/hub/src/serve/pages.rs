@@ -14,6 +14,7 @@ use axum::routing::get;
 use http_body_util::Either;
 use hyper::body::Incoming;
 use saacms_realtime_core::route::http::ResponseBody;
+use saacms_realtime_core::route::{Problem, Reply};
 use saacms_realtime_tokio::{Realtime, StreamBody};
 use tower::ServiceExt as _;
 use tracing::{Level, debug, enabled};
@@ -34,6 +35,7 @@ impl Site {
             .route("/client.js", get(client))
             .route("/healthz", get(health))
             .route("/readyz", get(ready))
+            .method_not_allowed_fallback(other_method)
             .with_state(realtime.clone());
         Self {
             realtime: realtime.clone(),
@@ -81,6 +83,13 @@ async fn page(State(realtime): State<Realtime>) -> impl IntoResponse {
         .replace("{{base}}", realtime.api().base_path())
         .replace("{{client}}", client_version());
     (headers, page)
+}
+
+/// Refuses a method that the pages do not have, as the API does.
+async fn other_method() -> Response<Body> {
+    let problem = Problem::method_not_allowed("GET, HEAD");
+    let response: Response<ApiBody> = Reply::from(problem).into_response();
+    response.map(Body::new)
 }
 
 /// Serves the browser client, to the live page and to pages of every origin.

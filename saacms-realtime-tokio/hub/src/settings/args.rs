@@ -19,6 +19,24 @@ pub(crate) struct ServeArgs {
     pub(super) flags: Layer,
 }
 
+impl ServeArgs {
+    /// Adds the flags of `outer` that are not among these.
+    pub(crate) fn or(self, outer: Self) -> Self {
+        Self {
+            print_config: self.print_config || outer.print_config,
+            flags: self.flags.or(outer.flags),
+        }
+    }
+
+    /// One of the flags, as it was written; `None` if there is none.
+    pub(crate) fn first_flag(&self) -> Option<String> {
+        match self.flags.first() {
+            Some(raw) => Some(raw.written.clone()),
+            None => self.print_config.then(|| format!("--{PRINT_CONFIG}")),
+        }
+    }
+}
+
 impl Args for ServeArgs {
     fn augment_args(command: Command) -> Command {
         const HEADING: &str = "Configuration";

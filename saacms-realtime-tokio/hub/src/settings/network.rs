@@ -15,10 +15,11 @@ pub(crate) struct Listen {
 }
 
 impl Listen {
-    /// Reads `host:port`. A name is resolved only here, so that the server listens on the same
-    /// addresses that are checked.
+    /// Reads `host:port`, or a port alone, which is one of 127.0.0.1. A name is resolved only here, so
+    /// that the server listens on the same addresses that are checked.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        const FORM: &str = "must be host:port, such as 127.0.0.1:8787 or [::1]:8787";
+        const FORM: &str =
+            "must be host:port, such as 127.0.0.1:8787 or [::1]:8787, or a port alone";
         // An address must not depend on a resolver.
         if let Ok(address) = text.parse() {
             return Ok(Self {
@@ -27,7 +28,16 @@ impl Listen {
             });
         }
 
-        let (host, port) = text.rsplit_once(':').ok_or(FORM)?;
+        // Other programs take `:8787` for every address. Here, whoever means that has to say so.
+        let alone = text.strip_prefix(':').unwrap_or(text);
+        if !alone.is_empty() && alone.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Self {
+                text: text.to_owned(),
+                addresses: vec![(Ipv4Addr::LOCALHOST, port(alone)?).into()],
+            });
+        }
+
+        let (host, port_text) = text.rsplit_once(':').ok_or(FORM)?;
         if host.contains(':') && !host.contains(['[', ']']) {
             return Err("must have an IPv6 address in brackets, such as [::1]:8787".to_owned());
         }
@@ -35,7 +45,7 @@ impl Listen {
         if host.is_empty() || !host.bytes().all(name) {
             return Err(FORM.to_owned());
         }
-        let port: u16 = port.parse().map_err(|_| "must end in a port, 0 to 65535")?;
+        let port = port(port_text)?;
 
         // Every address of the name: `localhost` can be both 127.0.0.1 and ::1.
         let found = (host, port).to_socket_addrs();
@@ -62,6 +72,11 @@ impl Listen {
             .iter()
             .all(|address| api.may_be_served_at(address.ip()))
     }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| "must end in a port, 0 to 65535".to_owned())
 }
 
 impl Default for Listen {
@@ -96,6 +111,9 @@ mod tests {
             ("0.0.0.0:8787", false),
             ("[::]:8787", false),
             ("192.0.2.1:80", false),
+            ("8787", true),
+            (":8787", true),
+            ("0", true),
         ] {
             let listen = Listen::parse(text).expect(text);
             assert_eq!(listen.may_serve(&api), may_serve, "{text}");
@@ -104,8 +122,11 @@ mod tests {
         }
         for text in [
             "",
-            "8787",
-            ":8787",
+            ":",
+            "65536",
+            ":65536",
+            "::80",
+            "+80",
             "127.0.0.1",
             "[::1]",
             "::1:80",

@@ -32,7 +32,7 @@ const LOGGING: &str = "Logging";
 #[rustfmt::skip] // one row, one shape
 pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "listen", value_name: "HOST:PORT", heading: NETWORK,
-        help: "Address to listen on, such as 0.0.0.0:8787, [::1]:8787 or localhost:8787; port 0 picks a free one. An address that other machines can reach needs --publish-token-file",
+        help: "Address to listen on, such as 0.0.0.0:8787, [::1]:8787 or localhost:8787; port 0 picks a free one, and a port alone is one of 127.0.0.1. An address that other machines can reach needs --publish-token-file",
         slot: |s| Slot::Listen(&mut s.listen) },
     Setting { key: "base-path", value_name: "PATH", heading: NETWORK,
         help: "Base path of the API; / for none",

@@ -12,16 +12,21 @@ use std::time::{Instant, SystemTime};
 use saacms_realtime_core::sse::{Decoded, Decoder};
 use saacms_realtime_core::{RESYNC, ResourceKey, Timestamp};
 use ureq::Body;
-use ureq::http::{HeaderValue, Response, StatusCode, header};
+use ureq::http::{Response, StatusCode, header};
 
 use super::report::{News, Replayed, Report};
-use crate::client::{ErrorAnswer, percent_encoded, transport_error};
+use super::request::StreamRequest;
+use crate::client::{ErrorAnswer, transport_error};
 
 /// The reconnection time until the stream names one.
 const RECONNECTION_TIME: Duration = Duration::from_secs(3);
 
 /// The shortest reconnection time: a hub that sends `retry: 0` and ends must not keep a core busy.
 const MIN_RECONNECTION_TIME: Duration = Duration::from_millis(50);
+
+/// The longest reconnection time that a hub can ask for: one that is never over would end the command
+/// without a word.
+const MAX_RECONNECTION_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The longest wait between failed attempts, unless the reconnection time is longer.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
@@ -35,8 +40,7 @@ const REPLAY_GAP: Duration = Duration::from_secs(1);
 /// Follows one record and sends reports.
 #[derive(Debug)]
 pub(super) struct Follower {
-    agent: ureq::Agent,
-    url: String,
+    request: StreamRequest,
     key: Arc<ResourceKey>,
     last_event_id: String,
     max_event_len: usize,
@@ -66,8 +70,7 @@ struct NoReceiver;
 
 impl Follower {
     pub(super) fn new(
-        agent: ureq::Agent,
-        url: String,
+        request: StreamRequest,
         key: Arc<ResourceKey>,
         last_event_id: String,
         max_event_len: usize,
@@ -75,8 +78,7 @@ impl Follower {
         reports: SyncSender<Report>,
     ) -> Self {
         Self {
-            agent,
-            url,
+            request,
             key,
             last_event_id,
             max_event_len,
@@ -106,7 +108,13 @@ impl Follower {
                 retry_after,
             } => {
                 let wait = self.backoff(random()).max(retry_after.min(MAX_RETRY_AFTER));
-                (News::Lost { reason, wait }, Some(wait))
+                let is_outage = self.failures == 1;
+                let news = News::Lost {
+                    reason,
+                    wait,
+                    is_outage,
+                };
+                (news, Some(wait))
             }
             Outcome::Refused { reason } => (News::Refused { reason }, None),
             Outcome::Ended => (News::Ended, None),
@@ -118,13 +126,13 @@ impl Follower {
 
     /// Makes one connection and reads it to its end.
     fn connect(&mut self) -> Result<Outcome, NoReceiver> {
-        let response = match self.request() {
+        let response = match self.request.send(&self.last_event_id) {
             Ok(response) => response,
             Err(error) => {
                 let reason = transport_error(&error, self.silence);
                 return Ok(lost(format!(
                     "no answer from {}: {reason}; is the hub running?",
-                    self.url
+                    self.request.url
                 )));
             }
         };
@@ -133,7 +141,7 @@ impl Follower {
             // A page of some other server must not be followed as a stream without events.
             StatusCode::OK if is_event_stream(&response) => self.read(response),
             StatusCode::OK => Ok(Outcome::Refused {
-                reason: format!("{} is no event stream; is --url right?", self.url),
+                reason: format!("{} is no event stream; is --url right?", self.request.url),
             }),
             StatusCode::NO_CONTENT => Ok(Outcome::Ended),
             _ => Ok(self.error_outcome(&ErrorAnswer::read(response))),
@@ -141,7 +149,7 @@ impl Follower {
     }
 
     fn error_outcome(&self, answer: &ErrorAnswer) -> Outcome {
-        let reason = format!("{} answered {answer}", self.url);
+        let reason = format!("{} answered {answer}", self.request.url);
         if answer.is_temporary() {
             Outcome::Lost {
                 reason,
@@ -152,32 +160,6 @@ impl Follower {
         }
     }
 
-    fn request(&self) -> Result<Response<Body>, ureq::Error> {
-        let mut url = self.url.clone();
-        let mut last_event_id = None;
-
-        if !self.last_event_id.is_empty() {
-            // An ID with a control character cannot be the value of a header, but a query can have it.
-            match HeaderValue::from_bytes(self.last_event_id.as_bytes()) {
-                Ok(value) => last_event_id = Some(value),
-                Err(_) => {
-                    url.push_str("?lastEventId=");
-                    url.push_str(&percent_encoded(&self.last_event_id));
-                }
-            }
-        }
-
-        let mut request = self
-            .agent
-            .get(url)
-            .header(header::ACCEPT, "text/event-stream")
-            .header(header::CACHE_CONTROL, "no-cache");
-        if let Some(id) = last_event_id {
-            request = request.header("Last-Event-ID", id);
-        }
-        request.call()
-    }
-
     /// Reads a stream to its end.
     fn read(&mut self, response: Response<Body>) -> Result<Outcome, NoReceiver> {
         let mut replayed = match (self.last_event_id.is_empty(), self.connected_before) {
@@ -185,11 +167,11 @@ impl Follower {
             (false, false) => Some(Replayed::AfterConnect),
             (false, true) => Some(Replayed::AfterReconnect),
         };
-        self.connected_before = true;
-
         self.report(News::Connected {
             last_event_id: self.last_event_id.clone(),
+            again: self.connected_before,
         })?;
+        self.connected_before = true;
 
         let mut stream = response.into_body().into_reader();
         let mut decoder = Decoder::resuming(self.max_event_len, self.last_event_id.clone());
@@ -238,7 +220,7 @@ impl Follower {
         match decoded {
             Decoded::Comment(_) => Ok(()),
             Decoded::Retry(millis) => {
-                self.reconnection_time = Duration::from_millis(millis);
+                self.reconnection_time = Duration::from_millis(millis).min(MAX_RECONNECTION_TIME);
                 Ok(())
             }
             Decoded::Message(message) => {
@@ -317,9 +299,12 @@ mod tests {
     fn follower(reconnection_time: Duration, failures: u32) -> Follower {
         let key = ResourceKey::new("posts", "1").expect("a key");
         let (reports, _) = mpsc::sync_channel(1);
-        let agent = ureq::Agent::new_with_defaults();
-        let url = String::new();
-        let follower = Follower::new(agent, url, Arc::new(key), String::new(), 100, None, reports);
+        let request = StreamRequest {
+            agent: ureq::Agent::new_with_defaults(),
+            url: String::new(),
+            headers: Arc::default(),
+        };
+        let follower = Follower::new(request, Arc::new(key), String::new(), 100, None, reports);
         Follower {
             reconnection_time,
             failures,
@@ -357,10 +342,19 @@ mod tests {
     }
 
     #[test]
-    fn a_reconnection_time_over_the_limit_is_kept() {
+    fn a_reconnection_time_over_the_longest_backoff_is_kept() {
         let hour = Duration::from_secs(3_600);
         assert_eq!(follower(hour, 3).backoff(u32::MAX), hour);
-        let forever = Duration::from_millis(u64::MAX);
-        assert_eq!(follower(forever, 9).backoff(u32::MAX), forever);
+    }
+
+    #[test]
+    fn a_hub_cannot_ask_for_more_than_a_day() {
+        let day = 24 * 60 * 60 * 1_000;
+        for (millis, wait) in [(day - 1, day - 1), (day + 1, day), (u64::MAX, day)] {
+            let mut follower = follower(RECONNECTION_TIME, 0);
+            let handled = follower.handle(Decoded::Retry(millis), &mut None);
+            assert!(handled.is_ok());
+            assert_eq!(follower.backoff(u32::MAX), Duration::from_millis(wait));
+        }
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn json_line(report: &Report) -> String {
     // Declared by itself, because the line borrows it.
     let data = match &report.news {
         News::Message { message, .. } => json_data(&message.data),
-        News::Lost { reason, wait } => {
+        News::Lost { reason, wait, .. } => {
             json_value(serde_json::json!({ "reason": reason, "retry_ms": wait.as_millis() as u64 }))
         }
         News::Refused { reason } => {
@@ -62,7 +62,7 @@ pub(super) fn json_line(report: &Report) -> String {
             line.id = Some(&message.last_event_id);
             line.replayed = replayed.is_some();
         }
-        News::Connected { last_event_id } => {
+        News::Connected { last_event_id, .. } => {
             line.kind = "connected";
             // Empty means that the request named no ID.
             line.id = Some(&**last_event_id).filter(|id| !id.is_empty());

@@ -5,6 +5,7 @@ mod indent;
 mod json;
 mod print;
 mod report;
+mod request;
 
 use core::time::Duration;
 use std::io::{self, ErrorKind, Write};
@@ -19,7 +20,8 @@ use saacms_realtime_core::settings::text;
 use self::follow::Follower;
 use self::print::Printer;
 use self::report::{News, Report};
-use crate::client::HubArgs;
+use self::request::{StreamRequest, read_headers};
+use crate::client::{HubArgs, TokenArgs};
 use crate::terminal::{print_error, print_status};
 
 /// How many reports may wait for standard output. Small, so that when its reader stops, the followers
@@ -28,9 +30,9 @@ const MAX_WAITING_REPORTS: usize = 16;
 
 /// Follow records: print each event as it arrives
 ///
-/// Reconnects as a browser does: with the last event ID, after the reconnection time of the hub or 3
-/// seconds, and more slowly after each failure. Events go to standard output, everything else to
-/// standard error.
+/// Reconnects as a browser does: with the last event ID, after the reconnection time of the hub (at
+/// most a day) or 3 seconds, and more slowly after each failure. Events go to standard output,
+/// everything else to standard error.
 ///
 /// With --json, each line of output is an object with the members at, key, kind, type, id, data and
 /// replayed. `kind` is event, resync, connected or disconnected; members that a kind does not have
@@ -39,7 +41,7 @@ const MAX_WAITING_REPORTS: usize = 16;
 /// them.
 ///
 /// Exit codes: 0 the hub ended all streams for good (204), --count events are printed, or nobody
-/// reads standard output; 1 a record was refused.
+/// reads standard output; 1 a record was refused; 2 invalid usage.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TailArgs {
     /// Records, each as COLLECTION/ID; the ID is everything after the first slash
@@ -48,6 +50,15 @@ pub(crate) struct TailArgs {
 
     #[command(flatten)]
     hub: HubArgs,
+
+    #[command(flatten)]
+    token: TokenArgs,
+
+    /// Header to send to the hub or to a proxy in front of it; repeat it for more. `@FILE` reads them
+    /// from a file, one per line: other users of this machine can see arguments. With headers, no
+    /// redirect is followed
+    #[arg(long = "header", value_name = "NAME:VALUE")]
+    headers: Vec<String>,
 
     /// Last event ID to start from: the events after it are sent first
     #[arg(long, value_name = "ID")]
@@ -83,13 +94,21 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 2 << 20)]
     max_event_bytes: usize,
 
-    /// Print nothing but errors on standard error
+    /// Print nothing but errors on standard error, among them the first attempt of an outage
     #[arg(short, long)]
     quiet: bool,
 }
 
 /// Follows the records that the arguments name.
 pub(crate) fn run(args: TailArgs) -> ExitCode {
+    let token = args.token.token();
+    let headers = match token.and_then(|token| read_headers(&args.headers, token)) {
+        Ok(headers) => Arc::new(headers),
+        Err(usage) => {
+            print_error(usage);
+            return ExitCode::from(2);
+        }
+    };
     match args.color {
         clap::ColorChoice::Auto => anstream::ColorChoice::Auto,
         clap::ColorChoice::Always => anstream::ColorChoice::Always,
@@ -104,13 +123,18 @@ pub(crate) fn run(args: TailArgs) -> ExitCode {
 
     let printer = Printer::new(args.json, args.pretty, &records);
     let silence = Some(args.timeout).filter(|timeout| !timeout.is_zero());
-    let agent = args.hub.url.agent(silence, 10);
+    // A redirect would take the headers to another host. Only `Authorization` never goes there.
+    let max_redirects = if args.headers.is_empty() { 10 } else { 0 };
+    let agent = args.hub.url.agent(silence, max_redirects);
 
     let (sender, reports) = mpsc::sync_channel(MAX_WAITING_REPORTS);
     for key in records {
         let follower = Follower::new(
-            agent.clone(),
-            args.hub.url.subscribe(&key),
+            StreamRequest {
+                agent: agent.clone(),
+                url: args.hub.url.subscribe(&key),
+                headers: Arc::clone(&headers),
+            },
             Arc::new(key),
             args.last_event_id.clone().unwrap_or_default(),
             args.max_event_bytes,
@@ -158,12 +182,26 @@ fn print_reports(
     let mut none_refused = true;
 
     for report in reports {
-        // A refusal is an error, so `quiet` does not silence it.
-        if let News::Refused { .. } = report.news {
-            none_refused = false;
-            print_error(printer.state(&report));
-        } else if !quiet && !matches!(report.news, News::Message { .. }) {
-            print_status(printer.state(&report));
+        match &report.news {
+            News::Message { .. } => {}
+            // Errors, so `quiet` does not silence them.
+            News::Refused { .. } => {
+                none_refused = false;
+                print_error(printer.state(&report));
+            }
+            // One line for each outage.
+            News::Lost {
+                is_outage: true, ..
+            } if quiet => print_error(printer.state(&report)),
+            News::Connected {
+                last_event_id,
+                again: true,
+            } if quiet && last_event_id.is_empty() => print_error(printer.state(&report)),
+            News::Connected { .. } | News::Lost { .. } | News::Ended => {
+                if !quiet {
+                    print_status(printer.state(&report));
+                }
+            }
         }
 
         if let Some(text) = printer.output(&report) {

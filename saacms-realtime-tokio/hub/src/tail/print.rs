@@ -54,16 +54,25 @@ impl Printer {
     pub(super) fn state(&self, report: &Report) -> String {
         let key = printable(&report.key.to_string()).into_owned();
         match &report.news {
-            News::Connected { last_event_id } if last_event_id.is_empty() => {
+            News::Connected {
+                last_event_id,
+                again: true,
+            } if last_event_id.is_empty() => {
+                format!(
+                    "{key}: connected without a last event ID: events may be missing, refetch this \
+                     record"
+                )
+            }
+            News::Connected { last_event_id, .. } if last_event_id.is_empty() => {
                 format!("{key}: connected")
             }
-            News::Connected { last_event_id } => {
+            News::Connected { last_event_id, .. } => {
                 format!(
                     "{key}: connected, last event ID {}",
                     printable(last_event_id)
                 )
             }
-            News::Lost { reason, wait } => {
+            News::Lost { reason, wait, .. } => {
                 format!(
                     "{key}: {}, reconnecting in {}",
                     printable(reason),

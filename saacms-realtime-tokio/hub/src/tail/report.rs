@@ -18,9 +18,18 @@ pub(super) struct Report {
 #[derive(Debug)]
 pub(super) enum News {
     /// The stream began. The request named this last event ID; empty = none.
-    Connected { last_event_id: String },
+    Connected {
+        last_event_id: String,
+        /// Whether there was a stream before.
+        again: bool,
+    },
     /// The connection is lost, or there was none. The next attempt follows after `wait`.
-    Lost { reason: String, wait: Duration },
+    Lost {
+        reason: String,
+        wait: Duration,
+        /// Whether this is the first attempt in a row that got nothing of a stream.
+        is_outage: bool,
+    },
     /// The hub ended the stream for good.
     Ended,
     /// Another attempt would fail as well.

@@ -42,6 +42,31 @@ fn a_request_that_breaks_off_anywhere_does_nothing() {
 }
 
 #[test]
+fn a_page_refuses_other_methods_as_the_api_does() {
+    let attacked = Attacked::start(&[]);
+    for path in ["/", "/client.js", "/healthz", "/readyz"] {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+            let request = Request::new(method, path).header("Content-Length", "0");
+            let answer = attacked.ask(&request);
+            let headers = ["allow", "content-type"].map(|name| answer.header(name));
+            assert_eq!(answer.status(), 405, "{method} {path}");
+            assert_eq!(
+                headers,
+                [Some("GET, HEAD"), Some("application/problem+json")],
+                "{method} {path}"
+            );
+            assert_eq!(
+                answer.text(),
+                concat!(
+                    r#"{"type":"urn:saacms-realtime:method-not-allowed","#,
+                    r#""title":"Method not allowed","status":405,"detail":"allowed here: GET, HEAD"}"#
+                )
+            );
+        }
+    }
+}
+
+#[test]
 fn a_head_that_is_too_large_is_refused() {
     let mut attacked = Attacked::start(&[]);
     let heads = [

@@ -55,7 +55,11 @@ fn a_reconnect_names_the_last_event_and_waits_as_the_hub_asked() {
         first.line,
         "GET /base/posts/a%2Fb%20%3F%2520/subscribe HTTP/1.1"
     );
-    assert_eq!(first.header("accept").as_deref(), Some("text/event-stream"));
+    // A refusal comes as a status to whoever names more than the stream.
+    assert_eq!(
+        first.header("accept").as_deref(),
+        Some("text/event-stream, application/problem+json")
+    );
     assert_eq!(first.header("last-event-id"), None);
     assert_eq!(second.line, first.line);
     assert_eq!(second.header("last-event-id").as_deref(), Some("é 1"));
@@ -210,6 +214,91 @@ fn an_unreachable_hub_is_tried_again_after_a_few_seconds() {
 }
 
 #[test]
+fn an_outage_is_told_once_even_when_quiet() {
+    let hub = Hub::start(|mut connection| match connection.number {
+        0 | 4 => {
+            connection.begin_stream();
+            connection.write("retry: 60\n\n");
+            connection.write(frame("changed", "v1", "1"));
+        }
+        1..4 => connection.refuse(503, "Retry-After: 0\r\n", "full"),
+        _ => connection.answer(204, "", ""),
+    });
+    let outcome = run(&hub, &["tail", "posts/1", "-q"]);
+
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let lines: Vec<_> = outcome.stderr.lines().collect();
+    assert_eq!(lines.len(), 1, "{outcome:?}");
+    assert!(
+        lines[0].starts_with("error: posts/1: http://") && lines[0].contains("503"),
+        "{outcome:?}"
+    );
+    assert_eq!(hub.rest().len(), 6);
+}
+
+#[test]
+fn a_reconnect_without_a_place_says_that_events_may_be_missing() {
+    let hub = Hub::start(|mut connection| match connection.number {
+        0 => {
+            connection.begin_stream();
+            connection.write("retry: 60\n\n");
+        }
+        1 => {
+            connection.begin_stream();
+            connection.write("id: 00000000000000aa.7\n\nretry: 60\n\n");
+        }
+        2 => connection.begin_stream(),
+        _ => connection.answer(204, "", ""),
+    });
+    let outcome = run(&hub, &["tail", "posts/1", "-q"]);
+    let missing = "connected without a last event ID: events may be missing, refetch this record";
+    assert_eq!(
+        outcome.stderr,
+        format!("error: posts/1: {missing}\n"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn headers_and_the_token_are_sent_with_every_request() {
+    let hub = Hub::start(|mut connection| match connection.number {
+        0 => {
+            connection.begin_stream();
+            connection.write("retry: 60\n\nid: v1\n\n");
+        }
+        1 => connection.answer(204, "", ""),
+        _ => connection.answer(307, "Location: http://127.0.0.1:1/\r\n", ""),
+    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("headers");
+    std::fs::write(&file, "X-Two: 2\n\nCookie: session=a:b\n").expect("a file");
+    let file = format!("@{}", file.display());
+    let args = ["tail", "posts/1", "--header", "X-One: 1", "--header", &file];
+    let mut with_token = command(&hub, &args);
+    with_token.env("SAACMS_REALTIME_PUBLISH_TOKEN", "from-environment");
+    let outcome = Running::start(&mut with_token).finish();
+
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    for _ in 0..2 {
+        let request = hub.request();
+        let header = |name| request.header(name).expect(name);
+        assert_eq!(
+            [header("x-one"), header("x-two"), header("cookie")],
+            ["1", "2", "session=a:b"]
+        );
+        assert_eq!(header("authorization"), "Bearer from-environment");
+    }
+
+    // They do not follow a redirect.
+    let redirected = run(&hub, &args);
+    assert_eq!(redirected.code, Some(1), "{redirected:?}");
+    assert!(
+        redirected.stderr.contains("http://127.0.0.1:1/"),
+        "{redirected:?}"
+    );
+}
+
+#[test]
 fn a_silent_connection_is_given_up() {
     let hub = Hub::start(|mut connection| {
         connection.begin_stream();
@@ -292,6 +381,8 @@ fn an_argument_that_names_no_record_is_a_usage_error() {
         &["tail", "a:b/1"],
         &["tail", "posts/1", "--count", "0"],
         &["tail", "posts/1", "--timeout", "soon"],
+        &["tail", "posts/1", "--header", "X"],
+        &["tail", "posts/1", "--token-file", "/no/such/file"],
     ] {
         assert_eq!(run(&hub, args).code, Some(2), "{args:?}");
     }

@@ -2,6 +2,7 @@
 //!
 //! `--print-config` checks all settings and exits, so most tests need not start a server.
 
+mod commands;
 mod layers;
 #[cfg(unix)]
 mod log;

@@ -78,7 +78,8 @@ fn a_value_that_cannot_be_read_is_refused_with_what_it_means() {
         ("--base-path=api", "a base path is"),
         ("--base-path=/{id}", "a base path is"),
         ("--cors-origin=https://a.example/", "browsers send no path"),
-        ("--listen=8787", "must be host:port"),
+        ("--listen=hub", "must be host:port"),
+        ("--listen=:65536", "0 to 65535"),
         ("--log-level=inof", "`inof` must be"),
         ("--log-format=xml", "must be human or json"),
     ] {

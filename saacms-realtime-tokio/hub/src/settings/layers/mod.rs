@@ -46,6 +46,11 @@ impl Layer {
         self.0.get(key)
     }
 
+    /// The value of the first key, in their order.
+    pub(super) fn first(&self) -> Option<&RawSetting> {
+        self.0.values().next()
+    }
+
     /// How the user wrote the setting `key`; its key if the user did not.
     pub(super) fn written(&self, key: &str) -> String {
         self.get(key)
