@@ -52,8 +52,8 @@ pub use saacms_realtime_core::route::{
 };
 #[doc(no_inline)]
 pub use saacms_realtime_core::{
-    ConfigError, Event, EventError, EventIds, EventType, Hub, HubConfig, InvalidKey, Refusal,
-    ResourceKey, Stats,
+    ConfigError, Event, EventError, EventIds, EventType, Hub, HubConfig, InvalidKey, Position,
+    Refusal, ResourceKey, Stats,
 };
 
 /// The program in the README.

@@ -9,7 +9,7 @@ use saacms_realtime_core::route::http::{ResponseBody, read_body};
 use saacms_realtime_core::route::limits::BODY_TIMEOUT;
 use saacms_realtime_core::route::{Action, Api, Decision, Problem};
 use saacms_realtime_core::{
-    ConfigError, Event, Hub, HubConfig, Notice, Refusal, ResourceKey, report, sweep,
+    ConfigError, Event, Hub, HubConfig, Notice, Position, Refusal, ResourceKey, report, sweep,
 };
 
 use crate::clock::Clock;
@@ -82,6 +82,37 @@ impl Realtime {
         Ok(EventStream::new(subscription, self.clock))
     }
 
+    /// The place after every event of this record so far, for a page that reads the record from its
+    /// store and then subscribes.
+    ///
+    /// Take it *before* the store is read, and let the page name it as its last event ID: then
+    /// nothing is lost between the two. An event that the store already shows may come again.
+    ///
+    /// ```
+    /// use saacms_realtime_asyncstd::{Event, Realtime, ResourceKey};
+    ///
+    /// struct Page { record: String, last_event_id: String }
+    ///
+    /// fn render(realtime: &Realtime, key: &ResourceKey, read: impl Fn() -> String) -> Page {
+    ///     // In this order: what is published after the position reaches the page.
+    ///     let position = realtime.position(key);
+    ///     Page { record: read(), last_event_id: position.to_string() }
+    /// }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let realtime = Realtime::new(Default::default(), Default::default())?;
+    /// let key = ResourceKey::new("posts", "1")?;
+    /// let page = render(&realtime, &key, || "old".to_owned());
+    /// realtime.publish(Event::changed(key.clone(), &"new", None)?)?;
+    ///
+    /// // Later the page subscribes from there, over HTTP as `?lastEventId=`.
+    /// let stream = realtime.subscribe(&key, Some(page.last_event_id.as_bytes()))?;
+    /// # drop((stream, page.record));
+    /// # Ok(()) }
+    /// ```
+    pub fn position(&self, key: &ResourceKey) -> Position {
+        self.hub.position(key)
+    }
+
     /// Starts to drain: new streams are refused; open ones get their remaining events and a
     /// reconnection time, and end.
     ///
@@ -131,6 +162,7 @@ impl Realtime {
                 Ok(stream) => return answer.add_to(head).into_stream(stream),
                 Err(refusal) => Problem::from(refusal).into(),
             },
+            Action::Head { key, head, .. } => head.with_position(self.position(&key)),
             Action::Publish {
                 format,
                 max_body_bytes,

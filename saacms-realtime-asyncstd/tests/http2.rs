@@ -11,7 +11,7 @@ use http::{Method, Request, Response, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2::{self, SendRequest};
-use saacms_realtime_asyncstd::{HubConfig, Realtime, ServeConfig, serve};
+use saacms_realtime_asyncstd::{HubConfig, Realtime, ResourceKey, ServeConfig, serve};
 use smol::{Async, Executor, Timer};
 use smol_hyper::rt::{FuturesIo, SmolExecutor};
 
@@ -20,7 +20,9 @@ const PUBLISH: &str = "/api/saacms/v1/publish";
 
 #[test]
 fn streams_and_publishes_share_a_connection() {
-    with_server(async |client, _| {
+    with_server(async |client, realtime| {
+        let key = ResourceKey::new("posts", "1").expect("a key");
+        let place = realtime.position(&key);
         let mut streams = Vec::new();
         for _ in 0..20 {
             let answer = client.send(Method::GET, SUBSCRIBE, "").await;
@@ -50,7 +52,7 @@ fn streams_and_publishes_share_a_connection() {
 
         for stream in &mut streams {
             let expected = format!(
-                ":keepalive\n\nevent: changed\nid: v1\ndata: {large}\n\n\
+                ":keepalive\n\nid: {place}\n\nevent: changed\nid: v1\ndata: {large}\n\n\
                  event: changed\nid: v2\ndata: 1\n\n"
             );
             assert!(read(stream, expected.len()).await == expected.as_bytes());
@@ -97,8 +99,11 @@ fn a_drained_stream_ends_as_a_whole_body() {
             .await
             .expect("a whole body")
             .to_bytes();
-        assert!(
-            body.starts_with(b":keepalive\n\nretry: ") && body.ends_with(b"\n\n"),
+        let blocks = core::str::from_utf8(&body).expect("UTF-8");
+        let starts: Vec<_> = blocks.split("\n\n").map(|it| it.get(..3)).collect();
+        assert_eq!(
+            starts,
+            [Some(":ke"), Some("id:"), Some("ret"), None],
             "{body:?}"
         );
         assert_eq!(client.send(Method::GET, SUBSCRIBE, "").await.status(), 503);

@@ -135,7 +135,7 @@ same() {
 }
 
 failed=0
-for flags in "" "--max-events 2 --quiet-resume false" "--max-events 0"; do
+for flags in "" "--max-events 2 --quiet-resume false --greeting false" "--max-events 0"; do
     for binary in "${servers[@]}"; do
         name=$(basename "$binary")
         # shellcheck disable=SC2086 # flags are words

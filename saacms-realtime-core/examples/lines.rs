@@ -6,7 +6,8 @@
 //! ```text
 //! event ID TEXT     an event, replayed or live
 //! resync ID         events were lost: refetch, then go on from ID
-//! alive             nothing happened for ten seconds
+//! alive [ID]        at first, with the place of a client that named none; then after ten
+//!                   seconds without a line
 //! ```
 //!
 //! Without an argument the program is its own test: it serves, publishes, follows and reconnects.
@@ -94,15 +95,20 @@ impl Server {
             .lines
             .lock()
             .expect("no thread panics while it holds the topic");
-        let resume = lines.resume(last_event_id.map(str::as_bytes), self.now().instant);
-        let mut subscriber = Subscriber::new(resume, HEARTBEAT);
+        let opening = lines.resume(last_event_id.map(str::as_bytes), self.now().instant);
+        let mut subscriber = Subscriber::new(opening.resume, HEARTBEAT);
+        let mut greeting = opening.greeting;
 
         loop {
             let now = self.now();
             let line = match lines.poll(&mut subscriber, now.instant) {
                 Step::Deliver(event) => format!("event {} {}", event.id(), event.item()),
                 Step::Resync { .. } => format!("resync {}", lines.resync_id(now)),
-                Step::KeepAlive => "alive".to_owned(),
+                // The first one names the place where a client begins that named none.
+                Step::KeepAlive => match greeting.take() {
+                    Some(place) => format!("alive {place}"),
+                    None => "alive".to_owned(),
+                },
                 Step::Idle { wake_at } => {
                     // Waiting releases the lock in one step: no publish is missed in between.
                     let wait = wake_at.map_or(0, |wake_at| wake_at.millis_since(now.instant));
@@ -158,7 +164,14 @@ fn demonstrate(address: SocketAddr) -> Result<()> {
         ask("follow v1", 3)?,
         ["alive", "event v2 edit 2", "event v3 edit 3"]
     );
+    // A client that names no place is given one, from which it can come back before any event.
+    assert_eq!(ask("follow", 1)?, ["alive 0000000000000001.3"]);
+    assert_eq!(ask("publish v4 edit 4", 1)?, ["ok"]);
+    assert_eq!(
+        ask("follow 0000000000000001.3", 2)?,
+        ["alive", "event v4 edit 4"]
+    );
     // Nobody published `v0`, so what came after it is not known.
-    assert_eq!(ask("follow v0", 2)?, ["alive", "resync v3"]);
+    assert_eq!(ask("follow v0", 2)?, ["alive", "resync v4"]);
     Ok(())
 }

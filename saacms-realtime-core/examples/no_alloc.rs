@@ -27,8 +27,8 @@ use core::time::Duration;
 
 use heapless::{Deque, String};
 use saacms_realtime_core::{
-    Entry, Epoch, EventId, EventType, IdPolicy, IdText, Instant, Named, Now, Retention, Step,
-    Subscriber, Topic, sse,
+    Entry, Epoch, EventId, EventType, IdPolicy, IdText, Instant, Named, Now, Position, Retention,
+    Step, Subscriber, Topic, sse,
 };
 
 // Without an allocator a limit is a type: four events, IDs of 40 bytes (the longest position has
@@ -61,20 +61,19 @@ fn publish(record: &mut Record, etag: &str, data: &str, now: Now) -> fmt::Result
 /// A connected client.
 struct Connection {
     subscriber: Subscriber,
-    /// The ID that the first keep-alive carries.
-    greeting: Option<IdText<'static>>,
+    /// The place that the first keep-alive names.
+    greeting: Option<Position>,
     /// Bytes that wait for the radio.
     outbox: String<256>,
 }
 
 impl Connection {
     fn open(record: &mut Record, last_event_id: Option<&str>, now: Now) -> Self {
-        let resume = record.resume(last_event_id.map(str::as_bytes), now.instant);
-        // With positions, a client that never got an event can resume, too.
-        let greeting = record.greeting(last_event_id.map(str::as_bytes));
+        let opening = record.resume(last_event_id.map(str::as_bytes), now.instant);
         Self {
-            subscriber: Subscriber::new(resume, HEARTBEAT),
-            greeting,
+            subscriber: Subscriber::new(opening.resume, HEARTBEAT),
+            // A client that never got an event can resume, too.
+            greeting: opening.greeting,
             outbox: String::new(),
         }
     }
@@ -94,8 +93,8 @@ impl Connection {
                 Step::KeepAlive => {
                     self.outbox.write_str(sse::KEEPALIVE)?;
                     // Only the first one has an ID: an event may have set another since.
-                    if let Some(id) = self.greeting.take() {
-                        sse::write_id(&mut self.outbox, id)?;
+                    if let Some(place) = self.greeting.take() {
+                        sse::write_id(&mut self.outbox, IdText::Position(place))?;
                     }
                 }
                 Step::Idle { wake_at } => return Ok(wake_at),
@@ -142,7 +141,7 @@ fn live(record: &mut Record, show: &mut impl FnMut(&str, &str)) -> fmt::Result {
         &mut client,
         record,
         at(0),
-        ":keepalive\n\n",
+        ":keepalive\n\nid: 000000000000beef.0\n\n",
     )?;
 
     publish(record, "v1", "{\"on\":true}", at(1_000))?;

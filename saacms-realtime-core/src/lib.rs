@@ -69,7 +69,7 @@ pub use position::{Epoch, Position};
 pub use ring::{At, Entry, Retention, Ring, Slots, Storage};
 pub use subscriber::{Resume, Step, Subscriber};
 pub use time::{Instant, Now, Timestamp};
-pub use topic::{IdPolicy, Named, Topic};
+pub use topic::{IdPolicy, Named, Opening, Topic};
 
 #[cfg(feature = "alloc")]
 pub use config::{ConfigError, EventIds, HubConfig};

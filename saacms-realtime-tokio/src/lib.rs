@@ -46,8 +46,8 @@ pub use saacms_realtime_core::route::{
 };
 #[doc(no_inline)]
 pub use saacms_realtime_core::{
-    ConfigError, Event, EventError, EventIds, EventType, Hub, HubConfig, InvalidKey, Refusal,
-    ResourceKey, Stats,
+    ConfigError, Event, EventError, EventIds, EventType, Hub, HubConfig, InvalidKey, Position,
+    Refusal, ResourceKey, Stats,
 };
 
 #[cfg(test)]

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use saacms_realtime_core::route::Api;
 use saacms_realtime_core::{
-    ConfigError, Event, Hub, HubConfig, Notice, Refusal, ResourceKey, Subscription, report, sweep,
+    ConfigError, Event, Hub, HubConfig, Notice, Position, Refusal, ResourceKey, Subscription,
+    report, sweep,
 };
 
 use crate::clock::Clock;
@@ -83,6 +84,37 @@ impl Realtime {
         last_event_id: Option<&[u8]>,
     ) -> Result<Subscription, Refusal> {
         self.hub.subscribe(key, last_event_id, self.clock.now())
+    }
+
+    /// The place after every event of this record so far, for a page that reads the record from its
+    /// store and then subscribes.
+    ///
+    /// Take it *before* the store is read, and let the page name it as its last event ID: then
+    /// nothing is lost between the two. An event that the store already shows may come again.
+    ///
+    /// ```
+    /// use saacms_realtime_tokio::{Event, Realtime, ResourceKey};
+    ///
+    /// struct Page { record: String, last_event_id: String }
+    ///
+    /// fn render(realtime: &Realtime, key: &ResourceKey, read: impl Fn() -> String) -> Page {
+    ///     // In this order: what is published after the position reaches the page.
+    ///     let position = realtime.position(key);
+    ///     Page { record: read(), last_event_id: position.to_string() }
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let realtime = Realtime::new(Default::default(), Default::default())?;
+    /// let key = ResourceKey::new("posts", "1")?;
+    /// let page = render(&realtime, &key, || "old".to_owned());
+    /// realtime.publish(Event::changed(key.clone(), &"new", None)?)?;
+    ///
+    /// // Later the page subscribes from there, over HTTP as `?lastEventId=`.
+    /// let stream = realtime.subscribe(&key, Some(page.last_event_id.as_bytes()))?;
+    /// # drop((stream, page.record));
+    /// # Ok(()) }
+    /// ```
+    pub fn position(&self, key: &ResourceKey) -> Position {
+        self.hub.position(key)
     }
 
     /// Starts the drain: new streams are refused; open ones get their remaining events and a

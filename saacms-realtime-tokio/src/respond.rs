@@ -101,6 +101,7 @@ impl Realtime {
                 }
                 Err(refusal) => Problem::from(refusal).into(),
             },
+            Action::Head { key, head, .. } => head.with_position(self.position(&key)),
             Action::Publish {
                 format,
                 max_body_bytes,

@@ -18,6 +18,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 const ROOM: usize = 10_000;
+/// The end of a greeting, and of its chunk, before the first event of a hub.
+const GREETED: &str = ".0\n\n\r\n";
 /// Far longer than anything here takes; only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -131,7 +133,7 @@ fn a_record_with_more_subscribers_than_a_turn_delays_no_other() {
 
     many.iter_mut()
         .chain([&mut one])
-        .for_each(|it| drop(it.read_until(":keepalive\n\n")));
+        .for_each(|it| drop(it.read_until(GREETED)));
 
     for number in 1..=3 {
         server.publish("many", &format!("v{number}"));
@@ -179,7 +181,7 @@ fn a_drain_ends_the_chunks_and_the_connection() {
 fn streams_that_are_left_when_the_connections_are_dropped_are_cut() {
     let mut server = Server::start();
     let mut stream = server.subscribe("1", "HTTP/1.1");
-    stream.read_until(":keepalive\n\n");
+    stream.read_until(GREETED);
     server.wait_for("no task", |server| server.connection_tasks() == 0);
     drop(server.runtime.take());
     assert_eq!(stream.read_to_end(), "");

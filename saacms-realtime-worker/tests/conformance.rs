@@ -69,6 +69,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("one_subscriber_too_many_is_refused_with_a_retry_time", MANY),
     ("one_record_too_many_is_refused_with_a_retry_time", MANY),
     ("a_position_before_a_forgotten_history_is_a_miss", MANY),
+    ("a_greeting_is_a_place_in_every_record", OWN_SEQUENCE),
     (
         "a_source_that_lost_data_resyncs_every_subscriber",
         IN_PROCESS,
@@ -94,6 +95,7 @@ const HUB: &str = "asks the server's hub for its statistics, and an object has n
 const API: &str = "has a token or origins, which an `Api` does not tell; see object.test.mjs";
 const DRAIN: &str = "a Worker does not drain: the platform ends it";
 const MANY: &str = "a limit over many records, which an object knows nothing of";
+const OWN_SEQUENCE: &str = "each object counts its own events";
 const IN_PROCESS: &str = "publishes or interrupts in the process of the server";
 const WHOLE_BODY: &str = "the runtime reads a body to its end before the Worker measures it";
 const RUNTIME: &str = "the runtime answers by itself: no Connection header, no HTTP/1.0, no unknown \
@@ -129,6 +131,7 @@ fn start(config: HubConfig, api: Api) -> Running {
         ),
         ("HEARTBEAT", millis(config.heartbeat)),
         ("QUIET_RESUME", config.quiet_resume.to_string()),
+        ("GREETING", config.greeting.to_string()),
         ("MAX_BODY_BYTES", api.max_body_bytes().to_string()),
         ("BASE_PATH", api.base_path().to_owned()),
         (

@@ -14,7 +14,8 @@ Streams record changes over Server-Sent Events at /api/saacms/v1.
   --listen HOST:PORT         address to listen on [default: 127.0.0.1:8787]
   --max-events COUNT         events per record that a reconnect can be answered from [default: 100]
   --quiet-resume true|false  a client that has seen everything is not told to refetch because its
-                             last event has expired [default: true]";
+                             last event has expired [default: true]
+  --greeting true|false      a client that names no last event ID is told its place [default: true]";
 
 /// The hub and its listener as the flags ask for, and a future that is ready at SIGTERM or Ctrl-C.
 ///
@@ -29,6 +30,7 @@ pub(crate) fn start() -> Result<Option<(Realtime, TcpListener, impl Future)>, Bo
             Arg::Long("listen") => listen = flags.value()?.string()?,
             Arg::Long("max-events") => config.max_events = flags.value()?.parse()?,
             Arg::Long("quiet-resume") => config.quiet_resume = flags.value()?.parse()?,
+            Arg::Long("greeting") => config.greeting = flags.value()?.parse()?,
             Arg::Short('h') | Arg::Long("help") => {
                 println!("{HELP}");
                 return Ok(None);

@@ -183,6 +183,10 @@ pub fn route(bytes: &[u8]) {
                 assert!(!key.slug().contains([':', '/']) && !key.id().is_empty());
                 head
             }
+            Action::Head { head, .. } => head.with_position(Position {
+                epoch: Epoch::from_number(0),
+                sequence: 0,
+            }),
             Action::Publish { format, .. } => format.run(b"{}", |_| Ok::<(), Problem>(())),
             Action::Reply(reply) => reply,
         };

@@ -47,6 +47,9 @@ pub struct HubConfig {
     pub event_ids: EventIds,
     /// Whether the event evicted last still counts as known (contract, section 3). Default true.
     pub quiet_resume: bool,
+    /// Whether a client that names no last event ID is told its place (contract, section 2), so
+    /// that it can resume before its first event. Default true.
+    pub greeting: bool,
     /// The most records that may have history or subscribers at once. Default 100,000.
     pub max_topics: usize,
     /// Subscribers of all records together. Default 100,000.
@@ -71,6 +74,7 @@ impl Default for HubConfig {
             heartbeat: Duration::from_secs(30),
             event_ids: EventIds::Etag,
             quiet_resume: true,
+            greeting: true,
             max_topics: 100_000,
             max_subscribers: 100_000,
             max_subscribers_per_topic: 50_000,

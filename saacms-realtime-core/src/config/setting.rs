@@ -74,6 +74,8 @@ pub const HUB_SETTINGS: &[HubSetting] = &[
         allowed: None },
     HubSetting { name: "quiet_resume", field: |hub| Field::Switch(&mut hub.quiet_resume),
         allowed: None },
+    HubSetting { name: "greeting", field: |hub| Field::Switch(&mut hub.greeting),
+        allowed: None },
 ];
 
 /// The only setting that may be 0 although its range is higher: it turns the heartbeat off.

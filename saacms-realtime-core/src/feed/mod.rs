@@ -22,7 +22,7 @@ use bytes::Bytes;
 use crate::config::HubConfig;
 use crate::event::Event;
 use crate::name::EventId;
-use crate::position::Epoch;
+use crate::position::{Epoch, Position};
 use crate::ring::Entry;
 use crate::sse::{self, Frame, OpenFrame};
 use crate::time::{Now, Timestamp};
@@ -48,7 +48,8 @@ const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 144;
 
 /// The frames of one record.
 ///
-/// - *Getters*: [`resyncs`](Self::resyncs), [`is_idle`](Self::is_idle).
+/// - *Getters*: [`position`](Self::position), [`resyncs`](Self::resyncs),
+///   [`is_idle`](Self::is_idle).
 /// - *Inputs*: [`restore`](Self::restore), [`publish`](Self::publish),
 ///   [`subscribe`](Self::subscribe).
 /// - *Polls*: [`poll`](Self::poll) for bytes, [`poll_typed`](Self::poll_typed) for other protocols,
@@ -73,7 +74,8 @@ const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 144;
 /// let Output::Frames(bytes) = feed.poll(&mut reader, now) else { panic!() };
 /// assert_eq!(
 ///     bytes,
-///     ":keepalive\n\nevent: deleted\nid: 1970-01-01T00:00:00.000Z\ndata: {\"id\":\"1\"}\n\n"
+///     ":keepalive\n\nid: 0000000000000000.0\n\n\
+///      event: deleted\nid: 1970-01-01T00:00:00.000Z\ndata: {\"id\":\"1\"}\n\n"
 /// );
 /// assert_eq!(feed.poll(&mut reader, now), Output::Idle { wake_at: None });
 /// ```
@@ -88,6 +90,8 @@ pub struct Feed {
     joined: Joined,
     /// Resyncs that polls have returned.
     resyncs: u64,
+    /// Whether a client that names no last event ID is told its place.
+    has_greeting: bool,
 }
 
 impl Feed {
@@ -104,6 +108,7 @@ impl Feed {
             fingerprints: is_looked_up.then(Fingerprints::default),
             joined: Joined::default(),
             resyncs: 0,
+            has_greeting: config.greeting,
         }
     }
 
@@ -159,14 +164,23 @@ impl Feed {
         heartbeat: Duration,
         now: Now,
     ) -> Reader {
-        let resume = match last_event_id.map(without_outer_blanks) {
+        let mut opening = match last_event_id.map(without_outer_blanks) {
             Some(id) => {
                 let candidates = self.fingerprints.iter().flat_map(|it| it.candidates(id));
                 self.topic.resume_among(id, now.instant, candidates)
             }
             None => self.topic.resume(None, now.instant),
         };
-        Reader::new(resume, self.topic.greeting(last_event_id), heartbeat)
+
+        if !self.has_greeting {
+            opening.greeting = None;
+        }
+        Reader::new(opening, heartbeat)
+    }
+
+    /// The place after every event so far: a reader that resumes from it gets all later ones.
+    pub fn position(&self) -> Position {
+        self.topic.position()
     }
 
     /// The last bytes for a reader that is idle: the ID to resume from, and the reconnection time.

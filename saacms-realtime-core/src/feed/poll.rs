@@ -7,6 +7,7 @@ use super::joined::MAX_PIECE;
 use super::pieces::Pieces;
 use super::{Feed, Reader};
 use crate::name::{EventId, IdText, ResyncReason};
+use crate::position::Position;
 use crate::ring::At;
 use crate::sse::{self, Frame, KEEPALIVE};
 use crate::subscriber::Step;
@@ -47,7 +48,7 @@ pub enum TypedOutput {
     },
     /// The greeting of a new reader, or a heartbeat that is due.
     KeepAlive {
-        /// The last event ID that a new reader starts with, if it gets one.
+        /// The last event ID that a new reader starts with, if it named none.
         id: Option<EventId<Box<str>>>,
     },
     /// Nothing to do until something is published, or until `wake_at`.
@@ -67,7 +68,7 @@ enum Next<'a> {
         id: IdText<'a>,
     },
     KeepAlive {
-        id: Option<IdText<'static>>,
+        greeting: Option<Position>,
     },
     Idle {
         wake_at: Option<Instant>,
@@ -105,10 +106,10 @@ impl Feed {
                 Next::Resync { reason, id } => {
                     pieces.write(|out| sse::write_resync(out, id, reason));
                 }
-                Next::KeepAlive { id } => {
+                Next::KeepAlive { greeting } => {
                     pieces.push(Bytes::from_static(KEEPALIVE.as_bytes()));
-                    if let Some(id) = id {
-                        pieces.write(|out| sse::write_id(out, id));
+                    if let Some(place) = greeting {
+                        pieces.write(|out| sse::write_id(out, IdText::Position(place)));
                     }
                 }
                 Next::Idle { wake_at } if pieces.len() == 0 => return Output::Idle { wake_at },
@@ -135,7 +136,8 @@ impl Feed {
     ///     br#"{"type":"changed","slug":"posts","id":"1","record":{},"etag":"v1"}"#,
     /// ).unwrap();
     /// feed.publish(event, now, &NoStore).unwrap();
-    /// assert_eq!(feed.poll_typed(&mut reader, now), TypedOutput::KeepAlive { id: None });
+    /// let TypedOutput::KeepAlive { id: Some(place) } = feed.poll_typed(&mut reader, now) else { panic!() };
+    /// assert_eq!(place.as_str(), "0000000000000000.0");
     /// let TypedOutput::Event(frame) = feed.poll_typed(&mut reader, now) else { panic!() };
     /// assert_eq!((frame.event_type().as_str(), frame.id().as_str()), ("changed", "v1"));
     /// assert_eq!(frame.data(), "{}");
@@ -152,7 +154,9 @@ impl Feed {
                 reason,
                 id: boxed(id),
             },
-            Next::KeepAlive { id } => TypedOutput::KeepAlive { id: id.map(boxed) },
+            Next::KeepAlive { greeting } => TypedOutput::KeepAlive {
+                id: greeting.map(|place| boxed(IdText::Position(place))),
+            },
             Next::Idle { wake_at } => TypedOutput::Idle { wake_at },
         }
     }
@@ -176,9 +180,9 @@ impl Feed {
                 let id = self.topic.resync_id(now);
                 Next::Resync { reason, id }
             }
-            // The first keep-alive is the greeting, and only that carries an ID.
+            // Only the first keep-alive names a place: an event may have set another since.
             Step::KeepAlive => Next::KeepAlive {
-                id: reader.greeting.take(),
+                greeting: reader.greeting.take(),
             },
             Step::Idle { wake_at } => Next::Idle { wake_at },
         }

@@ -1,26 +1,23 @@
 use core::time::Duration;
 
-use crate::name::IdText;
-use crate::subscriber::{Resume, Subscriber};
+use crate::position::Position;
+use crate::subscriber::Subscriber;
 use crate::time::Instant;
+use crate::topic::Opening;
 
 /// A reader of a [`Feed`](super::Feed): a cursor and a heartbeat. It has no queue.
 #[derive(Clone, Debug)]
 pub struct Reader {
     pub(super) subscriber: Subscriber,
-    /// The ID that the first keep-alive carries, if any; `None` once it was sent.
-    pub(super) greeting: Option<IdText<'static>>,
+    /// The place that the first keep-alive names, if any; `None` once it was sent.
+    pub(super) greeting: Option<Position>,
 }
 
 impl Reader {
-    pub(super) fn new(
-        resume: Resume,
-        greeting: Option<IdText<'static>>,
-        heartbeat: Duration,
-    ) -> Self {
+    pub(super) fn new(opening: Opening, heartbeat: Duration) -> Self {
         Self {
-            subscriber: Subscriber::new(resume, heartbeat),
-            greeting,
+            subscriber: Subscriber::new(opening.resume, heartbeat),
+            greeting: opening.greeting,
         }
     }
 

@@ -211,9 +211,9 @@ fn subscribe(
     }
 
     let head = Reply::stream(request.is_http_1_1, heartbeat);
-    // The headers that a GET would get; nothing is subscribed.
+    // The headers that a GET would get, and the position; nothing is subscribed.
     if request.method == "HEAD" {
-        return Ok(Action::Reply(head));
+        return Ok(Action::Head { key, head });
     }
 
     Ok(Action::Subscribe {

@@ -82,7 +82,7 @@ impl Cors {
             ]);
         } else {
             // What the browser client reads beside the headers that every page may read.
-            let exposed = "Retry-After, Saacms-Heartbeat";
+            let exposed = "Retry-After, Saacms-Heartbeat, Saacms-Last-Event-ID";
             headers.push(("access-control-expose-headers", exposed.into()));
         }
         headers
@@ -247,7 +247,7 @@ mod tests {
                 ("access-control-allow-origin", "*".into()),
                 (
                     "access-control-expose-headers",
-                    "Retry-After, Saacms-Heartbeat".into()
+                    "Retry-After, Saacms-Heartbeat, Saacms-Last-Event-ID".into()
                 ),
             ]
         );

@@ -30,6 +30,15 @@ pub enum Action {
         /// Status and headers of the stream.
         head: Reply,
     },
+    /// Send `head` with the position of the record, see [`Reply::with_position`]. No stream follows:
+    /// nothing is subscribed.
+    #[non_exhaustive]
+    Head {
+        /// The record.
+        key: ResourceKey,
+        /// Status and headers that the stream would have.
+        head: Reply,
+    },
     /// Read the body and send the answer of [`PublishFormat::run`].
     #[non_exhaustive]
     Publish {

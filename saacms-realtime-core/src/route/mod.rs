@@ -45,5 +45,9 @@ pub const EVENT_STREAM: &str = "text/event-stream";
 /// The header in which a stream tells its heartbeat, in milliseconds.
 pub const HEARTBEAT_HEADER: &str = "saacms-heartbeat";
 
+/// The header in which the answer to a `HEAD` of a stream tells the position of its record: a last
+/// event ID to subscribe from.
+pub const LAST_EVENT_ID_HEADER: &str = "saacms-last-event-id";
+
 #[cfg(test)]
 mod tests;

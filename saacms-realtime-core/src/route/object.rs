@@ -16,6 +16,12 @@ pub enum ObjectAction {
         /// Status and headers of the stream.
         head: Reply,
     },
+    /// Send `head` with the position of the record, see [`Reply::with_position`]. No stream follows.
+    #[non_exhaustive]
+    Head {
+        /// Status and headers that the stream would have.
+        head: Reply,
+    },
     /// Read the body and send the answer of [`PublishFormat::run`].
     #[non_exhaustive]
     Publish {
@@ -32,19 +38,25 @@ impl Api {
     /// Decides what an object that serves one record does with a request.
     ///
     /// The router has already chosen the record with the object, so only the last segment of the path
-    /// counts. An object serves two requests: `GET .../subscribe` and `POST .../publish`. Everything
-    /// else gets 404, even a `GET .../subscribe` whose `Accept` header excludes the stream (contract,
-    /// section 6). The router adds the headers for CORS.
+    /// counts. An object serves three requests: `GET .../subscribe`, the same with `HEAD`, and
+    /// `POST .../publish`. Everything else gets 404, even a `GET .../subscribe` whose `Accept` header
+    /// excludes the stream (contract, section 6). The router adds the headers for CORS.
     pub fn decide_object(&self, request: &Request<'_>) -> ObjectAction {
         let last_segment = request.path.rsplit('/').next().unwrap_or_default();
 
         match (request.method, last_segment) {
-            ("GET", "subscribe") if accepts_event_stream(request.header("accept").as_deref()) => {
-                ObjectAction::Subscribe {
-                    last_event_id: last_event_id(request),
-                    head: Reply::stream(request.is_http_1_1, self.heartbeat),
-                }
+            ("GET" | "HEAD", "subscribe")
+                if !accepts_event_stream(request.header("accept").as_deref()) =>
+            {
+                ObjectAction::Reply(Problem::nothing_here().into())
             }
+            ("GET", "subscribe") => ObjectAction::Subscribe {
+                last_event_id: last_event_id(request),
+                head: Reply::stream(request.is_http_1_1, self.heartbeat),
+            },
+            ("HEAD", "subscribe") => ObjectAction::Head {
+                head: Reply::stream(request.is_http_1_1, self.heartbeat),
+            },
             ("POST", "publish") => match self.check_publish(request) {
                 Ok(format) => ObjectAction::Publish {
                     format,
@@ -79,13 +91,13 @@ mod tests {
     fn status(method: &str, target: &str, headers: &[(&str, &str)]) -> u16 {
         match decide(method, target, headers) {
             ObjectAction::Reply(reply) => reply.status,
-            ObjectAction::Subscribe { head, .. } => head.status,
+            ObjectAction::Subscribe { head, .. } | ObjectAction::Head { head } => head.status,
             ObjectAction::Publish { .. } => 0,
         }
     }
 
     #[test]
-    fn an_object_serves_two_requests_and_everything_else_is_not_found() {
+    fn an_object_serves_three_requests_and_everything_else_is_not_found() {
         for (method, target, expected) in [
             ("GET", "/subscribe", 200),
             ("GET", "/any/path/subscribe", 200),
@@ -95,7 +107,8 @@ mod tests {
             ("GET", "/publish", 404),
             ("GET", "/subscribe/", 404),
             ("POST", "/subscribe", 404),
-            ("HEAD", "/subscribe", 404),
+            ("HEAD", "/subscribe", 200),
+            ("HEAD", "/publish", 404),
             ("OPTIONS", "/subscribe", 404),
             ("OPTIONS", "/publish", 404),
             ("PUT", "/publish", 404),
@@ -106,9 +119,11 @@ mod tests {
 
     #[test]
     fn a_client_that_accepts_no_stream_gets_404() {
-        let accept = |value| status("GET", "/subscribe", &[("accept", value)]);
-        assert_eq!(accept("text/event-stream"), 200);
-        assert_eq!(accept("application/json"), 404);
+        for method in ["GET", "HEAD"] {
+            let accept = |value| status(method, "/subscribe", &[("accept", value)]);
+            assert_eq!(accept("text/event-stream"), 200);
+            assert_eq!(accept("application/json"), 404);
+        }
     }
 
     #[test]
@@ -121,7 +136,7 @@ mod tests {
     fn the_last_event_id_is_in_the_header_or_the_query() {
         let named = |target, headers: &[(&str, &str)]| match decide("GET", target, headers) {
             ObjectAction::Subscribe { last_event_id, .. } => last_event_id,
-            ObjectAction::Publish { .. } | ObjectAction::Reply(_) => panic!("no subscription"),
+            other => panic!("no subscription: {other:?}"),
         };
         assert_eq!(named("/subscribe", &[]), None);
         assert_eq!(

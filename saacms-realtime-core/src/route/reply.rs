@@ -3,8 +3,9 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{EVENT_STREAM, HEARTBEAT_HEADER, Problem};
+use super::{EVENT_STREAM, HEARTBEAT_HEADER, LAST_EVENT_ID_HEADER, Problem};
 use crate::notice::Notice;
+use crate::position::Position;
 
 /// A header: its lower-case name and its value.
 pub type Header = (&'static str, Cow<'static, str>);
@@ -32,6 +33,13 @@ impl Reply {
             Some(content_type) => reply.with("content-type", content_type),
             None => reply,
         }
+    }
+
+    /// The head of a stream with the position of its record, from which a page may subscribe once it
+    /// has read the record.
+    #[must_use]
+    pub fn with_position(self, position: Position) -> Self {
+        self.with(LAST_EVENT_ID_HEADER, position.to_string())
     }
 
     /// 204.

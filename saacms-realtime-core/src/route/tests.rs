@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 fn status(api: &Api, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
     match decide(api, method, path, headers).action {
         Action::Reply(reply) => reply.status,
-        Action::Subscribe { head, .. } => head.status,
+        Action::Subscribe { head, .. } | Action::Head { head, .. } => head.status,
         Action::Publish { .. } => 0,
     }
 }
@@ -55,6 +55,26 @@ fn each_method_does_one_thing_or_is_refused_with_the_allowed_ones() {
 }
 
 #[test]
+fn a_head_of_a_stream_has_its_headers_and_its_position() {
+    let api = Api::default().with_heartbeat(core::time::Duration::from_secs(1));
+    let Action::Subscribe { head: stream, .. } = decide(&api, "GET", SUBSCRIBE, &[]).action else {
+        panic!()
+    };
+    let Action::Head { key, head, .. } = decide(&api, "HEAD", SUBSCRIBE, &[]).action else {
+        panic!()
+    };
+    assert_eq!((key.slug(), key.id()), ("posts", "1"));
+    assert_eq!(head, stream);
+
+    let position = crate::Position {
+        epoch: crate::Epoch::from_number(0xe),
+        sequence: 7,
+    };
+    let told = (LAST_EVENT_ID_HEADER, "000000000000000e.7".into());
+    assert_eq!(head.with_position(position).headers.last(), Some(&told));
+}
+
+#[test]
 fn the_header_names_the_last_event_id_else_the_query_does() {
     let named = |target: &str, headers: &[(&str, &str)]| match decide(
         &Api::default(),
@@ -65,7 +85,7 @@ fn the_header_names_the_last_event_id_else_the_query_does() {
     .action
     {
         Action::Subscribe { last_event_id, .. } => last_event_id,
-        Action::Publish { .. } | Action::Reply(_) => panic!("no subscription"),
+        other => panic!("no subscription: {other:?}"),
     };
     let with_query = "/api/saacms/v1/posts/1/subscribe?lastEventId=q";
     assert_eq!(named(SUBSCRIBE, &[]), None);

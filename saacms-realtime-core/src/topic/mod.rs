@@ -2,6 +2,7 @@
 
 mod gone;
 mod id_clock;
+mod opening;
 
 use core::fmt;
 
@@ -10,6 +11,8 @@ use crate::position::{Epoch, Position};
 use crate::ring::{At, Entry, Retention, Ring, Storage};
 use crate::subscriber::{Resume, Step, Subscriber};
 use crate::time::{Instant, Now, Timestamp};
+
+pub use opening::Opening;
 
 use gone::Gone;
 use id_clock::IdClock;
@@ -53,7 +56,7 @@ pub enum IdPolicy {
 ///
 /// IDs are [`EventId<I>`], so `I` is any memory for text.
 ///
-/// - *Getters*: [`ring`](Self::ring), [`position`](Self::position), [`greeting`](Self::greeting),
+/// - *Getters*: [`ring`](Self::ring), [`position`](Self::position),
 ///   [`latest_time`](Self::latest_time), [`is_blank`](Self::is_blank).
 /// - *Inputs*: [`begin_after`](Self::begin_after), [`raise_floor`](Self::raise_floor);
 ///   [`raise_head`](Self::raise_head), [`next_id`](Self::next_id), [`publish`](Self::publish);
@@ -176,14 +179,17 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
         self.raise_floor(self.head);
     }
 
-    /// Where a reader with this last event ID begins.
+    /// Where a reader with this last event ID begins, and what it is greeted with.
     ///
     /// The ID is compared as bytes, without outer blanks. A position finds the first event after it,
     /// whichever topic of this sequence it was given by.
-    pub fn resume(&mut self, last_event_id: Option<&[u8]>, now: Instant) -> Resume {
+    pub fn resume(&mut self, last_event_id: Option<&[u8]>, now: Instant) -> Opening {
         self.evict(now);
         let Some(last_event_id) = last_event_id else {
-            return Resume::At(self.ring.next());
+            return Opening {
+                resume: Resume::At(self.ring.next()),
+                greeting: Some(self.position()),
+            };
         };
 
         let window = self.ring.replay_start(now)..self.ring.next();
@@ -197,9 +203,23 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
         last_event_id: &[u8],
         now: Instant,
         candidates: impl Iterator<Item = u64>,
-    ) -> Resume {
+    ) -> Opening {
         self.evict(now);
-        let replay_start = self.ring.replay_start(now);
+        Opening {
+            resume: self.resume_named(last_event_id, self.ring.replay_start(now), candidates),
+            // The client has a place already. Another one would skip what is replayed, if the
+            // connection is cut before that.
+            greeting: None,
+        }
+    }
+
+    /// Where a reader begins that names this ID.
+    fn resume_named(
+        &self,
+        last_event_id: &[u8],
+        replay_start: u64,
+        candidates: impl Iterator<Item = u64>,
+    ) -> Resume {
         if let IdPolicy::Etag { quiet_resume } = self.policy
             && let Some(from) = self.look_up(last_event_id, replay_start, quiet_resume, candidates)
         {
@@ -286,16 +306,6 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
             // The newest event is evicted, but a reader that resumes after it has missed nothing.
             (At::Gone | At::Next, Some(newest)) => IdText::Etag(newest.borrowed()),
             (At::Gone | At::Next, None) => IdText::Position(self.position()),
-        }
-    }
-
-    /// The ID that the first keep-alive carries for a client with this last event ID.
-    ///
-    /// Under the position policy a new client gets a place to resume from before its first event.
-    pub fn greeting(&self, last_event_id: Option<&[u8]>) -> Option<IdText<'static>> {
-        match (self.policy, last_event_id) {
-            (IdPolicy::Position, None) => Some(IdText::Position(self.position())),
-            (IdPolicy::Position, Some(_)) | (IdPolicy::Etag { .. }, _) => None,
         }
     }
 

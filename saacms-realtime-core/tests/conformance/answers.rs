@@ -3,7 +3,7 @@
 use saacms_realtime_core::route::Api;
 
 use super::client::Request;
-use super::world::{KEEPALIVE, PUBLISH, World, expect_problem, path};
+use super::world::{PUBLISH, World, expect_problem, path};
 use super::{Start, scenarios};
 
 scenarios![
@@ -38,14 +38,19 @@ fn a_stream_has_the_headers_of_the_contract_and_no_others(start: Start) {
         None,
         "a stream has no known length"
     );
-    stream.expect(KEEPALIVE);
+    stream.greeting();
 }
 
 fn head_answers_the_headers_of_the_stream_and_registers_nobody(start: Start) {
     let world = World::start(start);
     let head = world.ask(&Request::new("HEAD", &path("1")));
     assert_eq!(head.status(), 200);
-    assert_eq!(head.head.meaning(), STREAM_HEADERS);
+    let headers = head.head.meaning();
+    let (position, rest): (Vec<_>, Vec<_>) = headers
+        .into_iter()
+        .partition(|(name, _)| *name == "saacms-last-event-id");
+    assert_eq!(rest, STREAM_HEADERS);
+    assert_eq!(position.len(), 1, "{head:?}");
     assert_eq!(head.header("content-length"), None, "a GET would send none");
     assert_eq!((world.stats().subscribers, world.stats().topics), (0, 0));
 
@@ -99,7 +104,7 @@ fn other_methods_are_refused_with_the_allowed_ones(start: Start) {
 
 fn a_client_that_accepts_a_stream_gets_one(start: Start) {
     let world = World::start(start);
-    world.open(&Request::get(&path("1"))).expect(KEEPALIVE);
+    world.greeted(&Request::get(&path("1")));
 
     for accept in [
         "text/event-stream",
@@ -113,9 +118,7 @@ fn a_client_that_accepts_a_stream_gets_one(start: Start) {
         "text/*;q=0, text/event-stream",
         "application/json;q=0, */*;q=0.001",
     ] {
-        world
-            .open(&Request::get(&path("1")).header("Accept", accept))
-            .expect(KEEPALIVE);
+        world.greeted(&Request::get(&path("1")).header("Accept", accept));
     }
 }
 
@@ -143,9 +146,7 @@ fn a_client_that_accepts_no_stream_is_refused(start: Start) {
 fn several_accept_headers_are_read_as_one(start: Start) {
     let world = World::start(start);
     let request = Request::get(&path("1")).header("Accept", "text/html");
-    world
-        .open(&request.clone().header("Accept", "text/event-stream"))
-        .expect(KEEPALIVE);
+    world.greeted(&request.clone().header("Accept", "text/event-stream"));
     let answer = world.ask(&request.header("Accept", "application/json"));
     assert_eq!(answer.status(), 406);
 }
@@ -215,9 +216,7 @@ fn the_longest_names_are_accepted_and_longer_ones_refused(start: Start) {
         )
     };
 
-    world
-        .open(&Request::get(&target(128, 512)))
-        .expect(KEEPALIVE);
+    world.greeted(&Request::get(&target(128, 512)));
     let answer = world.ask(&Request::get(&target(129, 512)));
     expect_problem(
         &answer,
@@ -238,8 +237,7 @@ fn the_longest_names_are_accepted_and_longer_ones_refused(start: Start) {
 fn the_api_is_where_its_base_path_says(start: Start) {
     let api = Api::default().at("/live/v2").expect("a base path");
     let world = World::with_api(start, api);
-    let mut stream = world.open(&Request::get("/live/v2/posts/1/subscribe"));
-    stream.expect(KEEPALIVE);
+    let mut stream = world.greeted(&Request::get("/live/v2/posts/1/subscribe"));
 
     let event = r#"{"type":"changed","slug":"posts","id":"1","record":{},"etag":"v1"}"#;
     assert_eq!(

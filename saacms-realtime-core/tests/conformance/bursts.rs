@@ -71,7 +71,7 @@ fn a_client_that_joins_during_a_burst_gets_every_event_once_and_in_order(start: 
     during_a_burst(&world, || {
         for _ in 0..60 {
             let mut stream = Stream::open(address, &Request::get(&path("1")));
-            stream.expect(KEEPALIVE);
+            stream.greeting();
             streams.push(stream);
         }
     });

@@ -6,7 +6,7 @@ use saacms_realtime_core::HubConfig;
 
 use super::client::Request;
 use super::stream::Stream;
-use super::world::{KEEPALIVE, PUBLISH, World, changed, expect_problem, frame, path, quiet};
+use super::world::{PUBLISH, World, changed, expect_problem, frame, path, quiet};
 use super::{Start, scenarios};
 
 scenarios![
@@ -112,6 +112,6 @@ fn streams_of_quiet_records_end_too(start: Start) {
     world.drain();
     world.drain();
     expect_retry(&mut greeted);
-    unread.expect(KEEPALIVE);
+    unread.greeting();
     expect_retry(&mut unread);
 }

@@ -4,7 +4,7 @@ use saacms_realtime_core::HubConfig;
 
 use super::client::{Connection, Request};
 use super::stream::Stream;
-use super::world::{KEEPALIVE, PUBLISH, World, changed, expect_problem, frame, path, quiet};
+use super::world::{PUBLISH, World, changed, expect_problem, frame, path, quiet};
 use super::{Start, scenarios};
 
 scenarios![
@@ -192,5 +192,5 @@ fn a_refused_client_is_not_counted(start: Start) {
     assert_eq!((world.stats().subscribers, world.stats().topics), (1, 1));
     let mut connection = Connection::open(world.running.address);
     assert_eq!(connection.exchange(&Request::get(&path("1"))).status(), 429);
-    Stream::over(connection, &Request::get(&path("2"))).expect(KEEPALIVE);
+    Stream::over(connection, &Request::get(&path("2"))).greeting();
 }

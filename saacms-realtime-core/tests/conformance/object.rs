@@ -19,28 +19,33 @@ use serde_json::Value;
 
 use super::Start;
 use super::client::Request;
+use super::positions::is_position;
 use super::stream::Stream;
 use super::vectors::{percent_decoded, text};
 use super::world::{KEEPALIVE, PUBLISH, World, id_of, quiet, resync};
 
 const BASE: &str = "/api/saacms/v1";
 
+/// Checks a case with exactly the plugin's answers, and once more with our defaults.
 pub(super) fn check(start: Start, case: &Value, quirks: &Value) {
-    // The plugin has no quiet resume, so the cases expect none.
-    let world = World::configured(
-        start,
-        HubConfig {
-            quiet_resume: false,
-            ..quiet()
-        },
-    );
-    let history = set_up(&world, case);
+    let as_plugin = HubConfig {
+        quiet_resume: false,
+        greeting: false,
+        ..quiet()
+    };
+    check_with(start, as_plugin, case, quirks);
+    check_with(start, quiet(), case, quirks);
+}
+
+fn check_with(start: Start, config: HubConfig, case: &Value, quirks: &Value) {
+    let world = World::configured(start, config);
+    let history = set_up(&world, config, case);
     let request = translated(case);
 
     match contract_of(case) {
         Expected::Stream(last_event_id) => {
-            let expected = beginning(&history, last_event_id.as_deref());
-            if agrees_with_contract(case, quirks) {
+            let expected = beginning(config, &history, last_event_id.as_deref());
+            if !config.greeting && agrees_with_contract(case, quirks) {
                 let plugin = text(&case["expect"], "body");
                 assert_eq!(without_times(&expected.concat()), without_times(plugin));
             }
@@ -81,9 +86,12 @@ pub(super) fn check(start: Start, case: &Value, quirks: &Value) {
 }
 
 /// Publishes the case's earlier events. Returns the frames that a live reader got.
-fn set_up(world: &World, case: &Value) -> Vec<String> {
+fn set_up(world: &World, config: HubConfig, case: &Value) -> Vec<String> {
     let mut live = world.open(&Request::get(&record_path(case)));
     live.expect(KEEPALIVE);
+    if config.greeting {
+        live.place();
+    }
 
     let mut history = Vec::new();
     for event in case["setup"].as_array().expect("a list") {
@@ -103,9 +111,10 @@ fn set_up(world: &World, case: &Value) -> Vec<String> {
 }
 
 /// The beginning of a stream after these frames (contract, section 3).
-fn beginning(history: &[String], last_event_id: Option<&[u8]>) -> Vec<String> {
+fn beginning(config: HubConfig, history: &[String], last_event_id: Option<&[u8]>) -> Vec<String> {
     let mut blocks = vec![KEEPALIVE.to_owned()];
     let Some(id) = last_event_id.map(<[u8]>::trim_ascii) else {
+        blocks.extend(config.greeting.then(|| format!("id: {POSITION}\n\n")));
         return blocks;
     };
     match history
@@ -114,9 +123,13 @@ fn beginning(history: &[String], last_event_id: Option<&[u8]>) -> Vec<String> {
     {
         Some(oldest_copy) => blocks.extend_from_slice(&history[oldest_copy + 1..]),
         None => {
-            let newest = history
-                .last()
-                .map_or("2023-11-14T22:13:20.000Z", |frame| id_of(frame));
+            // The plugin names the current time if its buffer is empty.
+            let none = if config.quiet_resume {
+                POSITION
+            } else {
+                "2023-11-14T22:13:20.000Z"
+            };
+            let newest = history.last().map_or(none, |frame| id_of(frame));
             blocks.push(resync(newest, "buffer-miss"));
         }
     }
@@ -273,7 +286,10 @@ fn expect_stream_headers(stream: &Stream) {
     }
 }
 
-/// Checks that the next block is this one. A time ID may be any time.
+/// Any position: which one it is, `positions` checks.
+const POSITION: &str = "0000000000000000.0";
+
+/// Checks that the next block is this one. A time ID may be any time, and a position any position.
 #[track_caller]
 fn expect_block(stream: &mut Stream, expected: &str) {
     let block = stream.block();
@@ -281,16 +297,18 @@ fn expect_block(stream: &mut Stream, expected: &str) {
 }
 
 fn without_times(text: &str) -> String {
-    let is_time = |line: &str| {
+    let without = |line: &str| {
         let id = line.strip_prefix("id: ").unwrap_or_default();
         let shape: String = id
             .chars()
             .map(|c| if c.is_ascii_digit() { '0' } else { c })
             .collect();
-        shape == "0000-00-00T00:00:00.000Z"
+        match &*shape {
+            "0000-00-00T00:00:00.000Z" => "id: <time>".to_owned(),
+            _ if is_position(id) => "id: <position>".to_owned(),
+            _ => line.to_owned(),
+        }
     };
-    let lines = text
-        .split('\n')
-        .map(|line| if is_time(line) { "id: <time>" } else { line });
+    let lines = text.split('\n').map(without);
     lines.collect::<Vec<_>>().join("\n")
 }

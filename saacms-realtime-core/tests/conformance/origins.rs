@@ -3,7 +3,7 @@
 use saacms_realtime_core::route::{Api, Cors, Token};
 
 use super::client::{Request, Response};
-use super::world::{KEEPALIVE, PUBLISH, World, changed, expect_problem, frame, path};
+use super::world::{PUBLISH, World, changed, expect_problem, frame, path};
 use super::{Start, scenarios};
 
 scenarios![
@@ -58,9 +58,9 @@ fn a_listed_origin_is_allowed_by_name(start: Start) {
     assert_eq!(stream.head.header("vary"), Some("Origin"));
     assert_eq!(
         stream.head.header("access-control-expose-headers"),
-        Some("Retry-After, Saacms-Heartbeat")
+        Some("Retry-After, Saacms-Heartbeat, Saacms-Last-Event-ID")
     );
-    stream.expect(KEEPALIVE);
+    stream.greeting();
 
     let request = Request::post(PUBLISH, changed("1", "v1", "1")).header("Origin", PAGE);
     let answer = world.ask(&request);

@@ -1,4 +1,5 @@
-//! Position IDs: resume is exact, and an ID of another epoch is told apart from an evicted one.
+//! Positions: the place that a client begins with, and IDs of events. Resume is exact, and an ID of
+//! another epoch is told apart from an evicted one.
 
 use saacms_realtime_core::{EventIds, HubConfig};
 
@@ -9,33 +10,51 @@ use super::{Start, scenarios};
 
 scenarios![
     the_greeting_names_the_position_where_a_client_begins,
+    a_client_that_names_an_id_is_greeted_without_a_position,
+    without_greetings_a_stream_begins_as_the_plugins,
     event_ids_are_positions_whatever_the_etag,
     a_client_that_saw_nothing_yet_resumes_from_its_greeting,
+    a_client_that_saw_nothing_yet_is_told_of_a_restart,
+    a_greeting_is_a_place_in_every_record,
+    a_page_subscribes_from_the_position_that_a_head_told_before_the_store_was_read,
     every_position_is_answered_with_exactly_the_events_after_it,
     a_position_of_another_server_is_answered_with_restarted,
     a_position_before_a_forgotten_history_is_a_miss,
     an_id_that_is_no_position_of_this_history_is_a_miss,
 ];
 
-fn positions() -> HubConfig {
+const BOTH: [EventIds; 2] = [EventIds::Etag, EventIds::Position];
+
+fn with(event_ids: EventIds) -> HubConfig {
     HubConfig {
-        event_ids: EventIds::Position,
+        event_ids,
         ..quiet()
     }
+}
+
+fn positions() -> HubConfig {
+    with(EventIds::Position)
 }
 
 /// Opens a stream of `posts/1` without a last event ID. Returns the position in its greeting too.
 fn subscribe(world: &World) -> (Stream, String) {
     let mut stream = world.open(&Request::get(&path("1")));
-    stream.expect(KEEPALIVE);
-    let block = stream.block();
-    let position = id_of(&block).to_owned();
-    assert_eq!(
-        block,
-        format!("id: {position}\n\n"),
-        "an ID and nothing to dispatch"
-    );
+    let position = stream.greeting();
     (stream, position)
+}
+
+/// The frame of the event at this position of this kind of IDs, published by [`publish`].
+fn event(event_ids: EventIds, position: (&str, u64)) -> String {
+    let (epoch, sequence) = position;
+    match event_ids {
+        EventIds::Etag => frame(&format!("v{sequence}"), "1"),
+        EventIds::Position => frame(&format!("{epoch}.{sequence}"), "1"),
+    }
+}
+
+/// Publishes the event that gets this sequence.
+fn publish(world: &World, sequence: u64) {
+    world.publish_event(&changed("1", &format!("v{sequence}"), "1"));
 }
 
 /// Whether an ID looks like a position.
@@ -62,17 +81,54 @@ fn parts(position: &str) -> (&str, u64) {
 }
 
 fn the_greeting_names_the_position_where_a_client_begins(start: Start) {
-    let world = World::configured(start, positions());
-    let (_, position) = subscribe(&world);
-    assert_eq!(parts(&position).1, 0);
-    world.publish_event(&changed("1", "v1", "1"));
-    world.publish_event(&changed("1", "v2", "1"));
-    let (_, later) = subscribe(&world);
-    assert_eq!(parts(&later), (parts(&position).0, 2));
-    // A client that names an ID already has a position, so its greeting has none.
-    let mut resumed = world.resume("1", &later);
-    world.publish_event(&changed("1", "v3", "1"));
-    resumed.expect(frame(&format!("{}.3", parts(&position).0), "1"));
+    for event_ids in BOTH {
+        let world = World::configured(start, with(event_ids));
+        let (mut live, position) = subscribe(&world);
+        let (epoch, sequence) = parts(&position);
+        assert_eq!(sequence, 0);
+
+        publish(&world, 1);
+        publish(&world, 2);
+        let frames = [1, 2].map(|sequence| event(event_ids, (epoch, sequence)));
+        live.expect(frames.concat());
+        let (_, later) = subscribe(&world);
+        assert_eq!(parts(&later), (epoch, 2));
+
+        let mut resumed = world.resume("1", &later);
+        publish(&world, 3);
+        resumed.expect(event(event_ids, (epoch, 3)));
+    }
+}
+
+fn a_client_that_names_an_id_is_greeted_without_a_position(start: Start) {
+    for event_ids in BOTH {
+        let world = World::configured(start, with(event_ids));
+        let (_, position) = subscribe(&world);
+        publish(&world, 1);
+        // If this client is cut off after its greeting, it comes back from where it was.
+        let first = event(event_ids, (parts(&position).0, 1));
+        world.resume("1", &position).expect(first);
+        for unknown in ["", "unknown"] {
+            let mut stream = world.resume("1", unknown);
+            let block = stream.block();
+            assert!(block.starts_with("event: saacms-resync\n"), "{block:?}");
+        }
+    }
+}
+
+fn without_greetings_a_stream_begins_as_the_plugins(start: Start) {
+    for event_ids in BOTH {
+        let config = HubConfig {
+            greeting: false,
+            ..with(event_ids)
+        };
+        let world = World::configured(start, config);
+        let mut stream = world.open(&Request::get(&path("1")));
+        stream.expect(KEEPALIVE);
+        publish(&world, 1);
+        let block = stream.block();
+        assert!(block.starts_with("event: changed\n"), "{block:?}");
+    }
 }
 
 fn event_ids_are_positions_whatever_the_etag(start: Start) {
@@ -94,13 +150,60 @@ fn event_ids_are_positions_whatever_the_etag(start: Start) {
 }
 
 fn a_client_that_saw_nothing_yet_resumes_from_its_greeting(start: Start) {
-    let world = World::configured(start, positions());
-    let (stream, position) = subscribe(&world);
-    drop(stream);
-    world.publish_event(&changed("1", "v1", "1"));
-    let mut resumed = world.resume("1", &position);
-    resumed.expect(frame(&format!("{}.1", parts(&position).0), "1"));
-    assert_eq!(world.stats().resyncs, 0);
+    for event_ids in BOTH {
+        let world = World::configured(start, with(event_ids));
+        let (stream, position) = subscribe(&world);
+        drop(stream);
+        publish(&world, 1);
+        let mut resumed = world.resume("1", &position);
+        resumed.expect(event(event_ids, (parts(&position).0, 1)));
+        assert_eq!(world.stats().resyncs, 0);
+    }
+}
+
+fn a_client_that_saw_nothing_yet_is_told_of_a_restart(start: Start) {
+    for event_ids in BOTH {
+        let before = World::configured(start, with(event_ids));
+        let (_, position) = subscribe(&before);
+        drop(before);
+
+        let world = World::configured(start, with(event_ids));
+        publish(&world, 1);
+        let mut stream = world.resume("1", &position);
+        let block = stream.block();
+        assert_eq!(block, resync(id_of(&block), "restarted"));
+    }
+}
+
+fn a_greeting_is_a_place_in_every_record(start: Start) {
+    for event_ids in BOTH {
+        let world = World::configured(start, with(event_ids));
+        world.publish("2", "before");
+        let (_, position) = subscribe(&world);
+        let (epoch, sequence) = parts(&position);
+        assert_eq!(sequence, 1);
+
+        world.publish_event(&changed("2", "v2", "1"));
+        let missed = event(event_ids, (epoch, 2));
+        world.resume("2", &position).expect(missed);
+    }
+}
+
+fn a_page_subscribes_from_the_position_that_a_head_told_before_the_store_was_read(start: Start) {
+    for event_ids in BOTH {
+        let world = World::configured(start, with(event_ids));
+        for sequence in 0..3 {
+            let head = world.ask(&Request::new("HEAD", &path("1")));
+            let position = head.header("saacms-last-event-id").expect("a position");
+            assert_eq!(parts(position).1, sequence);
+
+            // The store is read here, and the record changes before the page subscribes.
+            publish(&world, sequence + 1);
+            let missed = event(event_ids, (parts(position).0, sequence + 1));
+            world.resume("1", position).expect(missed);
+        }
+        assert_eq!(world.stats().resyncs, 0);
+    }
 }
 
 fn every_position_is_answered_with_exactly_the_events_after_it(start: Start) {

@@ -168,8 +168,11 @@ fn the_query_names_the_id_if_no_header_does(start: Start) {
     open("lastEventId=v2", Some("")).expect(resync("v3", "buffer-miss"));
 
     // Other parameter names do not count.
-    let mut others = ["last-event-id=v2", "lasteventid=v2", "x=lastEventId=v2", ""]
-        .map(|query| open(query, None));
+    let mut others = ["last-event-id=v2", "lasteventid=v2", "x=lastEventId=v2", ""].map(|query| {
+        let mut stream = open(query, None);
+        stream.place();
+        stream
+    });
     let live = world.publish("1", "v4");
     others.iter_mut().for_each(|stream| stream.expect(&live));
 }

@@ -70,6 +70,27 @@ impl Stream {
         }
     }
 
+    /// Reads the greeting of a client that named no last event ID. Returns the place where the client
+    /// begins, which it can name when it comes back.
+    #[track_caller]
+    pub(crate) fn greeting(&mut self) -> String {
+        self.expect(":keepalive\n\n");
+        self.place()
+    }
+
+    /// Reads a block that has an ID and nothing to dispatch. Returns the ID.
+    #[track_caller]
+    pub(crate) fn place(&mut self) -> String {
+        let block = self.block();
+        let place = block
+            .strip_prefix("id: ")
+            .and_then(|rest| rest.strip_suffix("\n\n"));
+        place
+            .filter(|place| !place.contains('\n'))
+            .unwrap_or_else(|| panic!("an ID alone, not {block:?}"))
+            .to_owned()
+    }
+
     /// Reads the next block, including the blank line that ends it.
     #[track_caller]
     pub(crate) fn block(&mut self) -> String {

@@ -25,6 +25,7 @@ fn a_stream_begins_with_a_keepalive_and_continues_live(start: Start) {
     world.publish("1", "before");
     let mut stream = world.open(&Request::get(&path("1")));
     stream.expect(KEEPALIVE);
+    expect_position(&stream.place());
 
     for (event_type, etag) in [
         ("snapshot", "v1"),
@@ -67,10 +68,9 @@ fn the_record_is_sent_as_written_without_whitespace_between_tokens(start: Start)
 fn a_deleted_event_has_the_records_id_as_data(start: Start) {
     let world = World::start(start);
     let id = "a/b:c \" \\ é#?%";
-    let mut stream = world.open(&Request::get(
+    let mut stream = world.greeted(&Request::get(
         "/api/saacms/v1/posts/a%2Fb:c%20%22%20%5C%20%C3%A9%23%3F%25/subscribe",
     ));
-    stream.expect(KEEPALIVE);
 
     let id = serde_json::to_string(id).expect("a string");
     // The ETag and record of a deleted event are ignored, whatever they are.
@@ -150,11 +150,9 @@ fn an_event_reaches_the_subscribers_of_its_record_and_no_others(start: Start) {
     let mut streams: Vec<_> = keys
         .iter()
         .map(|(slug, id)| {
-            let mut stream = world.open(&Request::get(&format!(
+            world.greeted(&Request::get(&format!(
                 "/api/saacms/v1/{slug}/{id}/subscribe"
-            )));
-            stream.expect(KEEPALIVE);
-            stream
+            )))
         })
         .collect();
 

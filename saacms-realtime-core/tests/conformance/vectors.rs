@@ -15,7 +15,7 @@ use saacms_realtime_core::ResourceKey;
 use serde_json::Value;
 
 use super::client::Request;
-use super::world::{KEEPALIVE, World, frame};
+use super::world::{World, frame};
 use super::{Start, message, object};
 
 /// Runs all cases. Returns their number and the failures.
@@ -94,9 +94,8 @@ fn check_route(start: Start, case: &Value) {
         }
         Routed::To(key) => key,
     };
-    let mut stream = world.open(&Request::get(target));
+    let mut stream = world.greeted(&Request::get(target));
 
-    stream.expect(KEEPALIVE);
     // The stream is that of the expected record.
     let event = serde_json::json!({
         "type": "changed", "slug": key.slug(), "id": key.id(), "record": 1, "etag": "v1",

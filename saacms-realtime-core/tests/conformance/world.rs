@@ -11,7 +11,8 @@ use super::client::{Connection, PATIENCE, Request, Response};
 use super::stream::Stream;
 use super::{Running, Start};
 
-/// The greeting of a stream without position IDs.
+/// The first bytes of every stream. The place of a client that named no last event ID follows, see
+/// [`Stream::greeting`].
 pub(super) const KEEPALIVE: &str = ":keepalive\n\n";
 
 /// The publish path.
@@ -50,8 +51,14 @@ impl World {
 
     /// Subscribes to `posts/{id}` and reads the greeting.
     pub(super) fn subscribe(&self, id: &str) -> Stream {
-        let mut stream = self.open(&Request::get(&path(id)));
-        stream.expect(KEEPALIVE);
+        self.greeted(&Request::get(&path(id)))
+    }
+
+    /// Opens a stream without a last event ID and reads the greeting.
+    #[track_caller]
+    pub(super) fn greeted(&self, request: &Request) -> Stream {
+        let mut stream = self.open(request);
+        stream.greeting();
         stream
     }
 

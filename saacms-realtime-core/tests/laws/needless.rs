@@ -79,26 +79,124 @@ fn one_resync_is_enough_on_a_record_without_events() {
 
 #[test]
 fn a_client_that_has_seen_no_event_resumes_from_its_greeting() {
-    let config = HubConfig {
-        event_ids: EventIds::Position,
-        ..quiet_config()
-    };
-    let (hub, key, clock) = (hub(config), key("1"), Clock::new());
-    let (client, said) = Client::join(&hub, &key, None, clock.now());
+    for (event_ids, quiet_resume) in [
+        (EventIds::Etag, true),
+        (EventIds::Etag, false),
+        (EventIds::Position, true),
+    ] {
+        let config = HubConfig {
+            event_ids,
+            quiet_resume,
+            ..quiet_config()
+        };
+        let (hub, key, clock) = (hub(config), key("1"), Clock::new());
+        let (client, said) = Client::join(&hub, &key, None, clock.now());
 
+        assert_eq!(
+            said,
+            ["keepalive"],
+            "a block with an ID alone dispatches nothing"
+        );
+        assert_eq!(client.last_event_id(), "000000000000feed.0");
+
+        let (client, said) = client.reconnect(&hub, clock.now());
+        assert_eq!(said, ["keepalive"]);
+
+        publish(&hub, &key, 1..=2, clock.now());
+        let (_, said) = client.reconnect(&hub, clock.now());
+        assert_eq!(said, ["keepalive", "1", "2"]);
+    }
+}
+
+#[test]
+fn a_greeting_is_a_place_in_every_record() {
+    let (hub, clock) = (hub(quiet_config()), Clock::new());
+    publish(&hub, &key("1"), 1..=2, clock.now());
+    publish(&hub, &key("2"), 1..=2, clock.now());
+    let (client, _) = Client::join(&hub, &key("1"), None, clock.now());
+    let place = client.last_event_id();
+    assert_eq!(place, "000000000000feed.4");
+
+    publish(&hub, &key("2"), 3..=3, clock.now());
+    let (_, said) = Client::join(&hub, &key("2"), Some(place), clock.now());
+    assert_eq!(said, ["keepalive", "3"]);
+    let (_, said) = Client::join(&hub, &key("3"), Some(place), clock.now());
+    assert_eq!(said, ["keepalive"], "a record without events");
+}
+
+#[test]
+fn a_host_that_takes_the_position_before_it_reads_its_store_loses_nothing() {
+    let (hub, key, clock) = (hub(quiet_config()), key("1"), Clock::new());
+    let nothing = hub.position(&key).to_string();
+    publish(&hub, &key, 1..=1, clock.now());
+    let one = hub.position(&key).to_string();
     assert_eq!(
-        said,
-        ["keepalive"],
-        "a block with an ID alone dispatches nothing"
+        (&*nothing, &*one),
+        ("000000000000feed.0", "000000000000feed.1")
     );
-    assert_eq!(client.last_event_id(), "000000000000feed.0");
+    assert_eq!(hub.stats().topics, 1);
 
-    let (client, said) = client.reconnect(&hub, clock.now());
-    assert_eq!(said, ["keepalive"]);
+    publish(&hub, &key, 2..=2, clock.now());
+    for (position, expected) in [
+        (nothing, &["keepalive", "1", "2"][..]),
+        (one, &["keepalive", "2"]),
+    ] {
+        let (_, said) = Client::join(&hub, &key, Some(&position), clock.now());
+        assert_eq!(said, expected, "{position}");
+    }
+    assert_eq!(hub.stats().resyncs, 0);
+}
 
-    publish(&hub, &key, 1..=2, clock.now());
-    let (_, said) = client.reconnect(&hub, clock.now());
-    assert_eq!(said, ["keepalive", "1", "2"]);
+#[test]
+fn a_position_is_taken_without_a_topic() {
+    let hub = hub(quiet_config());
+    hub.position(&key("1"));
+    assert_eq!(hub.stats().topics, 0);
+}
+
+#[test]
+fn without_greetings_a_stream_begins_as_the_plugins() {
+    for event_ids in BOTH {
+        let config = HubConfig {
+            event_ids,
+            greeting: false,
+            ..quiet_config()
+        };
+        let (hub, key, clock) = (hub(config), key("1"), Clock::new());
+        let mut subscription = hub.subscribe(&key, None, clock.now()).expect("subscribed");
+        let frames = subscription.poll(&Context::from_waker(Waker::noop()), clock.now());
+        assert_eq!(
+            frames,
+            Output::Frames(Bytes::from_static(b":keepalive\n\n"))
+        );
+    }
+}
+
+#[test]
+fn a_client_that_names_an_id_is_not_greeted_with_a_place() {
+    for event_ids in BOTH {
+        let config = HubConfig {
+            event_ids,
+            ..quiet_config()
+        };
+        let (hub, key, clock) = (hub(config), key("1"), Clock::new());
+        let place = hub.position(&key).to_string();
+        publish(&hub, &key, 1..=1, clock.now());
+
+        for id in [&*place, "", "unknown"] {
+            let subscription = hub.subscribe(&key, Some(id.as_bytes()), clock.now());
+            let mut subscription = subscription.expect("subscribed");
+            let frames = subscription.poll(&Context::from_waker(Waker::noop()), clock.now());
+            let Output::Frames(bytes) = frames else {
+                panic!("{id:?}: {frames:?}")
+            };
+            // A cut right after the greeting must not move the client past what it missed.
+            assert!(
+                bytes.starts_with(b":keepalive\n\nevent: "),
+                "{id:?}: {bytes:?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -78,4 +78,6 @@ pub(crate) const CASES: &[Case] = &[
     ("quiet-resume", "false", Ok("false")),
     ("quiet-resume", "True", Err("must be true or false")),
     ("quiet-resume", "1", Err("must be true or false")),
+    ("greeting", "false", Ok("false")),
+    ("greeting", "off", Err("must be true or false")),
 ];

@@ -84,10 +84,10 @@ impl Log {
     }
 
     pub(crate) fn reader(&mut self, last_event_id: Option<&str>) -> Subscriber {
-        let resume = self
+        let opening = self
             .topic
             .resume(last_event_id.map(str::as_bytes), self.now().instant);
-        Subscriber::new(resume, Duration::ZERO)
+        Subscriber::new(opening.resume, Duration::ZERO)
     }
 
     /// What a reader with this last event ID gets: letters, or `<reason>` for a resync.
@@ -96,8 +96,8 @@ impl Log {
     }
 
     pub(crate) fn answer_bytes(&mut self, last_event_id: Option<&[u8]>) -> String {
-        let resume = self.topic.resume(last_event_id, self.now().instant);
-        self.read(&mut Subscriber::new(resume, Duration::ZERO))
+        let opening = self.topic.resume(last_event_id, self.now().instant);
+        self.read(&mut Subscriber::new(opening.resume, Duration::ZERO))
     }
 
     pub(crate) fn read(&self, reader: &mut Subscriber) -> String {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::contract::{Fault, Posted, Reading, Wrong, etag_faults, read, time_id};
 use super::json::Document;
+use super::reference;
 use super::stage::{Stage, replayed};
 use super::step::{KEEPALIVE, Key, Reaction, Step, decode};
 use super::{Checked, Notes, count, ensure, note, number, quirks_of, same, text};
@@ -116,7 +117,11 @@ pub(crate) fn check_bytes(case: &Value, _: &mut Notes) -> Checked {
 fn check_refused(body: &[u8], faults: &[Fault], now_ms: i64) -> Checked {
     let mut stage = Stage::new(HubConfig::default(), now_ms);
     let greeting = stage.apply(&subscribe("live", &any_key()));
-    same("greeting", greeting.outs["live"].as_str(), KEEPALIVE)?;
+    let expected = format!(
+        "{KEEPALIVE}{}",
+        reference::greeting(&reference::position(0))
+    );
+    same("greeting", &greeting.outs["live"], &expected)?;
 
     let Reaction { outs, refusals } = stage.post(body);
     ensure(

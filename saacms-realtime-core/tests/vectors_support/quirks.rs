@@ -11,16 +11,16 @@ use serde_json::Value;
 use super::contract::{Fault, Wrong, read, without_blanks};
 use super::replay::{Run, outs, resync_id, retimed};
 use super::stage::replayed;
-use super::step::{Outs, Step, decode, hub_config};
+use super::step::{Mode, Outs, Step, decode, hub_config};
 use super::{Checked, Notes, ensure, note, quirks_of, same};
 
 pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
-    for quiet_resume in [false, true] {
-        let mode = |wrong| format!("quiet resume {quiet_resume}: {wrong}");
-        let differs = check_bytes(case, quiet_resume).map_err(mode)?;
-        check_witnessed(case, quiet_resume).map_err(mode)?;
+    for mode in [Mode::Plugin, Mode::Ours] {
+        let in_mode = |wrong| format!("{mode:?}: {wrong}");
+        let differs = check_bytes(case, mode).map_err(in_mode)?;
+        check_witnessed(case, mode).map_err(in_mode)?;
 
-        if !quiet_resume {
+        if mode == Mode::Plugin {
             note(
                 notes,
                 if differs {
@@ -39,8 +39,8 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
 }
 
 /// Runs all steps in the hub and in the reference. Returns whether the plugin sent other bytes.
-fn check_bytes(case: &Value, quiet_resume: bool) -> Checked<bool> {
-    let mut run = Run::new(case, quiet_resume);
+fn check_bytes(case: &Value, mode: Mode) -> Checked<bool> {
+    let mut run = Run::new(case, mode);
     let mut differs = false;
     for (step, golden) in run.steps(case) {
         let actual = run.step(&step)?;
@@ -58,7 +58,7 @@ fn may_differ(quirk: &str) -> bool {
 
 /// Checks that the case really shows each quirk that it names, so that its bytes prove something.
 fn check_shown(case: &Value) -> Checked {
-    let run = Run::new(case, false);
+    let run = Run::new(case, Mode::Plugin);
     let steps = run.steps(case);
     let posted = || {
         steps
@@ -94,15 +94,15 @@ fn check_shown(case: &Value) -> Checked {
 }
 
 /// Runs all steps with a witness, and checks what the hub sends against what the witness got.
-fn check_witnessed(case: &Value, quiet_resume: bool) -> Checked {
+fn check_witnessed(case: &Value, mode: Mode) -> Checked {
     const WITNESS: &str = "the witness";
 
-    let mut run = Run::new(case, quiet_resume);
-    let config = hub_config(&case["config"], quiet_resume);
+    let mut run = Run::new(case, mode);
+    let config = hub_config(&case["config"], mode);
     let mut seen = Seen {
         sent: Vec::new(),
         resyncs: Vec::new(),
-        quiet_resume,
+        quiet_resume: mode == Mode::Ours,
     };
     let (name, key) = (WITNESS.to_owned(), run.key.clone());
 

@@ -25,6 +25,7 @@ struct Rules {
     max_age: u64,
     heartbeat: u64,
     quiet_resume: bool,
+    greeting: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -45,6 +46,7 @@ impl Reference {
             max_age: config.max_age.as_millis() as u64,
             heartbeat: config.heartbeat.as_millis() as u64,
             quiet_resume: config.quiet_resume,
+            greeting: config.greeting,
         };
         let now = Clocks {
             monotonic: START,
@@ -187,15 +189,18 @@ impl Reference {
     }
 
     fn subscribe(&mut self, name: &str, key: &Key, last_event_id: Option<&str>) -> Outs {
+        let place = self.place();
         let topic = self.topics.entry(key.clone()).or_default();
-        let answer = last_event_id.map_or_else(String::new, |id| {
-            topic.answer(
+        let answer = match last_event_id {
+            Some(id) => topic.answer(
                 without_blanks(id),
                 &self.rules,
                 self.now,
                 self.next_sequence,
-            )
-        });
+            ),
+            None if self.rules.greeting => greeting(&place),
+            None => String::new(),
+        };
         let reader = Reader {
             key: key.clone(),
             written_at: self.now.monotonic,
@@ -247,8 +252,13 @@ struct Past {
     at: u64,
 }
 
+/// What follows the first keep-alive of a client that names no last event ID.
+pub(crate) fn greeting(place: &str) -> String {
+    format!("id: {place}\n\n")
+}
+
 /// A position of the hub of these tests, whose seed is 42.
-fn position(sequence: u64) -> String {
+pub(crate) fn position(sequence: u64) -> String {
     format!("{:016x}.{sequence}", 42)
 }
 

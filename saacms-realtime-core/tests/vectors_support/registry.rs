@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::contract::read;
 use super::replay::{Run, check_buffer};
-use super::step::{Key, Outs, Step, decode};
+use super::step::{Key, Mode, Outs, Step, decode};
 use super::{Checked, Notes, count, ensure, note, number, same, text};
 
 pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
@@ -36,7 +36,7 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
         .iter()
         .map(|step| (Step::read(step, None), step))
         .collect();
-    let mut run = Run::new(case, false);
+    let mut run = Run::new(case, Mode::Plugin);
     let (mut left, mut stopped) = (false, false);
     for (step, golden) in &steps {
         if !left && run.leaves_golden(step, golden) {
@@ -57,6 +57,13 @@ pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
             check_received(&run, target, step, golden, &actual)?;
             check_state(&run, target, stopped, step, golden)?;
         }
+    }
+
+    // Once more with our defaults, by the reference alone.
+    let mut run = Run::new(case, Mode::Ours);
+    for (step, _) in &steps {
+        let actual = run.step(step)?;
+        check_apart(&run, step, &actual)?;
     }
 
     Ok(())

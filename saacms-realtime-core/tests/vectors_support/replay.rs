@@ -4,17 +4,17 @@ use serde_json::Value;
 
 use super::contract::{Fault, Wrong, read};
 use super::quirks;
-use super::reference::{Reference, key_faults};
+use super::reference::{Reference, greeting, key_faults};
 use super::stage::{Stage, replayed};
-use super::step::{KEEPALIVE, Key, Outs, Step, hub_config};
+use super::step::{KEEPALIVE, Key, Mode, Outs, Step, hub_config};
 use super::{Checked, Notes, count, ensure, note, number, same, text};
 
 pub(crate) fn check_case(case: &Value, notes: &mut Notes) -> Checked {
     match text(case, "class") {
         "core" => {
             let case = &with_short_etags(case, notes)?;
-            check_golden(case, notes).map_err(|wrong| format!("quiet resume off: {wrong}"))?;
-            check_quiet(case, notes).map_err(|wrong| format!("quiet resume on: {wrong}"))?;
+            check_golden(case, notes).map_err(|wrong| format!("as the plugin: {wrong}"))?;
+            check_ours(case, notes).map_err(|wrong| format!("with our defaults: {wrong}"))?;
         }
         "quirk" => quirks::check_case(case, notes)?,
         other => return Err(format!("no such class: {other}")),
@@ -33,14 +33,14 @@ fn check_slow(case: &Value) -> Checked {
     steps
         .filter(|step| step["op"] == "advance")
         .for_each(|step| slow(&mut step["ms"]));
-    check_reference(&case, false)?;
-    check_reference(&case, true)
+    check_reference(&case, Mode::Plugin)?;
+    check_reference(&case, Mode::Ours)
 }
 
 /// Replaces ETags that are too long for the contract, after checking that they are refused.
 fn with_short_etags(case: &Value, notes: &mut Notes) -> Checked<Value> {
     let mut json = case.to_string();
-    let mut run = Run::new(case, false);
+    let mut run = Run::new(case, Mode::Plugin);
     for (step, _) in run.steps(case) {
         run.step(&step)?;
         if let Some(body) = step.body()
@@ -56,9 +56,9 @@ fn with_short_etags(case: &Value, notes: &mut Notes) -> Checked<Value> {
     serde_json::from_str(&json).map_err(|error| error.to_string())
 }
 
-/// Without quiet resume: checks for the plugin's bytes, except that heartbeats are the contract's.
+/// As the plugin: checks for its bytes, except that heartbeats are the contract's.
 fn check_golden(case: &Value, notes: &mut Notes) -> Checked {
-    let mut run = Run::new(case, false);
+    let mut run = Run::new(case, Mode::Plugin);
     run.stage = run.stage.sweeping();
     let (mut whole, mut left) = (Outs::new(), false);
     for (step, golden) in run.steps(case) {
@@ -71,7 +71,7 @@ fn check_golden(case: &Value, notes: &mut Notes) -> Checked {
                     notes,
                     "core, by the reference alone after a step that leaves the plugin",
                 );
-                return check_reference(case, false);
+                return check_reference(case, Mode::Plugin);
             }
             Err(wrong) => return Err(wrong),
         }
@@ -124,17 +124,18 @@ fn check_golden_step(run: &Run, step: &Step, golden: &Value, actual: &Outs) -> C
 }
 
 /// Checks every step against the reference alone.
-pub(crate) fn check_reference(case: &Value, quiet_resume: bool) -> Checked {
-    let mut run = Run::new(case, quiet_resume);
+pub(crate) fn check_reference(case: &Value, mode: Mode) -> Checked {
+    let mut run = Run::new(case, mode);
     run.steps(case)
         .iter()
         .try_for_each(|(step, _)| run.step(step).map(drop))
 }
 
-/// With quiet resume: checks that bytes differ from the plugin's only where a client that missed
-/// nothing is spared a resync, and in the ID of a resync when nothing is buffered.
-fn check_quiet(case: &Value, notes: &mut Notes) -> Checked {
-    let mut run = Run::new(case, true);
+/// With our defaults: checks that bytes differ from the plugin's only where a client that missed
+/// nothing is spared a resync, in the ID of a resync when nothing is buffered, and by the greeting of
+/// a client that names no last event ID.
+fn check_ours(case: &Value, notes: &mut Notes) -> Checked {
+    let mut run = Run::new(case, Mode::Ours);
     // The plugin's resync IDs. A client that names one that the hub never gave proves nothing here.
     let mut golden_resyncs = Vec::new();
     let mut left = false;
@@ -147,13 +148,14 @@ fn check_quiet(case: &Value, notes: &mut Notes) -> Checked {
                 notes,
                 "quiet resume: by the reference alone after an ID only the plugin gave",
             );
-            return check_reference(case, true);
+            return check_reference(case, Mode::Ours);
         }
 
         // Read before the step, which may evict another event.
         let evicted_last = run.reference.evicted_last(&run.key).map(str::to_owned);
         left |= run.leaves_golden(&step, golden);
-        let actual = run.step(&step)?;
+        let place = run.reference.place();
+        let actual = without_greeting(&step, run.step(&step)?, &place)?;
         let golden_outs = outs(&golden["out"]);
 
         golden_resyncs.extend(golden_outs.values().filter_map(|out| resync_id(out)));
@@ -171,12 +173,31 @@ fn check_quiet(case: &Value, notes: &mut Notes) -> Checked {
 
         match spared(&step, &actual, &expected, window, evicted_last, newest) {
             Ok(what) => note(notes, what),
-            Err(_) if left => return check_reference(case, true),
+            Err(_) if left => return check_reference(case, Mode::Ours),
             Err(wrong) => return Err(wrong),
         }
     }
 
     Ok(())
+}
+
+/// Removes the greeting of a client that names no last event ID, which must be there.
+fn without_greeting(step: &Step, mut actual: Outs, place: &str) -> Checked<Outs> {
+    if let Step::Subscribe {
+        name,
+        last_event_id: None,
+        ..
+    } = step
+        && let Some(out) = actual.get_mut(name)
+    {
+        same(
+            "greeting",
+            &**out,
+            &format!("{KEEPALIVE}{}", greeting(place)),
+        )?;
+        KEEPALIVE.clone_into(out);
+    }
+    Ok(actual)
 }
 
 /// Checks that an answer differs from the plugin's for one of the two reasons. Returns which.
@@ -228,8 +249,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(case: &Value, quiet_resume: bool) -> Self {
-        let config = hub_config(&case["config"], quiet_resume);
+    pub(crate) fn new(case: &Value, mode: Mode) -> Self {
+        let config = hub_config(&case["config"], mode);
         let start_ms = number(case, "start_ms");
         Self {
             key: key_of(case),

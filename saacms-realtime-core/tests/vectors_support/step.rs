@@ -93,14 +93,24 @@ impl Reaction {
     }
 }
 
+/// How a case runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// With exactly the plugin's answers.
+    Plugin,
+    /// With the defaults: quiet resume, and a greeting for a client that names no last event ID.
+    Ours,
+}
+
 /// The configuration of a case.
-pub(crate) fn hub_config(config: &Value, quiet_resume: bool) -> HubConfig {
+pub(crate) fn hub_config(config: &Value, mode: Mode) -> HubConfig {
     let millis = |name| core::time::Duration::from_millis(count(config, name) as u64);
     let mut hub_config = HubConfig {
         max_events: count(config, "max_events"),
         max_age: millis("max_age_ms"),
         heartbeat: millis("heartbeat_ms"),
-        quiet_resume,
+        quiet_resume: mode == Mode::Ours,
+        greeting: mode == Mode::Ours,
         ..HubConfig::default()
     };
 

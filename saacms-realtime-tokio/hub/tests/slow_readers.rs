@@ -203,7 +203,7 @@ fn read_up_to_the_last_event(stream: &mut Stream) -> usize {
 
 fn subscribe(address: SocketAddr) -> Stream {
     let mut stream = Stream::open(address, &Request::get("/api/saacms/v1/posts/1/subscribe"));
-    stream.expect(":keepalive\n\n");
+    stream.greeting();
     stream
 }
 

@@ -23,7 +23,9 @@ use crate::settings::{Environment, Settings};
 /// The Durable Object of one record: a drop-in replacement for the JavaScript plugin's class of this
 /// name.
 ///
-/// `GET …/subscribe` answers with the record's event stream, `POST …/publish` publishes an event. Settings are the variables of [`settings`](crate::settings) in the Worker's environment.
+/// `GET …/subscribe` answers with the record's event stream, `HEAD …/subscribe` with its head and the
+/// record's position, `POST …/publish` publishes an event. Settings are the variables of
+/// [`settings`](crate::settings) in the Worker's environment.
 #[wasm_bindgen]
 pub struct SaacmsRealtimeDO {
     inner: Rc<Inner>,
@@ -120,6 +122,10 @@ impl Inner {
             } => self
                 .subscribe(last_event_id.as_deref(), &head, request)
                 .map(Into::into),
+            ObjectAction::Head { head, .. } => {
+                let position = self.lock()?.position();
+                Ok(platform::response(&head.with_position(position), None)?.into())
+            }
             ObjectAction::Publish { format, .. } => {
                 let publish = self.callbacks.publish(format);
                 let fail = self.callbacks.fail_body();

@@ -5,12 +5,13 @@ use std::rc::Rc;
 
 use js_sys::{Object, Promise, Uint8Array};
 use saacms_realtime_core::route::{
-    Action, Batch, Decision, EVENT_STREAM, HEARTBEAT_HEADER, Problem, PublishFormat, Reply,
+    Action, Batch, Decision, EVENT_STREAM, HEARTBEAT_HEADER, LAST_EVENT_ID_HEADER, Problem,
+    PublishFormat, Reply,
 };
 use saacms_realtime_core::{Event, ResourceKey};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Headers, ReadableStream, ReadableStreamDefaultReader, Request, Response};
+use web_sys::{Headers, ReadableStreamDefaultReader, Request, Response};
 
 use super::platform::{self, Head, Namespace, member, set_member};
 use crate::settings::{Environment, RouterSettings};
@@ -40,16 +41,21 @@ pub async fn fetch(request: Request, env: JsValue) -> Result<Response, JsValue> 
         } => {
             let last_event_id = last_event_id.as_deref();
             match router.subscribe(&key, last_event_id, &request).await? {
-                Answer::Stream(stream, heartbeat) => {
-                    // The object's settings may be those of another Worker.
-                    if let Some(heartbeat) = heartbeat {
-                        head.headers.push((HEARTBEAT_HEADER, heartbeat.into()));
-                    }
-                    return platform::response(&answer.add_to(head), stream.as_ref());
+                Answer::Stream(stream) => {
+                    pass_on_headers(&stream, &mut head)?;
+                    let body = stream.body();
+                    return platform::response(&answer.add_to(head), body.as_ref());
                 }
                 Answer::Reply(reply) => reply,
             }
         }
+        Action::Head { key, mut head, .. } => match router.head(&key).await {
+            Ok(told) => {
+                pass_on_headers(&told, &mut head)?;
+                head
+            }
+            Err(error) => unreachable(&error),
+        },
         Action::Publish {
             format,
             max_body_bytes,
@@ -93,24 +99,27 @@ impl Router<'_> {
         last_event_id: Option<&[u8]>,
         request: &Request,
     ) -> Result<Answer, JsValue> {
-        // A request of its own, because the object's contract reads no other header.
-        let headers = Headers::new()?;
-        headers.set("accept", EVENT_STREAM)?;
-        let init = Object::new();
-        set_member(&init, "headers", &headers);
+        let init = subscribe_init()?;
         // Tells the object when the client has gone.
         set_member(&init, "signal", &request.signal());
         let url = subscribe_url(last_event_id);
         let request = Request::new_with_str_and_init(&url, init.unchecked_ref())?;
 
         let answer = match self.ask(key, &request).await {
-            Ok(answer) if answer.status() == 200 => {
-                Answer::Stream(answer.body(), answer.headers().get(HEARTBEAT_HEADER)?)
-            }
+            Ok(answer) if answer.status() == 200 => Answer::Stream(answer),
             Ok(answer) => Answer::Reply(reply_of(&answer).await?),
             Err(error) => Answer::Reply(unreachable(&error)),
         };
         Ok(answer)
+    }
+
+    /// Asks the object of a record for the head of its stream.
+    async fn head(&self, key: &ResourceKey) -> Result<Response, JsValue> {
+        let init = subscribe_init()?;
+        set_member(&init, "method", &"HEAD".into());
+        let url = subscribe_url(None);
+        let request = Request::new_with_str_and_init(&url, init.unchecked_ref())?;
+        self.ask(key, &request).await
     }
 
     async fn publish(&self, format: PublishFormat, body: &[u8]) -> Result<Reply, JsValue> {
@@ -203,10 +212,30 @@ fn subscribe_url(last_event_id: Option<&[u8]>) -> String {
     url
 }
 
+/// The options of a request for a stream: one of its own, because the object's contract reads no
+/// other header.
+fn subscribe_init() -> Result<Object, JsValue> {
+    let headers = Headers::new()?;
+    headers.set("accept", EVENT_STREAM)?;
+    let init = Object::new();
+    set_member(&init, "headers", &headers);
+    Ok(init)
+}
+
+/// Adds what only the object knows to the head of a stream. Its settings may be those of another
+/// Worker, and another class than ours tells nothing.
+fn pass_on_headers(answer: &Response, head: &mut Reply) -> Result<(), JsValue> {
+    for name in [HEARTBEAT_HEADER, LAST_EVENT_ID_HEADER] {
+        if let Some(value) = answer.headers().get(name)? {
+            head.headers.push((name, value.into()));
+        }
+    }
+    Ok(())
+}
+
 /// An object's answer to a subscription.
 enum Answer {
-    /// A stream, and the heartbeat that its head tells.
-    Stream(Option<ReadableStream>, Option<String>),
+    Stream(Response),
     Reply(Reply),
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use saacms_realtime_core::feed::{self, Feed, Store, StoredRing};
 use saacms_realtime_core::route::Problem;
-use saacms_realtime_core::{Epoch, Event, Instant, Now, Refusal, ResourceKey};
+use saacms_realtime_core::{Epoch, Event, Instant, Now, Position, Refusal, ResourceKey};
 
 use self::round::{Limits, PORTION, Round};
 use self::stream::Stream;
@@ -96,6 +96,11 @@ impl<S: Sink> Object<S> {
     /// The number of slots that its store has.
     pub(crate) fn slots(settings: &Settings) -> u64 {
         feed::slots(&settings.hub.retention())
+    }
+
+    /// The place after every event so far.
+    pub(crate) fn position(&self) -> Position {
+        self.feed.position()
     }
 
     /// The number of open streams.

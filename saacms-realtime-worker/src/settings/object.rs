@@ -10,7 +10,7 @@ use super::{Environment, InvalidSetting};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Retention, heartbeat, kind of event IDs and the limit of subscribers; other fields are
+    /// Retention, heartbeat, event IDs, greeting and the limit of subscribers; other fields are
     /// ignored.
     pub hub: HubConfig,
     /// Whether the ring is kept in the object's SQLite storage. Default true.
@@ -44,7 +44,7 @@ impl Default for Settings {
 
 impl Settings {
     /// The fields of [`hub`](Self::hub) that an object uses.
-    const OF_HUB: [&'static str; 8] = [
+    const OF_HUB: [&'static str; 9] = [
         "max_events",
         "max_age",
         "max_lag",
@@ -53,6 +53,7 @@ impl Settings {
         "heartbeat",
         "event_ids",
         "quiet_resume",
+        "greeting",
     ];
 
     /// Reads the variables of an object.
@@ -128,6 +129,7 @@ mod tests {
             ("HEARTBEAT", "0"),
             ("EVENT_IDS", "position"),
             ("QUIET_RESUME", "false"),
+            ("GREETING", "false"),
             ("STORAGE", "off"),
             ("MAX_BACKLOG_BYTES", "1MiB"),
             ("STALL_TIMEOUT", "5s"),
@@ -144,6 +146,7 @@ mod tests {
             heartbeat: Duration::ZERO,
             event_ids: EventIds::Position,
             quiet_resume: false,
+            greeting: false,
             ..HubConfig::default()
         };
         assert_eq!(

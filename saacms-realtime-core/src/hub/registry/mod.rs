@@ -15,7 +15,7 @@ use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, lock};
 use super::topic_cell::TopicCell;
 use crate::config::HubConfig;
 use crate::name::ResourceKey;
-use crate::position::Epoch;
+use crate::position::{Epoch, Position};
 use crate::refusal::Refusal;
 use crate::time::{Instant, Timestamp};
 
@@ -171,6 +171,14 @@ impl Registry {
     /// The number that the next event takes. To be read before the lock of a topic is taken.
     pub(super) fn next_sequence(&self) -> u64 {
         self.next_sequence.load(Relaxed)
+    }
+
+    /// The place after every event that has a number.
+    pub(super) fn position(&self) -> Position {
+        Position {
+            epoch: self.epoch,
+            sequence: self.next_sequence() - 1,
+        }
     }
 
     /// Locks a topic; `None` if it was removed, so that the caller must find its key again.

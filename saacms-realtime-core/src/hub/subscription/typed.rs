@@ -25,7 +25,7 @@ pub enum TypedOutput {
     },
     /// The greeting of a new subscriber, or a heartbeat that is due.
     KeepAlive {
-        /// The last event ID that a new subscriber starts with, if it gets one.
+        /// The last event ID that a new subscriber starts with, if it named none.
         id: Option<EventId<Box<str>>>,
     },
     /// The hub drains: reconnect after this time. The end is next.
@@ -63,7 +63,9 @@ impl Subscription {
     /// hub.publish(event, now)?;
     ///
     /// let cx = Context::from_waker(Waker::noop());
-    /// assert_eq!(subscription.poll_typed(&cx, now), TypedOutput::KeepAlive { id: None });
+    /// let TypedOutput::KeepAlive { id: Some(place) } = subscription.poll_typed(&cx, now)
+    ///     else { panic!() };
+    /// assert_eq!(place.as_str(), "0000000000000000.0");
     /// let TypedOutput::Event(frame) = subscription.poll_typed(&cx, now) else { panic!() };
     /// assert_eq!((frame.event_type().as_str(), frame.id().as_str()), ("changed", "v1"));
     /// assert_eq!(frame.data(), "{}");

@@ -59,6 +59,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "quiet-resume", value_name: "true|false", heading: RETENTION,
         help: "Do not tell a client to refetch if it has every event and only its last one has expired",
         slot: |s| Slot::Hub(&mut s.hub) },
+    Setting { key: "greeting", value_name: "true|false", heading: RETENTION,
+        help: "Tell a client that names no last event ID its place, so that it misses nothing if it is cut off before its first event",
+        slot: |s| Slot::Hub(&mut s.hub) },
 
     Setting { key: "max-lag", value_name: "COUNT", heading: LIMITS,
         help: "Events that a connected reader may fall behind before it is told to refetch",

@@ -179,7 +179,7 @@ fn frames_of_corrupt_events_are_whole_frames() {
     attacked.during(|server| {
         let target = "/api/saacms/v1/attack/1/subscribe";
         let mut stream = crate::Stream::open(server.address, &Request::get(target));
-        stream.expect(":keepalive\n\n");
+        stream.greeting();
 
         for record in hostile {
             let status = publish(server, event("attack", "1", record).as_bytes());

@@ -47,7 +47,7 @@ impl Attacked {
         let address = self.server.address;
         let target = "/api/saacms/v1/healthy/1/subscribe";
         let mut stream = Stream::open(address, &Request::get(target));
-        stream.expect(":keepalive\n\n");
+        stream.greeting();
 
         let is_over = AtomicBool::new(false);
         let (result, published) = thread::scope(|scope| {
@@ -124,10 +124,6 @@ fn read_to_the_end(mut stream: Stream) -> u64 {
     let mut number = 0;
     loop {
         let block = stream.block();
-        if block.starts_with("id: ") {
-            // With position IDs, the greeting has one too.
-            continue;
-        }
         number += 1;
         if block.ends_with("\ndata: \"end\"\n\n") {
             return number;

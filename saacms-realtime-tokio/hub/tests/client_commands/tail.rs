@@ -66,6 +66,31 @@ fn a_reconnect_names_the_last_event_and_waits_as_the_hub_asked() {
 }
 
 #[test]
+fn a_stream_cut_before_its_first_event_is_resumed_from_its_greeting() {
+    let hub = Hub::start(|mut connection| {
+        connection.begin_stream();
+        connection.write("retry: 60\n\n");
+        if connection.number == 0 {
+            connection.write("id: 00000000000000fe.7\n\n");
+        } else {
+            connection.write(frame("changed", "v1", "1"));
+            connection.hold();
+        }
+    });
+    let outcome = run(&hub, &["tail", "posts/1", "--count", "1"]);
+    let told = outcome.stderr.lines().last();
+    assert_eq!(
+        told,
+        Some("posts/1: connected, last event ID 00000000000000fe.7")
+    );
+    let (_, second) = (hub.request(), hub.request());
+    assert_eq!(
+        second.header("last-event-id").as_deref(),
+        Some("00000000000000fe.7")
+    );
+}
+
+#[test]
 fn a_stream_cut_in_a_chunk_is_resumed() {
     let hub = Hub::start(|mut connection| {
         connection.write(

@@ -73,7 +73,8 @@ impl Tab<'_> {
         }
 
         self.report.connects += 1;
-        // Without an ID there is no replay. Fetching after the subscribe leaves no gap.
+        // Without an ID there is no replay. Fetching after the subscribe leaves no gap: the ID that the
+        // greeting brings is older than what is fetched.
         if self.last_event_id.is_empty() {
             self.fetch();
         }
@@ -101,9 +102,10 @@ impl Tab<'_> {
             while let Some(decoded) = decoder.next() {
                 if let Decoded::Message(message) = decoded {
                     self.apply(&message.event_type, &message.data);
-                    self.last_event_id = message.last_event_id;
                 }
             }
+            // The greeting sets it, too, and dispatches nothing.
+            decoder.last_event_id().clone_into(&mut self.last_event_id);
 
             if !has_more {
                 return Ok(());

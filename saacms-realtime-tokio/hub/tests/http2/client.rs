@@ -97,6 +97,11 @@ impl Client {
             unread: Vec::new(),
         };
         stream.expect(KEEPALIVE).await;
+
+        let names_an_id = headers.iter().any(|(name, _)| *name == "last-event-id");
+        if !names_an_id && !target.contains("lastEventId=") {
+            stream.place().await;
+        }
         stream
     }
 
@@ -162,6 +167,19 @@ impl Stream {
             }
         }
         self.unread.starts_with(expected)
+    }
+
+    /// Reads the block with the place of a client that named none.
+    async fn place(&mut self) {
+        self.expect("id: ").await;
+        loop {
+            let end = self.unread.windows(2).position(|bytes| bytes == b"\n\n");
+            if let Some(end) = end {
+                self.unread.drain(..end + 2);
+                return;
+            }
+            assert!(self.receive().await, "the stream ends in its greeting");
+        }
     }
 
     /// Reads up to the end of the stream.

@@ -11,7 +11,7 @@ pub(crate) struct Expected {
     pub(crate) record: usize,
     /// Where the stream may be. More than one place, if the hub may have freed events or not.
     pub(crate) places: Vec<Place>,
-    /// With position IDs: where a client begins that named no last event ID.
+    /// Where a client begins that named no last event ID, if the hub tells it.
     pub(crate) greeting: Option<String>,
     keep_alive_at: Option<u64>,
     has_ended: bool,

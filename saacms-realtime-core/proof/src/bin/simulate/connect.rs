@@ -101,8 +101,8 @@ impl<S: Sut> World<S> {
         self.count_resume(record, named.is_some(), &places);
 
         let life = self.reference.life(record);
-        let is_positions = self.settings.hub.event_ids == EventIds::Position;
-        let greeting = (is_positions && named.is_none()).then(|| life.place());
+        let is_greeted = self.settings.hub.greeting && named.is_none();
+        let greeting = is_greeted.then(|| life.place());
         let is_exempt = self.is_exempt(client, named.as_deref());
 
         // Set at first, so that the stream is polled.

@@ -157,6 +157,7 @@ impl Settings {
             heartbeat: Duration::from_millis(heartbeat),
             event_ids: *chance.pick(&[EventIds::Etag, EventIds::Etag, EventIds::Position]),
             quiet_resume: chance.percent(70),
+            greeting: chance.percent(80),
             max_topics: *chance.pick(&[1, 2, 3, 100, 100, 100, 100, 100, 100]),
             max_subscribers: *chance.pick(&[2, 100, 100, 100, 100, 100]),
             max_subscribers_per_topic: *chance.pick(&[1, 100, 100, 100, 100, 100]),
