@@ -177,9 +177,13 @@ export const frame = ({ type, etag, record }) =>
 
 export const KEEPALIVE = ":keepalive\n\n";
 
-/** An open event stream. `text` is what was received; `pause()` stops reading from the socket. */
+/**
+ * An open event stream. `text` is what was received, without the place of a client that named no
+ * last event ID, which is in `place`; `pause()` stops reading from the socket.
+ */
 export class Stream {
   text = "";
+  place = undefined;
   ended = false;
 
   static open(url, headers = {}) {
@@ -190,12 +194,20 @@ export class Stream {
         const stream = new Stream();
         Object.assign(stream, { request, response, status: response.statusCode, headers: response.headers });
         response.setEncoding("utf8");
-        response.on("data", (data) => (stream.text += data));
+        response.on("data", (data) => stream.#receive(data));
         response.on("close", () => (stream.ended = true));
         response.on("error", () => (stream.ended = true));
         resolve(stream);
       });
     });
+  }
+
+  #receive(data) {
+    this.text += data;
+    const [, place] = this.text.match(/^:keepalive\n\nid: ([0-9a-f]{16}\.\d+)\n\n/) ?? [];
+    if (place === undefined || this.place !== undefined) return;
+    this.place = place;
+    this.text = this.text.replace(`id: ${place}\n\n`, "");
   }
 
   has(text) {

@@ -62,12 +62,30 @@ describe("the router", options, () => {
     for (const etag of ["x", "y"]) await publish(api, changed("pos", etag), { headers: { authorization } });
     await stream.has('{"v":"y"}');
     const ids = [...stream.text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id);
-    assert.match(ids[0], /^[0-9a-f]+\.0$/);
+    assert.match(stream.place, /^[0-9a-f]{16}\.0$/);
     await worker.restart();
     api = worker.url + API;
-    const back = await Stream.open(`${api}/posts/pos/subscribe`, { "last-event-id": ids[1] });
-    await back.is(`${KEEPALIVE}event: changed\nid: ${ids[2]}\ndata: {"v":"y"}\n\n`);
+    const back = await Stream.open(`${api}/posts/pos/subscribe`, { "last-event-id": ids[0] });
+    await back.is(`${KEEPALIVE}event: changed\nid: ${ids[1]}\ndata: {"v":"y"}\n\n`);
     back.leave();
+  });
+
+  test("a head tells the heartbeat and the position, from which a page subscribes", options, async () => {
+    const subscribe = `${api}/posts/head/subscribe`;
+    const head = async () => (await ask(subscribe, { method: "HEAD", headers: { origin: "https://app.example" } })).headers;
+    const before = await head();
+    assert.equal(before.get("saacms-heartbeat"), "30000");
+    assert.match(before.get("saacms-last-event-id"), /^[0-9a-f]{16}\.0$/);
+    assert.match(before.get("access-control-expose-headers"), /Saacms-Last-Event-ID/);
+
+    // The page reads its store here, and the record changes before it subscribes.
+    await publish(api, changed("head", "x"), { headers: { authorization } });
+    const place = before.get("saacms-last-event-id");
+    const page = await Stream.open(subscribe, { "last-event-id": place });
+    const next = place.replace(/0$/, "1");
+    await page.is(`${KEEPALIVE}event: changed\nid: ${next}\ndata: {"v":"x"}\n\n`);
+    assert.equal((await head()).get("saacms-last-event-id"), next);
+    page.leave();
   });
 
   test("the router answers by the same HTTP contract as the other adapters", options, async () => {

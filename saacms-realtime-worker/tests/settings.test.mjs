@@ -50,6 +50,52 @@ describe("settings", options, () => {
     }
   });
 
+  test("a store of an older release is read, and no client has a gap", options, async () => {
+    const worker = await start({ main: "older.mjs", vars: { SAACMS_REALTIME_MAX_EVENTS: "3" } });
+    try {
+      const { epoch, ids } = JSON.parse((await ask(`${worker.url}/rows`)).text);
+      const block = (id, record) => `event: changed\nid: ${id}\ndata: {"v":${record}}\n\n`;
+      const rows = ids.map((id, index) => block(id, index + 4));
+      const answer = async (id, expected) => {
+        const stream = await Stream.open(`${worker.url}/subscribe`, { "last-event-id": id });
+        await stream.is(KEEPALIVE + expected);
+        stream.leave();
+      };
+      const miss = (id) => `event: saacms-resync\nid: ${id}\ndata: {"reason":"buffer-miss"}\n\n`;
+
+      const replays = async (rows) => {
+        await answer("v4", rows.slice(1).join(""));
+        await answer(ids[1], rows.slice(2).join(""));
+        for (const number of [4, 5, 6]) await answer(`${epoch}.${number}`, rows.slice(number - 3).join(""));
+      };
+      await replays(rows);
+      await answer(`${epoch}.3`, rows.join(""));
+      await answer(`${epoch}.2`, miss(ids[2]));
+      // A resync of the older release could be called by the time after the newest one.
+      const after = new Date(Date.parse(ids[2]) + 1).toISOString();
+      await answer(after, miss(ids[2]));
+
+      // The clock is behind these times, so no event may get one of them again.
+      const event = { type: "changed", slug: "posts", id: "older", record: { v: 7 } };
+      const live = await Stream.open(`${worker.url}/subscribe`);
+      await live.is(KEEPALIVE);
+      assert.equal(live.place, `${epoch}.6`);
+      assert.equal((await publish(worker.url, event)).status, 204);
+      const next = block(`${epoch}.7`, 7);
+      await live.has(next);
+      await answer(ids[2], next);
+      await answer(after, miss(`${epoch}.7`));
+
+      await worker.restart();
+      await answer(`${epoch}.6`, next);
+      await answer(ids[2], next);
+      assert.equal((await ask(`${worker.url}/subscribe`, { method: "HEAD" })).headers.get("saacms-last-event-id"), `${epoch}.7`);
+      live.leave();
+    } finally {
+      await worker.stop();
+    }
+  });
+
   test("an idle stream is ended gracefully, and its client resumes without a gap", options, async () => {
     const worker = await start({
       vars: { SAACMS_REALTIME_IDLE_TIMEOUT: "400ms", SAACMS_REALTIME_RETRY: "1s", SAACMS_REALTIME_HEARTBEAT: "0" },

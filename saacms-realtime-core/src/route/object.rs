@@ -136,7 +136,9 @@ mod tests {
     fn the_last_event_id_is_in_the_header_or_the_query() {
         let named = |target, headers: &[(&str, &str)]| match decide("GET", target, headers) {
             ObjectAction::Subscribe { last_event_id, .. } => last_event_id,
-            other => panic!("no subscription: {other:?}"),
+            other @ (ObjectAction::Head { .. }
+            | ObjectAction::Publish { .. }
+            | ObjectAction::Reply(_)) => panic!("no subscription: {other:?}"),
         };
         assert_eq!(named("/subscribe", &[]), None);
         assert_eq!(

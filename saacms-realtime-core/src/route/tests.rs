@@ -85,7 +85,9 @@ fn the_header_names_the_last_event_id_else_the_query_does() {
     .action
     {
         Action::Subscribe { last_event_id, .. } => last_event_id,
-        other => panic!("no subscription: {other:?}"),
+        other @ (Action::Head { .. } | Action::Publish { .. } | Action::Reply(_)) => {
+            panic!("no subscription: {other:?}")
+        }
     };
     let with_query = "/api/saacms/v1/posts/1/subscribe?lastEventId=q";
     assert_eq!(named(SUBSCRIBE, &[]), None);

@@ -56,7 +56,7 @@ export class SaacmsRealtimeDO {
   }
 
   async fetch(request) {
-    const { config, start_ms, steps } = await request.json();
+    const { config, start_ms, steps, ours } = await request.json();
     now = start_ms;
     timers = [];
     const env = {
@@ -64,7 +64,9 @@ export class SaacmsRealtimeDO {
       SAACMS_REALTIME_MAX_AGE: `${config.max_age_ms}ms`,
       SAACMS_REALTIME_HEARTBEAT: `${config.heartbeat_ms}ms`,
       SAACMS_REALTIME_STALL_TIMEOUT: "0",
-      SAACMS_REALTIME_QUIET_RESUME: "false",
+      // What the plugin lacks is off, unless a case runs with our defaults.
+      SAACMS_REALTIME_QUIET_RESUME: String(ours),
+      SAACMS_REALTIME_GREETING: String(ours),
       ...this.env,
     };
 
