@@ -41,7 +41,8 @@ usage: ./ci.sh [STEP ...]     without a step: all of the first list, in this ord
   fuzz       each fuzz target for 5 seconds, or \`./ci.sh fuzz --minutes N\`
   doc        the documentation builds without a warning, and the public items are those of the lists
   msrv       everything builds with Rust $MSRV, the oldest supported version
-  browser    the live page in Chromium, against the server and against the Worker
+  browser    the live page in Chromium, against the server and against the Worker; the browser
+             client in Chromium and in Firefox
   worker     the Durable Object: lints for WebAssembly, then its tests in workerd
 
 parts of these, for \`quick\`:
@@ -79,7 +80,6 @@ step_setup() {
     need_command node nodejs
     need_command npm npm
     need_command python3 python3
-    need_command chromium chromium
     need_command faketime faketime
     need_command qemu-system-arm qemu-system-arm
     command -v cargo >/dev/null || fail "cargo is missing: install Rust by rustup"
@@ -88,9 +88,8 @@ step_setup() {
     rustup --quiet target add $NO_STD_TARGET $WASM_TARGET
     rustup run "$MSRV" rustc --version >/dev/null 2>&1 ||
         rustup --quiet toolchain install "$MSRV" --profile minimal
-    for folder in $FOREIGN $BROWSER; do
-        (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error)
-    done
+    need_npm_packages $FOREIGN
+    need_browsers
     if ! [ -x $FOREIGN/.venv/bin/python ]; then
         python3 -m venv $FOREIGN/.venv 2>/dev/null ||
             { rm -rf $FOREIGN/.venv; install_package python3-venv; python3 -m venv $FOREIGN/.venv; }
@@ -321,6 +320,7 @@ step_guarantees() {
 }
 
 step_browser() {
+    need_browsers
     build saacms-realtime
     $WORKER/worker.sh build
     SAACMS_REALTIME_BIN=$TARGET_DIR/debug/saacms-realtime SAACMS_WORKER_PACKAGE=$TARGET_DIR/worker \
@@ -330,6 +330,20 @@ step_browser() {
 step_worker() {
     $WORKER/worker.sh clippy
     $WORKER/worker.sh test
+}
+
+# Their packages too, and a wide font, in which the page's columns are measured.
+need_browsers() {
+    need_command chromium chromium
+    need_command firefox-esr firefox-esr
+    [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || install_package fonts-dejavu-core
+    need_npm_packages $BROWSER
+}
+
+# Installs the packages of a folder, unless they are those of its lock file.
+need_npm_packages() {
+    [ "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ] ||
+        (cd "$1" && npm ci --no-audit --no-fund --loglevel=error)
 }
 
 need_command() {

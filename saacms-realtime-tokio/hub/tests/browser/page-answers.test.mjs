@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { startHub } from './helpers/hub.mjs';
+import { edits, startHub } from './helpers/hub.mjs';
 import { launch, openPage } from './helpers/page.mjs';
 import { startPrefixProxy, startProxy } from './helpers/proxy.mjs';
 import { until } from './helpers/until.mjs';
@@ -131,4 +131,26 @@ test('a publish token is never sent to a hub of another origin', { timeout }, as
   await live.page.locator('#token').evaluate((field) => { field.value = 'correct-horse-battery-staple'; });
   await live.publish();
   await live.published('Refused: 401');
+});
+
+test('of seven tabs the seventh says that it waits and why, and connects when another closes', { timeout }, async (t) => {
+  const site = await startHub(t); // serves the pages, so that they load while all connections to the hub are taken
+  const hub = await startHub(t, { flags: ['--cors-origin', site.origin] });
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const url = `${site.origin}/?origin=${encodeURIComponent(hub.origin)}`;
+  const tabs = [];
+  for (let tab = 0; tab < 6; tab += 1) {
+    tabs.push(await openPage(t, browser, url, { context }));
+    await tabs[tab].state('Live');
+  }
+  const seventh = await openPage(t, browser, url, { context });
+  await seventh.state('Waiting');
+  assert.match(await seventh.text('#state-detail'), /six streams/);
+  await seventh.state('Polling');
+
+  await tabs[0].page.close();
+  await seventh.state('Live');
+  await edits(hub, 1, 1);
+  await seventh.counted('events', 1);
 });

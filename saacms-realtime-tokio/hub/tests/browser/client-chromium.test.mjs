@@ -1,0 +1,3 @@
+import { clientTests } from './helpers/client-tests.mjs';
+
+clientTests('chrome');
