@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
 use hyper::rt::{self, ReadBufCursor};
-use saacms_realtime_core::route::limits::{HTTP_2_PREFACE, speaks_http_2};
+use saacms_realtime_core::route::http::Requests;
+use saacms_realtime_core::route::limits::{
+    HTTP_2_PREFACE, LINGER_BYTES, LINGER_TIME, speaks_http_2,
+};
 
 /// A socket for hyper.
 #[derive(Debug)]
@@ -24,14 +27,26 @@ pub(crate) struct Socket {
     begin: Vec<u8>,
     /// The last read has emptied the socket.
     is_empty: bool,
+    requests: Arc<Requests>,
+    /// Present once the server's side is closed while the client may still be sending.
+    linger: Option<Linger>,
+}
+
+/// What such a client may still send, and for how long.
+#[derive(Debug)]
+struct Linger {
+    left: usize,
+    timer: Timer,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: Async<TcpStream>) -> Self {
+    pub(crate) fn new(stream: Async<TcpStream>, requests: Arc<Requests>) -> Self {
         Self {
             stream,
             begin: Vec::new(),
             is_empty: false,
+            requests,
+            linger: None,
         }
     }
 
@@ -72,6 +87,7 @@ impl rt::Read for Socket {
             let rest = self.begin.split_off(len);
             buf.put_slice(&self.begin);
             self.begin = rest;
+            self.requests.received();
             return Poll::Ready(Ok(()));
         }
 
@@ -90,6 +106,9 @@ impl rt::Read for Socket {
                     // A short read got all there was: the next one would be a call for nothing.
                     self.is_empty = read < len;
                     buf.put_slice(&bytes[..read]);
+                    if read > 0 {
+                        self.requests.received();
+                    }
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -130,8 +149,42 @@ impl rt::Write for Socket {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.stream.get_ref().shutdown(Shutdown::Write))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            self.stream.get_ref().shutdown(Shutdown::Write)?;
+            if !self.requests.may_have_unread() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_linger(cx).map(Ok)
+    }
+}
+
+impl Socket {
+    /// Discards what arrives. Ready once the client has closed its side or reached a limit.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let linger = self.linger.get_or_insert_with(|| Linger {
+            left: LINGER_BYTES,
+            timer: Timer::after(LINGER_TIME),
+        });
+
+        let mut unread = [0; 16 << 10];
+        while linger.left > 0 {
+            match self.stream.get_ref().read(&mut unread) {
+                Ok(len) if len > 0 => linger.left = linger.left.saturating_sub(len),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if Pin::new(&mut linger.timer).poll(cx).is_ready() {
+                        return Poll::Ready(());
+                    }
+                    if ready!(self.stream.poll_readable(cx)).is_err() {
+                        return Poll::Ready(());
+                    }
+                }
+                // Closed, or broken.
+                Ok(_) | Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Ready(())
     }
 }
 

@@ -5,7 +5,7 @@ use async_io::Timer;
 use futures_lite::future::{block_on, zip};
 use http::{Request, Response};
 use http_body::Body;
-use saacms_realtime_core::route::http::{ResponseBody, read_body};
+use saacms_realtime_core::route::http::{BodyBudget, ResponseBody, decide, read_body};
 use saacms_realtime_core::route::limits::BODY_TIMEOUT;
 use saacms_realtime_core::route::{Action, Api, Decision, Problem};
 use saacms_realtime_core::{
@@ -23,6 +23,7 @@ use crate::stream::EventStream;
 pub struct Realtime {
     hub: Arc<Hub>,
     api: Arc<Api>,
+    bodies: Arc<BodyBudget>,
     clock: Clock,
 }
 
@@ -54,6 +55,7 @@ impl Realtime {
         let api = api.with_heartbeat(hub.config().heartbeat);
         Ok(Self {
             hub,
+            bodies: Arc::new(BodyBudget::new(api.max_body_bytes())),
             api: Arc::new(api),
             clock,
         })
@@ -127,6 +129,10 @@ impl Realtime {
         &self.hub
     }
 
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// The API that requests are answered by.
     pub fn api(&self) -> &Api {
         &self.api
@@ -150,8 +156,8 @@ impl Realtime {
         &self,
         request: Request<B>,
     ) -> Response<ResponseBody<EventStream>> {
-        let (parts, body) = request.into_parts();
-        let Decision { action, answer, .. } = self.api.decide(&(&parts).into());
+        let (decision, _, body) = decide(request, |request| self.api.decide(request));
+        let Decision { action, answer, .. } = decision;
         let reply = match action {
             Action::Subscribe {
                 key,
@@ -167,10 +173,13 @@ impl Realtime {
                 format,
                 max_body_bytes,
                 ..
-            } => match read_body(body, max_body_bytes, Timer::after(BODY_TIMEOUT)).await {
-                Ok(body) => format.run(&body, |event| self.publish(event)),
-                Err(problem) => problem.into(),
-            },
+            } => {
+                let timeout = Timer::after(BODY_TIMEOUT);
+                match read_body(body, max_body_bytes, &self.bodies, timeout).await {
+                    Ok(body) => format.run(&body, |event| self.publish(event)),
+                    Err(problem) => problem.into(),
+                }
+            }
             Action::Reply(reply) => reply,
         };
 

@@ -1,23 +1,31 @@
 use std::convert::Infallible;
 use std::error::Error;
+use std::future::poll_fn;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use async_io::{Async, Timer};
 use event_listener::Event;
 use futures_lite::future::or;
+use http_body::Body as _;
+use hyper::body::Incoming;
 use hyper::rt::Executor as _;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use saacms_realtime_core::Hub;
+use hyper::{Request, Version};
+use saacms_realtime_core::route::http::{IdleWatch, KeepAlive, Requests};
 use saacms_realtime_core::route::limits::{
-    BACKLOG, DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_CONNECTIONS, HEAD_TIMEOUT, HTTP_2_PING,
-    LAST_ANSWERS, MAX_BUFFER_BYTES, MAX_HTTP_2_STREAMS,
+    BACKLOG, DEFAULT_DRAIN_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS, HEAD_TIMEOUT,
+    HTTP_2_PING, LAST_ANSWERS, MAX_BUFFER_BYTES, MAX_HTTP_2_HEADERS, MAX_HTTP_2_RESETS,
+    MAX_HTTP_2_STREAMS,
 };
+
+use saacms_realtime_core::{Hub, Notice};
 
 use crate::hyper_io::{Socket, Spawn, Timers};
 use crate::realtime::Realtime;
@@ -28,6 +36,11 @@ use crate::realtime::Realtime;
 pub struct ServeConfig {
     /// Connections open at once; further ones wait to be accepted. Default 110,000.
     pub max_connections: usize,
+    /// How long a connection may stay open without a request in progress. Default 75 s.
+    ///
+    /// Clients over HTTP/1.1 are told so by `Keep-Alive`. The first head, and every head that has
+    /// begun, has 10 s.
+    pub idle_timeout: Duration,
     /// How long streams may take to end when the server stops. Default 10 s.
     pub drain_timeout: Duration,
     spawn: Spawn,
@@ -63,6 +76,7 @@ impl ServeConfig {
     ) -> Self {
         Self {
             max_connections: DEFAULT_MAX_CONNECTIONS,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
             spawn: Spawn(Arc::new(spawn)),
         }
@@ -131,9 +145,10 @@ async fn accept(
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (realtime, connections) = (realtime.clone(), connections.clone());
-                let spawn = config.spawn.clone();
+                let for_connection = config.clone();
                 config.spawn.execute(async move {
-                    if let Err(error) = connection(stream, realtime, spawn, connections).await {
+                    let config = for_connection;
+                    if let Err(error) = connection(stream, realtime, config, connections).await {
                         tracing::debug!(%error, "a connection broke");
                     }
                 });
@@ -153,7 +168,7 @@ async fn accept(
 async fn connection(
     stream: Async<TcpStream>,
     realtime: Realtime,
-    spawn: Spawn,
+    config: ServeConfig,
     connections: Connections,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     // An event is one write, which must not wait for more.
@@ -165,39 +180,92 @@ async fn connection(
         after(HEAD_TIMEOUT, given_up()),
         connections.entered(CLOSING, given_up()),
     );
-    let mut socket = Socket::new(stream);
+    let requests = Arc::new(Requests::default());
+    let mut socket = Socket::new(stream, Arc::clone(&requests));
     let is_http_2 = or(socket.begins_with_http_2(), too_slow).await?;
 
-    let service = service_fn(move |request| {
+    let idle = until_idle(config.idle_timeout, Arc::clone(&requests), realtime.clone());
+    let keep_alive = KeepAlive::new(config.idle_timeout);
+    let counted = Arc::clone(&requests);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let in_progress = counted.begin(!request.body().is_end_stream());
+        let is_http_1_1 = request.version() == Version::HTTP_11;
+        let keep_alive = is_http_1_1.then(|| keep_alive.clone());
         let realtime = realtime.clone();
-        async move { Ok::<_, Infallible>(realtime.respond(request).await) }
+        async move {
+            let mut answer = realtime.respond(request).await;
+            if let Some(keep_alive) = keep_alive {
+                keep_alive.add_to(&mut answer);
+            }
+            Ok::<_, Infallible>(in_progress.until_end_of(answer))
+        }
     });
 
     if is_http_2 {
-        let connection = http2::Builder::new(spawn)
+        let connection = http2::Builder::new(config.spawn)
             .timer(Timers)
             .max_concurrent_streams(MAX_HTTP_2_STREAMS)
-            .max_header_list_size(MAX_BUFFER_BYTES as u32)
+            .max_header_list_size(MAX_HTTP_2_HEADERS)
+            .max_send_buf_size(MAX_BUFFER_BYTES)
+            .max_pending_accept_reset_streams(MAX_HTTP_2_RESETS)
+            .max_local_error_reset_streams(MAX_HTTP_2_RESETS)
             .keep_alive_interval(HTTP_2_PING)
             .keep_alive_timeout(HTTP_2_PING)
             .serve_connection(socket, service);
 
+        // An idle one is closed once its client has confirmed that, or does not answer pings.
+        let stop = or(connections.entered(CLOSING, ()), idle);
         connections
-            .run(connection, http2::Connection::graceful_shutdown)
+            .run(connection, stop, http2::Connection::graceful_shutdown)
             .await?;
     } else {
         let connection = http1::Builder::new()
             .timer(Timers)
-            .header_read_timeout(HEAD_TIMEOUT)
+            // It would count the time between two requests as well; `idle` tells them apart.
+            .header_read_timeout(None)
             .max_buf_size(MAX_BUFFER_BYTES)
             .serve_connection(socket, service);
 
-        connections
-            .run(connection, http1::Connection::graceful_shutdown)
-            .await?;
+        let stop = async {
+            connections.entered(CLOSING, ()).await;
+            requests.stop();
+        };
+        let run = connections.run(connection, stop, http1::Connection::graceful_shutdown);
+        // An idle one may have a part of a head, for which hyper would wait.
+        let idle = async {
+            idle.await;
+            Ok(())
+        };
+        or(run, idle).await?;
     }
 
     Ok(())
+}
+
+/// Returns once a connection must end because it is idle. Polled after each poll of the connection.
+async fn until_idle(idle_timeout: Duration, requests: Arc<Requests>, realtime: Realtime) {
+    let clock = realtime.clock();
+    let mut watch = IdleWatch::new(idle_timeout, clock.now().instant);
+    let mut timer = Timer::never();
+    // The timer is never later than the watch wants to look again. It is not set at each request: if
+    // it is early, the watch only looks once more.
+    let mut timer_at = None;
+
+    poll_fn(|cx| {
+        loop {
+            let Some(due) = watch.look(&requests, clock.now().instant) else {
+                return Poll::Ready(());
+            };
+            if timer_at.is_none_or(|timer_at| due < timer_at) {
+                timer.set_at(clock.deadline(due));
+                timer_at = Some(due);
+            }
+            ready!(Pin::new(&mut timer).poll(cx));
+            timer_at = None;
+        }
+    })
+    .await;
+    realtime.hub().notice(Notice::ConnectionIdle);
 }
 
 /// The connections of a server, each of which holds a clone, and the phase that they are in.
@@ -217,15 +285,20 @@ const CLOSING: u8 = 1;
 const CUT: u8 = 2;
 
 impl Connections {
-    /// Drives a connection to its end. Once the server closes, it only sends its answers in flight.
+    /// Drives a connection to its end. Once `stop` is ready, it only sends its answers in flight.
     async fn run<C: Future<Output = hyper::Result<()>>>(
         &self,
         connection: C,
+        stop: impl Future<Output = ()>,
         shut_down: fn(Pin<&mut C>),
     ) -> hyper::Result<()> {
         let mut connection = pin!(connection);
         let end = async { Some(connection.as_mut().await) };
-        if let Some(end) = or(end, self.entered(CLOSING, None)).await {
+        let stop = async {
+            stop.await;
+            None
+        };
+        if let Some(end) = or(end, stop).await {
             return end;
         }
         shut_down(connection.as_mut());

@@ -163,6 +163,49 @@ fn a_client_that_sends_no_request_in_time_is_cut() {
 }
 
 #[test]
+fn a_connection_between_two_requests_is_closed_after_the_idle_timeout() {
+    let mut config = ServeConfig::smol();
+    config.idle_timeout = Duration::from_secs(1);
+    let server = Server::start(config);
+    let request = Request::post(PUBLISH, EVENT);
+
+    let mut idle = server.connect();
+    let answer = idle.exchange(&request);
+    assert_eq!(answer.header("keep-alive"), Some("timeout=1"));
+    let mut stream = server.subscribe();
+
+    // A head that has begun in time has more time than that.
+    let mut begun = server.connect();
+    begun.exchange(&request);
+    let (begin, rest) = (&request.bytes()[..10], &request.bytes()[10..]);
+    begun.send(begin);
+
+    let answered = Instant::now();
+    assert!(idle.ends());
+    let waited = answered.elapsed();
+    assert!(waited > Duration::from_millis(900), "{waited:?}");
+    assert!(waited < Duration::from_secs(9), "{waited:?}");
+
+    thread::sleep(Duration::from_secs(1));
+    begun.send(rest);
+    assert_eq!(begun.response("POST").status(), 204);
+    let frame = "event: changed\nid: v1\ndata: 1\n\n";
+    stream.expect(frame.repeat(2));
+}
+
+#[test]
+fn a_refusal_reaches_a_client_that_sends_its_whole_body_before_it_reads() {
+    let server = Server::start(ServeConfig::smol());
+    let body = "x".repeat(3_000_000);
+    for _ in 0..20 {
+        for (status, target) in [(413, PUBLISH), (404, "/any")] {
+            let answer = server.connect().exchange(&Request::post(target, &body));
+            assert_eq!(answer.status(), status);
+        }
+    }
+}
+
+#[test]
 fn a_client_that_leaves_before_its_protocol_is_known_makes_room_at_once() {
     let mut config = ServeConfig::smol();
     config.max_connections = 1;

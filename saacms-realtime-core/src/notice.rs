@@ -63,7 +63,7 @@ notices! {
          a subscriber";
     /// A publish was refused for what is in it (400, 415).
     PublishInvalid: false,
-        "publishes were refused, because their events are invalid (400)";
+        "publishes were refused, because their events are invalid (400) or compressed (415)";
     /// A publish was refused because it shows no token (401).
     PublishUnauthorized: false,
         "publishes were refused, because they show no publish token (401)";

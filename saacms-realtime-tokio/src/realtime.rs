@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use saacms_realtime_core::route::Api;
+use saacms_realtime_core::route::http::BodyBudget;
 use saacms_realtime_core::{
     ConfigError, Event, Hub, HubConfig, Notice, Position, Refusal, ResourceKey, Subscription,
     report, sweep,
@@ -17,6 +18,7 @@ use crate::stream::EventStream;
 pub struct Realtime {
     hub: Arc<Hub>,
     api: Arc<Api>,
+    bodies: Arc<BodyBudget>,
     clock: Clock,
 }
 
@@ -50,6 +52,7 @@ impl Realtime {
         let api = api.with_heartbeat(hub.config().heartbeat);
         Ok(Self {
             hub,
+            bodies: Arc::new(BodyBudget::new(api.max_body_bytes())),
             api: Arc::new(api),
             clock,
         })
@@ -132,6 +135,10 @@ impl Realtime {
 
     pub(crate) fn clock(&self) -> Clock {
         self.clock
+    }
+
+    pub(crate) fn bodies(&self) -> &BodyBudget {
+        &self.bodies
     }
 
     /// The HTTP API that serves this hub.

@@ -1,10 +1,9 @@
 use axum::body::Body as AxumBody;
 use axum::extract::{OriginalUri, State};
-use http::request::Parts;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use http_body::Body;
 use saacms_realtime_core::ResourceKey;
-use saacms_realtime_core::route::http::{ResponseBody, read_body};
+use saacms_realtime_core::route::http::{ResponseBody, decide, read_body};
 use saacms_realtime_core::route::limits::BODY_TIMEOUT;
 use saacms_realtime_core::route::{Action, Decision, Problem};
 use tokio::time::sleep;
@@ -53,9 +52,10 @@ impl Realtime {
         base_path: &str,
         request: Request<B>,
     ) -> Response<ResponseBody<StreamBody>> {
-        let (parts, body) = request.into_parts();
-        let decision = self.api().decide_under(base_path, &(&parts).into());
-        self.carry_out(decision, parts, body).await
+        let (decision, extensions, body) = decide(request, |request| {
+            self.api().decide_under(base_path, request)
+        });
+        self.carry_out(decision, extensions, body).await
     }
 
     /// Answers a request to subscribe to `key`. The path of the request does not count.
@@ -64,9 +64,9 @@ impl Realtime {
         key: Result<ResourceKey, Problem>,
         request: Request<AxumBody>,
     ) -> Response<ResponseBody<StreamBody>> {
-        let (parts, body) = request.into_parts();
-        let decision = self.api().decide_subscribe(&(&parts).into(), key);
-        self.carry_out(decision, parts, body).await
+        let (decision, extensions, body) =
+            decide(request, |request| self.api().decide_subscribe(request, key));
+        self.carry_out(decision, extensions, body).await
     }
 
     /// Answers a request to publish. The path of the request does not count.
@@ -74,15 +74,15 @@ impl Realtime {
         &self,
         request: Request<AxumBody>,
     ) -> Response<ResponseBody<StreamBody>> {
-        let (parts, body) = request.into_parts();
-        let decision = self.api().decide_publish(&(&parts).into());
-        self.carry_out(decision, parts, body).await
+        let (decision, extensions, body) =
+            decide(request, |request| self.api().decide_publish(request));
+        self.carry_out(decision, extensions, body).await
     }
 
     async fn carry_out<B: Body>(
         &self,
         decision: Decision,
-        parts: Parts,
+        extensions: Extensions,
         body: B,
     ) -> Response<ResponseBody<StreamBody>> {
         let Decision { action, answer, .. } = decision;
@@ -96,7 +96,7 @@ impl Realtime {
                 ..
             } => match self.subscription(&key, last_event_id.as_deref()) {
                 Ok(subscription) => {
-                    let stream = StreamBody::new(subscription, self.clock(), &parts.extensions);
+                    let stream = StreamBody::new(subscription, self.clock(), &extensions);
                     return answer.add_to(head).into_stream(stream);
                 }
                 Err(refusal) => Problem::from(refusal).into(),
@@ -109,7 +109,7 @@ impl Realtime {
             } => {
                 // Created on its first poll, so only a body that does not arrive at once costs a timer.
                 let timeout = async { sleep(BODY_TIMEOUT).await };
-                match read_body(body, max_body_bytes, timeout).await {
+                match read_body(body, max_body_bytes, self.bodies(), timeout).await {
                     Ok(body) => format.run(&body, |event| self.publish(event)),
                     Err(problem) => problem.into(),
                 }

@@ -148,6 +148,7 @@ impl Api {
     }
 
     fn decision(&self, request: &Request<'_>, action: Result<Action, Problem>) -> Decision {
+        let action = request.check_head().and(action);
         let origin = request.header("origin");
         Decision {
             action: action.unwrap_or_else(|problem| Action::Reply(problem.into())),
@@ -180,6 +181,11 @@ impl Api {
                 self.cors
                     .check_publisher(request.header("origin").as_deref(), host)?;
             }
+        }
+
+        let coding = request.header("content-encoding");
+        if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+            return Err(Problem::unknown_content_coding());
         }
 
         // A body whose length is not announced is measured while it is read.

@@ -6,14 +6,39 @@ use core::time::Duration;
 /// How long a client may take to send the head of its request, or its HTTP/2 preface.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a connection may stay open between two requests, unless configured.
+///
+/// Longer than the pools of clients keep theirs, and what `Keep-Alive` tells them.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long a connection that closes is read on, so that a client that is still sending gets the
+/// answer and not a reset.
+pub const LINGER_TIME: Duration = Duration::from_secs(5);
+
+/// Bytes that such a client may still send.
+pub const LINGER_BYTES: usize = 8 << 20;
+
 /// How long a publisher may take to send its whole body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes that all bodies together may hold that have not arrived whole, or room for four of the
+/// largest bodies if that is more.
+pub const MAX_UNFINISHED_BODIES: usize = 64 << 20;
 
 /// Largest head of a request, and largest buffer of an answer, in bytes.
 pub const MAX_BUFFER_BYTES: usize = 65_536;
 
-/// Concurrent requests on one HTTP/2 connection.
-pub const MAX_HTTP_2_STREAMS: u32 = 1_000;
+/// Concurrent requests on one HTTP/2 connection: as many as RFC 9113, 6.5.2 asks a server to allow.
+/// A change of the window costs time for each of them.
+pub const MAX_HTTP_2_STREAMS: u32 = 100;
+
+/// Largest header list of a request over HTTP/2, in bytes. A compressed list takes a fraction of
+/// that on the wire.
+pub const MAX_HTTP_2_HEADERS: u32 = 16_384;
+
+/// Requests over HTTP/2 that a client resets before they are accepted, and those that are reset
+/// because of its mistakes. With more of either, the connection is closed.
+pub const MAX_HTTP_2_RESETS: usize = 100;
 
 /// Silence after which an HTTP/2 peer is pinged, and the time it has to answer.
 pub const HTTP_2_PING: Duration = Duration::from_secs(20);

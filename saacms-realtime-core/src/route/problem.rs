@@ -62,6 +62,15 @@ impl Problem {
         Self::new(kind::BODY_TOO_SLOW, detail)
     }
 
+    /// 503: bodies that have not arrived whole hold all the room there is for them.
+    pub fn too_many_bodies() -> Self {
+        Self::new(
+            kind::TOO_MANY_BODIES,
+            "too many large bodies are arriving at once; nothing was published",
+        )
+        .with("retry-after", "1")
+    }
+
     /// 404: an object serves nothing at this path.
     pub fn nothing_here() -> Self {
         Self::new(
@@ -96,17 +105,44 @@ impl Problem {
     /// it counts itself.
     pub(super) fn notice(&self) -> Option<Notice> {
         match self.kind {
-            kind::BODY_INCOMPLETE | kind::INVALID_EVENT => Some(Notice::PublishInvalid),
+            kind::BODY_INCOMPLETE | kind::INVALID_EVENT | kind::UNKNOWN_CONTENT_CODING => {
+                Some(Notice::PublishInvalid)
+            }
             kind::TOKEN_MISSING => Some(Notice::PublishUnauthorized),
             kind::FOREIGN_ORIGIN | kind::TOKEN_WRONG => Some(Notice::PublishForbidden),
             kind::BODY_TOO_SLOW => Some(Notice::PublishTooSlow),
             kind::BODY_TOO_LARGE => Some(Notice::PublishTooLarge),
+            kind::TOO_MANY_BODIES => Some(Notice::PublishTooMany),
             _ => None,
         }
     }
 
     pub(super) fn into_headers(self) -> Vec<Header> {
         self.headers
+    }
+
+    pub(super) fn host_missing() -> Self {
+        Self::new(
+            kind::HOST_MISSING,
+            "a request over HTTP/1.1 must have exactly one header `Host`",
+        )
+    }
+
+    pub(super) fn unknown_transfer_coding() -> Self {
+        Self::new(
+            kind::UNKNOWN_TRANSFER_CODING,
+            "the only `Transfer-Encoding` of a request that is understood is `chunked`",
+        )
+        // The end of the body is not known, so nothing may follow it.
+        .with("connection", "close")
+    }
+
+    pub(super) fn unknown_content_coding() -> Self {
+        Self::new(
+            kind::UNKNOWN_CONTENT_CODING,
+            "the body of a publish must not be compressed: send it without `Content-Encoding`",
+        )
+        .with("accept-encoding", "identity")
     }
 
     pub(super) fn not_found(base_path: &str) -> Self {
@@ -189,6 +225,7 @@ mod kind {
     }
 
     pub(super) const BODY_INCOMPLETE: Kind = kind("body-incomplete", 400, "Body incomplete");
+    pub(super) const HOST_MISSING: Kind = kind("host-missing", 400, "Host missing");
     pub(super) const INVALID_EVENT: Kind = kind("invalid-event", 400, "Invalid event");
     pub(super) const INVALID_KEY: Kind = kind("invalid-key", 400, "Invalid resource key");
     pub(super) const TOKEN_MISSING: Kind = kind("token-missing", 401, "Publish token missing");
@@ -200,10 +237,13 @@ mod kind {
     pub(super) const BODY_TOO_SLOW: Kind = kind("body-too-slow", 408, "Body too slow");
     pub(super) const OTHER_RECORD: Kind = kind("other-record", 409, "Another record");
     pub(super) const BODY_TOO_LARGE: Kind = kind("body-too-large", 413, "Body too large");
+    pub(super) const UNKNOWN_CONTENT_CODING: Kind = kind("unknown-content-coding", 415, "Compressed body");
     pub(super) const TOO_MANY_SUBSCRIBERS_OF_TOPIC: Kind = kind("too-many-subscribers-of-topic", 429, "Too many subscribers of this record");
     pub(super) const NOT_STORED: Kind = kind("not-stored", 500, "Not stored");
+    pub(super) const UNKNOWN_TRANSFER_CODING: Kind = kind("unknown-transfer-coding", 501, "Transfer coding not understood");
     pub(super) const RECORD_UNREACHABLE: Kind = kind("record-unreachable", 502, "Record unreachable");
     pub(super) const DRAINING: Kind = kind("draining", 503, "Shutting down");
+    pub(super) const TOO_MANY_BODIES: Kind = kind("too-many-bodies", 503, "Too many bodies at once");
     pub(super) const TOO_MANY_SUBSCRIBERS: Kind = kind("too-many-subscribers", 503, "Too many subscribers");
     pub(super) const TOO_MANY_TOPICS: Kind = kind("too-many-topics", 503, "Too many records");
 }

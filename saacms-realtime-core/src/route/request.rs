@@ -1,6 +1,8 @@
 use alloc::borrow::Cow;
 use core::fmt;
 
+use super::Problem;
+
 /// The parts of a request that the contract uses.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
@@ -21,6 +23,31 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     pub(super) fn header(&self, name: &str) -> Option<Cow<'a, [u8]>> {
         self.headers.value(name)
+    }
+
+    /// Refuses a request whose head leaves open what it asks for, at whatever path.
+    ///
+    /// Every proxy on the way must understand a request as the server does: where they differ on
+    /// its host or on the end of its body, a client can smuggle requests past the proxy.
+    ///
+    /// # Errors
+    ///
+    /// 400 without exactly one `Host` over HTTP/1.1 (RFC 9112, 3.2); 501 for a transfer coding
+    /// other than `chunked` (6.1).
+    pub fn check_head(&self) -> Result<(), Problem> {
+        let host = self.header("host");
+        // The values of several headers are joined by commas, which no host contains.
+        let has_one_host = host.is_some_and(|host| !host.contains(&b','));
+        if self.is_http_1_1 && !has_one_host {
+            return Err(Problem::host_missing());
+        }
+
+        match self.header("transfer-encoding") {
+            Some(coding) if !coding.eq_ignore_ascii_case(b"chunked") => {
+                Err(Problem::unknown_transfer_coding())
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn content_length(&self) -> Option<u64> {

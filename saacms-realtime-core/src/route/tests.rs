@@ -19,7 +19,7 @@ fn decide(api: &Api, method: &str, target: &str, headers: &[(&str, &str)]) -> De
         path,
         query,
         authority: Some("hub.example"),
-        is_http_1_1: true,
+        is_http_1_1: false,
         headers: &headers,
     })
 }
@@ -113,6 +113,62 @@ fn a_body_over_the_limit_is_refused_before_it_is_read() {
         status(&api, "POST", PUBLISH, &[("content-length", "11")]),
         413
     );
+}
+
+#[test]
+fn a_head_that_can_be_understood_in_two_ways_is_refused_at_every_path() {
+    let refusal = |is_http_1_1, headers: &[(&str, &str)]| {
+        let request = Request {
+            method: "GET",
+            path: "/any",
+            query: None,
+            authority: None,
+            is_http_1_1,
+            headers: &headers,
+        };
+        request.check_head().err().map(|problem| problem.status())
+    };
+    let host = ("host", "hub.example");
+
+    assert_eq!(refusal(true, &[host]), None);
+    assert_eq!(refusal(true, &[("host", "")]), None);
+    assert_eq!(refusal(true, &[]), Some(400));
+    assert_eq!(refusal(true, &[host, host]), Some(400));
+    // HTTP/1.0 may do without, and HTTP/2 has `:authority` instead.
+    assert_eq!(refusal(false, &[]), None);
+
+    for (coding, expected) in [
+        ("chunked", None),
+        ("Chunked", None),
+        ("gzip, chunked", Some(501)),
+        ("chunked, chunked", Some(501)),
+        ("identity", Some(501)),
+        ("", Some(501)),
+    ] {
+        let headers = [host, ("transfer-encoding", coding)];
+        assert_eq!(refusal(true, &headers), expected, "{coding:?}");
+    }
+
+    // The API answers with it whatever else is wrong.
+    let coding = ("transfer-encoding", "gzip, chunked");
+    for (method, path) in [("GET", SUBSCRIBE), ("POST", PUBLISH), ("GET", "/")] {
+        assert_eq!(status(&Api::default(), method, path, &[coding]), 501);
+    }
+}
+
+#[test]
+fn a_compressed_body_is_refused_and_told_what_is_allowed() {
+    let api = Api::default();
+    let coded = |coding| status(&api, "POST", PUBLISH, &[("content-encoding", coding)]);
+    assert_eq!((coded("gzip"), coded("gzip, identity")), (415, 415));
+    assert_eq!((coded("identity"), coded("Identity")), (0, 0));
+
+    let gzip = [("content-encoding", "gzip")];
+    let Action::Reply(reply) = decide(&api, "POST", PUBLISH, &gzip).action else {
+        panic!()
+    };
+    let allowed = ("accept-encoding", "identity".into());
+    assert!(reply.headers.contains(&allowed), "{reply:?}");
 }
 
 #[test]

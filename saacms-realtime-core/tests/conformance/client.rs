@@ -122,9 +122,9 @@ impl Head {
         Some(value)
     }
 
-    /// All headers except `Date` and those that frame the message, sorted.
+    /// All headers except `Date`, `Keep-Alive` and those that frame the message, sorted.
     pub(crate) fn meaning(&self) -> Vec<(&str, &str)> {
-        let framing = ["content-length", "date", "transfer-encoding"];
+        let framing = ["content-length", "date", "keep-alive", "transfer-encoding"];
         let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
         let mut headers: Vec<_> = headers
             .filter(|(name, _)| !framing.contains(name))
@@ -236,6 +236,18 @@ impl Connection {
             Framing::UntilClose => self.rest(),
         };
         Some(Response { head, body })
+    }
+
+    /// Reads the next answer if its first byte comes within this time.
+    pub(crate) fn response_within(&mut self, method: &str, time: Duration) -> Option<Response> {
+        let set_timeout = |socket: &TcpStream, time| {
+            socket.set_read_timeout(Some(time)).expect("not zero");
+        };
+
+        set_timeout(&self.socket, time);
+        let came = self.socket.peek(&mut [0]);
+        set_timeout(&self.socket, PATIENCE);
+        came.is_ok().then(|| self.response(method))
     }
 
     /// Reads the next head; `None` if the connection ends before its first byte.

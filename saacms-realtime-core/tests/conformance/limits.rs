@@ -16,6 +16,7 @@ scenarios![
     a_client_that_leaves_without_reading_is_forgotten,
     a_client_that_ends_its_connection_abruptly_is_forgotten,
     a_refused_client_is_not_counted,
+    a_compressed_body_is_refused_and_told_what_is_allowed,
 ];
 
 #[track_caller]
@@ -193,4 +194,23 @@ fn a_refused_client_is_not_counted(start: Start) {
     let mut connection = Connection::open(world.running.address);
     assert_eq!(connection.exchange(&Request::get(&path("1"))).status(), 429);
     Stream::over(connection, &Request::get(&path("2"))).greeting();
+}
+
+fn a_compressed_body_is_refused_and_told_what_is_allowed(start: Start) {
+    let world = World::start(start);
+    let mut stream = world.subscribe("1");
+    let event = Request::post(PUBLISH, changed("1", "v1", "1"));
+
+    let answer = world.ask(&event.clone().header("Content-Encoding", "gzip"));
+    expect_problem(
+        &answer,
+        415,
+        "unknown-content-coding",
+        "must not be compressed",
+    );
+    assert_eq!(answer.header("accept-encoding"), Some("identity"));
+
+    let answer = world.ask(&event.header("Content-Encoding", "identity"));
+    assert_eq!(answer.status(), 204);
+    stream.expect(frame("v1", "1"));
 }

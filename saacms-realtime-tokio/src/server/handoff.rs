@@ -2,13 +2,16 @@
 
 use core::mem::replace;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use saacms_realtime_core::Subscription;
+use saacms_realtime_core::route::http::Requests;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::linger::Linger;
 
 /// A stream on its way from hyper to a lane.
 ///
@@ -111,11 +114,26 @@ impl Drop for LaneBody {
     }
 }
 
-/// A connection's socket, which reports when the head of a stream's response has left hyper.
+/// A connection's socket, which reports when the head of a stream's response has left hyper, and
+/// when bytes arrive.
 #[derive(Debug)]
 pub(super) struct HandoffIo {
     pub(super) stream: TcpStream,
-    pub(super) handoff: Handoff,
+    handoff: Handoff,
+    requests: Arc<Requests>,
+    /// Present once the server's side is closed while the client may still be sending.
+    linger: Option<Linger>,
+}
+
+impl HandoffIo {
+    pub(super) fn new(stream: TcpStream, handoff: Handoff, requests: Arc<Requests>) -> Self {
+        Self {
+            stream,
+            handoff,
+            requests,
+            linger: None,
+        }
+    }
 }
 
 impl AsyncRead for HandoffIo {
@@ -124,7 +142,12 @@ impl AsyncRead for HandoffIo {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        if buffer.filled().len() > before {
+            self.requests.received();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -159,7 +182,23 @@ impl AsyncWrite for HandoffIo {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self {
+            stream,
+            requests,
+            linger,
+            ..
+        } = self.get_mut();
+
+        if linger.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            if !requests.may_have_unread() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        linger
+            .get_or_insert_with(Linger::new)
+            .poll(stream, cx)
+            .map(Ok)
     }
 }

@@ -7,6 +7,7 @@ use core::pin::{Pin, pin};
 use core::task::Poll;
 use core::time::Duration;
 use std::io;
+use std::sync::Arc;
 
 use http_body::Body;
 use hyper::body::Incoming;
@@ -15,8 +16,10 @@ use hyper::service::{Service, service_fn};
 use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use saacms_realtime_core::Subscription;
+use saacms_realtime_core::route::http::{Answering, InProgress, KeepAlive, Requests};
 use saacms_realtime_core::route::limits::{
-    HEAD_TIMEOUT, HTTP_2_PING, HTTP_2_PREFACE, MAX_BUFFER_BYTES, MAX_HTTP_2_STREAMS, speaks_http_2,
+    HTTP_2_PING, HTTP_2_PREFACE, MAX_BUFFER_BYTES, MAX_HTTP_2_HEADERS, MAX_HTTP_2_RESETS,
+    MAX_HTTP_2_STREAMS, speaks_http_2,
 };
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -24,46 +27,87 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::handoff::{Handoff, HandoffIo};
+use super::idle::IdleTimer;
 
 /// Any error of a connection or of a response body.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What all requests of a connection have in common.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) requests: Arc<Requests>,
+    pub(super) keep_alive: KeepAlive,
+}
+
+impl Common {
+    /// Records that a request has arrived.
+    fn begin(&self, request: &Request<Incoming>) -> Begun {
+        let is_http_1_1 = request.version() == Version::HTTP_11;
+        Begun {
+            in_progress: self.requests.begin(!request.body().is_end_stream()),
+            keep_alive: is_http_1_1.then(|| self.keep_alive.clone()),
+        }
+    }
+}
+
+/// A request that is counted from here to the end of its answer.
+struct Begun {
+    in_progress: InProgress,
+    /// Present over HTTP/1.1.
+    keep_alive: Option<KeepAlive>,
+}
+
+impl Begun {
+    async fn answer<B>(
+        self,
+        answer: impl Future<Output = Result<Response<B>, Infallible>>,
+    ) -> Result<Response<Answering<B>>, Infallible> {
+        let mut answer = answer.await?;
+        if let Some(keep_alive) = self.keep_alive {
+            keep_alive.add_to(&mut answer);
+        }
+        Ok(self.in_progress.until_end_of(answer))
+    }
+}
 
 /// Serves HTTP/1. If a stream leaves the connection, returns the socket and the subscription.
 pub(super) async fn serve_http_1<S, B>(
     stream: TcpStream,
     service: S,
+    common: Common,
+    idle: &mut IdleTimer<'_>,
     stopping: &mut watch::Receiver<bool>,
 ) -> Result<Option<(TcpStream, Subscription)>, BoxError>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    B: Body<Error: Into<BoxError>> + 'static,
+    B: Body<Error: Into<BoxError>> + Unpin + 'static,
 {
     let handoff = Handoff::default();
     let offered = handoff.clone();
+    let requests = Arc::clone(&common.requests);
     let service = service_fn(move |mut request: Request<Incoming>| {
         // A stream over HTTP/1.0 has no chunks, and only a GET subscribes.
         if request.version() == Version::HTTP_11 && request.method() == Method::GET {
             request.extensions_mut().insert(offered.clone());
         }
-        service.call(request)
+        common.begin(&request).answer(service.call(request))
     });
 
-    let io = TokioIo::new(HandoffIo {
-        stream,
-        handoff: handoff.clone(),
-    });
+    let io = HandoffIo::new(stream, handoff.clone(), Arc::clone(&requests));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        // It would count the time between two requests as well; `idle` tells them apart.
+        .header_read_timeout(None)
         .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(io, service);
+        .serve_connection(TokioIo::new(io), service);
 
     let left = tokio::select! {
-        left = until_handoff(&mut connection, &handoff) => left?,
+        left = until_handoff(&mut connection, &handoff, idle) => left?,
         () = becomes_true(stopping) => {
+            requests.stop();
             // A request in progress is still answered, and its stream may still leave.
             Pin::new(&mut connection).graceful_shutdown();
-            until_handoff(&mut connection, &handoff).await?
+            until_handoff(&mut connection, &handoff, idle).await?
         }
     };
 
@@ -74,10 +118,11 @@ where
     }))
 }
 
-/// Drives a connection to its end, or to where a stream leaves it.
+/// Drives a connection to its end, or to where a stream leaves it. Ends it when it is idle.
 async fn until_handoff<C: Future<Output = hyper::Result<()>> + Unpin>(
     connection: &mut C,
     handoff: &Handoff,
+    idle: &mut IdleTimer<'_>,
 ) -> hyper::Result<Option<Subscription>> {
     poll_fn(|cx| {
         if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
@@ -86,7 +131,7 @@ async fn until_handoff<C: Future<Output = hyper::Result<()>> + Unpin>(
         // hyper flushes its socket within a poll, so this is the moment when it can have sent a head.
         match handoff.take_if_sent() {
             Some(subscription) => Poll::Ready(Ok(Some(subscription))),
-            None => Poll::Pending,
+            None => idle.poll(cx).map(|()| Ok(None)),
         }
     })
     .await
@@ -96,17 +141,23 @@ async fn until_handoff<C: Future<Output = hyper::Result<()>> + Unpin>(
 pub(super) async fn serve_http_2<S, B>(
     stream: TcpStream,
     service: S,
+    common: Common,
+    idle: &mut IdleTimer<'_>,
     stopping: &mut watch::Receiver<bool>,
 ) -> Result<(), BoxError>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S::Future: Send + 'static,
-    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
+    let service = service_fn(move |request| common.begin(&request).answer(service.call(request)));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_HTTP_2_STREAMS)
-        .max_header_list_size(MAX_BUFFER_BYTES as u32)
+        .max_header_list_size(MAX_HTTP_2_HEADERS)
+        .max_send_buf_size(MAX_BUFFER_BYTES)
+        .max_pending_accept_reset_streams(MAX_HTTP_2_RESETS)
+        .max_local_error_reset_streams(MAX_HTTP_2_RESETS)
         .keep_alive_interval(HTTP_2_PING)
         .keep_alive_timeout(HTTP_2_PING)
         .serve_connection(TokioIo::new(stream), service);
@@ -115,7 +166,9 @@ where
     tokio::select! {
         result = &mut connection => return Ok(result?),
         () = becomes_true(stopping) => {}
+        () = poll_fn(|cx| idle.poll(cx)) => {}
     }
+    // hyper closes the connection once its client has confirmed that, or does not answer pings.
     connection.as_mut().graceful_shutdown();
     Ok(connection.await?)
 }

@@ -10,8 +10,10 @@
 
 pub(crate) mod handoff;
 mod http;
+mod idle;
 mod inbox;
 mod lanes;
+mod linger;
 mod socket;
 mod thread;
 #[cfg_attr(not(target_os = "linux"), path = "no_uring.rs")]
@@ -20,6 +22,7 @@ mod writer;
 
 use core::convert::Infallible;
 use core::num::NonZero;
+use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -28,13 +31,15 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper::{Request, Response};
-use saacms_realtime_core::route::limits::HEAD_TIMEOUT;
+use saacms_realtime_core::route::http::{KeepAlive, Requests};
+use saacms_realtime_core::route::limits::{DEFAULT_IDLE_TIMEOUT, HEAD_TIMEOUT};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
 use crate::realtime::Realtime;
-use http::BoxError;
+use http::{BoxError, Common};
+use idle::IdleTimer;
 use lanes::Lanes;
 
 /// All connections of a server, and the lanes of its streams.
@@ -44,6 +49,8 @@ use lanes::Lanes;
 #[derive(Clone, Debug)]
 pub struct Connections {
     lanes: Arc<Lanes>,
+    realtime: Realtime,
+    idle_timeout: Duration,
     /// True once the server shuts down. Every connection that hyper serves has a receiver.
     stopping: Arc<watch::Sender<bool>>,
 }
@@ -59,8 +66,20 @@ impl Connections {
         let lanes = Arc::new(Lanes::start(realtime, cores)?);
         Ok(Self {
             lanes,
+            realtime: realtime.clone(),
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
             stopping: Arc::new(watch::Sender::new(false)),
         })
+    }
+
+    /// Connections that may be idle for another time than 75 s.
+    ///
+    /// A connection without a request in progress is closed after it. Clients over HTTP/1.1 are told
+    /// so by `Keep-Alive`. The first head, and every head that has begun, has 10 s.
+    #[must_use]
+    pub fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.idle_timeout = idle_timeout;
+        self
     }
 
     /// Answers the requests of one connection. `permit` is released when the connection closes,
@@ -78,18 +97,26 @@ impl Connections {
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
         S::Future: Send + 'static,
-        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
         // Before the first byte, and until a lane has the stream: a shutdown waits for both.
         let mut stopping = self.stopping.subscribe();
         // An event is one write, so there is nothing to wait for.
         stream.set_nodelay(true)?;
 
-        if timeout(HEAD_TIMEOUT, http::begins_with_http_2(&stream)).await?? {
-            return http::serve_http_2(stream, service, &mut stopping).await;
+        let is_http_2 = timeout(HEAD_TIMEOUT, http::begins_with_http_2(&stream)).await??;
+
+        let requests = Arc::new(Requests::default());
+        let idle = &mut IdleTimer::new(self.idle_timeout, Arc::clone(&requests), &self.realtime);
+        let common = Common {
+            requests,
+            keep_alive: KeepAlive::new(self.idle_timeout),
+        };
+        if is_http_2 {
+            return http::serve_http_2(stream, service, common, idle, &mut stopping).await;
         }
         if let Some((socket, subscription)) =
-            http::serve_http_1(stream, service, &mut stopping).await?
+            http::serve_http_1(stream, service, common, idle, &mut stopping).await?
         {
             self.lanes.send(socket, subscription, permit)?;
         }

@@ -2,39 +2,101 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::future::poll_fn;
 use core::pin::{Pin, pin};
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::Relaxed;
 use core::task::{Context, Poll};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::route::Problem;
-use crate::route::limits::BODY_TIMEOUT;
+use crate::route::limits::{BODY_TIMEOUT, MAX_UNFINISHED_BODIES};
+
+/// The bytes that all unfinished bodies may hold together: one for all connections of a server.
+///
+/// Without it, publishers that never send their last byte would hold as much as they like.
+#[derive(Debug)]
+pub struct BodyBudget {
+    free: AtomicUsize,
+}
+
+impl BodyBudget {
+    /// [`MAX_UNFINISHED_BODIES`] bytes, but enough for four bodies of `max_body_bytes`.
+    pub fn new(max_body_bytes: usize) -> Self {
+        Self::of(MAX_UNFINISHED_BODIES.max(max_body_bytes.saturating_mul(4)))
+    }
+
+    fn of(bytes: usize) -> Self {
+        Self {
+            free: AtomicUsize::new(bytes),
+        }
+    }
+}
+
+/// What one body holds of a budget, which it gives back when it is dropped.
+struct Share<'a> {
+    budget: &'a BodyBudget,
+    bytes: usize,
+}
+
+impl Share<'_> {
+    /// Grows to `bytes`, or returns false if the budget has not enough left.
+    fn grow_to(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let taken = self
+            .budget
+            .free
+            .fetch_update(Relaxed, Relaxed, |free| free.checked_sub(more));
+
+        if taken.is_ok() {
+            self.bytes += more;
+        }
+        taken.is_ok()
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.budget.free.fetch_add(self.bytes, Relaxed);
+    }
+}
 
 /// Reads the whole body of a request, or fails once `timeout` is ready.
 ///
-/// `timeout` must take [`BODY_TIMEOUT`], because the error names that time.
+/// `timeout` must take [`BODY_TIMEOUT`], because the error names that time. What the body holds
+/// while it is incomplete counts against `budget`.
 ///
 /// # Errors
 ///
-/// The body has more than `max_bytes`, breaks off, or is too slow.
+/// The body has more than `max_bytes`, breaks off, is too slow, or finds no room in `budget`.
 pub async fn read_body<B: Body>(
     body: B,
     max_bytes: usize,
+    budget: &BodyBudget,
     timeout: impl Future,
 ) -> Result<Bytes, Problem> {
     let (mut body, mut timeout) = (pin!(body), pin!(timeout));
     // Most bodies arrive in one piece, which is not copied. `pieces` begins with a copy of `first`.
     let (mut first, mut pieces) = (Bytes::new(), Vec::new());
+    let mut share = Share { budget, bytes: 0 };
 
     loop {
-        // The body is polled before the timeout: what has arrived is not too late.
         let frame = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-            Poll::Pending => timeout.as_mut().poll(cx).map(Err),
+            // Only a body that has to be waited for needs a share, so that small publishes still
+            // come through while large ones hold all of the budget.
+            Poll::Pending if !share.grow_to(first.len().max(pieces.capacity())) => {
+                Poll::Ready(Err(Problem::too_many_bodies()))
+            }
+            // The body is polled before the timeout: what has arrived is not too late.
+            Poll::Pending => timeout
+                .as_mut()
+                .poll(cx)
+                .map(|_| Err(Problem::body_too_slow(BODY_TIMEOUT.as_secs()))),
         });
 
-        match frame.await {
-            Ok(Some(Ok(frame))) => {
+        match frame.await? {
+            Some(Ok(frame)) => {
                 // Trailers mean nothing to the contract.
                 let Ok(mut data) = frame.into_data() else {
                     continue;
@@ -51,13 +113,17 @@ pub async fn read_body<B: Body>(
                     if pieces.is_empty() {
                         pieces.extend_from_slice(&first);
                     }
+                    if pieces.capacity() < pieces.len() + len {
+                        // Doubled, as a `Vec` does, but never beyond the largest body.
+                        let room = (2 * pieces.capacity()).clamp(pieces.len() + len, max_bytes);
+                        pieces.reserve_exact(room - pieces.len());
+                    }
                     pieces.put(data);
                 }
             }
-            Ok(Some(Err(_))) => return Err(Problem::body_incomplete()),
-            Ok(None) if pieces.is_empty() => return Ok(first),
-            Ok(None) => return Ok(pieces.into()),
-            Err(_) => return Err(Problem::body_too_slow(BODY_TIMEOUT.as_secs())),
+            Some(Err(_)) => return Err(Problem::body_incomplete()),
+            None if pieces.is_empty() => return Ok(first),
+            None => return Ok(pieces.into()),
         }
     }
 }
@@ -161,7 +227,8 @@ mod tests {
         timeout: impl Future,
     ) -> Poll<Result<Bytes, u16>> {
         let body = Pieces(pieces.iter().copied().collect(), then);
-        let read = pin!(read_body(body, 4, timeout));
+        let budget = BodyBudget::new(4);
+        let read = pin!(read_body(body, 4, &budget, timeout));
         let outcome = read.poll(&mut Context::from_waker(Waker::noop()));
         outcome.map(|body| body.map_err(|problem| problem.status()))
     }
@@ -181,6 +248,43 @@ mod tests {
         assert_eq!(in_time(&["abcde"], Then::Silence), Poll::Ready(Err(413)));
         assert_eq!(in_time(&["ab"], Then::Break), Poll::Ready(Err(400)));
         assert_eq!(in_time(&["ab"], Then::Silence), Poll::Pending);
+    }
+
+    #[test]
+    fn unfinished_bodies_share_a_budget_and_give_it_back() {
+        let budget = BodyBudget::of(10);
+        let read = |pieces: &[&'static str], then| {
+            let body = Pieces(pieces.iter().copied().collect(), then);
+            let read = async {
+                let read = read_body(body, 8, &budget, pending::<()>()).await;
+                read.map_err(|problem| problem.status())
+            };
+            Box::pin(read) as Pin<Box<dyn Future<Output = Result<Bytes, u16>> + '_>>
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut outcome = |read: &mut Pin<Box<dyn Future<Output = _> + '_>>| {
+            let outcome: Poll<Result<Bytes, u16>> = read.as_mut().poll(&mut cx);
+            outcome.map(|body| body.map(|body| body.len()))
+        };
+
+        let mut waiting = [(); 2].map(|()| read(&["abcde"], Then::Silence));
+        for read in &mut waiting {
+            assert_eq!(outcome(read), Poll::Pending);
+        }
+        assert_eq!(
+            outcome(&mut read(&["a"], Then::Silence)),
+            Poll::Ready(Err(503))
+        );
+        // What is there at once is read whatever the others hold.
+        assert_eq!(outcome(&mut read(&["abc"], Then::End)), Poll::Ready(Ok(3)));
+
+        drop(waiting);
+        // The room that is reserved counts, not only what has arrived.
+        let mut pieces = read(&["abcde", "f"], Then::Silence);
+        assert_eq!(outcome(&mut pieces), Poll::Pending);
+        assert_eq!(budget.free.load(Relaxed), 10 - 8);
+        drop(pieces);
+        assert_eq!(budget.free.load(Relaxed), 10);
     }
 
     #[test]

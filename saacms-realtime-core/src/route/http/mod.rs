@@ -1,26 +1,41 @@
 //! Conversions between [`route`](super) and the `http` crate, for every adapter that uses it.
 
 mod body;
+mod requests;
 
 use alloc::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, request};
+use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version};
 
-pub use body::{ResponseBody, read_body};
+pub use body::{BodyBudget, ResponseBody, read_body};
+pub use requests::{Answering, IdleWatch, InProgress, KeepAlive, Requests};
 
 use super::request::joined;
-use super::{Headers, Reply, Request};
+use super::{Decision, Headers, Reply, Request};
 
-impl<'a> From<&'a request::Parts> for Request<'a> {
-    fn from(parts: &'a request::Parts) -> Self {
+/// Decides on a request, and keeps only its extensions and its body.
+///
+/// Its headers, up to 64 KiB of them, are dropped: a body can take its whole time to arrive.
+pub fn decide<B>(
+    request: http::Request<B>,
+    decide: impl FnOnce(&Request<'_>) -> Decision,
+) -> (Decision, Extensions, B) {
+    let decision = decide(&(&request).into());
+    // Not in the `async` functions that call this: they would hold `parts` while they wait.
+    let (parts, body) = request.into_parts();
+    (decision, parts.extensions, body)
+}
+
+impl<'a, B> From<&'a http::Request<B>> for Request<'a> {
+    fn from(request: &'a http::Request<B>) -> Self {
         Self {
-            method: parts.method.as_str(),
-            path: parts.uri.path(),
-            query: parts.uri.query(),
-            authority: parts.uri.authority().map(http::uri::Authority::as_str),
-            is_http_1_1: parts.version == Version::HTTP_11,
-            headers: &parts.headers,
+            method: request.method().as_str(),
+            path: request.uri().path(),
+            query: request.uri().query(),
+            authority: request.uri().authority().map(http::uri::Authority::as_str),
+            is_http_1_1: request.version() == Version::HTTP_11,
+            headers: request.headers(),
         }
     }
 }
@@ -70,13 +85,12 @@ mod tests {
 
     #[test]
     fn a_request_is_read_as_it_arrived() {
-        let (parts, ()) = http::Request::put("http://hub.example:80/a/%20?x=1&y")
+        let request = http::Request::put("http://hub.example:80/a/%20?x=1&y")
             .header("accept", "a")
             .header("accept", "b;q=1")
             .body(())
-            .expect("a request")
-            .into_parts();
-        let request = Request::from(&parts);
+            .expect("a request");
+        let request = Request::from(&request);
         assert_eq!((request.method, request.path), ("PUT", "/a/%20"));
         assert_eq!(
             (request.query, request.authority),
@@ -89,12 +103,11 @@ mod tests {
         assert_eq!(request.headers.value("origin"), None);
         assert!(request.is_http_1_1);
 
-        let (parts, ()) = http::Request::get("/")
+        let request = http::Request::get("/")
             .version(Version::HTTP_2)
             .body(())
-            .expect("valid")
-            .into_parts();
-        let request = Request::from(&parts);
+            .expect("valid");
+        let request = Request::from(&request);
         assert_eq!((request.query, request.authority), (None, None));
         assert!(!request.is_http_1_1);
     }

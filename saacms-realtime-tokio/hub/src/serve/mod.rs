@@ -34,7 +34,8 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     // Before the lanes, which need open files, because it raises the limit.
     let room = Arc::new(Semaphore::new(file_room(settings.max_connections)));
     let connections = Connections::new(&realtime)
-        .map_err(|error| format!("cannot start the threads that write streams: {error}"))?;
+        .map_err(|error| format!("cannot start the threads that write streams: {error}"))?
+        .with_idle_timeout(settings.idle_timeout);
 
     let mut accepting = JoinSet::new();
     for address in settings.listen.addresses() {

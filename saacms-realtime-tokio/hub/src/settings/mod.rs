@@ -17,7 +17,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use saacms_realtime_core::route::Api;
-use saacms_realtime_core::route::limits::{DEFAULT_DRAIN_TIMEOUT, DEFAULT_MAX_CONNECTIONS};
+use saacms_realtime_core::route::limits::{
+    DEFAULT_DRAIN_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS,
+};
 use saacms_realtime_core::settings::text::{show_size, show_time};
 use saacms_realtime_core::{ConfigError, HubConfig};
 
@@ -41,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) hub: HubConfig,
     /// The most TCP connections open at once.
     pub(crate) max_connections: usize,
+    /// How long a connection may stay open without a request in progress.
+    pub(crate) idle_timeout: Duration,
     /// How long streams may take to end when the server is told to stop.
     pub(crate) drain_timeout: Duration,
     /// The format of the log.
@@ -60,6 +64,7 @@ impl Default for Settings {
             api: Api::default(),
             hub: HubConfig::default(),
             max_connections: DEFAULT_MAX_CONNECTIONS,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
             log_format: LogFormat::Human,
             log_level: "info".to_owned(),

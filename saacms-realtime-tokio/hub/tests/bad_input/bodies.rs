@@ -31,6 +31,52 @@ fn a_body_without_an_end_is_refused_and_not_kept() {
 }
 
 #[test]
+fn a_refusal_reaches_a_client_that_sends_its_whole_body_before_it_reads() {
+    const LEN: usize = 3_000_000;
+
+    let mut attacked = Attacked::start(&[]);
+    let length = format!("Content-Length: {LEN}");
+    let with = |line: &str, headers: &str| {
+        let head = format!("{line} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n");
+        [head.into_bytes(), vec![b'x'; LEN]].concat()
+    };
+    let post = format!("POST {PUBLISH}");
+    let chunked = [
+        format!("{post} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{LEN:x}\r\n"),
+        "x".repeat(LEN),
+    ];
+    let refused = [
+        (413, with(&post, &length)),
+        (413, chunked.concat().into_bytes()),
+        (
+            403,
+            with(&post, &format!("{length}\r\nOrigin: https://evil.example")),
+        ),
+        (
+            415,
+            with(&post, &format!("{length}\r\nContent-Encoding: gzip")),
+        ),
+        (405, with(&format!("PUT {PUBLISH}"), &length)),
+        (404, with("POST /any", &length)),
+        // Not of the API: a page, and what is no HTTP.
+        (405, with("POST /", &length)),
+        (400, vec![b'('; LEN]),
+    ];
+
+    attacked.during(|server| {
+        for time in 0..20 {
+            for (status, request) in &refused {
+                let mut connection = Connection::open(server.address);
+                connection.send(request);
+                let answer = connection.response("POST");
+                assert_eq!(answer.status(), *status, "time {time}: {answer:?}");
+            }
+        }
+    });
+    attacked.expect_memory_below(24 * MIB);
+}
+
+#[test]
 fn a_wrong_length_is_refused() {
     let mut attacked = Attacked::start(&[]);
     let body = event("attack", "1", "1");
@@ -49,6 +95,12 @@ fn a_wrong_length_is_refused() {
         (400, with("Content-Length: 3", &body)),
         (400, with("Transfer-Encoding: gzip", &body)),
         (400, with("Transfer-Encoding: chunked, gzip", &body)),
+        (501, with("Transfer-Encoding: gzip, chunked", &body)),
+        (501, with("Transfer-Encoding: chunked, chunked", &body)),
+        (
+            415,
+            with("Content-Length: 5\r\nContent-Encoding: gzip", &body),
+        ),
         (400, with(chunked, &body)),
         (400, with(chunked, &format!("FFFFFFFFFFFFFFFFF\r\n{body}"))),
         (400, with(chunked, &format!("-1\r\n{body}"))),

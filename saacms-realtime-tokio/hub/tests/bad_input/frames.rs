@@ -28,6 +28,25 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+/// Requests that a connection may have in progress.
+const STREAMS_PER_CONNECTION: u32 = 100;
+
+/// Waits until the server has received every frame sent so far.
+fn wait_for_pong(connection: &mut Connection) {
+    const ACK: u8 = 1;
+
+    connection.send(frame(PING, 0, 0, b"received"));
+    let pong = frame(PING, ACK, 0, b"received");
+    loop {
+        let header = connection.take_exactly(9);
+        let len = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+        let payload = connection.take_exactly(len as usize);
+        if [header, payload].concat() == pong {
+            return;
+        }
+    }
+}
+
 /// What a client sends first.
 fn hello() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
@@ -161,8 +180,73 @@ fn a_flood_of_frames_is_not_kept() {
 }
 
 #[test]
+fn changes_of_the_window_cost_little_however_many_streams_there_are() {
+    let mut attacked = Attacked::start(&[]);
+    let path = b"/api/saacms/v1/attack/1/subscribe";
+    let path_len = u8::try_from(path.len()).expect("a short path");
+    let get = [b"\x82\x86\x41\x01a\x04", &[path_len][..], path].concat();
+    let window = |bytes: u8| frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0x40, bytes]);
+
+    let mut open = hello();
+    for stream in 0..STREAMS_PER_CONNECTION {
+        let stream = 2 * stream + 1;
+        open.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, &get));
+    }
+    // 1 MB of frames; each changes the window of every stream.
+    let changes = [window(0), window(1)].concat().repeat(30_000);
+
+    let (used, _) = attacked.during(|server| {
+        let mut connection = Connection::open(server.address);
+        connection.send(&open);
+        wait_for_pong(&mut connection);
+
+        let before = server.processor_time();
+        connection.send(&changes);
+        wait_for_pong(&mut connection);
+        server.processor_time() - before
+    });
+    assert!(used < Duration::from_secs(2), "{used:?} for 1 MB of frames");
+    attacked.expect_memory_below(16 * MIB);
+}
+
+#[test]
+fn a_request_that_waits_for_its_body_keeps_none_of_its_headers() {
+    const CONNECTIONS: usize = 20;
+
+    let mut attacked = Attacked::start(&[]);
+    // 450 times `age`, from HPACK's static table: 450 bytes here, 40 KiB as a map.
+    let path_len = u8::try_from(PUBLISH.len()).expect("a short path");
+    let post = [
+        b"\x83\x86\x41\x01a\x04",
+        &[path_len][..],
+        PUBLISH.as_bytes(),
+        &[0x95; 450],
+    ]
+    .concat();
+
+    let mut bytes = hello();
+    for stream in 0..STREAMS_PER_CONNECTION {
+        bytes.extend(frame(HEADERS, END_HEADERS, 2 * stream + 1, &post));
+        bytes.extend(frame(DATA, 0, 2 * stream + 1, b"{"));
+    }
+
+    let (connections, _) = attacked.during(|server| {
+        let open = |_| {
+            let mut connection = Connection::open(server.address);
+            connection.send(&bytes);
+            wait_for_pong(&mut connection);
+            connection
+        };
+        (0..CONNECTIONS).map(open).collect::<Vec<_>>()
+    });
+    // Half of what the headers alone would be.
+    attacked.expect_memory_below(40 * MIB);
+    drop(connections);
+}
+
+#[test]
 fn streams_whose_window_stays_closed_cost_little_and_delay_no_other() {
-    const STREAMS: u32 = 400;
+    const CONNECTIONS: usize = 4;
 
     let mut attacked = Attacked::start(&["--max-events", "2", "--max-lag", "4"]);
     // SETTINGS_INITIAL_WINDOW_SIZE is 0, so the server may send no data.
@@ -170,7 +254,8 @@ fn streams_whose_window_stays_closed_cost_little_and_delay_no_other() {
     let path = b"/api/saacms/v1/attack/1/subscribe";
     let path_len = u8::try_from(path.len()).expect("a short path");
     let get = [b"\x82\x86\x41\x01a\x04", &[path_len][..], path].concat();
-    for stream in 0..STREAMS {
+    // Twice as many as a connection may have; the others are refused.
+    for stream in 0..2 * STREAMS_PER_CONNECTION {
         bytes.extend(frame(
             HEADERS,
             END_HEADERS | END_STREAM,
@@ -179,10 +264,16 @@ fn streams_whose_window_stays_closed_cost_little_and_delay_no_other() {
         ));
     }
 
-    let mut connection = Connection::open(attacked.server.address);
-    connection.send(&bytes);
+    let mut connections: Vec<_> = (0..CONNECTIONS)
+        .map(|_| Connection::open(attacked.server.address))
+        .collect();
+    for connection in &mut connections {
+        connection.send(&bytes);
+        wait_for_pong(connection);
+    }
     let started = Instant::now();
-    while attacked.figure("subscribers") < u64::from(STREAMS) {
+    let expected = CONNECTIONS as u64 * u64::from(STREAMS_PER_CONNECTION);
+    while attacked.figure("subscribers") != expected {
         assert!(started.elapsed() < PATIENCE, "the streams are open");
     }
 

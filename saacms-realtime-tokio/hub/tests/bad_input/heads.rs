@@ -144,6 +144,32 @@ fn a_malformed_head_is_refused() {
 }
 
 #[test]
+fn a_request_without_exactly_one_host_is_refused_at_every_path() {
+    let mut attacked = Attacked::start(&[]);
+    let paths = [
+        "/",
+        "/healthz",
+        "/any",
+        "/api/saacms/v1/attack/1/subscribe",
+        PUBLISH,
+    ];
+
+    attacked.during(|server| {
+        for path in paths {
+            for hosts in ["", "Host: x\r\nHost: x\r\n", "Host: x, y\r\n"] {
+                let head = format!("GET {path} HTTP/1.1\r\n{hosts}\r\n");
+                let mut connection = Connection::open(server.address);
+                connection.send(&head);
+                let answer = connection.response("GET");
+                assert_eq!(answer.status(), 400, "{head:?}");
+                assert!(answer.text().contains("host-missing"), "{answer:?}");
+            }
+        }
+    });
+    attacked.expect_memory_below(16 * MIB);
+}
+
+#[test]
 fn any_path_is_answered() {
     const PARTS: [&str; 28] = [
         "posts",

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
-use crate::client::{Connection, Request};
+use crate::client::{Connection, PATIENCE, Request};
 use crate::{Attacked, MIB, PUBLISH, event};
 
 /// How long the server waits for a head.
@@ -67,6 +67,33 @@ fn a_connection_without_a_head_is_cut() {
 }
 
 #[test]
+fn a_connection_between_two_requests_is_closed_after_the_idle_timeout() {
+    let mut attacked = Attacked::start(&["--idle-timeout", "1s"]);
+    attacked.during(|server| {
+        let health = Request::get("/healthz");
+        let mut idle = Connection::open(server.address);
+        let answer = idle.exchange(&health);
+        assert_eq!(answer.header("keep-alive"), Some("timeout=1"));
+
+        // A head that has begun in time has more time than that.
+        let mut begun = Connection::open(server.address);
+        begun.exchange(&health);
+        let (begin, rest) = (&health.bytes()[..10], &health.bytes()[10..]);
+        begun.send(begin);
+
+        let answered = Instant::now();
+        assert!(idle.ends());
+        let waited = answered.elapsed();
+        assert!(waited > Duration::from_millis(900), "{waited:?}");
+        assert!(waited < HEAD_TIMEOUT, "{waited:?}");
+
+        thread::sleep(Duration::from_secs(1));
+        begun.send(rest);
+        assert_eq!(begun.response("GET").status(), 200);
+    });
+}
+
+#[test]
 fn connections_beyond_the_limit_wait_until_silent_ones_are_cut() {
     let mut attacked = Attacked::start(&["--max-connections", "40"]);
     attacked.during(|server| {
@@ -120,4 +147,54 @@ fn bodies_that_are_never_sent_delay_no_other() {
 
     assert_eq!(attacked.figure("published"), published + 150);
     attacked.expect_memory_below(48 * MIB);
+}
+
+#[test]
+fn large_bodies_that_are_never_finished_hold_64_mib_together() {
+    const BODIES: usize = 100;
+
+    let mut attacked = Attacked::start(&[]);
+    let head = Request::new("POST", PUBLISH).header("Content-Length", MIB.to_string());
+    let almost = [head.bytes(), vec![b' '; MIB - 1]].concat();
+
+    let (mut waiting, _) = attacked.during(|server| {
+        let mut waiting: Vec<_> = (0..BODIES)
+            .map(|_| {
+                let mut connection = Connection::open(server.address);
+                // A refusal may come before all is sent.
+                let _ = connection.try_send(&almost);
+                connection
+            })
+            .collect();
+
+        // Whoever is refused is told so at once, and when to try again.
+        let started = Instant::now();
+        while waiting.len() > 64 {
+            assert!(started.elapsed() < PATIENCE, "{} wait", waiting.len());
+            waiting.retain_mut(|connection| {
+                let answer = connection.response_within("POST", Duration::from_millis(5));
+                if let Some(answer) = &answer {
+                    assert_eq!(answer.status(), 503, "{answer:?}");
+                    assert!(answer.text().contains("too-many-bodies"), "{answer:?}");
+                    assert_eq!(answer.header("retry-after"), Some("1"));
+                }
+                answer.is_none()
+            });
+        }
+        waiting
+    });
+    assert!(waiting.len() >= 60, "only {} were taken", waiting.len());
+    attacked.expect_memory_below(96 * MIB);
+
+    // What one of them gives back, another can have.
+    let mut finished = waiting.pop().expect("they wait");
+    finished.send(b" ");
+    assert_eq!(
+        finished.response("POST").status(),
+        400,
+        "it was only blanks"
+    );
+    let padded = event("attack", "1", "1") + &" ".repeat(MIB / 2);
+    let published = attacked.ask(&Request::post(PUBLISH, padded));
+    assert_eq!(published.status(), 204);
 }

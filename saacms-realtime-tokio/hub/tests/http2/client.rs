@@ -40,6 +40,11 @@ impl Client {
         }
     }
 
+    /// Whether the server has ended the connection.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+
     pub(crate) async fn send(
         &self,
         method: Method,

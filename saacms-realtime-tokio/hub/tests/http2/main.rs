@@ -4,6 +4,8 @@ mod client;
 #[path = "../real_server/mod.rs"]
 mod real_server;
 
+use core::time::Duration;
+
 use client::{Client, PATIENCE, PUBLISH};
 use http::{HeaderMap, Method, StatusCode, Version};
 use http_body_util::BodyExt as _;
@@ -152,7 +154,8 @@ async fn refusals_are_those_of_http_1() {
 
 #[tokio::test]
 async fn many_streams_share_one_connection() {
-    const STREAMS: usize = 500;
+    // Two less than a connection may have, for the other requests.
+    const STREAMS: usize = 98;
 
     let server = Server::start(&[]);
     let client = Client::connect(&server).await;
@@ -183,6 +186,54 @@ async fn many_streams_share_one_connection() {
     for stream in streams.iter_mut().step_by(5) {
         stream.expect(&live).await;
     }
+}
+
+#[tokio::test]
+async fn a_connection_without_a_stream_ends_after_the_idle_timeout() {
+    let server = Server::start(&["--idle-timeout", "1s", "--heartbeat", "0"]);
+    let (reading, idle) = (
+        Client::connect(&server).await,
+        Client::connect(&server).await,
+    );
+    let mut stream = reading.subscribe("1", None).await;
+    assert_eq!(idle.subscribers().await, 1);
+
+    // Its client answers pings, as that of the stream does.
+    let ended = async {
+        while !idle.is_closed() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("it is closed");
+
+    let other = Client::connect(&server).await;
+    stream.expect(&other.publish("1", "v1", "1").await).await;
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_whose_body_is_far_too_large() {
+    let server = Server::start(&[]);
+    let body = "x".repeat(3_000_000);
+    for _ in 0..20 {
+        let client = Client::connect(&server).await;
+        let answer = client.send(Method::POST, PUBLISH, &[], &body).await;
+        assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        let text = answer.collect().await.expect("a whole document").to_bytes();
+        assert!(text.starts_with(b"{\"type\":"), "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_header_list_over_16_kib_is_refused() {
+    let server = Server::start(&[]);
+    let client = Client::connect(&server).await;
+    let status = async |len| {
+        let value = "x".repeat(len);
+        let headers = [("x", &*value)];
+        let answer = client.send(Method::GET, "/healthz", &headers, "").await;
+        answer.status().as_u16()
+    };
+    assert_eq!((status(15_000).await, status(17_000).await), (200, 431));
 }
 
 #[tokio::test]

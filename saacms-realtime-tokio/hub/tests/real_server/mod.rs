@@ -109,6 +109,20 @@ impl Server {
         (kib("VmRSS:") << 10, kib("VmHWM:") << 10)
     }
 
+    /// The processor time that it has used.
+    pub(crate) fn processor_time(&self) -> Duration {
+        // The 14th and 15th field, of which the first two are before the last parenthesis.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))
+            .expect("the status of a process that runs");
+        let (_, fields) = stat.rsplit_once(") ").expect("the name of the program");
+        let ticks = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = ticks
+            .map(|field| field.parse::<u64>().expect("ticks"))
+            .sum();
+        // A tick is a hundredth of a second on every system that has this file.
+        Duration::from_millis(10 * ticks)
+    }
+
     /// How many files it has open.
     pub(crate) fn files(&self) -> usize {
         let files = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
