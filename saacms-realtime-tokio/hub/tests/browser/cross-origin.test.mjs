@@ -1,6 +1,9 @@
 // A page of one origin and a hub of another.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import http from 'node:http';
 import { after, before, test } from 'node:test';
 import { edits, startHub } from './helpers/hub.mjs';
 import { launch, openPage } from './helpers/page.mjs';
@@ -106,4 +109,33 @@ test('a foreign page cannot publish with a request that needs no preflight eithe
   await edits(hub, 1, 1);
   await own.counted('events', 1);
   assert.deepEqual(await own.ids(), ['v1']);
+});
+
+test("README's page works as it is printed there, on another origin", { timeout }, async (t) => {
+  const readme = await readFile(new URL('../../../../README.md', import.meta.url), 'utf8');
+  const [, example] = readme.match(/```html\n(.*?)```/s);
+  let page;
+  const site = http.createServer((request, response) => {
+    const isRecord = request.url === '/posts/1.json';
+    response.setHeader('Content-Type', isRecord ? 'application/json' : 'text/html');
+    response.end(isRecord ? '{"title":"from the store"}' : page);
+  }).listen(0, '127.0.0.1');
+  await once(site, 'listening');
+  t.after(() => { site.closeAllConnections(); site.close(); });
+  const origin = `http://127.0.0.1:${site.address().port}`;
+  const hub = await startHub(t, { flags: ['--cors-origin', origin] });
+  page = example.replaceAll('http://localhost:8787', hub.origin);
+
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const tab = await context.newPage();
+  await tab.goto(origin);
+  const shows = (title) => until(async () => await tab.title() === title, title);
+  await shows('from the store');
+  await hub.publish({ record: { title: 'from the hub' } });
+  await shows('from the hub');
+  await hub.publish({ type: 'snapshot', record: { title: 'a snapshot' } });
+  await shows('a snapshot');
+  await hub.publish({ type: 'deleted' });
+  await shows('deleted');
 });
