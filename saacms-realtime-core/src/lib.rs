@@ -47,6 +47,8 @@ mod config;
 #[cfg(feature = "alloc")]
 mod event;
 #[cfg(feature = "alloc")]
+mod excerpt;
+#[cfg(feature = "alloc")]
 pub mod feed;
 #[cfg(feature = "std")]
 mod hub;
@@ -92,6 +94,7 @@ pub use hub::{
 #[cfg(feature = "alloc")]
 pub mod settings {
     pub use crate::config::{Field, HUB_SETTINGS, HubSetting, VARIABLE_PREFIX, text, variable};
+    pub use crate::excerpt::excerpt;
 }
 
 /// Bodies of the fuzz targets. Not part of the API.

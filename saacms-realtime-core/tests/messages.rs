@@ -101,6 +101,14 @@ fn a_refused_name_says_what_is_wrong_with_it() {
             InvalidKey::Separator,
             "the collection must not contain `:` or `/`",
         ),
+        (
+            InvalidKey::DotSegment { part: KeyPart::Id },
+            "the ID must not be `.` or `..`, which a path cannot carry",
+        ),
+        (
+            InvalidKey::Reserved,
+            "the ID must not be `*`, which is reserved",
+        ),
     ] {
         assert_eq!(wrong.to_string(), said);
     }
@@ -110,7 +118,15 @@ fn a_refused_name_says_what_is_wrong_with_it() {
             InvalidEventId::TooLong { len: 513 },
             "has 513 bytes; at most 512 are allowed",
         ),
-        (InvalidEventId::LineBreak, "must not contain CR, LF or NUL"),
+        (
+            InvalidEventId::ControlCharacter,
+            "must not contain control characters: visible characters are allowed, with single \
+             blanks between them",
+        ),
+        (
+            InvalidEventId::BlanksInARow,
+            "must not contain two blanks in a row",
+        ),
         (
             InvalidEventId::OuterBlank,
             "must not begin or end with a space or a tab",
@@ -241,4 +257,38 @@ fn a_setting_of_the_server_that_is_refused_says_what_is_allowed() {
         problem.detail(),
         "the body is larger than the limit of 10 bytes"
     );
+}
+
+#[test]
+fn no_message_repeats_more_than_an_excerpt_of_the_input() {
+    let [long, word] = ["\u{1}".repeat(1 << 20), "x".repeat(1 << 20)];
+    let bodies = [
+        serde_json::Value::from(&*long).to_string(),
+        word.clone(),
+        format!(r#"{{"type":"deleted","slug":"s","id":"1"}} {word}"#),
+        format!(r#"{{"type":"{word}","slug":"s","id":"1"}}"#),
+        format!(r#"{{"type":"deleted","slug":"{word}","id":"1"}}"#),
+        format!(r#"{{"type":"deleted","slug":"s","id":"{word}"}}"#),
+        format!(
+            r#"{{"type":"deleted","slug":[{}0],"id":"1"}}"#,
+            "0,".repeat(1 << 19)
+        ),
+        format!(r#"{{"type":"changed","slug":"s","id":"1","record":0,"etag":"{word}"}}"#),
+        format!(r#"{{"{word}":x}}"#),
+        format!("1{}", "0".repeat(1 << 20)),
+    ];
+    for body in bodies {
+        let error = Event::from_json(body.as_bytes()).expect_err("no event");
+        let said = Problem::from(error).to_json();
+        assert!(said.len() < 500, "{} bytes: {said}", said.len());
+    }
+
+    let key = |id: &str| ResourceKey::new(&"s".repeat(128), id).expect("a key");
+    let other = Problem::other_record(&key(&word[..512]), &key("1")).to_json();
+    assert!(other.len() < 500, "{other}");
+    let origin = Cors::new([&*word]).expect_err("no origin").to_string();
+    let host = Api::default()
+        .with_allowed_hosts([&*long])
+        .expect_err("no name");
+    assert!(origin.len() < 300 && host.to_string().len() < 300);
 }

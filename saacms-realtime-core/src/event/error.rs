@@ -3,6 +3,7 @@ use alloc::string::ToString as _;
 use core::fmt;
 
 use super::Event;
+use crate::excerpt::both_ends;
 use crate::name::{InvalidEventId, InvalidKey, KeyPart};
 
 /// Why an event is invalid. Nothing was published.
@@ -60,7 +61,7 @@ pub enum EventError {
 impl EventError {
     pub(super) fn not_json(error: serde_json::Error) -> Self {
         Self::NotJson {
-            message: error.to_string().into(),
+            message: both_ends(&error.to_string()).into(),
         }
     }
 }

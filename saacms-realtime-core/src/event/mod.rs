@@ -10,6 +10,7 @@ use alloc::string::ToString as _;
 
 use serde::Serialize;
 
+use crate::excerpt::both_ends;
 use crate::name::{EventId, EventType, ResourceKey};
 use crate::sse::OpenFrame;
 
@@ -102,7 +103,7 @@ impl Event {
     ) -> Result<Self, EventError> {
         let record =
             serde_json::value::to_raw_value(record).map_err(|error| EventError::Record {
-                message: error.to_string().into(),
+                message: both_ends(&error.to_string()).into(),
             })?;
 
         let Outline {

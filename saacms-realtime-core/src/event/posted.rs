@@ -1,5 +1,4 @@
 use alloc::borrow::Cow;
-use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
@@ -8,13 +7,15 @@ use serde_json::value::RawValue;
 
 use super::json::{Outline, outline};
 use super::{Event, EventError};
+use crate::config::text;
+use crate::excerpt::excerpt;
 use crate::name::{EventType, ResourceKey};
 
 /// Reading a posted event.
 impl Event {
     /// Reads an event as clients post it: `{"type","slug","id","record"?,"etag"?}`.
     ///
-    /// Other members are ignored. If a member is repeated, the last one counts, as in JavaScript. The
+    /// A byte order mark before it is skipped. Other members are ignored. If a member is repeated, the last one counts, as in JavaScript. The
     /// `record` and `etag` of a `deleted` event are ignored.
     ///
     /// # Errors
@@ -24,6 +25,7 @@ impl Event {
         let text = core::str::from_utf8(body).map_err(|error| EventError::NotUtf8 {
             at: error.valid_up_to(),
         })?;
+        let text = text::without_mark(text);
 
         // Checked before anything parses the body, whose depth has no limit until then.
         let Outline {
@@ -38,7 +40,7 @@ impl Event {
         let key = ResourceKey::new(&string("slug", members.slug)?, &string("id", members.id)?)?;
         let type_text = string("type", members.event_type)?;
         let event_type = EventType::parse(&type_text).ok_or_else(|| EventError::UnknownType {
-            found: excerpt(&type_text),
+            found: excerpt(&type_text).into(),
         })?;
         // A deletion needs neither `record` nor `etag`, so even malformed ones are ignored.
         if event_type == EventType::Deleted {
@@ -138,22 +140,8 @@ fn string_value<'a>(member: &'static str, json: &'a str) -> Result<Cow<'a, str>,
         } else {
             EventError::NotAString {
                 member,
-                found: excerpt(json),
+                found: excerpt(json).into(),
             }
         }
     })
-}
-
-/// The first characters of `text`, for a message.
-fn excerpt(text: &str) -> Box<str> {
-    const MAX: usize = 40;
-    let mut short: String = text
-        .chars()
-        .take(MAX)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
-    if text.chars().nth(MAX).is_some() {
-        short.push('…');
-    }
-    short.into()
 }

@@ -57,7 +57,8 @@ fn a_refusal_names_the_member_and_what_is_allowed() {
     );
     assert_eq!(
         message(r#"{"type":"changed","slug":"s","id":"i","record":1,"etag":"a\r"}"#),
-        "`etag` must not contain CR, LF or NUL"
+        "`etag` must not contain control characters: visible characters are allowed, with single \
+         blanks between them"
     );
     assert_eq!(
         message(r#"{"type":"changed","slug":"s","id":"\ud800"}"#),

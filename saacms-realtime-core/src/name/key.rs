@@ -26,7 +26,8 @@ impl ResourceKey {
     /// Checks both parts.
     ///
     /// A slug has 1..=128 bytes without `:`, `/` and control characters, an ID 1..=512 bytes
-    /// without control characters (Unicode category Cc).
+    /// without control characters (Unicode category Cc). Neither is `.` or `..`, which clients and
+    /// proxies resolve even where they are percent-encoded. An ID is not `*`, which is reserved.
     ///
     /// # Errors
     ///
@@ -71,6 +72,10 @@ fn check(part: KeyPart, text: &str, max_len: usize) -> Result<(), InvalidKey> {
         Err(InvalidKey::ControlCharacter { part })
     } else if part == KeyPart::Slug && text.contains([':', '/']) {
         Err(InvalidKey::Separator)
+    } else if matches!(text, "." | "..") {
+        Err(InvalidKey::DotSegment { part })
+    } else if part == KeyPart::Id && text == "*" {
+        Err(InvalidKey::Reserved)
     } else {
         Ok(())
     }
@@ -119,16 +124,25 @@ pub enum InvalidKey {
     },
     /// The slug has a `:` or a `/`.
     Separator,
+    /// A part is `.` or `..`, which a path cannot carry.
+    DotSegment {
+        /// The part.
+        part: KeyPart,
+    },
+    /// The ID is `*`.
+    Reserved,
 }
 
 impl InvalidKey {
     /// The part that is invalid.
     pub fn part(&self) -> KeyPart {
         match self {
-            Self::Empty { part } | Self::TooLong { part, .. } | Self::ControlCharacter { part } => {
-                *part
-            }
+            Self::Empty { part }
+            | Self::TooLong { part, .. }
+            | Self::ControlCharacter { part }
+            | Self::DotSegment { part } => *part,
             Self::Separator => KeyPart::Slug,
+            Self::Reserved => KeyPart::Id,
         }
     }
 }
@@ -147,6 +161,13 @@ impl fmt::Display for InvalidKey {
                 write!(f, "the {part} must not contain control characters")
             }
             Self::Separator => f.write_str("the collection must not contain `:` or `/`"),
+            Self::DotSegment { part } => {
+                write!(
+                    f,
+                    "the {part} must not be `.` or `..`, which a path cannot carry"
+                )
+            }
+            Self::Reserved => f.write_str("the ID must not be `*`, which is reserved"),
         }
     }
 }
@@ -175,6 +196,21 @@ mod tests {
             ResourceKey::new("a", "b\u{85}"),
             Err(InvalidKey::ControlCharacter { part: KeyPart::Id })
         );
+        for dots in [".", ".."] {
+            let [slug, id] = [KeyPart::Slug, KeyPart::Id];
+            assert_eq!(
+                ResourceKey::new(dots, "c"),
+                Err(InvalidKey::DotSegment { part: slug })
+            );
+            assert_eq!(
+                ResourceKey::new("a", dots),
+                Err(InvalidKey::DotSegment { part: id })
+            );
+        }
+        assert_eq!(ResourceKey::new("a", "*"), Err(InvalidKey::Reserved));
+        for (slug, id) in [("...", ".a"), ("a.b", "..c"), ("*", "**"), ("a", "%2e")] {
+            assert!(ResourceKey::new(slug, id).is_ok(), "{slug}/{id}");
+        }
         assert!(ResourceKey::new("пост", "b:c/d?e#f %").is_ok());
         assert!(ResourceKey::new(&"a".repeat(128), &"b".repeat(512)).is_ok());
         assert!(ResourceKey::new(&"a".repeat(129), "b").is_err());

@@ -95,9 +95,11 @@ impl fmt::Display for ResyncReason {
 
 /// An event ID: a text that comes back unchanged as `Last-Event-ID`.
 ///
-/// 1..=512 bytes, no CR, LF or NUL (they end the line, or make a client ignore the ID: WHATWG HTML,
-/// 9.2.6), no blanks at either end (HTTP drops them: RFC 9110, 5.5). The text may be in any memory:
-/// `EventId<&str>`, `EventId<Box<str>>` and `EventId<heapless::String<32>>` are all valid IDs.
+/// 1..=512 bytes, of those that the value of a header may have (RFC 9110, 5.5): 0x21..=0x7e and
+/// 0x80..=0xff, so any UTF-8, with single spaces or tabs between them. A client could not send any
+/// other ID back: servers refuse control characters, HTTP drops blanks at either end, and some
+/// clients join blanks in a row. The text may be in any memory: `EventId<&str>`,
+/// `EventId<Box<str>>` and `EventId<heapless::String<32>>` are all valid IDs.
 ///
 /// ```
 /// use saacms_realtime_core::EventId;
@@ -118,14 +120,21 @@ impl<S: AsRef<str>> EventId<S> {
     /// The reason why `text` is not a valid event ID.
     pub fn new(text: S) -> Result<Self, InvalidEventId> {
         let bytes = text.as_ref().as_bytes();
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+
         if bytes.is_empty() {
             Err(InvalidEventId::Empty)
         } else if bytes.len() > Self::MAX_LEN {
             Err(InvalidEventId::TooLong { len: bytes.len() })
-        } else if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-            Err(InvalidEventId::LineBreak)
-        } else if matches!(bytes, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
+        } else if bytes
+            .iter()
+            .any(|byte| byte.is_ascii_control() && *byte != b'\t')
+        {
+            Err(InvalidEventId::ControlCharacter)
+        } else if bytes.first().is_some_and(is_blank) || bytes.last().is_some_and(is_blank) {
             Err(InvalidEventId::OuterBlank)
+        } else if bytes.windows(2).any(|pair| pair.iter().all(is_blank)) {
+            Err(InvalidEventId::BlanksInARow)
         } else {
             Ok(Self(text))
         }
@@ -216,10 +225,12 @@ pub enum InvalidEventId {
         /// Its length in bytes.
         len: usize,
     },
-    /// It has a CR, LF or NUL.
-    LineBreak,
+    /// It has a byte of 0x00..=0x1f that is not a tab, or 0x7f.
+    ControlCharacter,
     /// It begins or ends with a space or a tab.
     OuterBlank,
+    /// It has two spaces or tabs in a row.
+    BlanksInARow,
 }
 
 impl fmt::Display for InvalidEventId {
@@ -227,8 +238,12 @@ impl fmt::Display for InvalidEventId {
         match self {
             Self::Empty => f.write_str("must not be empty"),
             Self::TooLong { len } => write!(f, "has {len} bytes; at most 512 are allowed"),
-            Self::LineBreak => f.write_str("must not contain CR, LF or NUL"),
+            Self::ControlCharacter => f.write_str(
+                "must not contain control characters: visible characters are allowed, with single \
+                 blanks between them",
+            ),
             Self::OuterBlank => f.write_str("must not begin or end with a space or a tab"),
+            Self::BlanksInARow => f.write_str("must not contain two blanks in a row"),
         }
     }
 }
@@ -244,16 +259,32 @@ mod tests {
         use InvalidEventId::*;
         for (text, wrong) in [
             ("", Empty),
-            ("a\nb", LineBreak),
-            ("a\r", LineBreak),
-            ("\0", LineBreak),
+            ("a\nb", ControlCharacter),
+            ("a\r", ControlCharacter),
+            ("\0", ControlCharacter),
+            ("a\u{1}b", ControlCharacter),
+            ("\u{1b}", ControlCharacter),
+            ("\u{1f}", ControlCharacter),
+            ("\u{7f}", ControlCharacter),
             (" x", OuterBlank),
             ("y\t", OuterBlank),
+            (" ", OuterBlank),
+            ("a  b", BlanksInARow),
+            ("a\t b", BlanksInARow),
         ] {
             assert_eq!(EventId::new(text), Err(wrong), "{text:?}");
         }
         assert!(EventId::new("x".repeat(512)).is_ok());
         assert_eq!(EventId::new("x".repeat(513)), Err(TooLong { len: 513 }));
-        assert!(EventId::new("a b \u{2028}é").is_ok());
+        for text in [
+            "a b \u{2028}é",
+            "a\tb",
+            "!~",
+            "\u{80}\u{ff}\u{10ffff}",
+            "\"q\"",
+            "v 1",
+        ] {
+            assert!(EventId::new(text).is_ok(), "{text:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::accept::accepts_event_stream;
+use super::hosts::{Hosts, InvalidHost};
 use super::path::{self, InvalidBasePath, Target};
 use super::{Action, AnswerHeaders, Cors, Decision, Problem, PublishFormat, Reply, Request, Token};
 use super::{DEFAULT_BASE_PATH, DEFAULT_MAX_BODY_BYTES};
@@ -12,16 +13,30 @@ use crate::name::ResourceKey;
 /// The HTTP API of a server: where it is served, and who may use it.
 ///
 /// The default is served at [`DEFAULT_BASE_PATH`], accepts bodies of 1 MiB and allows no other
-/// origin. Everyone who can reach it may publish, except pages of other origins.
+/// origin. Publishing over HTTP is off until the API has a [token](Self::with_publish_token), or is
+/// opened to [this machine](Self::with_local_publish) or to [everyone](Self::with_open_publish).
 #[derive(Clone, Debug)]
 pub struct Api {
     /// Empty, or `/` and whole segments without a `/` at the end.
     base_path: Cow<'static, str>,
     cors: Cors,
+    /// `None` allows every host.
+    allowed_hosts: Option<Hosts>,
     publish_token: Option<Token>,
+    /// Who may publish if there is no token.
+    open_to: OpenTo,
     max_body_bytes: usize,
     /// What the heads of streams tell clients; zero = nothing.
     pub(super) heartbeat: Duration,
+}
+
+/// Who may publish without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OpenTo {
+    Nobody,
+    /// Whoever reaches the server without a proxy.
+    ThisMachine,
+    Everyone,
 }
 
 impl Default for Api {
@@ -29,7 +44,9 @@ impl Default for Api {
         Self {
             base_path: DEFAULT_BASE_PATH.into(),
             cors: Cors::default(),
+            allowed_hosts: None,
             publish_token: None,
+            open_to: OpenTo::Nobody,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             heartbeat: Duration::ZERO,
         }
@@ -55,10 +72,46 @@ impl Api {
         self
     }
 
+    /// The API that answers only requests to a loopback name (`localhost`, `*.localhost`,
+    /// 127.0.0.0/8, `[::1]`) or to one of `hosts`, at any port; others get 403.
+    ///
+    /// A server that is meant for its own machine needs this against DNS rebinding: otherwise any
+    /// web page can read it. By default every host is allowed.
+    ///
+    /// # Errors
+    ///
+    /// The first text that is not the name of a host.
+    pub fn with_allowed_hosts<'h>(
+        mut self,
+        hosts: impl IntoIterator<Item = &'h str>,
+    ) -> Result<Self, InvalidHost> {
+        self.allowed_hosts = Some(Hosts::new(hosts)?);
+        Ok(self)
+    }
+
     /// The API with a token that publishers must show.
     #[must_use]
     pub fn with_publish_token(mut self, token: Token) -> Self {
         self.publish_token = Some(token);
+        self
+    }
+
+    /// The API to which programs of this machine publish without a token: for a server that
+    /// [may be served](Self::may_be_served_at) at a loopback address only.
+    ///
+    /// A publish that has come through a proxy is refused, because its client may be anywhere. So is
+    /// one from a web page, unless it is the server's own or of an origin that is listed.
+    #[must_use]
+    pub fn with_local_publish(mut self) -> Self {
+        self.open_to = OpenTo::ThisMachine;
+        self
+    }
+
+    /// The API to which everyone who reaches it publishes without a token, except pages of origins
+    /// that are not listed: for a server that checks its publishers itself.
+    #[must_use]
+    pub fn with_open_publish(mut self) -> Self {
+        self.open_to = OpenTo::Everyone;
         self
     }
 
@@ -88,6 +141,16 @@ impl Api {
         &self.cors
     }
 
+    /// The hosts beside loopback names to which requests are answered; `None` if all are.
+    pub fn allowed_hosts(&self) -> Option<impl Iterator<Item = &str>> {
+        self.allowed_hosts.as_ref().map(Hosts::names)
+    }
+
+    /// Whether publishers must show a token.
+    pub fn has_publish_token(&self) -> bool {
+        self.publish_token.is_some()
+    }
+
     /// Largest body of a publish, in bytes. A larger one is refused with
     /// [`Problem::body_too_large`].
     pub fn max_body_bytes(&self) -> usize {
@@ -96,22 +159,24 @@ impl Api {
 
     /// Whether a server of this API may listen at `address`.
     ///
-    /// Everyone who reaches a network address could publish, so such an address needs a token.
+    /// Everyone who reaches a network address could publish, so there publishing needs a token, or
+    /// is off.
     ///
     /// ```
     /// use core::net::Ipv4Addr;
     /// use saacms_realtime_core::route::{Api, Token};
     ///
     /// let (here, everywhere) = (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::UNSPECIFIED.into());
-    /// let api = Api::default();
+    /// let api = Api::default().with_local_publish();
     /// assert!(api.may_be_served_at(here) && !api.may_be_served_at(everywhere));
     /// let api = api.with_publish_token(Token::new("0123456789abcdef")?);
     /// assert!(api.may_be_served_at(everywhere));
     /// # Ok::<(), saacms_realtime_core::route::InvalidToken>(())
     /// ```
     pub fn may_be_served_at(&self, address: IpAddr) -> bool {
+        let is_guarded = self.publish_token.is_some() || self.open_to == OpenTo::Nobody;
         // Canonical first: ::ffff:127.0.0.1 is the loopback address of IPv4.
-        self.publish_token.is_some() || address.to_canonical().is_loopback()
+        is_guarded || address.to_canonical().is_loopback()
     }
 
     /// Decides what to do with a request.
@@ -123,7 +188,7 @@ impl Api {
     pub fn decide_under(&self, base_path: &str, request: &Request<'_>) -> Decision {
         match path::target(request.path, base_path) {
             Target::Publish => self.decide_publish(request),
-            Target::Subscribe { slug, id } => self.decide_subscribe(request, path::key(&slug, &id)),
+            Target::Subscribe { slug, id } => self.decide_subscribe(request, path::key(slug, id)),
             Target::Unknown => self.decision(request, Err(Problem::not_found(base_path))),
         }
     }
@@ -147,11 +212,33 @@ impl Api {
         self.decision(request, self.publish(request))
     }
 
+    /// Refuses a request whose head is not to be trusted, at whatever path. The decisions do it
+    /// themselves; a server's own routes beside the API need it too.
+    ///
+    /// # Errors
+    ///
+    /// 400 without exactly one `Host` over HTTP/1.1; 501 for a transfer coding other than `chunked`;
+    /// 403 for a host that is not [allowed](Self::with_allowed_hosts).
+    pub fn check_head(&self, request: &Request<'_>) -> Result<(), Problem> {
+        request.check_head()?;
+        match &self.allowed_hosts {
+            Some(hosts) => hosts.check(request),
+            None => Ok(()),
+        }
+    }
+
     fn decision(&self, request: &Request<'_>, action: Result<Action, Problem>) -> Decision {
-        let action = request.check_head().and(action);
+        // First what makes the whole request doubtful, whatever it asks for.
+        let checked = self.check_head(request).and_then(|()| {
+            if path::has_dot_segment(request.path) {
+                return Err(Problem::dot_segment());
+            }
+            action
+        });
+
         let origin = request.header("origin");
         Decision {
-            action: action.unwrap_or_else(|problem| Action::Reply(problem.into())),
+            action: checked.unwrap_or_else(|problem| Action::Reply(problem.into())),
             answer: AnswerHeaders::new(self.cors.headers(origin.as_deref(), request.method)),
         }
     }
@@ -172,9 +259,13 @@ impl Api {
 
     /// Checks the head of a publish: its token or origin, and the length of its body.
     pub(super) fn check_publish(&self, request: &Request<'_>) -> Result<PublishFormat, Problem> {
-        match &self.publish_token {
-            Some(token) => token.check(request.header("authorization").as_deref())?,
-            None => {
+        match (&self.publish_token, self.open_to) {
+            (Some(token), _) => token.check(request.header("authorization").as_deref())?,
+            (None, OpenTo::Nobody) => return Err(Problem::publishing_is_off()),
+            (None, OpenTo::ThisMachine) if is_proxied(request) => {
+                return Err(Problem::proxied_without_token());
+            }
+            (None, OpenTo::ThisMachine | OpenTo::Everyone) => {
                 // Over HTTP/2 the host is in `:authority`, and there is no `Host` header.
                 let host = request.header("host");
                 let host = host.as_deref().or(request.authority.map(str::as_bytes));
@@ -199,6 +290,13 @@ impl Api {
         let content_type = request.header("content-type");
         Ok(PublishFormat::of(content_type.as_deref()))
     }
+}
+
+/// Whether a proxy has passed the request on. Some add none of these headers.
+fn is_proxied(request: &Request<'_>) -> bool {
+    ["via", "forwarded", "x-forwarded-for"]
+        .iter()
+        .any(|name| request.header(name).is_some())
 }
 
 fn subscribe(

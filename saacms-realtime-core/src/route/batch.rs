@@ -1,4 +1,4 @@
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::publish::{Results, lines};
@@ -17,6 +17,8 @@ pub struct Batch {
     results: Vec<Option<Vec<u8>>>,
     /// The parts still to be sent, one per record.
     parts: VecDeque<Part>,
+    /// Counts the lines that fail before any object is asked, and those that are then not tried.
+    limits: Results,
 }
 
 /// The lines of one record, in order.
@@ -29,6 +31,20 @@ pub struct Part {
 }
 
 impl Part {
+    fn new(key: ResourceKey) -> Self {
+        Self {
+            key,
+            lines: Vec::new(),
+            indexes: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, line: &[u8], index: usize) {
+        self.lines.extend_from_slice(line);
+        self.lines.push(b'\n');
+        self.indexes.push(index);
+    }
+
     /// The record.
     pub fn key(&self) -> &ResourceKey {
         &self.key
@@ -46,37 +62,35 @@ impl Batch {
         let mut batch = Self {
             results: Vec::new(),
             parts: VecDeque::new(),
+            limits: Results::default(),
         };
+        let mut part_of = BTreeMap::new();
 
-        for (index, line) in lines(body).enumerate() {
+        for line in lines(body) {
+            if !batch.limits.wants(line) {
+                continue;
+            }
             let result = match Event::from_json(line) {
-                // Only the key is used here: the object reads the line itself.
                 Ok(event) => {
-                    batch.add(event.key(), line, index);
+                    // Only the key is used here: the object reads the line itself.
+                    let at = *part_of
+                        .entry(event.key().clone())
+                        .or_insert_with_key(|key| {
+                            batch.parts.push_back(Part::new(key.clone()));
+                            batch.parts.len() - 1
+                        });
+                    batch.parts[at].add(line, batch.results.len());
                     None
                 }
-                Err(error) => Some(Problem::from(error).to_json().into_bytes()),
+                Err(error) => {
+                    let problem = Problem::from(error);
+                    batch.limits.push_failure(&problem);
+                    Some(problem.to_json().into_bytes())
+                }
             };
             batch.results.push(result);
         }
         batch
-    }
-
-    fn add(&mut self, key: &ResourceKey, line: &[u8], index: usize) {
-        let known = self.parts.iter().position(|part| part.key == *key);
-        let at = known.unwrap_or_else(|| {
-            self.parts.push_back(Part {
-                key: key.clone(),
-                lines: Vec::new(),
-                indexes: Vec::new(),
-            });
-            self.parts.len() - 1
-        });
-
-        let part = &mut self.parts[at];
-        part.lines.extend_from_slice(line);
-        part.lines.push(b'\n');
-        part.indexes.push(index);
     }
 
     /// The next part to send.
@@ -95,7 +109,7 @@ impl Batch {
     /// The router's answer: all results, in the order of the lines.
     pub fn into_reply(self) -> Reply {
         let failed = Problem::record_unreachable().to_json();
-        let mut results = Results::default();
+        let mut results = self.limits.emptied();
         for result in &self.results {
             results.push(result.as_deref().unwrap_or(failed.as_bytes()));
         }
@@ -141,5 +155,20 @@ mod tests {
         let lines: Vec<_> = body.lines().collect();
         assert_eq!((lines[0], lines[1], lines[3]), ("A1", "B2", "A3"));
         assert!(lines[2].contains("invalid-event") && lines[4].contains("record-unreachable"));
+    }
+
+    #[test]
+    fn after_a_thousand_bad_lines_the_rest_is_sent_to_no_object() {
+        let event = r#"{"type":"deleted","slug":"s","id":"a"}"#;
+        let body = format!("{event}\n{}{event}\n{event}\n", "x\n".repeat(1_000));
+        let mut batch = Batch::new(body.as_bytes());
+        let part = batch.next_part().expect("the line before the bad ones");
+        assert_eq!(part.lines(), format!("{event}\n").as_bytes());
+        assert!(batch.next_part().is_none());
+        batch.insert(&part, b"A");
+        let body = String::from_utf8(batch.into_reply().body).expect("UTF-8");
+        let lines: Vec<_> = body.lines().collect();
+        assert_eq!((lines.len(), lines[0]), (1_002, "A"));
+        assert!(lines[1_001].contains("last 2 lines"), "{}", lines[1_001]);
     }
 }

@@ -4,16 +4,20 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::Ipv6Addr;
 
 use super::Problem;
+use super::hosts::is_loopback_host;
 use super::reply::Header;
+use crate::excerpt::excerpt;
 
 /// The origins whose pages may use the API from a browser. By default only the API's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors {
     any: bool,
     origins: Vec<String>,
+    /// Whether pages of `origins` may send cookies and other credentials. Never with `any`.
+    with_credentials: bool,
 }
 
 impl Cors {
@@ -34,7 +38,7 @@ impl Cors {
             }
 
             let origin = origin(text).map_err(|reason| InvalidOrigin {
-                origin: text.into(),
+                origin: excerpt(text).into(),
                 reason,
             })?;
             // Two spellings of one origin are kept once.
@@ -43,6 +47,23 @@ impl Cors {
             }
         }
         Ok(cors)
+    }
+
+    /// Lets pages of the allowed origins send credentials: cookies, client certificates, and those
+    /// of HTTP authentication, for a proxy that checks them.
+    ///
+    /// # Errors
+    ///
+    /// Every origin is allowed: then any page could act as its visitor, so no browser permits it.
+    pub fn with_credentials(mut self) -> Result<Self, InvalidOrigin> {
+        if self.any {
+            return Err(InvalidOrigin {
+                origin: "*".into(),
+                reason: "cannot be allowed to send credentials: list the origins by name",
+            });
+        }
+        self.with_credentials = true;
+        Ok(self)
     }
 
     /// The allowed origins, with `*` first if every origin is allowed.
@@ -70,6 +91,9 @@ impl Cors {
             Ok(_) | Err(_) => Cow::Borrowed("*"),
         };
         headers.push(("access-control-allow-origin", allowed));
+        if self.with_credentials {
+            headers.push(("access-control-allow-credentials", "true".into()));
+        }
 
         if method == "OPTIONS" {
             headers.extend([
@@ -185,26 +209,11 @@ fn origin(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Whether `host`, with or without a port, names the machine that resolves it.
-fn is_loopback_host(host: &str) -> bool {
-    let (name, port) = match host.rsplit_once(':') {
-        // A colon inside the brackets belongs to an IPv6 address.
-        Some((name, port)) if !port.ends_with(']') => (name, port),
-        _ => (host, ""),
-    };
-    let is_ip = name
-        .trim_matches(['[', ']'])
-        .parse()
-        .is_ok_and(|ip: IpAddr| ip.is_loopback());
-    let is_name = name == "localhost" || name.ends_with(".localhost");
-    (is_ip || is_name) && port.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 /// The text is not a valid origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidOrigin {
-    /// The text.
+    /// The text, or its beginning.
     pub origin: Box<str>,
     /// The reason why it is not valid.
     pub reason: &'static str,
@@ -287,6 +296,35 @@ mod tests {
             "https://a b",
         ] {
             assert!(Cors::new([text]).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_for_origins_that_are_listed_by_name() {
+        let header = ("access-control-allow-credentials", "true".into());
+        let cors = Cors::new(["https://a.example"]).expect("an origin");
+        assert!(
+            !cors
+                .headers(Some(b"https://a.example"), "GET")
+                .contains(&header)
+        );
+        let cors = cors.with_credentials().expect("no wildcard");
+        for method in ["GET", "OPTIONS"] {
+            assert!(
+                cors.headers(Some(b"https://a.example"), method)
+                    .contains(&header)
+            );
+            assert!(
+                !cors
+                    .headers(Some(b"https://b.example"), method)
+                    .contains(&header)
+            );
+            assert!(!cors.headers(None, method).contains(&header));
+        }
+        for origins in [&["*"][..], &["https://a.example", "*"]] {
+            let cors = Cors::new(origins.iter().copied()).expect("origins");
+            let error = cors.with_credentials().expect_err("a wildcard");
+            assert!(format!("{error}").contains("list the origins"));
         }
     }
 

@@ -25,6 +25,15 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// largest bodies if that is more.
 pub const MAX_UNFINISHED_BODIES: usize = 64 << 20;
 
+/// Lines of an NDJSON body that may fail. The rest is then not tried.
+pub const MAX_FAILED_LINES: usize = 1_000;
+
+/// The results of an NDJSON body after which the rest is not tried, in bytes.
+pub const MAX_RESULTS_BYTES: usize = 1 << 20;
+
+/// Bytes of an NDJSON body whose events are published before other tasks get their turn.
+pub const PUBLISH_TURN_BYTES: usize = 16 << 10;
+
 /// Largest head of a request, and largest buffer of an answer, in bytes.
 pub const MAX_BUFFER_BYTES: usize = 65_536;
 

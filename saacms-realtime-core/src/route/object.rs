@@ -78,7 +78,7 @@ mod tests {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
         };
-        Api::default().decide_object(&Request {
+        Api::default().with_open_publish().decide_object(&Request {
             method,
             path,
             query,

@@ -3,8 +3,10 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::limits::{MAX_FAILED_LINES, MAX_RESULTS_BYTES};
 use super::reply::Header;
 use crate::event::EventError;
+use crate::excerpt::excerpt;
 use crate::name::{InvalidKey, ResourceKey};
 use crate::notice::Notice;
 use crate::refusal::Refusal;
@@ -81,6 +83,7 @@ impl Problem {
 
     /// 409: an object that serves one record received an event of another.
     pub fn other_record(own: &ResourceKey, named: &ResourceKey) -> Self {
+        let [own, named] = [own, named].map(|key| excerpt(&key.to_string()));
         let detail = format!("this object serves {own}, but the event is about {named}");
         Self::new(kind::OTHER_RECORD, detail)
     }
@@ -109,12 +112,23 @@ impl Problem {
                 Some(Notice::PublishInvalid)
             }
             kind::TOKEN_MISSING => Some(Notice::PublishUnauthorized),
-            kind::FOREIGN_ORIGIN | kind::TOKEN_WRONG => Some(Notice::PublishForbidden),
+            kind::FOREIGN_ORIGIN | kind::PUBLISHING_OFF | kind::TOKEN_WRONG => {
+                Some(Notice::PublishForbidden)
+            }
             kind::BODY_TOO_SLOW => Some(Notice::PublishTooSlow),
             kind::BODY_TOO_LARGE => Some(Notice::PublishTooLarge),
             kind::TOO_MANY_BODIES => Some(Notice::PublishTooMany),
             _ => None,
         }
+    }
+
+    /// 413: the lines after those that were tried, as the last result of an NDJSON body.
+    pub(super) fn lines_not_tried(lines: usize) -> Self {
+        let detail = format!(
+            "the last {lines} lines were not tried, because {MAX_FAILED_LINES} lines failed or the \
+             results have more than {MAX_RESULTS_BYTES} bytes; publish those lines again"
+        );
+        Self::new(kind::LINES_NOT_TRIED, detail)
     }
 
     pub(super) fn into_headers(self) -> Vec<Header> {
@@ -146,6 +160,8 @@ impl Problem {
     }
 
     pub(super) fn not_found(base_path: &str) -> Self {
+        // A router may take its base path from the request.
+        let base_path = excerpt(base_path);
         let detail = format!(
             "the API has only GET {base_path}/{{collection}}/{{id}}/subscribe and POST \
              {base_path}/publish"
@@ -170,6 +186,39 @@ impl Problem {
     pub fn path_not_utf8(part: &'static str) -> Self {
         let detail = format!("the {part} in the path is not UTF-8 after percent-decoding");
         Self::new(kind::INVALID_KEY, detail)
+    }
+
+    pub(super) fn dot_segment() -> Self {
+        Self::new(
+            kind::DOT_SEGMENT,
+            "the path has a segment `.` or `..`, raw or percent-encoded; send it resolved",
+        )
+    }
+
+    pub(super) fn foreign_host() -> Self {
+        Self::new(
+            kind::FOREIGN_HOST,
+            "this server answers only requests to localhost, another loopback name or address, or \
+             a host that it lists (--allowed-host)",
+        )
+    }
+
+    pub(super) fn publishing_is_off() -> Self {
+        Self::new(
+            kind::PUBLISHING_OFF,
+            "this server accepts no publishes over HTTP: it has no publish token, and publishing \
+             without one is not opened",
+        )
+    }
+
+    pub(super) fn proxied_without_token() -> Self {
+        Self::new(
+            kind::TOKEN_MISSING,
+            "this publish came through a proxy (it has a Via, Forwarded or X-Forwarded-For header), \
+             so its client may be anywhere, and the server has no publish token that could tell who \
+             may publish: start it with one, or publish without the proxy",
+        )
+        .with("www-authenticate", "Bearer")
     }
 
     pub(super) fn token_missing() -> Self {
@@ -225,11 +274,14 @@ mod kind {
     }
 
     pub(super) const BODY_INCOMPLETE: Kind = kind("body-incomplete", 400, "Body incomplete");
+    pub(super) const DOT_SEGMENT: Kind = kind("dot-segment", 400, "Dot segment in the path");
     pub(super) const HOST_MISSING: Kind = kind("host-missing", 400, "Host missing");
     pub(super) const INVALID_EVENT: Kind = kind("invalid-event", 400, "Invalid event");
     pub(super) const INVALID_KEY: Kind = kind("invalid-key", 400, "Invalid resource key");
     pub(super) const TOKEN_MISSING: Kind = kind("token-missing", 401, "Publish token missing");
+    pub(super) const FOREIGN_HOST: Kind = kind("foreign-host", 403, "Host not allowed");
     pub(super) const FOREIGN_ORIGIN: Kind = kind("foreign-origin", 403, "Origin not allowed");
+    pub(super) const PUBLISHING_OFF: Kind = kind("publishing-is-off", 403, "Publishing is off");
     pub(super) const TOKEN_WRONG: Kind = kind("token-wrong", 403, "Publish token wrong");
     pub(super) const NOT_FOUND: Kind = kind("not-found", 404, "Not found");
     pub(super) const METHOD_NOT_ALLOWED: Kind = kind("method-not-allowed", 405, "Method not allowed");
@@ -237,6 +289,7 @@ mod kind {
     pub(super) const BODY_TOO_SLOW: Kind = kind("body-too-slow", 408, "Body too slow");
     pub(super) const OTHER_RECORD: Kind = kind("other-record", 409, "Another record");
     pub(super) const BODY_TOO_LARGE: Kind = kind("body-too-large", 413, "Body too large");
+    pub(super) const LINES_NOT_TRIED: Kind = kind("lines-not-tried", 413, "Lines not tried");
     pub(super) const UNKNOWN_CONTENT_CODING: Kind = kind("unknown-content-coding", 415, "Compressed body");
     pub(super) const TOO_MANY_SUBSCRIBERS_OF_TOPIC: Kind = kind("too-many-subscribers-of-topic", 429, "Too many subscribers of this record");
     pub(super) const NOT_STORED: Kind = kind("not-stored", 500, "Not stored");

@@ -34,7 +34,7 @@ impl<'a> Request<'a> {
     ///
     /// 400 without exactly one `Host` over HTTP/1.1 (RFC 9112, 3.2); 501 for a transfer coding
     /// other than `chunked` (6.1).
-    pub fn check_head(&self) -> Result<(), Problem> {
+    pub(super) fn check_head(&self) -> Result<(), Problem> {
         let host = self.header("host");
         // The values of several headers are joined by commas, which no host contains.
         let has_one_host = host.is_some_and(|host| !host.contains(&b','));

@@ -1,4 +1,5 @@
 use super::*;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 fn status(api: &Api, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
@@ -24,12 +25,17 @@ fn decide(api: &Api, method: &str, target: &str, headers: &[(&str, &str)]) -> De
     })
 }
 
+/// An API to which everyone may publish.
+fn open() -> Api {
+    Api::default().with_open_publish()
+}
+
 const SUBSCRIBE: &str = "/api/saacms/v1/posts/1/subscribe";
 const PUBLISH: &str = "/api/saacms/v1/publish";
 
 #[test]
 fn each_method_does_one_thing_or_is_refused_with_the_allowed_ones() {
-    let api = Api::default();
+    let api = open();
     for (method, target, expected) in [
         ("GET", SUBSCRIBE, 200),
         ("HEAD", SUBSCRIBE, 200),
@@ -104,7 +110,7 @@ fn the_header_names_the_last_event_id_else_the_query_does() {
 
 #[test]
 fn a_body_over_the_limit_is_refused_before_it_is_read() {
-    let api = Api::default().with_max_body_bytes(10);
+    let api = open().with_max_body_bytes(10);
     assert_eq!(
         status(&api, "POST", PUBLISH, &[("content-length", "10")]),
         0
@@ -184,10 +190,10 @@ fn every_answer_carries_the_cors_headers() {
 }
 
 #[test]
-fn a_server_without_a_token_may_be_reached_from_its_own_machine_only() {
-    let open = Api::default();
+fn a_server_that_anyone_here_may_publish_to_may_be_reached_from_its_own_machine_only() {
+    let open = Api::default().with_local_publish();
     let token = Token::new("0123456789abcdef").expect("valid");
-    let guarded = Api::default().with_publish_token(token);
+    let guarded = [Api::default(), open.clone().with_publish_token(token)];
     for (address, is_here) in [
         ("127.0.0.1", true),
         ("127.8.0.1", true),
@@ -200,13 +206,16 @@ fn a_server_without_a_token_may_be_reached_from_its_own_machine_only() {
     ] {
         let address = address.parse().expect("an address");
         assert_eq!(open.may_be_served_at(address), is_here, "{address}");
-        assert!(guarded.may_be_served_at(address), "{address}");
+        assert!(
+            guarded.iter().all(|api| api.may_be_served_at(address)),
+            "{address}"
+        );
     }
 }
 
 #[test]
 fn an_api_uses_the_settings_it_was_made_with() {
-    let api = Api::default();
+    let api = open();
     assert_eq!(
         (api.base_path(), api.max_body_bytes()),
         ("/api/saacms/v1", 1_048_576)
@@ -246,4 +255,141 @@ fn a_publisher_must_show_the_token() {
             .headers
             .contains(&("www-authenticate", "Bearer".into()))
     );
+}
+
+#[test]
+fn publishing_is_off_until_it_is_opened() {
+    let via = [("via", "1.1 proxy")];
+    fn kinds(api: &Api, headers: &[(&str, &str)]) -> String {
+        let Action::Reply(reply) = decide(api, "POST", PUBLISH, headers).action else {
+            return "accepted".into();
+        };
+        String::from_utf8(reply.body).expect("UTF-8")
+    }
+
+    assert!(kinds(&Api::default(), &[]).contains("publishing-is-off"));
+    assert_eq!(status(&Api::default(), "GET", SUBSCRIBE, &[]), 200);
+    assert_eq!(
+        (&*kinds(&open(), &[]), &*kinds(&open(), &via)),
+        ("accepted", "accepted")
+    );
+
+    let local = Api::default().with_local_publish();
+    assert_eq!(kinds(&local, &[]), "accepted");
+    for name in ["Via", "Forwarded", "X-Forwarded-For"] {
+        let said = kinds(&local, &[(name, "")]);
+        assert!(
+            said.contains("token-missing") && said.contains("through a proxy"),
+            "{said}"
+        );
+        assert_eq!(
+            status(&local, "GET", SUBSCRIBE, &[(name, "")]),
+            200,
+            "reading is not publishing"
+        );
+    }
+
+    // A token counts, whatever else the API was told.
+    let token = Token::new("0123456789abcdef").expect("valid");
+    for api in [Api::default(), open(), local] {
+        let api = api.with_publish_token(token.clone());
+        assert!(api.has_publish_token());
+        assert!(kinds(&api, &via).contains("Authorization: Bearer"));
+        let shown = [via[0], ("authorization", "Bearer 0123456789abcdef")];
+        assert_eq!(kinds(&api, &shown), "accepted");
+    }
+}
+
+#[test]
+fn every_request_names_an_allowed_host_or_is_refused() {
+    let here = open().with_allowed_hosts([]).expect("no name");
+    let listed = open().with_allowed_hosts(["hub.example"]).expect("a name");
+    let status = |api: &Api, host: &[(&str, &str)], authority| {
+        let statuses = [
+            ("GET", SUBSCRIBE),
+            ("POST", PUBLISH),
+            ("OPTIONS", PUBLISH),
+            ("GET", "/"),
+        ];
+        let statuses = statuses.map(|(method, target)| {
+            let request = Request {
+                method,
+                path: target,
+                query: None,
+                authority,
+                is_http_1_1: true,
+                headers: &host,
+            };
+            match api.decide(&request).action {
+                Action::Reply(reply) => reply.status,
+                Action::Subscribe { .. } | Action::Head { .. } | Action::Publish { .. } => 200,
+            }
+        });
+        match statuses {
+            [200, 200, 204, 404] => 200,
+            [403, 403, 403, 403] => 403,
+            other => panic!("{host:?}: {other:?}"),
+        }
+    };
+
+    for (host, of_here, of_listed) in [
+        (&[("host", "localhost:8787")][..], 200, 200),
+        (&[("host", "[::1]:8787")], 200, 200),
+        (&[], 200, 200),
+        (&[("host", "hub.example:8787")], 403, 200),
+        (&[("host", "evil.example")], 403, 403),
+        (&[("host", "")], 403, 403),
+        (&[("host", "localhost"), ("host", "evil.example")], 403, 403),
+    ] {
+        assert_eq!(
+            status(&open(), host, None),
+            200,
+            "every host, unless configured"
+        );
+        assert_eq!(
+            (status(&here, host, None), status(&listed, host, None)),
+            (of_here, of_listed)
+        );
+    }
+    // Over HTTP/2 the authority names it; if both do, both must be right.
+    assert_eq!(status(&here, &[], Some("localhost:8787")), 200);
+    assert_eq!(status(&here, &[], Some("evil.example")), 403);
+    assert_eq!(
+        status(&here, &[("host", "localhost")], Some("evil.example")),
+        403
+    );
+}
+
+#[test]
+fn a_path_with_a_dot_segment_is_refused_wherever_it_leads() {
+    for target in [
+        "/api/saacms/v1/../v1/posts/1/subscribe",
+        "/public/%2e%2E/api/saacms/v1/posts/1/subscribe",
+        "/api/saacms/v1/posts/./subscribe",
+        "/api/saacms/v1/posts/%2E%2e/subscribe",
+        "/api/saacms/v1/./publish",
+        "/..",
+    ] {
+        for method in ["GET", "POST", "OPTIONS"] {
+            assert_eq!(
+                status(&open(), method, target, &[]),
+                400,
+                "{method} {target}"
+            );
+        }
+    }
+    // At a path that the host chose, too.
+    let headers: &[(&str, &str)] = &[];
+    let request = Request {
+        method: "POST",
+        path: "/a/../changes",
+        query: None,
+        authority: None,
+        is_http_1_1: true,
+        headers: &headers,
+    };
+    let Action::Reply(reply) = open().decide_publish(&request).action else {
+        panic!("a publish")
+    };
+    assert_eq!(reply.status, 400);
 }

@@ -1,9 +1,7 @@
 //! The answer to each method and path: status, headers, problem documents.
 
-use saacms_realtime_core::route::Api;
-
 use super::client::Request;
-use super::world::{PUBLISH, World, expect_problem, path};
+use super::world::{PUBLISH, World, expect_problem, open, path};
 use super::{Start, scenarios};
 
 scenarios![
@@ -16,6 +14,7 @@ scenarios![
     several_accept_headers_are_read_as_one,
     unknown_paths_are_not_found,
     a_hostile_path_is_refused_and_its_part_named,
+    a_path_with_dot_segments_is_refused,
     the_longest_names_are_accepted_and_longer_ones_refused,
     the_api_is_where_its_base_path_says,
     a_refusal_has_a_whole_problem_document,
@@ -189,6 +188,8 @@ fn a_hostile_path_is_refused_and_its_part_named(start: Start) {
         ("posts/a%0Ab", "the ID must not contain control characters"),
         ("posts/%7F", "the ID must not contain control characters"),
         ("posts/%C2%85", "the ID must not contain control characters"),
+        ("posts/*", "the ID must not be `*`"),
+        ("posts/%2A", "the ID must not be `*`"),
         ("%E4%B8/1", "the collection in the path is not UTF-8"),
         ("posts/%FF", "the ID in the path is not UTF-8"),
         ("posts/%ED%A0%80", "the ID in the path is not UTF-8"),
@@ -204,6 +205,35 @@ fn a_hostile_path_is_refused_and_its_part_named(start: Start) {
         }
     }
     assert_eq!(world.stats().topics, 0);
+}
+
+fn a_path_with_dot_segments_is_refused(start: Start) {
+    let world = World::start(start);
+    let base = "/api/saacms/v1";
+    for target in [
+        format!("{base}/posts/../posts/1/subscribe"),
+        format!("{base}/./posts/1/subscribe"),
+        format!("{base}/posts/./subscribe"),
+        format!("{base}/posts/../subscribe"),
+        format!("{base}/../v1/posts/1/subscribe"),
+        format!("{base}/posts/%2e/subscribe"),
+        format!("{base}/posts/%2E%2e/subscribe"),
+        format!("{base}/.%2E/1/subscribe"),
+        format!("{base}/public/%2e./posts/1/subscribe?x=1"),
+        format!("{base}/./publish"),
+        format!("{base}/%2E/publish"),
+    ] {
+        for method in ["GET", "POST", "OPTIONS"] {
+            let answer = world.ask(&Request::new(method, &target).header("Content-Length", "0"));
+            expect_problem(&answer, 400, "dot-segment", "`.` or `..`");
+        }
+    }
+    assert_eq!(world.stats().topics, 0);
+
+    // Dots that are no whole segment mean nothing.
+    for id in ["...", ".a", "a..", "%252e"] {
+        world.subscribe(id);
+    }
 }
 
 fn the_longest_names_are_accepted_and_longer_ones_refused(start: Start) {
@@ -235,7 +265,7 @@ fn the_longest_names_are_accepted_and_longer_ones_refused(start: Start) {
 }
 
 fn the_api_is_where_its_base_path_says(start: Start) {
-    let api = Api::default().at("/live/v2").expect("a base path");
+    let api = open().at("/live/v2").expect("a base path");
     let world = World::with_api(start, api);
     let mut stream = world.greeted(&Request::get("/live/v2/posts/1/subscribe"));
 

@@ -30,7 +30,8 @@ impl Request {
         Self {
             method: method.into(),
             line,
-            host: "hub.example".into(),
+            // A loopback name: a server on its own machine may answer no other.
+            host: "localhost".into(),
             head,
             body,
         }

@@ -24,6 +24,7 @@ pub(crate) mod client;
 mod connections;
 mod drain;
 mod heartbeat;
+mod hosts;
 mod limits;
 mod object;
 mod origins;
@@ -93,6 +94,7 @@ const LISTS: &[&[Scenario]] = &[
     publishing::ALL,
     refusals::ALL,
     origins::ALL,
+    hosts::ALL,
     limits::ALL,
     connections::ALL,
     heartbeat::ALL,

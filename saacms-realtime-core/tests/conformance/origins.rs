@@ -3,7 +3,7 @@
 use saacms_realtime_core::route::{Api, Cors, Token};
 
 use super::client::{Request, Response};
-use super::world::{PUBLISH, World, changed, expect_problem, frame, path};
+use super::world::{PUBLISH, World, changed, expect_problem, frame, open, path};
 use super::{Start, scenarios};
 
 scenarios![
@@ -11,6 +11,7 @@ scenarios![
     a_listed_origin_is_allowed_by_name,
     an_unlisted_origin_is_not_allowed_and_the_answer_varies_by_origin,
     any_origin_is_allowed_by_a_wildcard,
+    a_listed_origin_may_send_credentials_if_that_is_configured,
     a_refusal_can_be_read_by_a_page_of_an_allowed_origin,
     a_page_of_another_origin_cannot_publish_unless_listed,
 ];
@@ -19,7 +20,7 @@ const PAGE: &str = "https://a.example";
 
 fn world(start: Start, origins: &[&str]) -> World {
     let cors = Cors::new(origins.iter().copied()).expect("origins");
-    World::with_api(start, Api::default().with_cors(cors))
+    World::with_api(start, open().with_cors(cors))
 }
 
 /// The `Access-Control-Allow-Origin` and `Vary` of an answer.
@@ -121,6 +122,25 @@ fn an_unlisted_origin_is_not_allowed_and_the_answer_varies_by_origin(start: Star
         (None, Some("Origin")),
         "what is cached may be for a page"
     );
+}
+
+fn a_listed_origin_may_send_credentials_if_that_is_configured(start: Start) {
+    const HEADER: &str = "access-control-allow-credentials";
+    let without = world(start, &[PAGE]);
+    let cors = Cors::new([PAGE]).expect("an origin");
+    let cors = cors.with_credentials().expect("no wildcard");
+    let with = World::with_api(start, open().with_cors(cors));
+
+    for (world, allowed) in [(&without, None), (&with, Some("true"))] {
+        let request = Request::get(&path("1")).header("Origin", PAGE);
+        assert_eq!(world.open(&request).head.header(HEADER), allowed);
+        let refused = world.ask(&request.clone().header("Accept", "text/html"));
+        assert_eq!((refused.status(), refused.header(HEADER)), (406, allowed));
+        let answer = preflight(world, PUBLISH, PAGE, "POST");
+        assert_eq!(answer.header(HEADER), allowed);
+    }
+    let other = preflight(&with, &path("1"), "https://b.example", "GET");
+    assert_eq!(other.header(HEADER), None);
 }
 
 fn any_origin_is_allowed_by_a_wildcard(start: Start) {

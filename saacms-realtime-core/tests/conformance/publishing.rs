@@ -3,7 +3,7 @@
 use saacms_realtime_core::route::{Api, Token};
 
 use super::client::Request;
-use super::world::{PUBLISH, World, changed, expect_problem, frame};
+use super::world::{PUBLISH, World, changed, expect_problem, frame, open, path};
 use super::{Start, scenarios};
 
 scenarios![
@@ -12,12 +12,16 @@ scenarios![
     a_body_in_chunks_is_one_body,
     ndjson_is_answered_line_by_line_in_order,
     a_bad_line_fails_alone,
+    after_a_thousand_bad_lines_the_rest_is_refused_in_one_result,
     an_empty_ndjson_body_has_no_results,
+    a_byte_order_mark_before_a_body_is_skipped,
     a_body_of_exactly_the_limit_is_accepted,
     a_body_over_the_limit_is_refused_before_it_is_read,
     a_body_without_a_length_is_refused_once_it_exceeds_the_limit,
     bytes_after_a_refused_body_are_never_read_as_a_request,
     a_publisher_needs_the_token_if_one_is_set,
+    publishing_is_off_without_a_token_unless_it_is_opened,
+    a_publish_through_a_proxy_needs_a_token,
 ];
 
 const NDJSON: &str = "application/x-ndjson";
@@ -141,6 +145,46 @@ fn a_bad_line_fails_alone(start: Start) {
     assert_eq!(world.stats().published, 2);
 }
 
+fn after_a_thousand_bad_lines_the_rest_is_refused_in_one_result(start: Start) {
+    let world = World::start(start);
+    let mut stream = world.subscribe("1");
+    let ask = |body: String| {
+        let answer = world.ask(&Request::post(PUBLISH, body).header("Content-Type", NDJSON));
+        assert_eq!(answer.status(), 200);
+        answer
+    };
+
+    let [first, last] = [changed("1", "v1", "1"), changed("1", "v2", "1")];
+    let answer = ask([&*first, "\n", &"x\n".repeat(1_000), &last, "\n\n", &first].concat());
+    let results: Vec<_> = answer.text().lines().collect();
+    assert_eq!((results.len(), results[0]), (1_002, r#"{"status":204}"#));
+    let closing: serde_json::Value = serde_json::from_str(results[1_001]).expect("a document");
+    assert_eq!(closing["type"], "urn:saacms-realtime:lines-not-tried");
+    assert_eq!(closing["status"], 413);
+    let said = closing["detail"].as_str().expect("a text");
+    assert!(said.contains("last 2 lines"), "{said}");
+
+    // Whatever the body is, the answer stays a fraction of a megabyte.
+    let answer = ask("x\n".repeat(1 << 19));
+    assert!(answer.body.len() < 300_000, "{}", answer.body.len());
+    assert!(answer.text().contains("last 523288 lines"));
+
+    // Only the tried lines were published.
+    stream.expect([frame("v1", "1"), world.publish("1", "v3")].concat());
+}
+
+fn a_byte_order_mark_before_a_body_is_skipped(start: Start) {
+    let world = World::start(start);
+    let mut stream = world.subscribe("1");
+    let marked = ["\u{feff}", &changed("1", "v1", "1")].concat();
+
+    world.publish_event(&marked);
+    let request = Request::post(PUBLISH, [&*marked, "\n", &changed("1", "v2", "1")].concat());
+    let answer = world.ask(&request.header("Content-Type", NDJSON));
+    assert_eq!(answer.text(), "{\"status\":204}\n".repeat(2));
+    stream.expect([frame("v1", "1"), frame("v1", "1"), frame("v2", "1")].concat());
+}
+
 fn an_empty_ndjson_body_has_no_results(start: Start) {
     let world = World::start(start);
     for body in ["", "\n", "\r\n \n\t\n"] {
@@ -164,7 +208,7 @@ fn a_body_of_exactly_the_limit_is_accepted(start: Start) {
         204
     );
 
-    let small = World::with_api(start, Api::default().with_max_body_bytes(1_000));
+    let small = World::with_api(start, open().with_max_body_bytes(1_000));
     assert_eq!(
         small.ask(&Request::post(PUBLISH, event_of(1_000))).status(),
         204
@@ -199,7 +243,7 @@ fn a_body_over_the_limit_is_refused_before_it_is_read(start: Start) {
 }
 
 fn a_body_without_a_length_is_refused_once_it_exceeds_the_limit(start: Start) {
-    let world = World::with_api(start, Api::default().with_max_body_bytes(1_000));
+    let world = World::with_api(start, open().with_max_body_bytes(1_000));
     let chunked = Request::new("POST", PUBLISH).header("Transfer-Encoding", "chunked");
     let mut connection = world.connect();
     connection.send(chunked.bytes());
@@ -211,7 +255,7 @@ fn a_body_without_a_length_is_refused_once_it_exceeds_the_limit(start: Start) {
 }
 
 fn bytes_after_a_refused_body_are_never_read_as_a_request(start: Start) {
-    let world = World::with_api(start, Api::default().with_max_body_bytes(100));
+    let world = World::with_api(start, open().with_max_body_bytes(100));
     // The body contains a request, which a server that skips only the head would answer.
     let hidden = Request::post(PUBLISH, changed("1", "v", "1")).bytes();
     let mut connection = world.connect();
@@ -259,4 +303,54 @@ fn a_publisher_needs_the_token_if_one_is_set(start: Start) {
     assert_eq!(shown("Bearer 0123456789abcdef").status(), 204);
     assert_eq!(shown("bearer   0123456789abcdef").status(), 204);
     stream.expect([frame("v1", "1"), frame("v1", "1")].concat());
+}
+
+fn publishing_is_off_without_a_token_unless_it_is_opened(start: Start) {
+    let world = World::with_api(start, Api::default());
+    let mut stream = world.subscribe("1");
+    let event = changed("1", "v1", "1");
+    for content_type in ["application/json", NDJSON] {
+        let request = Request::post(PUBLISH, &event).header("Content-Type", content_type);
+        expect_problem(
+            &world.ask(&request),
+            403,
+            "publishing-is-off",
+            "no publish token",
+        );
+    }
+    assert_eq!(world.stats().published, 0);
+
+    // The program itself still publishes.
+    let now = saacms_realtime_core::Now::from_millis(0, 0);
+    let event = saacms_realtime_core::Event::from_json(event.as_bytes()).expect("an event");
+    world
+        .running
+        .hub
+        .publish(event, now)
+        .expect("within the limits");
+    stream.expect(frame("v1", "1"));
+}
+
+fn a_publish_through_a_proxy_needs_a_token(start: Start) {
+    let world = World::with_api(start, Api::default().with_local_publish());
+    let request = Request::post(PUBLISH, changed("1", "v1", "1")).host("localhost");
+    for (name, value) in [
+        ("Via", "1.1 proxy"),
+        ("X-Forwarded-For", "192.0.2.1"),
+        ("x-forwarded-for", ""),
+        ("Forwarded", "for=192.0.2.1"),
+    ] {
+        let answer = world.ask(&request.clone().header(name, value));
+        expect_problem(&answer, 401, "token-missing", "came through a proxy");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        // Reading is not publishing.
+        world.open(&Request::get(&path("1")).header(name, value));
+    }
+    assert_eq!(world.ask(&request).status(), 204);
+
+    let token = Token::new("0123456789abcdef").expect("a token");
+    let guarded = World::with_api(start, Api::default().with_publish_token(token));
+    let request = request.header("Via", "1.1 proxy");
+    let request = request.header("Authorization", "Bearer 0123456789abcdef");
+    assert_eq!(guarded.ask(&request).status(), 204);
 }

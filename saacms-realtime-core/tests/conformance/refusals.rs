@@ -1,7 +1,7 @@
 //! Refused events: each answer names the member and the reason, and nothing is published.
 
 use super::client::Request;
-use super::world::{PUBLISH, World, changed, expect_problem};
+use super::world::{KEEPALIVE, PUBLISH, World, changed, expect_problem, frame, path};
 use super::{Start, scenarios};
 
 scenarios![
@@ -9,6 +9,8 @@ scenarios![
     a_missing_or_ill_typed_member_is_named,
     an_invalid_key_is_refused,
     an_etag_that_no_client_could_send_back_is_refused,
+    an_etag_of_any_visible_characters_comes_back_as_the_last_event_id,
+    a_refusal_repeats_no_more_than_an_excerpt_of_the_body,
     a_body_that_is_not_utf_8_is_refused,
     nesting_up_to_128_is_accepted_and_deeper_is_refused,
 ];
@@ -45,7 +47,7 @@ fn a_body_that_is_no_event_is_refused(start: Start) {
         "}",
         "{]",
         "{\"type\"",
-        "\u{feff}{}",
+        "\u{feff}x",
         "{'type':'changed'}",
         "{\"a\":01}",
         "{\"a\":NaN}",
@@ -60,7 +62,7 @@ fn a_body_that_is_no_event_is_refused(start: Start) {
         event.clone() + "\0",
         event[..event.len() - 1].to_owned(),
         format!("[{event}]"),
-        format!("\u{feff}{event}"),
+        format!("\u{feff}\u{feff}{event}"),
     ];
 
     expect_refusals(
@@ -171,6 +173,11 @@ fn an_invalid_key_is_refused(start: Start) {
                 event("posts", "\\u0085"),
                 "`id`: the ID must not contain control characters",
             ),
+            (event(".", "1"), "`slug`: the collection must not be `.` or `..`"),
+            (event("..", "1"), "`slug`: the collection must not be `.` or `..`"),
+            (event("posts", "."), "`id`: the ID must not be `.` or `..`"),
+            (event("posts", "\\u002e."), "`id`: the ID must not be `.` or `..`"),
+            (event("posts", "*"), "`id`: the ID must not be `*`"),
             (event("posts", "\\ud800"), "`id` has a lone surrogate"),
             (
                 event(&long_slug, "1"),
@@ -189,10 +196,15 @@ fn an_etag_that_no_client_could_send_back_is_refused(start: Start) {
     let etags = [
         (
             "a\n\nevent: changed\nid: evil\ndata: {}",
-            "`etag` must not contain CR, LF or NUL",
+            "`etag` must not contain control characters",
         ),
-        ("a\rdata: x", "`etag` must not contain CR, LF or NUL"),
-        ("\0", "`etag` must not contain CR, LF or NUL"),
+        ("a\rdata: x", "`etag` must not contain control characters"),
+        ("\0", "`etag` must not contain control characters"),
+        ("a\u{1}", "visible characters are allowed"),
+        ("\u{1f}b", "visible characters are allowed"),
+        ("a\u{7f}b", "visible characters are allowed"),
+        ("a  b", "`etag` must not contain two blanks in a row"),
+        ("a \tb", "`etag` must not contain two blanks in a row"),
         (" v", "`etag` must not begin or end with a space or a tab"),
         ("v\t", "`etag` must not begin or end with a space or a tab"),
         (&*long, "`etag` has 513 bytes; at most 512 are allowed"),
@@ -216,6 +228,59 @@ fn an_etag_that_no_client_could_send_back_is_refused(start: Start) {
     world
         .resume("1", &long[..512])
         .expect(world.publish("1", "v1"));
+}
+
+fn an_etag_of_any_visible_characters_comes_back_as_the_last_event_id(start: Start) {
+    let world = World::start(start);
+    for etag in [
+        "v",
+        "!",
+        "~",
+        "a b c",
+        "a\tb",
+        "W/\"5f1\"",
+        "\"with: colon, comma\"",
+        "é",
+        "\u{80}\u{9f}\u{a0}\u{ff}",
+        "日本 語",
+        "\u{10ffff}",
+    ] {
+        let (event, next) = (changed("1", etag, "1"), changed("1", "next", "2"));
+        world.publish_event(&event);
+        world.publish_event(&next);
+        world.resume("1", etag).expect(frame("next", "2"));
+
+        let query: String = etag.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let mut stream = world.open(&Request::get(&format!("{}?lastEventId={query}", path("1"))));
+        stream.expect([KEEPALIVE, &frame("next", "2")].concat());
+    }
+}
+
+fn a_refusal_repeats_no_more_than_an_excerpt_of_the_body(start: Start) {
+    let world = World::start(start);
+    let control = "\\u0001".repeat(160_000);
+    let long = "x".repeat(900_000);
+    for body in [
+        format!("\"{control}\""),
+        format!("\"{long}\""),
+        long.clone(),
+        format!(r#"{{"type":"{long}","slug":"posts","id":"1"}}"#),
+        format!(r#"{{"type":"deleted","slug":"{long}","id":"1"}}"#),
+        format!(r#"{{"type":"deleted","slug":"posts","id":"{control}"}}"#),
+        format!(r#"{{"type":"deleted","slug":{{"{long}":1}},"id":"1"}}"#),
+    ] {
+        let answer = world.ask(&Request::post(PUBLISH, &body));
+        expect_problem(&answer, 400, "invalid-event", "`");
+        let len = answer.body.len();
+        assert!(len < 500, "{len} bytes: {}", answer.text());
+
+        let lines = Request::post(PUBLISH, &body).header("Content-Type", "application/x-ndjson");
+        assert_eq!(
+            world.ask(&lines).body.len(),
+            len + 1,
+            "its result is the same document"
+        );
+    }
 }
 
 fn a_body_that_is_not_utf_8_is_refused(start: Start) {

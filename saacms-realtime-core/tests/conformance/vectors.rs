@@ -108,6 +108,10 @@ fn check_route(start: Start, case: &Value) {
 
 fn contract_of_route(target: &str, expect: &Value) -> Routed {
     let path = target.split('?').next().unwrap_or_default();
+    // A dot segment is refused, where the plugin's host resolves it (Q58).
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Routed::Refused(400);
+    }
     if expect["matched"] != true {
         // An empty segment is an invalid key. The plugin's host has no route for it.
         return Routed::Refused(if path.contains("//") { 400 } else { 404 });

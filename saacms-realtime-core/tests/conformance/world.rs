@@ -30,7 +30,7 @@ impl World {
 
     pub(super) fn configured(start: Start, config: HubConfig) -> Self {
         Self {
-            running: start(config, Api::default()),
+            running: start(config, open()),
         }
     }
 
@@ -102,6 +102,11 @@ impl World {
             thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// An API to which everyone may publish.
+pub(super) fn open() -> Api {
+    Api::default().with_open_publish()
 }
 
 /// The default configuration without heartbeats, so that a slow machine adds no bytes.

@@ -54,8 +54,10 @@ pub(crate) enum Wrong {
     TooLong,
     Control,
     Separator,
-    LineBreak,
+    Dots,
+    Reserved,
     OuterBlank,
+    BlanksInARow,
 }
 
 impl Fault {
@@ -78,8 +80,9 @@ impl Fault {
                 "etag",
                 match error {
                     InvalidEventId::TooLong { .. } => Wrong::TooLong,
-                    InvalidEventId::LineBreak => Wrong::LineBreak,
+                    InvalidEventId::ControlCharacter => Wrong::Control,
                     InvalidEventId::OuterBlank => Wrong::OuterBlank,
+                    InvalidEventId::BlanksInARow => Wrong::BlanksInARow,
                     other => panic!("an etag is not refused for that: {other}"),
                 },
             ),
@@ -94,6 +97,8 @@ impl Fault {
             InvalidKey::TooLong { part, .. } => Self::Member(name(part), Wrong::TooLong),
             InvalidKey::ControlCharacter { part } => Self::Member(name(part), Wrong::Control),
             InvalidKey::Separator => Self::Member("slug", Wrong::Separator),
+            InvalidKey::DotSegment { part } => Self::Member(name(part), Wrong::Dots),
+            InvalidKey::Reserved => Self::Member("id", Wrong::Reserved),
             other => panic!("a refusal that the contract does not have: {other}"),
         }
     }
@@ -105,6 +110,8 @@ pub(crate) fn read(body: &[u8]) -> Reading {
         faults: vec![fault],
         event: None,
     };
+    // A byte order mark is skipped (Q16).
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let Ok(text) = core::str::from_utf8(body) else {
         return unreadable(Fault::NotUtf8);
     };
@@ -190,6 +197,8 @@ pub(crate) fn key_part_faults(part: &'static str, text: &str, max_len: usize) ->
         (text.is_empty(), Wrong::Empty),
         (text.len() > max_len, Wrong::TooLong),
         (text.chars().any(char::is_control), Wrong::Control),
+        (matches!(text, "." | ".."), Wrong::Dots),
+        (part == "id" && text == "*", Wrong::Reserved),
     ];
     found(part, &wrongs)
 }
@@ -198,8 +207,17 @@ pub(crate) fn key_part_faults(part: &'static str, text: &str, max_len: usize) ->
 pub(crate) fn etag_faults(etag: &str) -> Vec<Fault> {
     let wrongs = [
         (etag.len() > 512, Wrong::TooLong),
-        (etag.contains(['\r', '\n', '\0']), Wrong::LineBreak),
+        (
+            etag.contains(|c: char| c.is_ascii_control() && c != '\t'),
+            Wrong::Control,
+        ),
         (etag != without_blanks(etag), Wrong::OuterBlank),
+        (
+            ["  ", "\t\t", " \t", "\t "]
+                .iter()
+                .any(|two| etag.contains(two)),
+            Wrong::BlanksInARow,
+        ),
     ];
     found("etag", &wrongs)
 }

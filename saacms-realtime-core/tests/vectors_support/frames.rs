@@ -105,12 +105,25 @@ pub(crate) fn check_reject(case: &Value, _: &mut Notes) -> Checked {
     check_refused(body, &read(body).faults, 0)
 }
 
-/// Checks that bytes that are not UTF-8 or begin with a byte order mark are refused (Q16).
+/// Checks that bytes that are not UTF-8 are refused, and that a byte order mark is skipped (Q16).
 pub(crate) fn check_bytes(case: &Value, _: &mut Notes) -> Checked {
     let hex = text(case, "body_hex");
     let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("two hexadecimal digits");
     let body: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
-    check_refused(&body, &read(&body).faults, number(case, "now_ms"))
+    let Reading { faults, event } = read(&body);
+    let Some(event) = event.filter(|_| faults.is_empty()) else {
+        return check_refused(&body, &faults, number(case, "now_ms"));
+    };
+
+    let mut stage = Stage::new(HubConfig::default(), number(case, "now_ms"));
+    stage.apply(&subscribe("live", &event.key));
+    let Reaction { outs, refusals } = stage.post(&body);
+    same("refusals", refusals, Vec::new())?;
+    same(
+        "the golden frame",
+        outs["live"].as_str(),
+        text(case, "frame"),
+    )
 }
 
 /// Checks that a body is refused for one of these faults, and neither kept nor sent.

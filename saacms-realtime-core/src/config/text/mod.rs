@@ -33,6 +33,11 @@ pub fn non_empty<T: AsRef<str>>(value: T) -> Option<T> {
     (!value.as_ref().is_empty()).then_some(value)
 }
 
+/// `text` without the byte order mark that some editors put before it.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// The items of a comma-separated list, without blanks around them. Empty items are skipped.
 pub fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')

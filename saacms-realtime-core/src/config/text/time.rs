@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use super::{InvalidText, is_digits, split_after};
+use crate::excerpt::excerpt;
 
 /// Names of each unit of time, and its length. Case matters: `m` is a minute, `M` a month.
 ///
@@ -61,7 +62,7 @@ pub fn time(text: &str) -> Result<Duration, InvalidText> {
     }
     if is_digits(text) {
         return Err(InvalidText::NoUnit {
-            number: text.into(),
+            number: excerpt(text).into(),
         });
     }
     sum_of_spans(text).ok_or(InvalidText::NotATime)
