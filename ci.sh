@@ -186,6 +186,7 @@ step_test() {
     # Each example is its own test. `cargo test` has built them.
     "$TARGET_DIR/debug/examples/lines"
     "$TARGET_DIR/debug/examples/websocket"
+    "$TARGET_DIR/debug/examples/only_some_users"
     build saacms-realtime
     saacms-realtime-asyncstd/tests/same_bytes.sh --built
     node --test $TOKIO/hub/tests/client

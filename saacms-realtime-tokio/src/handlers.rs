@@ -2,10 +2,11 @@
 //!
 //! ```
 //! use axum::{Router, routing::any};
-//! use saacms_realtime_tokio::{Realtime, handlers};
+//! use saacms_realtime_tokio::{Api, Realtime, Token, handlers};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let realtime = Realtime::new(Default::default(), Default::default())?;
+//! let api = Api::default().with_publish_token(Token::new("a-secret-of-your-own")?);
+//! let realtime = Realtime::new(Default::default(), api)?;
 //! let app: Router = Router::new()
 //!     .route("/live/{collection}/{id}", any(handlers::subscribe))
 //!     .route("/internal/changes", any(handlers::publish))
@@ -13,10 +14,14 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Register them with `any`: they answer `HEAD`, `OPTIONS` and wrong methods themselves.
+//! Register them with `any`: they answer `HEAD`, `OPTIONS` and wrong methods themselves. They take
+//! `State<Realtime>`, so a state of your own needs an `impl FromRef<YourState> for Realtime`.
+//!
+//! To decide who may subscribe to what, write a handler that checks and then calls
+//! [`subscribe`]; the example `only_some_users` does.
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRef, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use saacms_realtime_core::ResourceKey;
 use saacms_realtime_core::route::Problem;
@@ -24,14 +29,11 @@ use saacms_realtime_core::route::Problem;
 use crate::realtime::Realtime;
 
 /// Subscribes to the record named by the two path parameters, its collection and its ID.
-pub async fn subscribe<S>(
-    State(state): State<S>,
+pub async fn subscribe(
+    State(realtime): State<Realtime>,
     key: Result<Path<(String, String)>, PathRejection>,
     request: Request,
-) -> Response
-where
-    Realtime: FromRef<S>,
-{
+) -> Response {
     let key = match key {
         Ok(Path((collection, id))) => ResourceKey::new(&collection, &id).map_err(Into::into),
         Err(rejection) if rejection.status().is_client_error() => {
@@ -41,19 +43,16 @@ where
         Err(rejection) => return rejection.into_response(),
     };
 
-    Realtime::from_ref(&state)
+    realtime
         .respond_subscribe(key, request)
         .await
         .into_response()
 }
 
 /// Publishes the event in the body, or one event per line of NDJSON.
-pub async fn publish<S>(State(state): State<S>, request: Request) -> Response
-where
-    Realtime: FromRef<S>,
-{
-    Realtime::from_ref(&state)
-        .respond_publish(request)
-        .await
-        .into_response()
+///
+/// It answers 403 unless the hub's API has a publish token, or is opened by
+/// [`Api::with_open_publish`](crate::Api::with_open_publish).
+pub async fn publish(State(realtime): State<Realtime>, request: Request) -> Response {
+    realtime.respond_publish(request).await.into_response()
 }

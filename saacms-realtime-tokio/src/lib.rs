@@ -12,7 +12,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! To publish from code, call [`Realtime::publish`]. Each frame is encoded once and shared by all
+//! To publish from code, call [`Realtime::publish`], in the order in which the records are written:
+//! readers see the events of a record in the order in which they are published, so publish under
+//! the lock, or in the same single task, that orders the writes. Two writers that each write and
+//! then publish may publish in the other order, and readers would end on the older record. The
+//! example `embed_in_axum` shows it.
+//!
+//! Over HTTP nobody may publish until the [`Api`] has a token or is opened. Each frame is encoded once and shared by all
 //! readers, and everything that waits for a reader leaves in one piece. The rules of the wire are
 //! those of [`saacms_realtime_core`]; [`realtime_core`] is the whole of it.
 //!
@@ -42,7 +48,7 @@ pub use stream::EventStream;
 pub use saacms_realtime_core as realtime_core;
 pub use saacms_realtime_core::route::http::ResponseBody;
 pub use saacms_realtime_core::route::{
-    Api, Cors, InvalidBasePath, InvalidOrigin, InvalidToken, Problem, Token,
+    Api, Cors, InvalidBasePath, InvalidHost, InvalidOrigin, InvalidToken, Problem, Token,
 };
 #[doc(no_inline)]
 pub use saacms_realtime_core::{

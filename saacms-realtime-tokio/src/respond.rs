@@ -1,11 +1,13 @@
 use axum::body::Body as AxumBody;
 use axum::extract::{OriginalUri, State};
+use axum::routing::any;
 use http::{Extensions, Request, Response};
 use http_body::Body;
 use saacms_realtime_core::ResourceKey;
 use saacms_realtime_core::route::http::{ResponseBody, decide, read_body};
 use saacms_realtime_core::route::limits::BODY_TIMEOUT;
-use saacms_realtime_core::route::{Action, Decision, Problem};
+use saacms_realtime_core::route::{Action, Decision, Problem, PublishFormat, Reply};
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::body::StreamBody;
@@ -14,7 +16,11 @@ use crate::realtime::Realtime;
 /// The HTTP API as an axum router, for [`nest`](axum::Router::nest): its paths are
 /// `/{collection}/{id}/subscribe` and `/publish`.
 ///
-/// The path given to `nest` replaces the base path of the hub's API.
+/// The path given to `nest` replaces the base path of the hub's API. Publishing answers 403 unless
+/// that API has a publish token, or is opened by
+/// [`Api::with_open_publish`](crate::Api::with_open_publish); applications publish by
+/// [`Realtime::publish`]. A [`route_layer`](axum::Router::route_layer) sees every request that can
+/// subscribe or publish.
 pub fn router<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> axum::Router<S> {
     let handle = async |State(realtime): State<Realtime>,
                         OriginalUri(original): OriginalUri,
@@ -33,7 +39,10 @@ pub fn router<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> axum::Ro
         realtime.respond_under(&base_path, request).await
     };
 
+    // One route for everything, because a layer on routes does not see a fallback. Nothing but `/`
+    // is left to the fallback, where the API serves nothing.
     axum::Router::new()
+        .route("/{*path}", any(handle))
         .fallback(handle)
         .with_state(realtime.clone())
 }
@@ -110,7 +119,7 @@ impl Realtime {
                 // Created on its first poll, so only a body that does not arrive at once costs a timer.
                 let timeout = async { sleep(BODY_TIMEOUT).await };
                 match read_body(body, max_body_bytes, self.bodies(), timeout).await {
-                    Ok(body) => format.run(&body, |event| self.publish(event)),
+                    Ok(body) => self.publish_in_turns(format, &body).await,
                     Err(problem) => problem.into(),
                 }
             }
@@ -121,5 +130,16 @@ impl Realtime {
             self.hub().notice(notice);
         }
         answer.add_to(reply).into_response()
+    }
+
+    /// Publishes the events of a body. Lets other tasks run between the lines of a long one.
+    async fn publish_in_turns(&self, format: PublishFormat, body: &[u8]) -> Reply {
+        let mut turns = format.turns(body);
+        loop {
+            if let Some(reply) = turns.turn(|event| self.publish(event)) {
+                return reply;
+            }
+            yield_now().await;
+        }
     }
 }

@@ -13,6 +13,9 @@ use std::{env::consts::ARCH, error::Error, io::ErrorKind};
 
 use axum::Router;
 use axum::extract::{FromRef, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse as _;
 use axum::routing::{any, get};
 #[cfg(target_os = "linux")]
 use compio_driver::{DriverType, Proactor};
@@ -87,7 +90,8 @@ fn the_application_around_the_router_keeps_its_own_routes() {
 #[test]
 fn handlers_answer_at_other_paths() {
     let page = "https://a.example";
-    let api = Api::default().with_cors(Cors::new([page]).expect("an origin"));
+    let cors = Cors::new([page]).expect("an origin");
+    let api = Api::default().with_open_publish().with_cors(cors);
     let running = start_handlers(HubConfig::default(), api);
     let ask = |request: &Request| {
         let answer =
@@ -143,7 +147,14 @@ fn handlers_answer_at_other_paths() {
         413
     );
 
-    for hostile in ["/live/a:b/1", "/live/posts/%00", "/live/posts/%FF"] {
+    for hostile in [
+        "/live/a:b/1",
+        "/live/posts/%00",
+        "/live/posts/%FF",
+        "/live/posts/..",
+        "/live/%2e%2E/1",
+        "/live/posts/*",
+    ] {
         let answer = ask(&Request::get(hostile));
         assert_eq!(answer.status(), 400, "{hostile}");
         assert_eq!(
@@ -152,6 +163,49 @@ fn handlers_answer_at_other_paths() {
             "{hostile}"
         );
     }
+}
+
+#[test]
+fn a_layer_on_the_routes_sees_every_request_that_can_be_served() {
+    let api = Api::default().with_open_publish();
+    let running = start(HubConfig::default(), api, async |listener, realtime| {
+        let refuse =
+            async |_: axum::extract::Request, _: Next| StatusCode::UNAUTHORIZED.into_response();
+        let guarded: Router = router(&realtime).route_layer(from_fn(refuse));
+        let app = Router::new().nest("/api", guarded.clone()).merge(guarded);
+        axum::serve(listener, app)
+            .await
+            .expect("never ends by itself");
+    });
+
+    for base in ["/api", ""] {
+        for rest in [
+            "/posts/1/subscribe",
+            "/posts/1/subscribe?x=1",
+            "/posts/a%2Fb/subscribe",
+            "//posts/1/subscribe",
+            "/publish",
+            "//publish",
+            "/./publish",
+            "/publish/",
+            "/",
+            "",
+        ] {
+            for method in ["GET", "HEAD", "POST", "OPTIONS"] {
+                let target = if base.is_empty() && rest.is_empty() {
+                    "/"
+                } else {
+                    &*[base, rest].concat()
+                };
+                let request = Request::new(method, target).header("Content-Length", "0");
+                let status = Connection::open(running.address)
+                    .exchange(&request)
+                    .status();
+                assert!(matches!(status, 401 | 404), "{method} {target}: {status}");
+            }
+        }
+    }
+    assert_eq!(running.hub.stats().topics, 0);
 }
 
 #[test]
@@ -200,8 +254,8 @@ fn start_router(config: HubConfig, api: Api) -> Running {
 fn start_handlers(config: HubConfig, api: Api) -> Running {
     start(config, api, async |listener, realtime| {
         let app = Router::new()
-            .route("/live/{collection}/{id}", any(handlers::subscribe::<App>))
-            .route("/internal/changes", any(handlers::publish::<App>))
+            .route("/live/{collection}/{id}", any(handlers::subscribe))
+            .route("/internal/changes", any(handlers::publish))
             .with_state(App {
                 title: "an application",
                 realtime,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use saacms_realtime_core::{Event, HubConfig, ResourceKey};
-use saacms_realtime_tokio::Realtime;
+use saacms_realtime_tokio::{Api, Realtime};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -205,7 +205,7 @@ impl Server {
             heartbeat: Duration::ZERO,
             ..HubConfig::default()
         };
-        let realtime = Realtime::new(config, Default::default()).expect("valid");
+        let realtime = Realtime::new(config, Api::default().with_open_publish()).expect("valid");
         let listener = runtime
             .block_on(TcpListener::bind("127.0.0.1:0"))
             .expect("a free port");
