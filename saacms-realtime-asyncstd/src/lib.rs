@@ -4,10 +4,12 @@
 //! over HTTP/1.1 and h2c:
 //!
 //! ```no_run
-//! use saacms_realtime_asyncstd::{Realtime, ServeConfig, serve};
+//! use saacms_realtime_asyncstd::{Api, Realtime, ServeConfig, serve};
 //!
 //! # #[cfg(feature = "smol")] fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let realtime = Realtime::new(Default::default(), Default::default())?;
+//! // Programs of this machine may publish.
+//! let api = Api::default().with_local_publish();
+//! let realtime = Realtime::new(Default::default(), api)?;
 //! let listener = std::net::TcpListener::bind("127.0.0.1:8787")?;
 //! let stop = std::future::pending::<()>();
 //! smol::block_on(serve(listener, realtime, ServeConfig::smol(), stop))?;
@@ -16,7 +18,8 @@
 //! ```
 //!
 //! If you have a server already, let it answer with [`Realtime::respond`]. To publish from code,
-//! call [`Realtime::publish`]. The rules of the wire are those of [`saacms_realtime_core`];
+//! call [`Realtime::publish`], in the order in which the records are written. Over HTTP nobody may
+//! publish until the [`Api`] has a token or is opened. The rules of the wire are those of [`saacms_realtime_core`];
 //! [`realtime_core`] is the whole of it.
 //!
 //! Sockets and timers are those of `async-io`, on which both smol and async-std are built. Neither
@@ -48,7 +51,7 @@ pub use stream::EventStream;
 pub use saacms_realtime_core as realtime_core;
 pub use saacms_realtime_core::route::http::ResponseBody;
 pub use saacms_realtime_core::route::{
-    Api, Cors, InvalidBasePath, InvalidOrigin, InvalidToken, Problem, Token,
+    Api, Cors, InvalidBasePath, InvalidHost, InvalidOrigin, InvalidToken, Problem, Token,
 };
 #[doc(no_inline)]
 pub use saacms_realtime_core::{

@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::thread;
 
 use async_io::Timer;
-use futures_lite::future::{block_on, zip};
+use futures_lite::future::{block_on, yield_now, zip};
 use http::{Request, Response};
 use http_body::Body;
 use saacms_realtime_core::route::http::{BodyBudget, ResponseBody, decide, read_body};
 use saacms_realtime_core::route::limits::BODY_TIMEOUT;
-use saacms_realtime_core::route::{Action, Api, Decision, Problem};
+use saacms_realtime_core::route::{Action, Api, Decision, Problem, PublishFormat, Reply};
 use saacms_realtime_core::{
     ConfigError, Event, Hub, HubConfig, Notice, Position, Refusal, ResourceKey, report, sweep,
 };
@@ -176,7 +176,7 @@ impl Realtime {
             } => {
                 let timeout = Timer::after(BODY_TIMEOUT);
                 match read_body(body, max_body_bytes, &self.bodies, timeout).await {
-                    Ok(body) => format.run(&body, |event| self.publish(event)),
+                    Ok(body) => self.publish_in_turns(format, &body).await,
                     Err(problem) => problem.into(),
                 }
             }
@@ -187,6 +187,26 @@ impl Realtime {
             self.hub.notice(notice);
         }
         answer.add_to(reply).into_response()
+    }
+
+    /// Publishes the events of a body. Lets other tasks run between the lines of a long one.
+    async fn publish_in_turns(&self, format: PublishFormat, body: &[u8]) -> Reply {
+        let mut turns = format.turns(body);
+        loop {
+            if let Some(reply) = turns.turn(|event| self.publish(event)) {
+                return reply;
+            }
+            yield_now().await;
+        }
+    }
+
+    /// The same hub, which answers only requests to a loopback name unless its API says otherwise.
+    pub(crate) fn for_loopback(mut self) -> Self {
+        if !self.api.has_publish_token() && self.api.allowed_hosts().is_none() {
+            let api = Api::clone(&self.api).with_allowed_hosts([]);
+            self.api = Arc::new(api.expect("there is no name to be invalid"));
+        }
+        self
     }
 }
 

@@ -86,6 +86,10 @@ impl ServeConfig {
 /// Serves until `stop` is ready, then drains: streams get their remaining events and end, new
 /// clients are told to come back, and answers in flight are sent.
 ///
+/// At a loopback address and without a publish token, requests must name a loopback host or one of
+/// [`Api::with_allowed_hosts`](crate::Api::with_allowed_hosts): any web page could otherwise read
+/// the hub by DNS rebinding.
+///
 /// Connections that are still open after that are cut. Dropping this future cuts all of them.
 ///
 /// # Errors
@@ -98,10 +102,16 @@ pub async fn serve(
     config: ServeConfig,
     stop: impl Future,
 ) -> io::Result<()> {
-    if !realtime.api().may_be_served_at(listener.local_addr()?.ip()) {
+    let address = listener.local_addr()?.ip().to_canonical();
+    if !realtime.api().may_be_served_at(address) {
         let reason = "on an address that other machines can reach, publishing needs a token";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
     }
+    let realtime = if address.is_loopback() {
+        realtime.for_loopback()
+    } else {
+        realtime
+    };
 
     // Called again, `listen` only changes the backlog.
     rustix::net::listen(&listener, BACKLOG as i32)?;

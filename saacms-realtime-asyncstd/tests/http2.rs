@@ -11,7 +11,7 @@ use http::{Method, Request, Response, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2::{self, SendRequest};
-use saacms_realtime_asyncstd::{HubConfig, Realtime, ResourceKey, ServeConfig, serve};
+use saacms_realtime_asyncstd::{Api, HubConfig, Realtime, ResourceKey, ServeConfig, serve};
 use smol::{Async, Executor, Timer};
 use smol_hyper::rt::{FuturesIo, SmolExecutor};
 
@@ -116,7 +116,8 @@ fn with_server(test: impl AsyncFnOnce(Client, Realtime)) {
         heartbeat: Duration::ZERO,
         ..HubConfig::default()
     };
-    let realtime = Realtime::new(config, Default::default()).expect("valid settings");
+    let realtime =
+        Realtime::new(config, Api::default().with_local_publish()).expect("valid settings");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
     let executor = Arc::new(Executor::new());

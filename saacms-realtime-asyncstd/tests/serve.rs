@@ -248,10 +248,39 @@ fn a_network_address_needs_a_publish_token() {
         let stop = std::future::ready(());
         smol::block_on(serve(listener, realtime, ServeConfig::smol(), stop))
     };
-    let refused = serve_everywhere(Api::default()).expect_err("everybody could publish");
-    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    for api in [
+        Api::default().with_local_publish(),
+        Api::default().with_open_publish(),
+    ] {
+        let refused = serve_everywhere(api).expect_err("everybody could publish");
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    }
+    serve_everywhere(Api::default()).expect("nobody can publish");
     let token = Token::new("0123456789abcdef").expect("a token");
     serve_everywhere(Api::default().with_publish_token(token)).expect("only who has the token can");
+}
+
+#[test]
+fn a_hub_on_loopback_without_a_token_answers_loopback_names_only() {
+    let status = |api: Api, host: &str| {
+        let server = Server::with_api(ServeConfig::smol(), api);
+        let request = Request::new("HEAD", SUBSCRIBE).host(host);
+        Connection::open(server.address).exchange(&request).status()
+    };
+    let hosts = |api: &Api| {
+        ["localhost:1", "hub.example", "evil.example"].map(|host| status(api.clone(), host))
+    };
+
+    assert_eq!(hosts(&Api::default()), [200, 403, 403]);
+    let listed = Api::default()
+        .with_allowed_hosts(["hub.example"])
+        .expect("a name");
+    assert_eq!(hosts(&listed), [200, 200, 403]);
+    let token = Token::new("0123456789abcdef").expect("a token");
+    assert_eq!(
+        hosts(&Api::default().with_publish_token(token)),
+        [200, 200, 200]
+    );
 }
 
 /// A server on its own thread.
@@ -265,12 +294,16 @@ struct Server {
 
 impl Server {
     fn start(config: ServeConfig) -> Self {
+        Self::with_api(config, Api::default().with_local_publish())
+    }
+
+    fn with_api(config: ServeConfig, api: Api) -> Self {
         let hub = HubConfig {
             heartbeat: Duration::ZERO,
             max_lag_bytes: 1 << 30,
             ..HubConfig::default()
         };
-        let realtime = Realtime::new(hub, Api::default()).expect("valid settings");
+        let realtime = Realtime::new(hub, api).expect("valid settings");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, cut) = (Event::new(), Event::new());

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt as _;
 use lexopt::{Arg, Parser, ValueExt as _};
-use saacms_realtime_asyncstd::{HubConfig, Realtime};
+use saacms_realtime_asyncstd::{Api, HubConfig, Realtime};
 
 const HELP: &str = "\
 Streams record changes over Server-Sent Events at /api/saacms/v1.
@@ -42,7 +42,8 @@ pub(crate) fn start() -> Result<Option<(Realtime, TcpListener, impl Future)>, Bo
     // Each stream is an open file, and most systems begin with a limit of 1,024 of them.
     rlimit::increase_nofile_limit(u64::MAX)?;
 
-    let realtime = Realtime::new(config, Default::default())?;
+    // Whoever starts a hub without a token lets every program of this machine publish.
+    let realtime = Realtime::new(config, Api::default().with_local_publish())?;
     let listener = TcpListener::bind(listen)?;
     // Before anything is served: an early signal must end the hub gracefully, too.
     let mut signals = Signals::new([Signal::Term, Signal::Int])?;
