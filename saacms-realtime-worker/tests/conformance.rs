@@ -58,7 +58,15 @@ const WITHOUT: &[(&str, &str)] = &[
         "an_unlisted_origin_is_not_allowed_and_the_answer_varies_by_origin",
         API,
     ),
+    (
+        "a_listed_origin_may_send_credentials_if_that_is_configured",
+        API,
+    ),
     ("any_origin_is_allowed_by_a_wildcard", API),
+    ("publishing_is_off_without_a_token_unless_it_is_opened", API),
+    ("a_publish_through_a_proxy_needs_a_token", API),
+    ("a_request_to_a_host_that_is_not_allowed_is_refused", HOSTS),
+    ("a_path_with_dot_segments_is_refused", URLS),
     ("a_refusal_can_be_read_by_a_page_of_an_allowed_origin", API),
     ("a_page_of_another_origin_cannot_publish_unless_listed", API),
     ("each_stream_gets_a_reconnection_time_and_ends", DRAIN),
@@ -93,6 +101,8 @@ const WITHOUT: &[(&str, &str)] = &[
 
 const HUB: &str = "asks the server's hub for its statistics, and an object has no hub";
 const API: &str = "has a token or origins, which an `Api` does not tell; see object.test.mjs";
+const HOSTS: &str = "the platform routes by host, so no other host reaches a Worker";
+const URLS: &str = "the runtime resolves dot segments before the Worker sees the URL";
 const DRAIN: &str = "a Worker does not drain: the platform ends it";
 const MANY: &str = "a limit over many records, which an object knows nothing of";
 const OWN_SEQUENCE: &str = "each object counts its own events";

@@ -57,7 +57,10 @@ impl SaacmsRealtimeDO {
 
         let inner = Rc::new_cyclic(|inner| Inner {
             settings,
-            api: Api::default().with_heartbeat(settings.hub.heartbeat),
+            // The router, or the host's own code, has decided who may publish.
+            api: Api::default()
+                .with_open_publish()
+                .with_heartbeat(settings.hub.heartbeat),
             key: key_of(&ctx),
             store,
             streams: Rc::new(Streams::new(&ctx)),

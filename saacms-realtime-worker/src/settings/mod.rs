@@ -8,7 +8,7 @@ mod router;
 use core::fmt;
 
 use saacms_realtime_core::ConfigError;
-use saacms_realtime_core::settings::{text, variable};
+use saacms_realtime_core::settings::{excerpt, text, variable};
 
 pub use self::object::Settings;
 pub use self::router::RouterSettings;
@@ -48,7 +48,7 @@ impl InvalidSetting {
     fn new(setting: &str, text: &str, reason: impl Into<String>) -> Self {
         let (variable, reason) = (variable(setting), reason.into());
         Self {
-            message: format!("{variable} = {text:?}: {reason}"),
+            message: format!("{variable} = {:?}: {reason}", excerpt(text)),
         }
     }
 

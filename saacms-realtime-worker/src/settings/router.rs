@@ -42,10 +42,19 @@ impl RouterSettings {
             let show = |bytes: &usize| show_size(*bytes as u64);
             text::within(text::size(text)?, &(1..=1 << 20), show)
         })?;
-        api = api.with_cors(cors).with_max_body_bytes(max_body_bytes);
-        if let Some(token) = publish_token(env)? {
-            api = api.with_publish_token(token);
+        let mut with_credentials = false;
+        env.read("cors_credentials", &mut with_credentials, text::switch)?;
+        if with_credentials {
+            cors = cors.with_credentials().map_err(|error| {
+                InvalidSetting::new("cors_credentials", "true", error.to_string())
+            })?;
         }
+
+        api = api.with_cors(cors).with_max_body_bytes(max_body_bytes);
+        api = match publish_token(env)? {
+            Some(token) => api.with_publish_token(token),
+            None => api.with_open_publish(),
+        };
         Ok(Self { api, binding })
     }
 }
@@ -112,5 +121,22 @@ mod tests {
         );
         assert_eq!(settings.api.max_body_bytes(), 64 << 10);
         assert!(router(&[("OPEN_PUBLISH", "true"), ("CORS_ORIGIN", "nope")]).is_err());
+    }
+
+    #[test]
+    fn credentials_need_origins_that_are_listed_by_name() {
+        let with = |origins| {
+            router(&[
+                ("OPEN_PUBLISH", "true"),
+                ("CORS_ORIGIN", origins),
+                ("CORS_CREDENTIALS", "true"),
+            ])
+        };
+        assert!(with("https://a.example").is_ok());
+        let error = with("*").expect_err("a wildcard");
+        assert!(
+            error.starts_with("SAACMS_REALTIME_CORS_CREDENTIALS") && error.contains("by name"),
+            "{error}"
+        );
     }
 }
