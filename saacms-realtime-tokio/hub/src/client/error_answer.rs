@@ -67,6 +67,8 @@ impl fmt::Display for ErrorAnswer {
 /// A problem document (RFC 9457), or the text that a proxy sent in its place.
 #[derive(Debug, Default, serde::Deserialize)]
 pub(crate) struct Problem {
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
     #[serde(default)]
     pub(crate) status: Option<u16>,
     #[serde(default)]
@@ -87,6 +89,11 @@ impl Problem {
                 ..Self::default()
             }
         })
+    }
+
+    /// Whether it is the last result of lines that a hub did not try.
+    pub(crate) fn is_lines_not_tried(&self) -> bool {
+        self.kind.as_deref() == Some("urn:saacms-realtime:lines-not-tried")
     }
 
     /// The detail, otherwise the title.

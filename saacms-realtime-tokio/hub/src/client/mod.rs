@@ -64,7 +64,7 @@ impl TokenArgs {
             }
         };
 
-        let token = content.trim();
+        let token = text::without_mark(&content).trim();
         // The hub decides whether it is long enough; here it only has to fit into a header.
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(format!(

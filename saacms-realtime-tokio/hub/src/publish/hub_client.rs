@@ -145,7 +145,6 @@ pub(super) fn hint(status: StatusCode) -> &'static str {
         StatusCode::UNAUTHORIZED => {
             "name the hub's token with --token-file, or in SAACMS_REALTIME_PUBLISH_TOKEN"
         }
-        StatusCode::FORBIDDEN => "the token is not the one that the hub was started with",
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
             "does --url end with the hub's base path?"
         }

@@ -7,6 +7,7 @@ use std::io::Read as _;
 use std::process::ExitCode;
 use std::{fs, io};
 
+use saacms_realtime_core::settings::text;
 use saacms_realtime_core::{Event, EventType};
 use serde_json::value::RawValue;
 
@@ -123,8 +124,14 @@ fn event_type(text: &str) -> Result<EventType, String> {
     EventType::parse(text).ok_or_else(|| "must be snapshot, changed or deleted".to_owned())
 }
 
-/// Returns the record: the argument itself, or the text that `@FILE` or `-` stands for.
+/// Returns the record: the argument itself, or the text that `@FILE` or `-` stands for, without a
+/// byte order mark.
 fn read_record(argument: String) -> Result<String, String> {
+    let record = read_text(argument)?;
+    Ok(text::without_mark(&record).to_owned())
+}
+
+fn read_text(argument: String) -> Result<String, String> {
     if argument == "-" {
         let mut text = String::new();
         match io::stdin().read_to_string(&mut text) {

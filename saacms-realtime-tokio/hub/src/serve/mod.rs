@@ -11,6 +11,7 @@ use std::thread::available_parallelism;
 
 use hyper::service::service_fn;
 use saacms_realtime_core::Hub;
+use saacms_realtime_core::route::Api;
 use saacms_realtime_core::route::limits::{BACKLOG, LAST_ANSWERS};
 use saacms_realtime_tokio::Realtime;
 use saacms_realtime_tokio::server::Connections;
@@ -41,7 +42,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     for address in settings.listen.addresses() {
         let listener =
             listen(*address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        announce(listener.local_addr()?, realtime.api().base_path());
+        announce(listener.local_addr()?, realtime.api());
         accepting.spawn(accept(
             listener,
             Arc::clone(&site),
@@ -128,8 +129,14 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-fn announce(address: SocketAddr, base_path: &str) {
-    tracing::info!(%address, base_path, "listening");
+fn announce(address: SocketAddr, api: &Api) {
+    tracing::info!(%address, base_path = api.base_path(), "listening");
+    if !api.has_publish_token() {
+        tracing::info!(
+            "publishing needs no token: whoever reaches {address}, clients of a proxy on this \
+             machine included, can publish"
+        );
+    }
     // For whoever started the hub. If standard output is closed, nobody reads it.
     let _ = writeln!(io::stdout(), "open http://{address}/ in a browser");
 }

@@ -14,7 +14,7 @@ use axum::routing::get;
 use http_body_util::Either;
 use hyper::body::Incoming;
 use saacms_realtime_core::route::http::ResponseBody;
-use saacms_realtime_core::route::{self, Problem, Reply};
+use saacms_realtime_core::route::{Problem, Reply};
 use saacms_realtime_tokio::{Realtime, StreamBody};
 use tower::ServiceExt as _;
 use tracing::{Level, debug, enabled};
@@ -54,7 +54,7 @@ impl Site {
         // The API bypasses the router, which would cost as much as a publish.
         let response = match request.uri().path() {
             "/" | "/client.js" | "/healthz" | "/readyz" => {
-                if let Err(problem) = route::Request::from(&request).check_head() {
+                if let Err(problem) = self.realtime.api().check_head(&(&request).into()) {
                     return Ok(Reply::from(problem).into_response().map(Either::Right));
                 }
                 // Boxed, because otherwise the future of every publish would be as large.

@@ -12,6 +12,7 @@ mod start_error;
 mod table;
 mod token;
 
+use core::fmt::Write as _;
 use core::time::Duration;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ pub(crate) use self::args::ServeArgs;
 pub(crate) use self::network::Listen;
 pub(crate) use self::start_error::StartError;
 
-use self::layers::{CONFIG, Layer, RawSetting};
+use self::layers::{CONFIG, Layer, PUBLISH_TOKEN, RawSetting};
 use self::start_error::{HOW_TO_MAKE_A_TOKEN, LIST_ALL};
 use self::table::{SETTINGS, Setting};
 use crate::logging::LogFormat;
@@ -55,6 +56,9 @@ pub(crate) struct Settings {
     pub(crate) warnings: Vec<String>,
     /// The file from which [`check`](UncheckedSettings::check) reads the publish token of `api`.
     publish_token_file: Option<PathBuf>,
+    /// Whether the origins of `api` may send credentials; applied by
+    /// [`check`](UncheckedSettings::check), which knows all of them.
+    cors_credentials: bool,
 }
 
 impl Default for Settings {
@@ -70,7 +74,72 @@ impl Default for Settings {
             log_level: "info".to_owned(),
             warnings: Vec::new(),
             publish_token_file: None,
+            cors_credentials: false,
         }
+    }
+}
+
+impl Settings {
+    /// Reads the publish token from its variable or its file.
+    ///
+    /// No earlier than the check, because `--print-config` prints even without the file.
+    fn read_token(&mut self, raw: &Layer) -> Result<(), StartError> {
+        let invalid = |setting: &str, reason| StartError {
+            message: format!("{setting}: {reason}"),
+            hint: HOW_TO_MAKE_A_TOKEN.to_owned(),
+        };
+        let file = raw.written("publish-token-file");
+
+        let token = match (raw.get(PUBLISH_TOKEN), &self.publish_token_file) {
+            (Some(variable), Some(_)) => {
+                return Err(StartError {
+                    message: format!("{} and {file}: both have a publish token", variable.written),
+                    hint: "name it once: unset the variable, or leave the file out".to_owned(),
+                });
+            }
+            (Some(variable), None) => token::parse(&variable.texts.concat())
+                .map_err(|reason| invalid(&variable.written, reason))?,
+            (None, Some(path)) => {
+                let (token, warning) =
+                    token::read(path).map_err(|reason| invalid(&file, reason))?;
+                self.warnings.extend(warning);
+                token
+            }
+            (None, None) => return Ok(()),
+        };
+        self.api = self.api.clone().with_publish_token(token);
+        Ok(())
+    }
+
+    /// Applies what depends on several settings: who may publish, hosts, credentials.
+    fn guard(&mut self, raw: &Layer) -> Result<(), StartError> {
+        let mut api = self.api.clone();
+        if self.cors_credentials {
+            let cors = api.cors().clone().with_credentials();
+            api = api.with_cors(cors.map_err(|error| StartError {
+                message: format!("{}: {error}", raw.written("cors-credentials")),
+                hint: "list each origin with --cors-origin".to_owned(),
+            })?);
+        }
+
+        if !api.has_publish_token() {
+            api = api.with_local_publish();
+            // Meant for this machine, where any web page could read it by DNS rebinding.
+            if api.allowed_hosts().is_none() {
+                api = api
+                    .with_allowed_hosts([])
+                    .expect("there is no name to be invalid");
+            }
+            if api.cors().origins().any(|origin| origin == "*") {
+                self.warnings.push(
+                    "every web page that a user of this machine opens can publish: there is no \
+                     publish token, and --cors-origin * allows all pages"
+                        .to_owned(),
+                );
+            }
+        }
+        self.api = api;
+        Ok(())
     }
 }
 
@@ -126,7 +195,12 @@ impl UncheckedSettings {
             // Wide enough for most settings, so that the origins line up.
             format!("{:<42} # {origin}\n", format!("{} = {value}", setting.key))
         };
-        SETTINGS.iter().map(line).collect()
+        let mut toml: String = SETTINGS.iter().map(line).collect();
+        if let Some(RawSetting { origin, .. }) = self.raw.get(PUBLISH_TOKEN) {
+            // A comment: the file must not have the secret.
+            let _ = writeln!(toml, "# the publish token # {origin}");
+        }
+        toml
     }
 
     /// Checks what reading a single value does not: the hub's ranges, the token file, the addresses.
@@ -140,16 +214,8 @@ impl UncheckedSettings {
             .check()
             .map_err(|error| self.out_of_range(&error))?;
         let Self { mut settings, raw } = self;
-
-        // Not read any earlier, because `--print-config` prints even without the file.
-        if let Some(path) = &settings.publish_token_file {
-            let (token, warning) = token::read(path).map_err(|reason| StartError {
-                message: format!("{}: {reason}", raw.written("publish-token-file")),
-                hint: HOW_TO_MAKE_A_TOKEN.to_owned(),
-            })?;
-            settings.api = settings.api.with_publish_token(token);
-            settings.warnings.extend(warning);
-        }
+        settings.read_token(&raw)?;
+        settings.guard(&raw)?;
 
         // Checked after the token is read, because with a token every address is allowed.
         if !settings.listen.may_serve(&settings.api) {

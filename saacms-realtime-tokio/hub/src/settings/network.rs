@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn an_address_has_a_host_and_a_port() {
-        let api = Api::default();
+        let api = Api::default().with_local_publish();
         for (text, may_serve) in [
             ("127.0.0.1:8787", true),
             ("127.8.8.8:0", true),

@@ -19,9 +19,11 @@ pub(super) enum Slot<'a> {
     Hub(&'a mut HubConfig),
     Count(&'a mut usize, RangeInclusive<usize>),
     Time(&'a mut Duration, RangeInclusive<Duration>),
+    Switch(&'a mut bool),
     Listen(&'a mut Listen),
     BasePath(&'a mut Api),
     Origins(&'a mut Api),
+    AllowedHosts(&'a mut Api),
     MaxBodyBytes(&'a mut Api),
     File(&'a mut Option<PathBuf>),
     LogFormat(&'a mut LogFormat),
@@ -49,11 +51,20 @@ impl Slot<'_> {
             Slot::Time(value, allowed) => {
                 *value = text::within(text::time(one()?)?, &allowed, |time| show_time(*time))?;
             }
+            Slot::Switch(value) => *value = text::switch(one()?)?,
             Slot::Listen(listen) => *listen = Listen::parse(one()?)?,
             Slot::BasePath(api) => {
                 *api = api.clone().at(one()?).map_err(|error| error.to_string())?;
             }
             Slot::Origins(api) => *api = api.clone().with_cors(origins(texts)?),
+            Slot::AllowedHosts(api) => {
+                let mut hosts = texts.iter().flat_map(|text| text::list(text)).peekable();
+                // An empty list is none, so that a flag can undo what the file sets.
+                if hosts.peek().is_some() {
+                    let allowed = api.clone().with_allowed_hosts(hosts);
+                    *api = allowed.map_err(|error| error.to_string())?;
+                }
+            }
             Slot::MaxBodyBytes(api) => {
                 let show = |bytes: &usize| show_size(*bytes as u64);
                 let bytes = text::within(text::size(one()?)?, &MAX_BODY_BYTES, show)?;
@@ -84,6 +95,7 @@ impl Slot<'_> {
             },
             Slot::Count(count, _) => integer(*count),
             Slot::Time(time, _) => Value::String(show_time(*time)),
+            Slot::Switch(switch) => Value::Boolean(*switch),
             Slot::Listen(listen) => Value::String(listen.to_string()),
             Slot::BasePath(api) => Value::String(match api.base_path() {
                 "" => "/".to_owned(),
@@ -95,6 +107,10 @@ impl Slot<'_> {
                     .map(|origin| Value::String(origin.to_owned()))
                     .collect(),
             ),
+            Slot::AllowedHosts(api) => {
+                let hosts = api.allowed_hosts().into_iter().flatten();
+                Value::Array(hosts.map(|host| Value::String(host.to_owned())).collect())
+            }
             Slot::MaxBodyBytes(api) => size(api.max_body_bytes()),
             Slot::File(path) => {
                 let path = path.as_deref().unwrap_or("".as_ref());

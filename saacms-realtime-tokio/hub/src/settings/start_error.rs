@@ -2,7 +2,7 @@ use core::fmt;
 
 /// The hint for a missing or unusable token.
 pub(super) const HOW_TO_MAKE_A_TOKEN: &str = "make one with (umask 077; head -c 32 /dev/urandom | base64 > publish-token), then start with \
-     --publish-token-file publish-token";
+     --publish-token-file publish-token, or set SAACMS_REALTIME_PUBLISH_TOKEN";
 
 /// The hint for an unknown name.
 pub(super) const LIST_ALL: &str =

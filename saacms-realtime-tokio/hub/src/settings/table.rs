@@ -32,7 +32,7 @@ const LOGGING: &str = "Logging";
 #[rustfmt::skip] // one row, one shape
 pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "listen", value_name: "HOST:PORT", heading: NETWORK,
-        help: "Address to listen on, such as 0.0.0.0:8787, [::1]:8787 or localhost:8787; port 0 picks a free one, and a port alone is one of 127.0.0.1. An address that other machines can reach needs --publish-token-file",
+        help: "Address to listen on, such as 0.0.0.0:8787, [::1]:8787 or localhost:8787; port 0 picks a free one, and a port alone is one of 127.0.0.1. An address that other machines can reach needs a publish token",
         slot: |s| Slot::Listen(&mut s.listen) },
     Setting { key: "base-path", value_name: "PATH", heading: NETWORK,
         help: "Base path of the API; / for none",
@@ -89,11 +89,17 @@ pub(super) const SETTINGS: &[Setting] = &[
         slot: |s| Slot::MaxBodyBytes(&mut s.api) },
 
     Setting { key: "publish-token-file", value_name: "FILE", heading: ACCESS,
-        help: "File with the token that publishers must send (Authorization: Bearer): 16 to 512 visible ASCII characters on one line",
+        help: "File with the token that publishers must send (Authorization: Bearer): 16 to 512 visible ASCII characters on one line. Or set SAACMS_REALTIME_PUBLISH_TOKEN to the token; there is no flag for it, because every user of a machine can read the flags",
         slot: |s| Slot::File(&mut s.publish_token_file) },
+    Setting { key: "allowed-host", value_name: "HOST", heading: ACCESS,
+        help: "Host name by which clients reach the hub, such as hub.example.org, beside localhost and other loopback names; repeat the flag, or separate names with commas. Requests to other hosts are refused if any is listed, or if there is no publish token: otherwise any web page could read a hub on its visitor's machine (DNS rebinding)",
+        slot: |s| Slot::AllowedHosts(&mut s.api) },
     Setting { key: "cors-origin", value_name: "ORIGIN", heading: ACCESS,
         help: "Origin whose pages may use the API, such as https://www.example.org, or * for all; repeat the flag, or separate origins with commas",
         slot: |s| Slot::Origins(&mut s.api) },
+    Setting { key: "cors-credentials", value_name: "true|false", heading: ACCESS,
+        help: "Whether pages of the listed origins may send cookies (EventSource with withCredentials), for a proxy that checks them; not with --cors-origin *",
+        slot: |s| Slot::Switch(&mut s.cors_credentials) },
 
     Setting { key: "log-format", value_name: "human|json", heading: LOGGING,
         help: "human: readable lines, coloured on a terminal unless NO_COLOR is set; json: one object per line. Always to standard error",
@@ -111,7 +117,10 @@ impl Setting {
 
     /// Whether it takes several values.
     pub(super) fn is_list(&self) -> bool {
-        matches!((self.slot)(&mut Settings::default()), Slot::Origins(_))
+        matches!(
+            (self.slot)(&mut Settings::default()),
+            Slot::Origins(_) | Slot::AllowedHosts(_)
+        )
     }
 
     /// Reads the texts of a layer into `settings`.

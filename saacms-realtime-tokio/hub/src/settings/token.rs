@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use saacms_realtime_core::route::Token;
+use saacms_realtime_core::settings::text;
 
 use crate::terminal::quoted;
 
@@ -26,17 +27,20 @@ pub(super) fn read(path: &Path) -> Result<(Token, Option<String>), String> {
     file.take(MAX_FILE_LEN)
         .read_to_end(&mut bytes)
         .map_err(cannot)?;
-    Ok((parse(bytes)?, warning))
+    Ok((parse(&String::from_utf8_lossy(&bytes))?, warning))
 }
 
-/// Parses the content of a file. One line end at its end is ignored.
-fn parse(mut bytes: Vec<u8>) -> Result<Token, String> {
-    if bytes.pop_if(|byte| *byte == b'\n').is_some() {
-        bytes.pop_if(|byte| *byte == b'\r');
-    }
-    // Bytes that are not UTF-8 become U+FFFD, which is refused like any other non-ASCII character.
-    let text = String::from_utf8_lossy(&bytes);
-    Token::new(&text).map_err(|error| error.to_string())
+/// Parses the content of a file or a variable. A byte order mark at its beginning and one line end
+/// at its end are ignored.
+///
+/// Bytes that are not UTF-8 have become U+FFFD, which is refused like any other non-ASCII character.
+pub(super) fn parse(text: &str) -> Result<Token, String> {
+    let text = text::without_mark(text);
+    let line = text
+        .strip_suffix("\r\n")
+        .or_else(|| text.strip_suffix('\n'))
+        .unwrap_or(text);
+    Token::new(line).map_err(|error| error.to_string())
 }
 
 #[cfg(unix)]
@@ -64,6 +68,8 @@ mod tests {
             ("x".repeat(512), true),
             ("x".repeat(513), false),
             ("x".repeat(16) + "\n", true),
+            ("\u{feff}".to_owned() + &"x".repeat(16) + "\n", true),
+            ("x".repeat(16) + "\u{feff}", false),
             ("x".repeat(16) + "\r\n", true),
             ("x".repeat(16) + "\r", false),
             ("x".repeat(16) + "\n\n", false),
@@ -73,12 +79,13 @@ mod tests {
             ("\u{fffd}".repeat(16), false),
             ("\n".to_owned(), false),
         ] {
-            assert_eq!(parse(bytes.clone().into_bytes()).is_ok(), fine, "{bytes:?}");
+            assert_eq!(parse(&bytes).is_ok(), fine, "{bytes:?}");
         }
     }
 
     #[test]
     fn bytes_that_are_not_utf_8_are_no_token() {
-        assert!(parse([b"0123456789abcdef".as_slice(), b"\xff"].concat()).is_err());
+        let text = String::from_utf8_lossy(b"0123456789abcdef\xff");
+        assert!(parse(&text).is_err());
     }
 }

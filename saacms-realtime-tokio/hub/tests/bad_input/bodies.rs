@@ -81,7 +81,7 @@ fn a_wrong_length_is_refused() {
     let mut attacked = Attacked::start(&[]);
     let body = event("attack", "1", "1");
     let with = |headers: &str, body: &str| {
-        format!("POST {PUBLISH} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n{body}")
+        format!("POST {PUBLISH} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n{body}")
     };
     let chunked = "Transfer-Encoding: chunked";
     let refused = [

@@ -75,6 +75,27 @@ fn more_keys_than_the_default_limit_of_records_are_accepted() {
 }
 
 #[test]
+fn bodies_of_nothing_but_bad_lines_are_answered_in_few_bytes() {
+    let mut attacked = Attacked::start(&[]);
+    let lines = Request::post(PUBLISH, "x\n".repeat(MIB / 2));
+    let lines = lines.header("Content-Type", "application/x-ndjson");
+    attacked.during(|server| {
+        // Answers of some are never read.
+        let mut unread: Vec<_> = (0..20).map(|_| Connection::open(server.address)).collect();
+        unread
+            .iter_mut()
+            .for_each(|connection| connection.send(lines.bytes()));
+        for _ in 0..5 {
+            let answer = Connection::open(server.address).exchange(&lines);
+            assert_eq!(answer.status(), 200);
+            assert!(answer.body.len() < 300_000, "{}", answer.body.len());
+            assert!(answer.text().ends_with("\n") && answer.text().contains("last 523288 lines"));
+        }
+    });
+    attacked.expect_memory_below(64 * MIB);
+}
+
+#[test]
 fn a_flood_of_connections_beyond_the_limit_does_not_affect_open_ones() {
     let mut attacked = Attacked::start(&["--max-connections", "30"]);
     attacked.during(|server| {

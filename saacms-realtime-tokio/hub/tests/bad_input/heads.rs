@@ -70,18 +70,24 @@ fn a_page_refuses_other_methods_as_the_api_does() {
 fn a_head_that_is_too_large_is_refused() {
     let mut attacked = Attacked::start(&[]);
     let heads = [
-        format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(200_000)),
         format!(
-            "GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+            "GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n",
             "a".repeat(200_000)
         ),
         format!(
-            "GET / HTTP/1.1\r\nHost: x\r\n{}\r\n",
+            "GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
+            "a".repeat(200_000)
+        ),
+        format!(
+            "GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
             "X: y\r\n".repeat(5_000)
         ),
-        format!("{} / HTTP/1.1\r\nHost: x\r\n\r\n", "G".repeat(200_000)),
         format!(
-            "GET / HTTP/1.1\r\nHost: x\r\n{}: y\r\n\r\n",
+            "{} / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "G".repeat(200_000)
+        ),
+        format!(
+            "GET / HTTP/1.1\r\nHost: localhost\r\n{}: y\r\n\r\n",
             "X".repeat(200_000)
         ),
         // The head has no end.

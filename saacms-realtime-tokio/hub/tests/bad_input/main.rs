@@ -10,6 +10,7 @@ mod client;
 mod floods;
 mod frames;
 mod heads;
+mod hosts;
 #[path = "../real_server/mod.rs"]
 mod real_server;
 mod slow;

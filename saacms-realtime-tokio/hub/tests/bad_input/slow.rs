@@ -16,7 +16,7 @@ fn a_connection_without_a_head_is_cut() {
     let begins: [&[u8]; 6] = [
         b"",
         b"G",
-        b"GET / HTTP/1.1\r\nHost: x\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n",
         b"POST /api/saacms/v1/publish HTTP/1.1\r\nContent-Length: 5\r\nX: ",
         b"PRI * HTTP/2.0\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r",

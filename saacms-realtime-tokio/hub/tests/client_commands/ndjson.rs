@@ -110,6 +110,39 @@ fn refused_lines_are_named_by_their_number_and_the_others_are_published() {
 }
 
 #[test]
+fn lines_that_a_hub_did_not_try_are_sent_again() {
+    const REST: &str = r#"{"type":"urn:saacms-realtime:lines-not-tried","title":"t","status":413}"#;
+    // A hub that tries two lines of each body.
+    let hub = Hub::start(|connection| {
+        let lines = connection.request.text().lines().count();
+        let tried = "{\"status\":204}\n".repeat(lines.min(2));
+        let rest = if lines > 2 { REST } else { "" };
+        connection.answer(200, "", tried + rest);
+    });
+    let outcome = run_with_input(&hub, &["publish", "--ndjson", "-"], b"1\n2\n3\n4\n5\n");
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(
+        outcome.stderr.starts_with("published 5 of 5 events in "),
+        "{outcome:?}"
+    );
+    let bodies: Vec<_> = hub.rest().iter().map(|request| request.text()).collect();
+    assert_eq!(
+        bodies.concat().matches('5').count(),
+        bodies.len(),
+        "each body has all that is left: {bodies:?}"
+    );
+
+    // A hub that tries none is not asked for ever.
+    let hub = Hub::start(|connection| connection.answer(200, "", REST));
+    let outcome = run_with_input(&hub, &["publish", "--ndjson", "-", "-q"], b"1\n2\n");
+    assert_eq!(
+        (outcome.code, hub.rest().len()),
+        (Some(1), 1),
+        "{outcome:?}"
+    );
+}
+
+#[test]
 fn a_line_without_a_result_counts_as_failed() {
     let hub = Hub::start(|connection| connection.answer(200, "", ""));
     let outcome = run_with_input(&hub, &["publish", "--ndjson", "-", "-q"], b"\n1");

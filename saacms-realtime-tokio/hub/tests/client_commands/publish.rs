@@ -61,7 +61,8 @@ fn a_record_comes_from_standard_input_or_from_a_file() {
 
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("record.json");
-    fs::write(&file, record).expect("a file");
+    // With the byte order mark that some editors write.
+    fs::write(&file, ["\u{feff}".as_bytes(), record].concat()).expect("a file");
     let argument = format!("@{}", file.display());
     let outcome = run(&hub, &["publish", "snapshot", "posts", "1", &argument]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
@@ -183,7 +184,7 @@ fn the_token_comes_from_a_file_else_from_the_environment() {
 
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("token");
-    fs::write(&file, "from-file\n").expect("a file");
+    fs::write(&file, "\u{feff}from-file\n").expect("a file");
     let file = file.to_str().expect("UTF-8");
     let with_file = [&args[..], &["--token-file", file]].concat();
     assert_eq!(with_variable(&with_file).code, Some(0));

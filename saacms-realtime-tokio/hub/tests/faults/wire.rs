@@ -24,7 +24,7 @@ pub(crate) fn subscribe_request(id: usize, last_event_id: &str) -> String {
         "" => String::new(),
         id => format!("Last-Event-ID: {id}\r\n"),
     };
-    format!("GET {API}/posts/{id}/subscribe HTTP/1.1\r\nHost: faults\r\n{resume}\r\n")
+    format!("GET {API}/posts/{id}/subscribe HTTP/1.1\r\nHost: localhost\r\n{resume}\r\n")
 }
 
 /// The request that publishes event `number` of `posts/{id}`.
@@ -36,7 +36,7 @@ pub(crate) fn publish_request(id: usize, number: u64, etag: Option<u64>, pad: us
     );
     let len = body.len();
     format!(
-        "POST {API}/publish HTTP/1.1\r\nHost: faults\r\nContent-Type: application/json\r\n\
+        "POST {API}/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {len}\r\n\r\n{body}"
     )
 }

@@ -290,7 +290,7 @@ fn publish(
     }
 }
 
-const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: faults\r\nConnection: close\r\n\r\n";
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 /// Checks that without clients no subscriber is left and no more files are open than at the start.
 fn expect_nothing_left(server: &Server, files_before: usize) {

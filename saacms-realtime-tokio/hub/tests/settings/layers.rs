@@ -157,17 +157,54 @@ fn an_empty_variable_counts_as_not_set() {
 #[test]
 fn variables_of_the_clients_and_of_kubernetes_are_no_settings() {
     let mut command = server(&["--print-config"]);
-    for name in [
-        "URL",
-        "PUBLISH_TOKEN",
-        "BIN",
-        "SERVICE_HOST",
-        "SERVICE_PORT",
-    ] {
+    for name in ["URL", "BIN", "SERVICE_HOST", "SERVICE_PORT"] {
         command.env(format!("SAACMS_REALTIME_{name}"), "x");
     }
     command.env("SAACMS_REALTIME_PORT", "tcp://192.0.2.1:8787");
     assert_eq!(Answer::of(command).code, 0);
+}
+
+#[test]
+fn the_token_in_the_environment_is_taken_and_never_shown() {
+    let mut command = server(&["--listen=0.0.0.0:0", "--print-config"]);
+    command.env("SAACMS_REALTIME_PUBLISH_TOKEN", "0123456789abcdef");
+    let answer = Answer::of(command);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert!(!answer.stdout.contains("0123456789abcdef"));
+    let origin = "# environment SAACMS_REALTIME_PUBLISH_TOKEN";
+    assert!(
+        answer.stdout.lines().any(|line| line.ends_with(origin)),
+        "{}",
+        answer.stdout
+    );
+
+    // What is printed is still a file, and the token is not part of it.
+    let dir = TempDir::new().expect("a directory");
+    let file = write(&dir, "printed.toml", &answer.stdout);
+    Answer::of(server(&["--config", &file, "--print-config"]))
+        .assert_refused(&format!("{file}, line 1: listen"));
+
+    let mut command = server(&["--print-config"]);
+    command.env("SAACMS_REALTIME_PUBLISH_TOKEN", "");
+    let answer = Answer::of(command);
+    assert!(answer.code == 0 && !answer.stdout.contains("PUBLISH_TOKEN"));
+}
+
+#[test]
+fn a_byte_order_mark_before_a_file_is_skipped() {
+    let dir = TempDir::new().expect("a directory");
+    let file = write(&dir, "hub.toml", "\u{feff}max-lag = 7\n");
+    let token = write(&dir, "token", "\u{feff}0123456789abcdef\r\n");
+    let answer = Answer::of(server(&[
+        "--config",
+        &file,
+        "--publish-token-file",
+        &token,
+        "--listen=0.0.0.0:0",
+        "--print-config",
+    ]));
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert_line(&answer.stdout, "max-lag = 7", &format!("file {file}"));
 }
 
 #[test]

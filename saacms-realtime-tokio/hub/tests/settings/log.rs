@@ -39,6 +39,21 @@ fn a_json_log_has_one_object_per_line() {
     );
 }
 
+#[test]
+fn a_hub_without_a_token_says_who_can_publish() {
+    // So few that the limit of open files is not worth a line.
+    let few = "--max-connections=9";
+    let open = lines(&["serve", "--listen=127.0.0.1:0", few], 2);
+    assert!(open[0].contains("listening"), "{open:?}");
+    let said = open[1].contains("INFO")
+        && open[1].contains("publishing needs no token: whoever reaches 127.0.0.1:");
+    assert!(said, "{open:?}");
+
+    let every_page = lines(&["serve", "--listen=127.0.0.1:0", "--cors-origin=*"], 1);
+    let said = every_page[0].contains("WARN") && every_page[0].contains("every web page");
+    assert!(said, "{every_page:?}");
+}
+
 /// The arguments that run a server. The first one can be left out.
 fn serve(token: &str) -> [&str; 4] {
     [
@@ -57,14 +72,23 @@ fn token_of_mode(dir: &TempDir, mode: u32) -> String {
 
 /// The first line on standard error of a server, which is then killed.
 fn first_line(args: Vec<&str>) -> String {
-    let mut command = server(&args);
+    lines(&args, 1).concat()
+}
+
+/// The first lines on standard error of a server, which is then killed.
+fn lines(args: &[&str], count: usize) -> Vec<String> {
+    let mut command = server(args);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let mut child = Running(command.spawn().expect("the binary runs"));
     let stderr = BufReader::new(child.0.stderr.take().expect("is piped"));
-    stderr.lines().next().expect("a line").expect("UTF-8")
+    stderr
+        .lines()
+        .take(count)
+        .map(|line| line.expect("UTF-8"))
+        .collect()
 }
 
 /// A process that is killed when the test ends, even if it panics.

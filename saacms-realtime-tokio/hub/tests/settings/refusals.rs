@@ -80,6 +80,9 @@ fn a_value_that_cannot_be_read_is_refused_with_what_it_means() {
         ("--cors-origin=https://a.example/", "browsers send no path"),
         ("--listen=hub", "must be host:port"),
         ("--listen=:65536", "0 to 65535"),
+        ("--allowed-host=https://hub.example", "must be a host name"),
+        ("--allowed-host=hub.example:80", "without scheme and port"),
+        ("--cors-credentials=yes", "must be true or false"),
         ("--log-level=inof", "`inof` must be"),
         ("--log-format=xml", "must be human or json"),
     ] {
@@ -169,6 +172,59 @@ fn a_faulty_token_file_is_refused_and_its_content_not_shown() {
     .assert_refused(&format!(
         "--publish-token-file {missing}: cannot read the token"
     ));
+}
+
+#[test]
+fn a_token_is_named_once_or_not_at_all() {
+    let dir = TempDir::new().expect("a directory");
+    let token = write(&dir, "token", "0123456789abcdef\n");
+    let with_variable = |args: &[&str], value: &str| {
+        let mut command = server(args);
+        command.env("SAACMS_REALTIME_PUBLISH_TOKEN", value);
+        Answer::of(command)
+    };
+
+    let both = ["--publish-token-file", &token, "--print-config"];
+    let answer = with_variable(&both, "0123456789abcdef");
+    answer.assert_refused(&format!(
+        "SAACMS_REALTIME_PUBLISH_TOKEN and --publish-token-file {token}: both"
+    ));
+    assert!(
+        answer.stderr.contains("hint: name it once"),
+        "{}",
+        answer.stderr
+    );
+
+    for (value, wrong) in [
+        ("sesame", "has 6 bytes"),
+        ("sesame sesame sesame", "must be visible ASCII"),
+    ] {
+        let answer = with_variable(&["--print-config"], value);
+        answer.assert_refused("SAACMS_REALTIME_PUBLISH_TOKEN: ");
+        assert!(answer.stderr.contains(wrong), "{}", answer.stderr);
+        let shown = [answer.stdout, answer.stderr].concat();
+        assert!(!shown.contains("sesame"), "{shown}");
+    }
+}
+
+#[test]
+fn credentials_are_never_allowed_to_all_origins() {
+    let credentials = ["--cors-credentials=true", "--print-config"];
+    let with = |origin: &str| {
+        Answer::of(server(
+            &[&credentials[..], &["--cors-origin", origin]].concat(),
+        ))
+    };
+    assert_eq!(with("https://a.example").code, 0);
+    for origins in ["*", "https://a.example,*"] {
+        let answer = with(origins);
+        answer.assert_refused("--cors-credentials true: ");
+        assert!(
+            answer.stderr.contains("list each origin"),
+            "{}",
+            answer.stderr
+        );
+    }
 }
 
 #[test]

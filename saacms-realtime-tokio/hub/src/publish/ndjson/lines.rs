@@ -6,6 +6,9 @@ use std::sync::mpsc::SyncSender;
 /// Sixteen times what a hub accepts by default. The rest of a longer line is skipped and not kept.
 pub(super) const MAX_LINE_LEN: usize = 16 << 20;
 
+/// A byte order mark in UTF-8.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// A line of the input with an event.
 pub(super) struct Line {
     /// Counted from 1, as editors do.
@@ -27,7 +30,16 @@ pub(super) enum Input {
 /// Sends the lines of `input` until its end, an error, or the receiver is gone.
 pub(super) fn read_lines(mut input: impl BufRead, sender: &SyncSender<Input>) {
     for number in 1.. {
-        let next = match read_line(&mut input) {
+        let mut line = read_line(&mut input);
+        // An editor may have put a byte order mark before the first line.
+        if let Ok(Some(text)) = &mut line
+            && number == 1
+            && text.starts_with(MARK)
+        {
+            text.drain(..MARK.len());
+        }
+
+        let next = match line {
             Ok(None) => return,
             Ok(Some(text)) if text.len() > MAX_LINE_LEN => Input::TooLong { number },
             Ok(Some(text)) if text.trim_ascii().is_empty() => Input::Blank,
@@ -85,6 +97,18 @@ mod tests {
                 (6, b"last".to_vec())
             ]
         );
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        let (sender, lines) = mpsc::sync_channel(8);
+        read_lines("\u{feff}1\n\u{feff}2".as_bytes(), &sender);
+        drop(sender);
+        let texts = lines.iter().map(|input| match input {
+            Input::Line(line) => String::from_utf8(line.text).expect("UTF-8"),
+            Input::TooLong { .. } | Input::Blank | Input::Failed(_) => panic!("two lines"),
+        });
+        assert!(texts.eq(["1", "\u{feff}2"]));
     }
 
     #[test]

@@ -191,8 +191,9 @@ impl Publisher {
 
         match self.hub.post("application/x-ndjson", &body) {
             Ok(answer) => {
-                self.read_results(batch, &answer);
-                Ok(())
+                let tried = self.read_results(batch, &answer);
+                // A hub that stops at too many failures has published nothing of the rest.
+                self.publish_batch(&batch[tried..])
             }
             Err(PostError::Refused(answer)) if answer.status == StatusCode::PAYLOAD_TOO_LARGE => {
                 // One line cannot be halved. It fails alone, because the others may still fit.
@@ -219,12 +220,13 @@ impl Publisher {
         }
     }
 
-    /// Reads the answer to a batch: one result per line, in the order of the batch.
-    fn read_results(&mut self, batch: &[Line], answer: &[u8]) {
+    /// Reads the answer to a batch: one result per line, in the order of the batch. Returns how many
+    /// lines were tried.
+    fn read_results(&mut self, batch: &[Line], answer: &[u8]) -> usize {
         let mut results = answer
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.trim_ascii().is_empty());
-        for line in batch {
+        for (index, line) in batch.iter().enumerate() {
             let Some(result) = results.next() else {
                 self.fail(
                     line.number,
@@ -235,6 +237,10 @@ impl Publisher {
 
             // The result of a published line has only a `status`, so one type reads both kinds.
             let problem = Problem::parse(result);
+            // Not as the first result: a hub that tries no line will not try the next batch either.
+            if problem.is_lines_not_tried() && index > 0 {
+                return index;
+            }
             let status = problem
                 .status
                 .and_then(|status| StatusCode::from_u16(status).ok());
@@ -260,6 +266,7 @@ impl Publisher {
                 }
             }
         }
+        batch.len()
     }
 
     fn fail(&mut self, line: u64, why: fmt::Arguments<'_>) {

@@ -2,12 +2,12 @@ use std::ffi::OsString;
 
 use saacms_realtime_core::settings::{VARIABLE_PREFIX, variable};
 
-use super::{CONFIG, Layer, RawSetting, keys, nearest};
+use super::{CONFIG, Layer, PUBLISH_TOKEN, RawSetting, keys, nearest};
 use crate::settings::start_error::{LIST_ALL, StartError};
 use crate::terminal::quoted;
 
 /// Variables of the other commands and of the tests, which `serve` ignores.
-const VARIABLES_OF_OTHERS: [&str; 3] = ["URL", "PUBLISH_TOKEN", "BIN"];
+const VARIABLES_OF_OTHERS: [&str; 2] = ["URL", "BIN"];
 
 impl Layer {
     /// Reads the variables that begin with [`VARIABLE_PREFIX`]. An empty one counts as not set.
@@ -34,6 +34,20 @@ impl Layer {
                 continue;
             }
 
+            let origin = format!("environment {name}");
+            if variable(PUBLISH_TOKEN) == name {
+                // No error may quote the secret, so it is checked as a token only.
+                layer.insert(
+                    PUBLISH_TOKEN,
+                    RawSetting {
+                        texts: vec![text.into_owned()],
+                        written: name.into_owned(),
+                        origin,
+                    },
+                );
+                continue;
+            }
+
             // Before the value is checked: a misspelt name is the first thing to tell.
             let key = key_of(&name, rest)?;
             let written = format!("{name}={}", quoted(&text));
@@ -44,7 +58,6 @@ impl Layer {
                 });
             }
 
-            let origin = format!("environment {name}");
             layer.insert(
                 key,
                 RawSetting {
@@ -95,7 +108,6 @@ mod tests {
         let layer = environment(&[
             ("PATH", "/bin"),
             ("SAACMS_REALTIME_URL", "x"),
-            ("SAACMS_REALTIME_PUBLISH_TOKEN", "x"),
             ("SAACMS_REALTIME_BIN", "x"),
             ("SAACMS_REALTIME_SERVICE_HOST", "192.0.2.1"),
             ("SAACMS_REALTIME_SERVICE_PORT_HTTP", "8787"),

@@ -1,5 +1,6 @@
 use std::fs;
 
+use saacms_realtime_core::settings::text;
 use toml::de::{DeTable, DeValue};
 
 use super::{Layer, RawSetting, keys, nearest};
@@ -23,7 +24,7 @@ impl Layer {
             message: format!("{}: cannot read the file: {error}", config.written),
             hint: "`saacms-realtime --print-config` writes a complete one".to_owned(),
         })?;
-        Self::from_toml(&quoted(&path), &text)
+        Self::from_toml(&quoted(&path), text::without_mark(&text))
     }
 
     pub(super) fn from_toml(path: &str, text: &str) -> Result<Self, StartError> {

@@ -10,6 +10,9 @@ use super::table::SETTINGS;
 /// The setting that names the file: a flag and a variable, but no key of the file.
 pub(super) const CONFIG: &str = "config";
 
+/// The publish token itself: a variable only, because a flag or a file of settings would show it.
+pub(super) const PUBLISH_TOKEN: &str = "publish-token";
+
 /// The value of a setting in one layer.
 #[derive(Clone, Debug)]
 pub(super) struct RawSetting {
