@@ -173,10 +173,19 @@ fn an_invalid_key_is_refused(start: Start) {
                 event("posts", "\\u0085"),
                 "`id`: the ID must not contain control characters",
             ),
-            (event(".", "1"), "`slug`: the collection must not be `.` or `..`"),
-            (event("..", "1"), "`slug`: the collection must not be `.` or `..`"),
+            (
+                event(".", "1"),
+                "`slug`: the collection must not be `.` or `..`",
+            ),
+            (
+                event("..", "1"),
+                "`slug`: the collection must not be `.` or `..`",
+            ),
             (event("posts", "."), "`id`: the ID must not be `.` or `..`"),
-            (event("posts", "\\u002e."), "`id`: the ID must not be `.` or `..`"),
+            (
+                event("posts", "\\u002e."),
+                "`id`: the ID must not be `.` or `..`",
+            ),
             (event("posts", "*"), "`id`: the ID must not be `*`"),
             (event("posts", "\\ud800"), "`id` has a lone surrogate"),
             (
