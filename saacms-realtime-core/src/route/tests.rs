@@ -317,7 +317,7 @@ fn every_request_names_an_allowed_host_or_is_refused() {
                 path: target,
                 query: None,
                 authority,
-                is_http_1_1: true,
+                is_http_1_1: false,
                 headers: &host,
             };
             match api.decide(&request).action {
@@ -385,7 +385,7 @@ fn a_path_with_a_dot_segment_is_refused_wherever_it_leads() {
         path: "/a/../changes",
         query: None,
         authority: None,
-        is_http_1_1: true,
+        is_http_1_1: false,
         headers: &headers,
     };
     let Action::Reply(reply) = open().decide_publish(&request).action else {
