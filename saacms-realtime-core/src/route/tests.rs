@@ -164,7 +164,7 @@ fn a_head_that_can_be_understood_in_two_ways_is_refused_at_every_path() {
 
 #[test]
 fn a_compressed_body_is_refused_and_told_what_is_allowed() {
-    let api = Api::default();
+    let api = open();
     let coded = |coding| status(&api, "POST", PUBLISH, &[("content-encoding", coding)]);
     assert_eq!((coded("gzip"), coded("gzip, identity")), (415, 415));
     assert_eq!((coded("identity"), coded("Identity")), (0, 0));
