@@ -65,6 +65,8 @@ pub mod sse;
 mod subscriber;
 mod time;
 mod topic;
+#[cfg(feature = "alloc")]
+mod unread;
 
 pub use name::{EventId, EventType, IdText, InvalidEventId, RESYNC, ResyncReason};
 pub use position::{Epoch, Position};
@@ -89,6 +91,16 @@ pub use hub::{
     Hub, Lane, NoticeOutput, Outgoing, Output, Piece, Stats, Subscription, TypedOutput, report,
     sweep,
 };
+
+/// Readers that do not take their bytes: how an adapter watches and cuts them.
+#[cfg(feature = "std")]
+pub mod stall {
+    pub use crate::unread::{
+        Cut, CutReason, CutSignal, Reader, ReaderKind, SocketWatch, Stall, Stalls,
+    };
+    #[cfg(feature = "http")]
+    pub use crate::unread::{Slice, Watched};
+}
 
 /// Settings as text: their names, and one parser for every adapter.
 #[cfg(feature = "alloc")]

@@ -36,7 +36,8 @@ pub fn event_json(body: &[u8]) {
     // Without an ETag the topic would give the ID; any valid one does here.
     let id = EventId::new(etag.as_deref().unwrap_or("0")).expect("checked");
 
-    let messages = messages(frame.close(&id).as_bytes()).expect("short enough");
+    let messages =
+        messages(frame.close(&id, |buffer, _| buffer.into()).as_bytes()).expect("short enough");
     let [message] = &messages[..] else {
         panic!("{messages:?}")
     };

@@ -58,6 +58,14 @@ pub struct HubConfig {
     pub max_subscribers_per_topic: usize,
     /// Bytes of history of all records together; idle ones are dropped first. Default 256 MiB.
     pub max_history_bytes: usize,
+    /// Bytes that all readers and answers hold and have not taken; those that have waited longest are
+    /// cut first. Default 64 MiB.
+    ///
+    /// A buffer that many share counts once. Frames in a history do not count here.
+    pub max_unread_bytes: usize,
+    /// Time after which a stream is cut that has bytes to take and took none; zero = never.
+    /// Default 2 min. Its client comes back with its last event ID.
+    pub stall_timeout: Duration,
     /// Shortest reconnection time of a client when the hub drains. Default 1 s.
     ///
     /// Each client gets its own, 1 to 4 times this, so that they do not return at once.
@@ -79,6 +87,8 @@ impl Default for HubConfig {
             max_subscribers: 100_000,
             max_subscribers_per_topic: 50_000,
             max_history_bytes: 256 << 20,
+            max_unread_bytes: 64 << 20,
+            stall_timeout: Duration::from_secs(120),
             drain_retry: Duration::from_secs(1),
         }
     }
@@ -150,8 +160,7 @@ impl fmt::Display for ConfigError {
         } = self;
         let (low, high) = (allowed.start(), allowed.end());
 
-        // The only setting that may have a value outside its range.
-        let zero = if *setting == "heartbeat" {
+        let zero = if setting::OFF_AT_0.contains(setting) {
             ", or 0 for off"
         } else {
             ""

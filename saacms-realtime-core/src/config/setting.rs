@@ -66,6 +66,10 @@ pub const HUB_SETTINGS: &[HubSetting] = &[
         allowed: Some((1..=100_000_000, "subscribers")) },
     HubSetting { name: "max_history_bytes", field: |hub| Field::Size(&mut hub.max_history_bytes),
         allowed: Some((1 << 16..=1 << 44, "bytes")) },
+    HubSetting { name: "max_unread_bytes", field: |hub| Field::Size(&mut hub.max_unread_bytes),
+        allowed: Some((1 << 20..=1 << 44, "bytes")) },
+    HubSetting { name: STALL_TIMEOUT, field: |hub| Field::Time(&mut hub.stall_timeout),
+        allowed: Some((100..=24 * DAY, "ms")) },
     HubSetting { name: HEARTBEAT, field: |hub| Field::Time(&mut hub.heartbeat),
         allowed: Some((10..=24 * DAY, "ms")) },
     HubSetting { name: "drain_retry", field: |hub| Field::Time(&mut hub.drain_retry),
@@ -78,8 +82,11 @@ pub const HUB_SETTINGS: &[HubSetting] = &[
         allowed: None },
 ];
 
-/// The only setting that may be 0 although its range is higher: it turns the heartbeat off.
-pub(super) const HEARTBEAT: &str = "heartbeat";
+const HEARTBEAT: &str = "heartbeat";
+const STALL_TIMEOUT: &str = "stall_timeout";
+
+/// Settings that may be 0 although their ranges are higher: it turns them off.
+pub(super) const OFF_AT_0: [&str; 2] = [HEARTBEAT, STALL_TIMEOUT];
 
 impl HubSetting {
     /// Finds a setting by the name of its field, which may have `-` for each `_`.
@@ -142,7 +149,7 @@ impl HubSetting {
             Field::Switch(_) | Field::EventIds(_) => return Ok(()),
         };
 
-        let is_off = self.name == HEARTBEAT && value == 0;
+        let is_off = OFF_AT_0.contains(&self.name) && value == 0;
         if is_off || allowed.contains(&value) {
             return Ok(());
         }

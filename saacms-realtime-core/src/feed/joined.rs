@@ -3,6 +3,8 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
+use crate::unread::Ledger;
+
 /// Most bytes in one piece, unless one frame alone has more.
 pub(super) const MAX_PIECE: usize = 64 << 10;
 
@@ -21,11 +23,13 @@ pub(super) struct Joined {
 impl Joined {
     /// The frames from number `from` on as one piece, and the number of the event after them.
     ///
-    /// `frame` returns the frame of a number below `next`; the one at `from` must exist.
+    /// `frame` returns the frame of a number below `next`; the one at `from` must exist. `ledger`
+    /// counts a copy.
     pub(super) fn run(
         &mut self,
         from: u64,
         next: u64,
+        ledger: &Ledger,
         frame: impl Fn(u64) -> Option<Bytes>,
     ) -> Option<(Bytes, u64)> {
         let fits = |len: usize, more: &Bytes| len + more.len() <= MAX_PIECE;
@@ -60,7 +64,7 @@ impl Joined {
             .for_each(|frame| joined.extend_from_slice(&frame));
         *self = Self {
             numbers: from..end,
-            bytes: Bytes::from(joined),
+            bytes: ledger.share(joined),
         };
         Some((self.bytes.clone(), end))
     }
@@ -83,25 +87,41 @@ mod tests {
     #[test]
     fn readers_at_the_same_place_share_the_same_bytes() {
         let mut joined = Joined::default();
-        let (first, end) = joined.run(3, 6, frame_of(2)).expect("frames");
+        let (first, end) = joined
+            .run(3, 6, &Ledger::default(), frame_of(2))
+            .expect("frames");
         assert_eq!((&first[..], end), (&[3, 3, 4, 4, 5, 5][..], 6));
-        let (second, _) = joined.run(3, 6, frame_of(2)).expect("frames");
+        let (second, _) = joined
+            .run(3, 6, &Ledger::default(), frame_of(2))
+            .expect("frames");
         assert_eq!(first.as_ptr(), second.as_ptr());
-        let (other, end) = joined.run(4, 6, frame_of(2)).expect("frames");
+        let (other, end) = joined
+            .run(4, 6, &Ledger::default(), frame_of(2))
+            .expect("frames");
         assert_eq!((&other[..], end), (&[4, 4, 5, 5][..], 6));
     }
 
     #[test]
     fn later_frames_are_joined_too() {
         let mut joined = Joined::default();
-        let (first, _) = joined.run(3, 5, frame_of(2)).expect("frames");
+        let (first, _) = joined
+            .run(3, 5, &Ledger::default(), frame_of(2))
+            .expect("frames");
         assert_eq!(&first[..], &[3, 3, 4, 4]);
-        let (second, end) = joined.run(3, 6, frame_of(2)).expect("frames");
+        let (second, end) = joined
+            .run(3, 6, &Ledger::default(), frame_of(2))
+            .expect("frames");
         assert_eq!((&second[..], end), (&[3, 3, 4, 4, 5, 5][..], 6));
-        let (third, _) = joined.run(3, 6, frame_of(2)).expect("frames");
+        let (third, _) = joined
+            .run(3, 6, &Ledger::default(), frame_of(2))
+            .expect("frames");
         assert_eq!(second.as_ptr(), third.as_ptr());
-        let (full, end) = joined.run(1, 9, frame_of(MAX_PIECE / 2)).expect("frames");
-        let (again, _) = joined.run(1, 10, frame_of(MAX_PIECE / 2)).expect("frames");
+        let (full, end) = joined
+            .run(1, 9, &Ledger::default(), frame_of(MAX_PIECE / 2))
+            .expect("frames");
+        let (again, _) = joined
+            .run(1, 10, &Ledger::default(), frame_of(MAX_PIECE / 2))
+            .expect("frames");
         assert_eq!(
             (end, full.as_ptr()),
             (3, again.as_ptr()),
@@ -113,16 +133,22 @@ mod tests {
     fn a_single_frame_is_shared_and_not_copied() {
         let frame = Bytes::from_static(b"x");
         let mut joined = Joined::default();
-        let (bytes, end) = joined.run(1, 2, |_| Some(frame.clone())).expect("a frame");
+        let (bytes, end) = joined
+            .run(1, 2, &Ledger::default(), |_| Some(frame.clone()))
+            .expect("a frame");
         assert_eq!((bytes.as_ptr(), end, joined.len()), (frame.as_ptr(), 2, 0));
     }
 
     #[test]
     fn a_piece_has_at_most_64_kib_unless_one_frame_alone_has_more() {
         let mut joined = Joined::default();
-        let (bytes, end) = joined.run(1, 9, frame_of(MAX_PIECE / 2)).expect("frames");
+        let (bytes, end) = joined
+            .run(1, 9, &Ledger::default(), frame_of(MAX_PIECE / 2))
+            .expect("frames");
         assert_eq!((bytes.len(), end), (MAX_PIECE, 3));
-        let (bytes, end) = joined.run(3, 9, frame_of(MAX_PIECE + 1)).expect("frames");
+        let (bytes, end) = joined
+            .run(3, 9, &Ledger::default(), frame_of(MAX_PIECE + 1))
+            .expect("frames");
         assert_eq!((bytes.len(), end), (MAX_PIECE + 1, 4));
     }
 }

@@ -27,6 +27,7 @@ use crate::ring::Entry;
 use crate::sse::{self, Frame, OpenFrame};
 use crate::time::{Now, Timestamp};
 use crate::topic::{IdPolicy, Named, Topic, without_outer_blanks};
+use crate::unread::Ledger;
 
 pub use poll::{Output, TypedOutput};
 pub use reader::Reader;
@@ -45,6 +46,11 @@ type FrameTopic = Topic<Box<str>, Frame, VecDeque<Held>>;
 /// That is twice its entry, as a `VecDeque` doubles when it is full, and an allowance for the
 /// allocator, the reference count of the frame and the fingerprint of the ID.
 const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 144;
+
+/// What an event counts as, in its ring and by the ledger.
+fn event_size(frame_len: usize, id: &EventId<Box<str>>) -> usize {
+    frame_len + id.as_str().len() + ENTRY_BYTES
+}
 
 /// The frames of one record.
 ///
@@ -88,6 +94,8 @@ pub struct Feed {
     fingerprints: Option<Fingerprints>,
     /// Only for speed: dropping it costs a copy.
     joined: Joined,
+    /// Counts all buffers of this feed.
+    ledger: Ledger,
     /// Resyncs that polls have returned.
     resyncs: u64,
     /// Whether a client that names no last event ID is told its place.
@@ -98,6 +106,11 @@ impl Feed {
     /// A feed without events. `epoch` is the life of the sequence that counts them: of this feed
     /// alone, or of all feeds of a hub.
     pub fn new(config: &HubConfig, epoch: Epoch) -> Self {
+        Self::counted(config, epoch, Ledger::default())
+    }
+
+    /// As [`new`](Self::new), with all buffers counted by `ledger`.
+    pub(crate) fn counted(config: &HubConfig, epoch: Epoch, ledger: Ledger) -> Self {
         let retention = config.retention();
         let policy = config.id_policy();
         let is_looked_up = policy != IdPolicy::Position;
@@ -107,6 +120,7 @@ impl Feed {
             slots: slots(&retention),
             fingerprints: is_looked_up.then(Fingerprints::default),
             joined: Joined::default(),
+            ledger,
             resyncs: 0,
             has_greeting: config.greeting,
         }
@@ -193,7 +207,7 @@ impl Feed {
             sse::write_id(out, self.topic.resync_id(now))?;
             sse::write_retry(out, retry_millis)
         });
-        pieces.into_bytes()
+        pieces.into_bytes(&self.ledger)
     }
 
     /// Resyncs that polls have returned so far.
@@ -209,11 +223,16 @@ impl Feed {
         now: Now,
     ) -> StoredEvent {
         let id = boxed(self.topic.next_id(etag.map(EventId::borrowed), now.wall));
+        // It counts with what the ring counts for it, so that the difference is what readers hold.
+        let frame = frame.close(&id, |buffer, start| {
+            let size = event_size(buffer.len() - start, &id);
+            self.ledger.share_as(buffer, size)
+        });
         StoredEvent {
             number: self.topic.ring().next(),
             pushed_at: now.instant,
             latest_time: self.topic.latest_time(),
-            frame: frame.close(&id),
+            frame,
             id,
         }
     }
@@ -221,7 +240,7 @@ impl Feed {
     /// Adds the event that has the next number to the ring, where readers find it.
     fn push(&mut self, event: StoredEvent) {
         debug_assert_eq!(event.number, self.topic.ring().next(), "no event between");
-        let size = event.frame.as_bytes().len() + event.id.as_str().len() + ENTRY_BYTES;
+        let size = event_size(event.frame.as_bytes().len(), &event.id);
         let fingerprint = self
             .fingerprints
             .is_some()

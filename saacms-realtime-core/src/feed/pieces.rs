@@ -4,6 +4,8 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use crate::unread::Ledger;
+
 /// Bytes that go out together: a single piece is shared, several are copied into one.
 #[derive(Default)]
 pub(super) struct Pieces {
@@ -34,15 +36,20 @@ impl Pieces {
     pub(super) fn write(&mut self, write: impl FnOnce(&mut String) -> fmt::Result) {
         let mut text = String::new();
         write(&mut text).expect("a String is never full");
-        self.push(Bytes::from(text));
+
+        // Into the copy at once: no other reader gets this text.
+        self.joined
+            .extend_from_slice(&core::mem::take(&mut self.only));
+        self.joined.extend_from_slice(text.as_bytes());
     }
 
+    /// All pieces as one; `ledger` counts a copy.
     #[inline]
-    pub(super) fn into_bytes(self) -> Bytes {
+    pub(super) fn into_bytes(self, ledger: &Ledger) -> Bytes {
         if self.joined.is_empty() {
             self.only
         } else {
-            Bytes::from(self.joined)
+            ledger.share(self.joined)
         }
     }
 }

@@ -117,7 +117,7 @@ impl Feed {
             }
         }
 
-        Output::Frames(pieces.into_bytes())
+        Output::Frames(pieces.into_bytes(&self.ledger))
     }
 
     /// The next thing for `reader`. It counts as written.
@@ -191,11 +191,12 @@ impl Feed {
     /// The frames from number `from` on as one piece, and the number of the event after them.
     fn run(&mut self, from: u64) -> Option<(Bytes, u64)> {
         let ring = self.topic.ring();
-        self.joined
-            .run(from, ring.next(), |number| match ring.at(number) {
+        self.joined.run(from, ring.next(), &self.ledger, |number| {
+            match ring.at(number) {
                 At::Item(event) => Some(event.item().as_bytes().clone()),
                 At::Next | At::Gone => None,
-            })
+            }
+        })
     }
 
     fn frame(&self, number: u64) -> Option<&Frame> {

@@ -13,11 +13,14 @@ mod sweep;
 mod sync;
 mod topic_cell;
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::hash::{BuildHasher as _, Hasher as _};
 use core::sync::atomic::Ordering::Relaxed;
 use core::task::{Context, Waker};
 use std::hash::RandomState;
+
+use bytes::Bytes;
 
 use crate::config::{ConfigError, HubConfig};
 use crate::event::Event;
@@ -26,6 +29,7 @@ use crate::notice::Notice;
 use crate::position::Position;
 use crate::refusal::Refusal;
 use crate::time::{Instant, Now};
+use crate::unread::Stalls;
 
 pub use lane::{Lane, Outgoing, Piece};
 pub use notices::{NoticeOutput, report};
@@ -39,6 +43,7 @@ use sync::Arc;
 /// All topics of one process. Cheap to clone; every clone is the same hub.
 ///
 /// - *Getters*: [`position`](Self::position), [`config`](Self::config), [`stats`](Self::stats),
+///   [`stalls`](Self::stalls),
 ///   [`is_draining`](Self::is_draining).
 /// - *Commands*: [`publish`](Self::publish), [`subscribe`](Self::subscribe),
 ///   [`source_lost`](Self::source_lost), [`drain`](Self::drain), [`notice`](Self::notice).
@@ -128,6 +133,8 @@ impl Hub {
         wakers.into_iter().for_each(Waker::wake);
         // Last: this may walk over all topics, and no subscriber should wait for that.
         shared.registry.reclaim_bytes(now.instant);
+        // What left a ring may still be held by readers.
+        shared.stalls.check_limit();
         Ok(())
     }
 
@@ -245,11 +252,12 @@ impl Hub {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Sweeps if a sweep is due: frees expired history and removes idle topics.
+    /// Sweeps if a sweep is due: frees expired history and removes idle topics. Cuts the readers
+    /// that are to be cut, see [`stalls`](Self::stalls).
     ///
-    /// Returns when to poll next. `None` while there is no topic: the waker is called when the
-    /// first one is created or the last clone of the hub is dropped, and no timer is needed until
-    /// then.
+    /// Returns when to poll next, unless the waker is called earlier. `None` while there is no topic
+    /// and nobody waits for a reader: the waker is called when the first one is created or waited
+    /// for, or the last clone of the hub is dropped, and no timer is needed until then.
     ///
     /// # Deadlocks
     ///
@@ -280,6 +288,18 @@ impl Hub {
         self.shared.registry.notices.poll(cx, now.instant)
     }
 
+    /// The readers of this hub that have bytes which they have not taken. Whoever writes to a reader
+    /// reports to it.
+    pub fn stalls(&self) -> &Stalls {
+        &self.shared.stalls
+    }
+
+    /// Shares a buffer that is written to readers, such as an answer: it counts against
+    /// `max_unread_bytes` until the last handle of it is dropped.
+    pub fn share(&self, bytes: Vec<u8>) -> Bytes {
+        self.shared.ledger.share(bytes)
+    }
+
     /// The configuration that the hub was created with.
     pub fn config(&self) -> &HubConfig {
         &self.shared.config
@@ -293,7 +313,10 @@ impl Hub {
     /// Figures for logs and health checks.
     pub fn stats(&self) -> Stats {
         let Shared {
-            registry, counters, ..
+            registry,
+            counters,
+            ledger,
+            ..
         } = &*self.shared;
         Stats {
             topics: registry.topics(),
@@ -301,6 +324,8 @@ impl Hub {
             history_bytes: registry.history_bytes(),
             published: counters.published.load(Relaxed),
             resyncs: counters.resyncs.load(Relaxed),
+            unread_bytes: ledger.unread(),
+            cut_readers: counters.cut.load(Relaxed),
         }
     }
 }

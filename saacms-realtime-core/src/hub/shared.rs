@@ -10,6 +10,7 @@ use crate::config::HubConfig;
 use crate::name::ResourceKey;
 use crate::refusal::Refusal;
 use crate::time::{Instant, Now, whole_millis};
+use crate::unread::{Ledger, Stalls};
 
 /// Time between two sweeps, in milliseconds.
 const SWEEP_MILLIS: u64 = 10_000;
@@ -19,6 +20,10 @@ pub(super) struct Shared {
     pub(super) config: HubConfig,
     pub(super) registry: Registry,
     pub(super) counters: Counters,
+    /// Counts all buffers that this hub makes.
+    pub(super) ledger: Ledger,
+    /// The readers that have bytes which they have not taken.
+    pub(super) stalls: Stalls,
     /// Set once, never cleared. A subscription reads it under its topic's lock, and `Hub::drain`
     /// takes each of those locks after setting it: no subscription waits without having seen it.
     pub(super) draining: AtomicBool,
@@ -43,10 +48,17 @@ struct Sweeper {
 
 impl Shared {
     pub(super) fn new(config: HubConfig, seed: u64) -> Self {
+        let ledger = Ledger::counting();
         Self {
             config,
-            registry: Registry::new(config, seed),
+            registry: Registry::new(config, seed, ledger.clone()),
             counters: Counters::default(),
+            stalls: Stalls::new(
+                ledger.clone(),
+                config.max_unread_bytes,
+                config.stall_timeout,
+            ),
+            ledger,
             draining: AtomicBool::new(false),
             retries: AtomicU64::new(0),
             seed,
@@ -73,6 +85,12 @@ impl Shared {
     }
 
     pub(super) fn poll_sweep(&self, cx: &Context<'_>, now: Instant) -> Option<Instant> {
+        let (cut, stall_due) = self.stalls.poll(cx, now);
+        self.counters.cut.fetch_add(cut.len() as u64, Relaxed);
+        for notice in cut {
+            self.registry.notices.count(notice);
+        }
+
         let mut sweeper = lock(&self.sweeper);
         if sweeper.next <= now {
             self.registry.sweep(now);
@@ -82,7 +100,8 @@ impl Shared {
         // Store the waker before counting the topics: a topic created after the count finds the
         // waker, and one created before it is counted.
         sweeper.waker = Some(cx.waker().clone());
-        (self.registry.topics() > 0).then_some(sweeper.next)
+        let sweep_due = (self.registry.topics() > 0).then_some(sweeper.next);
+        sweep_due.into_iter().chain(stall_due).min()
     }
 
     fn wake_sweeper(&self) {

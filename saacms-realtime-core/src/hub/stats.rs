@@ -14,6 +14,11 @@ pub struct Stats {
     pub published: u64,
     /// Resyncs sent since the hub was created.
     pub resyncs: u64,
+    /// Bytes that readers and answers hold and have not taken; they count against
+    /// `max_unread_bytes`.
+    pub unread_bytes: usize,
+    /// Readers that were cut since the hub was created, because they did not take their bytes.
+    pub cut_readers: u64,
 }
 
 /// The counters that no other part of the hub keeps. They only grow.
@@ -21,4 +26,5 @@ pub struct Stats {
 pub(super) struct Counters {
     pub(super) published: AtomicU64,
     pub(super) resyncs: AtomicU64,
+    pub(super) cut: AtomicU64,
 }

@@ -174,7 +174,7 @@ impl Cursor {
                 Some(millis) => {
                     let mut retry = String::new();
                     write_retry(&mut retry, millis).expect("a String is never full");
-                    Output::Frames(Bytes::from(retry))
+                    Output::Frames(shared.ledger.share(retry.into_bytes()))
                 }
                 None => Output::Idle { wake_at },
             },

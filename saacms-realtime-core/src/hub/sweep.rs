@@ -1,6 +1,7 @@
 use alloc::sync::Weak;
 use core::future::poll_fn;
-use core::task::Poll;
+use core::pin::pin;
+use core::task::{Poll, ready};
 
 use super::Hub;
 use crate::time::{Instant, Now};
@@ -8,8 +9,8 @@ use crate::time::{Instant, Now};
 /// Sweeps a hub whenever that is due, until the hub is gone.
 ///
 /// An adapter brings its clock and its timer: `now` reads both clocks, and the future of
-/// `sleep_until` is ready once that moment has come. While the hub has no topic, nothing sleeps:
-/// the first topic wakes the task.
+/// `sleep_until` is ready once that moment has come. While the hub has no topic and waits for no
+/// reader, nothing sleeps: the first one wakes the task.
 ///
 /// `hub` is weak because the task must not keep the hub alive.
 pub async fn sweep<S: Future>(
@@ -17,20 +18,31 @@ pub async fn sweep<S: Future>(
     now: impl Fn() -> Now,
     sleep_until: impl Fn(Instant) -> S,
 ) {
-    loop {
-        let next = poll_fn(|cx| {
+    let mut sleep = pin!(None);
+    let mut sleeps_until = None;
+    poll_fn(|cx| {
+        loop {
             let Some(hub) = hub.upgrade() else {
-                return Poll::Ready(None);
+                return Poll::Ready(());
             };
-            match hub.poll_sweep(cx, now()) {
-                Some(due) => Poll::Ready(Some(due)),
-                None => Poll::Pending,
-            }
-        });
-        let Some(due) = next.await else { return };
+            // Also polled when it is woken while it sleeps: what is due may be due earlier now.
+            let due = hub.poll_sweep(cx, now());
+            drop(hub);
 
-        sleep_until(due).await;
-    }
+            if due != sleeps_until {
+                sleep.set(due.map(&sleep_until));
+                sleeps_until = due;
+            }
+            match sleep.as_mut().as_pin_mut() {
+                Some(sleep) => ready!(sleep.poll(cx)),
+                None => return Poll::Pending,
+            };
+            // A future that was ready is not polled again.
+            sleep.set(None);
+            sleeps_until = None;
+        }
+    })
+    .await;
 }
 
 #[cfg(all(test, not(loom)))]

@@ -6,6 +6,7 @@ use crate::event::Event;
 use crate::feed::{Feed, NoStore};
 use crate::position::Epoch;
 use crate::time::{Instant, Now};
+use crate::unread::Ledger;
 
 /// A topic with its subscribers: what one lock protects.
 pub(super) struct TopicCell {
@@ -21,8 +22,14 @@ pub(super) struct TopicCell {
 
 impl TopicCell {
     /// A topic without events, which answers for none up to the sequence `floor`.
-    pub(super) fn new(config: &HubConfig, epoch: Epoch, floor: u64, now: Instant) -> Self {
-        let mut feed = Feed::new(config, epoch);
+    pub(super) fn new(
+        config: &HubConfig,
+        epoch: Epoch,
+        floor: u64,
+        ledger: Ledger,
+        now: Instant,
+    ) -> Self {
+        let mut feed = Feed::counted(config, epoch, ledger);
         feed.topic.raise_floor(floor);
         Self {
             feed,
@@ -162,7 +169,8 @@ mod tests {
     fn the_older_half_of_a_history_is_freed_and_no_more() {
         let key = crate::name::ResourceKey::new("posts", "1").expect("a valid key");
         let epoch = Epoch::from_number(0);
-        let mut cell = TopicCell::new(&HubConfig::default(), epoch, 0, Instant::ZERO);
+        let (config, ledger) = (HubConfig::default(), Ledger::default());
+        let mut cell = TopicCell::new(&config, epoch, 0, ledger, Instant::ZERO);
         for sequence in 1..=4 {
             cell.publish(Event::deleted(key.clone()), sequence, Now::default());
         }

@@ -34,6 +34,9 @@ pub const MAX_RESULTS_BYTES: usize = 1 << 20;
 /// Bytes of an NDJSON body whose events are published before other tasks get their turn.
 pub const PUBLISH_TURN_BYTES: usize = 16 << 10;
 
+/// How long the client of an answer that is no stream may take none of its bytes.
+pub const ANSWER_STALL_TIMEOUT: Duration = crate::unread::ANSWER_STALL_TIMEOUT;
+
 /// Largest head of a request, and largest buffer of an answer, in bytes.
 pub const MAX_BUFFER_BYTES: usize = 65_536;
 

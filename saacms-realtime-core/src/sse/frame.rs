@@ -1,7 +1,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use memchr::memchr;
 
 use crate::name::{EventId, EventType};
@@ -152,8 +152,13 @@ impl OpenFrame {
 
     /// Writes the header; the bytes are those of [`write_event`](super::write_event).
     ///
-    /// An ID that is longer than the gap costs a copy of the data.
-    pub(crate) fn close<S: AsRef<str>>(mut self, id: &EventId<S>) -> Frame {
+    /// An ID that is longer than the gap costs a copy of the data. `share` makes the buffer a
+    /// `Bytes`; the frame is what it holds from the number on that it is given.
+    pub(crate) fn close<S: AsRef<str>>(
+        mut self,
+        id: &EventId<S>,
+        share: impl FnOnce(Vec<u8>, usize) -> Bytes,
+    ) -> Frame {
         let parts = [EVENT, self.event_type.as_str(), ID, id.as_str(), "\n"];
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
 
@@ -171,8 +176,10 @@ impl OpenFrame {
             at += part.len();
         }
 
-        // A slice shares the buffer, so nothing moves.
-        Frame(Bytes::from(self.buffer).slice(start..))
+        // The rest of the gap stays in the buffer, so nothing moves.
+        let mut frame = share(self.buffer, start);
+        frame.advance(start);
+        Frame(frame)
     }
 }
 
@@ -222,7 +229,7 @@ mod tests {
                 let mut expected = String::new();
                 crate::sse::write_event(&mut expected, event_type, &id, "{}").expect("a String");
 
-                let frame = open.close(&id);
+                let frame = open.close(&id, |buffer, _| Bytes::from(buffer));
                 assert_eq!(frame.as_bytes(), expected.as_bytes());
                 assert_eq!(
                     (frame.event_type(), frame.id()),

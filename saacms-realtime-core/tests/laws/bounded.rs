@@ -173,6 +173,7 @@ fn a_setting_may_have_the_first_and_the_last_value_of_its_range_and_none_beyond(
 
     let off = HubConfig {
         heartbeat: Duration::ZERO,
+        stall_timeout: Duration::ZERO,
         ..HubConfig::default()
     };
     assert_eq!(off.check(), Ok(()), "0 stands for off");
@@ -184,7 +185,7 @@ const DAY: u64 = 86_400_000;
 type Set = fn(&mut HubConfig, u64);
 
 /// Each setting with the first and last value of its range, in its unit.
-const RANGES: [(&str, u64, u64, &str, Set); 10] = [
+const RANGES: [(&str, u64, u64, &str, Set); 12] = [
     ("max_events", 0, 1_000_000, "events", |config, to| {
         config.max_events = to as usize
     }),
@@ -227,6 +228,18 @@ const RANGES: [(&str, u64, u64, &str, Set); 10] = [
             config.max_history_bytes = to as usize;
         },
     ),
+    (
+        "max_unread_bytes",
+        1 << 20,
+        1 << 44,
+        "bytes",
+        |config, to| {
+            config.max_unread_bytes = to as usize;
+        },
+    ),
+    ("stall_timeout", 100, 24 * DAY, "ms", |config, to| {
+        config.stall_timeout = Duration::from_millis(to)
+    }),
     ("heartbeat", 10, 24 * DAY, "ms", |config, to| {
         config.heartbeat = Duration::from_millis(to)
     }),
@@ -236,7 +249,7 @@ const RANGES: [(&str, u64, u64, &str, Set); 10] = [
 ];
 
 /// Each setting with a value out of its range.
-fn out_of_range() -> [(&'static str, HubConfig); 10] {
+fn out_of_range() -> [(&'static str, HubConfig); 12] {
     let default = HubConfig::default();
     [
         (
@@ -292,6 +305,20 @@ fn out_of_range() -> [(&'static str, HubConfig); 10] {
             "max_history_bytes",
             HubConfig {
                 max_history_bytes: usize::MAX,
+                ..default
+            },
+        ),
+        (
+            "max_unread_bytes",
+            HubConfig {
+                max_unread_bytes: 0,
+                ..default
+            },
+        ),
+        (
+            "stall_timeout",
+            HubConfig {
+                stall_timeout: Duration::from_millis(99),
                 ..default
             },
         ),

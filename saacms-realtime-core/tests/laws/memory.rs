@@ -1,9 +1,17 @@
 //! Law 3, bytes: all histories together are bounded, and readers add nothing to them.
 
-use bytes::Bytes;
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::Relaxed;
 use core::task::{Context, Waker};
+use core::time::Duration;
+use std::sync::Arc;
+use std::task::Wake;
 
-use saacms_realtime_core::{Event, Hub, HubConfig, Output};
+use bytes::Bytes;
+
+use saacms_realtime_core::feed::{self, Feed, NoStore};
+use saacms_realtime_core::stall::{self, CutSignal};
+use saacms_realtime_core::{Epoch, Event, Hub, HubConfig, Output};
 
 use crate::support::{Chance, Client, Clock, hub, key, padded, publish, quiet_config, sweep};
 
@@ -249,27 +257,155 @@ fn frames_that_are_joined_for_many_readers_are_counted_and_freed() {
 
 #[test]
 fn a_frame_keeps_no_more_memory_than_it_is_counted_with() {
-    let (hub, clock, key) = (hub(quiet_config()), Clock::new(), key("1"));
-    let mut reader = hub.subscribe(&key, None, clock.now()).expect("subscribed");
-    let _greeting = next_frames(&mut reader, &clock);
+    let (hub, clock) = (hub(quiet_config()), Clock::new());
     let blanks = " ".repeat(1 << 20);
     let body = format!(r#"{{"type":"changed","slug":"posts","id":"1","record":[{blanks}1]}}"#);
-
-    hub.publish(
-        Event::from_json(body.as_bytes()).expect("valid"),
-        clock.now(),
-    )
-    .expect("published");
-
+    let event = Event::from_json(body.as_bytes()).expect("valid");
+    hub.publish(event.clone(), clock.now()).expect("published");
     let counted = hub.stats().history_bytes;
-    let frame = next_frames(&mut reader, &clock);
+
+    // A feed of its own has buffers that show their memory.
+    let mut feed = Feed::new(hub.config(), Epoch::from_number(0));
+    let mut reader = feed.subscribe(None, Duration::ZERO, clock.now());
+    let _greeting = feed.poll(&mut reader, clock.now());
+    let Ok(_) = feed.publish(event, clock.now(), &NoStore);
+    let feed::Output::Frames(frame) = feed.poll(&mut reader, clock.now()) else {
+        panic!("a frame");
+    };
     // `try_into_mut` needs the only handle of the frame.
-    drop((reader, hub));
+    drop(feed);
     let memory = frame.try_into_mut().expect("the only owner").capacity();
     assert!(
         counted < 1_000 && memory <= 2 * counted,
         "{memory} bytes for {counted}"
     );
+}
+
+#[test]
+fn what_readers_hold_counts_once_and_only_what_no_ring_holds() {
+    let config = HubConfig {
+        max_events: 2,
+        max_lag: 2,
+        ..quiet_config()
+    };
+    let (hub, mut clock, key) = (hub(config), Clock::new(), key("1"));
+    let mut readers: Vec<_> = (0..3)
+        .map(|_| hub.subscribe(&key, None, clock.now()).expect("room"))
+        .collect();
+    let greetings: Vec<_> = readers
+        .iter_mut()
+        .map(|reader| next_frames(reader, &clock))
+        .collect();
+    drop(greetings);
+    assert_eq!(hub.stats().unread_bytes, 0);
+
+    hub.publish(padded(&key, 10_000, Some("v1")), clock.advance(1))
+        .expect("published");
+    let held: Vec<_> = readers
+        .iter_mut()
+        .map(|reader| next_frames(reader, &clock))
+        .collect();
+    assert_eq!(hub.stats().unread_bytes, 0, "the ring holds it, too");
+
+    publish(&hub, &key, 2..=3, clock.advance(1));
+    let unread = hub.stats().unread_bytes;
+    assert!(
+        (10_000..11_000).contains(&unread),
+        "once for three: {unread}"
+    );
+
+    // Two frames that wait together are joined; the ring holds the joined ones, too.
+    let joined = next_frames(&mut readers[0], &clock);
+    assert_eq!(hub.stats().unread_bytes, unread);
+    publish(&hub, &key, 4..=5, clock.advance(1));
+    let other = next_frames(&mut readers[1], &clock);
+    assert!(
+        hub.stats().unread_bytes > unread,
+        "no ring holds those any more"
+    );
+
+    drop((held, joined, other));
+    assert_eq!(hub.stats().unread_bytes, 0);
+    sweep(&hub, clock.advance(86_400_000));
+    assert_eq!(
+        (hub.stats().unread_bytes, hub.stats().history_bytes),
+        (0, 0)
+    );
+}
+
+#[test]
+fn readers_that_hold_too_much_are_cut_and_everything_is_given_back() {
+    const EVENT: usize = 300_000;
+
+    let config = HubConfig {
+        max_unread_bytes: 1 << 20,
+        max_history_bytes: 400_000,
+        ..quiet_config()
+    };
+    let (hub, mut clock, key) = (hub(config), Clock::new(), key("1"));
+    let mut readers = Vec::new();
+    for number in 0..20 {
+        let mut reader = hub.subscribe(&key, None, clock.advance(10)).expect("room");
+        let _greeting = next_frames(&mut reader, &clock);
+        let etag = format!("v{number}");
+        hub.publish(padded(&key, EVENT, Some(&etag)), clock.now())
+            .expect("published");
+        let held = next_frames(&mut reader, &clock);
+        let signal = Arc::new(CutSignal::default());
+        let stall = hub.stalls().begin(
+            stall::Reader::OfStream,
+            Arc::clone(&signal) as _,
+            clock.now().instant,
+        );
+        readers.push((signal, stall, held));
+
+        // The sweeper was woken; whoever it cuts ends.
+        sweep(&hub, clock.now());
+        let cx = Context::from_waker(Waker::noop());
+        readers.retain(|(signal, _, _)| signal.poll(&cx).is_pending());
+        let unread = hub.stats().unread_bytes;
+        assert!(unread <= (1 << 20) + EVENT, "{unread} after {number}");
+    }
+    assert!(readers.len() < 5 && hub.stats().cut_readers > 10);
+    readers.clear();
+    assert!(hub.stats().unread_bytes < 1_000, "{:?}", hub.stats());
+}
+
+#[test]
+fn a_publish_that_brings_unread_bytes_over_their_limit_wakes_the_sweeper() {
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    let config = HubConfig {
+        max_unread_bytes: 1 << 20,
+        max_events: 1,
+        max_lag: 1,
+        ..quiet_config()
+    };
+    let (hub, clock, key) = (hub(config), Clock::new(), key("1"));
+    let mut reader = hub.subscribe(&key, None, clock.now()).expect("room");
+    let _greeting = next_frames(&mut reader, &clock);
+    hub.publish(padded(&key, 2 << 20, Some("v1")), clock.now())
+        .expect("published");
+    let held = next_frames(&mut reader, &clock);
+
+    let woken = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    assert!(
+        hub.poll_sweep(&Context::from_waker(&waker), clock.now())
+            .is_some()
+    );
+    assert_eq!(woken.0.load(Relaxed), 0);
+    // The first event leaves its ring, and the reader still holds it.
+    publish(&hub, &key, [2], clock.now());
+    assert_eq!(woken.0.load(Relaxed), 1);
+    drop(held);
 }
 
 fn next_frames(reader: &mut saacms_realtime_core::Subscription, clock: &Clock) -> Bytes {

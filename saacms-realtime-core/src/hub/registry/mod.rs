@@ -18,6 +18,7 @@ use crate::name::ResourceKey;
 use crate::position::{Epoch, Position};
 use crate::refusal::Refusal;
 use crate::time::{Instant, Timestamp};
+use crate::unread::Ledger;
 
 use reclaim::Reclaiming;
 pub(super) use topic_guard::TopicGuard;
@@ -43,9 +44,10 @@ pub(super) struct Registry {
     topics: AtomicUsize,
     /// Open subscriptions, and those about to open. At most `max_subscribers`.
     subscribers: AtomicUsize,
-    /// The history of all topics in the map. A [`TopicGuard`] brings it up to date when it is
-    /// dropped, so it may exceed `max_history_bytes` until the publish that did so reclaims.
-    history_bytes: AtomicUsize,
+    /// Counts the history of all topics in the map, and all buffers. A [`TopicGuard`] brings the
+    /// history up to date when it is dropped, so it may exceed `max_history_bytes` until the publish
+    /// that did so reclaims.
+    ledger: Ledger,
     /// No removed topic gave out a later time as an ID, in milliseconds. The next life of a topic
     /// begins after it: a client that holds such an ID must not find another event under it.
     latest_removed_time: AtomicI64,
@@ -67,7 +69,7 @@ struct Shard {
 const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
 
 impl Registry {
-    pub(super) fn new(config: HubConfig, seed: u64) -> Self {
+    pub(super) fn new(config: HubConfig, seed: u64, ledger: Ledger) -> Self {
         let shards = iter::repeat_with(|| Mutex::new(Shard::default()));
         Self {
             config,
@@ -77,7 +79,7 @@ impl Registry {
             next_sequence: AtomicU64::new(1),
             topics: AtomicUsize::new(0),
             subscribers: AtomicUsize::new(0),
-            history_bytes: AtomicUsize::new(0),
+            ledger,
             latest_removed_time: AtomicI64::new(i64::MIN),
             reclaiming: Mutex::new(Reclaiming::default()),
             notices: Notices::new(),
@@ -93,7 +95,7 @@ impl Registry {
     }
 
     pub(super) fn history_bytes(&self) -> usize {
-        self.history_bytes.load(Relaxed)
+        self.ledger.history()
     }
 
     /// Counts one more subscriber, of any topic.
@@ -133,7 +135,13 @@ impl Registry {
 
         // Any removed topic may have been an earlier life of this one.
         let latest_removed = Timestamp::from_millis(self.latest_removed_time.load(Relaxed));
-        let mut topic = TopicCell::new(&self.config, self.epoch, shard.floor, now);
+        let mut topic = TopicCell::new(
+            &self.config,
+            self.epoch,
+            shard.floor,
+            self.ledger.clone(),
+            now,
+        );
         topic.feed.topic.begin_after(latest_removed);
 
         let cell = Arc::new(Mutex::new(topic));
@@ -222,12 +230,7 @@ impl Registry {
 
     /// Replaces `before` by `after` in the sum of all histories.
     fn count_bytes(&self, before: usize, after: usize) {
-        // Most polls change nothing, and the counter is shared by all topics.
-        if after != before {
-            // Both wrap, so a negative difference is subtracted.
-            self.history_bytes
-                .fetch_add(after.wrapping_sub(before), Relaxed);
-        }
+        self.ledger.count_history(before, after);
     }
 }
 

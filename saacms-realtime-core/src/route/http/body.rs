@@ -139,8 +139,8 @@ enum Content<S> {
 }
 
 impl<S> ResponseBody<S> {
-    pub(super) fn document(bytes: Vec<u8>) -> Self {
-        Self(Content::Document(bytes.into()))
+    pub(super) fn document(bytes: Bytes) -> Self {
+        Self(Content::Document(bytes))
     }
 
     pub(super) fn stream(stream: S) -> Self {

@@ -4,6 +4,7 @@ mod body;
 mod requests;
 
 use alloc::borrow::Cow;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version};
@@ -52,8 +53,21 @@ impl Reply {
     /// # Panics
     ///
     /// If the status is not one of HTTP. Every status of the contract is.
-    pub fn into_response<S>(mut self) -> Response<ResponseBody<S>> {
-        let document = core::mem::take(&mut self.body);
+    pub fn into_response<S>(self) -> Response<ResponseBody<S>> {
+        self.into_shared_response(Bytes::from)
+    }
+
+    /// As [`into_response`](Self::into_response); `share` makes the document a `Bytes`, as
+    /// `Hub::share` does.
+    ///
+    /// # Panics
+    ///
+    /// As [`into_response`](Self::into_response).
+    pub fn into_shared_response<S>(
+        mut self,
+        share: impl FnOnce(Vec<u8>) -> Bytes,
+    ) -> Response<ResponseBody<S>> {
+        let document = share(core::mem::take(&mut self.body));
         self.into_head(ResponseBody::document(document))
     }
 
