@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::linger::Linger;
+use super::stalls::WatchedSocket;
 
 /// A stream on its way from hyper to a lane.
 ///
@@ -121,16 +122,24 @@ pub(super) struct HandoffIo {
     pub(super) stream: TcpStream,
     handoff: Handoff,
     requests: Arc<Requests>,
+    /// Tells the hub of a client that does not take its answer.
+    watch: WatchedSocket,
     /// Present once the server's side is closed while the client may still be sending.
     linger: Option<Linger>,
 }
 
 impl HandoffIo {
-    pub(super) fn new(stream: TcpStream, handoff: Handoff, requests: Arc<Requests>) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        handoff: Handoff,
+        requests: Arc<Requests>,
+        watch: WatchedSocket,
+    ) -> Self {
         Self {
             stream,
             handoff,
             requests,
+            watch,
             linger: None,
         }
     }
@@ -157,7 +166,9 @@ impl AsyncWrite for HandoffIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let this = &mut *self;
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.watch.written(&this.stream, written, cx)
     }
 
     fn poll_write_vectored(
@@ -165,7 +176,9 @@ impl AsyncWrite for HandoffIo {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let this = &mut *self;
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.watch.written(&this.stream, written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

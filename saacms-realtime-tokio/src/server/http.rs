@@ -14,13 +14,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper::{Method, Request, Response, Version};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use saacms_realtime_core::Subscription;
 use saacms_realtime_core::route::http::{Answering, InProgress, KeepAlive, Requests};
 use saacms_realtime_core::route::limits::{
     HTTP_2_PING, HTTP_2_PREFACE, MAX_BUFFER_BYTES, MAX_HTTP_2_HEADERS, MAX_HTTP_2_RESETS,
     MAX_HTTP_2_STREAMS, speaks_http_2,
 };
+use saacms_realtime_core::stall::ReaderKind;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -28,6 +29,7 @@ use tokio::time::sleep;
 
 use super::handoff::{Handoff, HandoffIo};
 use super::idle::IdleTimer;
+use super::stalls::{CuttingExecutor, Watch};
 
 /// Any error of a connection or of a response body.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
@@ -37,6 +39,7 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 pub(super) struct Common {
     pub(super) requests: Arc<Requests>,
     pub(super) keep_alive: KeepAlive,
+    pub(super) watch: Watch,
 }
 
 impl Common {
@@ -85,15 +88,23 @@ where
     let handoff = Handoff::default();
     let offered = handoff.clone();
     let requests = Arc::clone(&common.requests);
+    let kind = ReaderKind::default();
+    let watch = common.watch.socket(kind.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         // A stream over HTTP/1.0 has no chunks, and only a GET subscribes.
         if request.version() == Version::HTTP_11 && request.method() == Method::GET {
             request.extensions_mut().insert(offered.clone());
         }
-        common.begin(&request).answer(service.call(request))
+        let answer = common.begin(&request).answer(service.call(request));
+        let kind = kind.clone();
+        async move {
+            let answer = answer.await?;
+            kind.set_by(answer.body());
+            Ok::<_, Infallible>(answer)
+        }
     });
 
-    let io = HandoffIo::new(stream, handoff.clone(), Arc::clone(&requests));
+    let io = HandoffIo::new(stream, handoff.clone(), Arc::clone(&requests), watch);
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // It would count the time between two requests as well; `idle` tells them apart.
@@ -146,12 +157,15 @@ pub(super) async fn serve_http_2<S, B>(
     stopping: &mut watch::Receiver<bool>,
 ) -> Result<(), BoxError>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     S::Future: Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
+    let watch = common.watch.clone();
     let service = service_fn(move |request| common.begin(&request).answer(service.call(request)));
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let executor = CuttingExecutor::default();
+    let service = watch.bodies(service, executor.clone());
+    let connection = http2::Builder::new(executor)
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_HTTP_2_STREAMS)
         .max_header_list_size(MAX_HTTP_2_HEADERS)

@@ -34,6 +34,8 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 struct Mail {
     arrivals: Vec<Arrival>,
+    /// Numbers of streams that are to be cut; each of them was waiting when it was added.
+    cuts: Vec<usize>,
     /// Never reset. `arrivals` stays empty from then on.
     is_closed: bool,
 }
@@ -57,10 +59,21 @@ impl Inbox {
             return;
         }
 
-        let is_first = mail.arrivals.is_empty();
+        let is_first = mail.is_empty();
         mail.arrivals.push(arrival);
         drop(mail);
         // The first one woke the thread for all that follow until they are received.
+        if is_first {
+            self.notify();
+        }
+    }
+
+    /// Orders the lane to cut a stream.
+    pub(super) fn order_cut(&self, stream: usize) {
+        let mut mail = self.mail();
+        let is_first = mail.is_empty();
+        mail.cuts.push(stream);
+        drop(mail);
         if is_first {
             self.notify();
         }
@@ -82,13 +95,14 @@ impl Inbox {
         self.mail().is_closed
     }
 
-    /// The streams sent since the last call; `None` once the inbox is closed.
-    pub(super) fn receive(&self) -> Option<Vec<Arrival>> {
+    /// The streams sent since the last call, and the numbers of those to be cut; `None` once the
+    /// inbox is closed.
+    pub(super) fn receive(&self) -> Option<(Vec<Arrival>, Vec<usize>)> {
         let mut mail = self.mail();
         if mail.is_closed {
             None
         } else {
-            Some(mem::take(&mut mail.arrivals))
+            Some((mem::take(&mut mail.arrivals), mem::take(&mut mail.cuts)))
         }
     }
 
@@ -100,6 +114,12 @@ impl Inbox {
 
     fn mail(&self) -> MutexGuard<'_, Mail> {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mail {
+    fn is_empty(&self) -> bool {
+        self.arrivals.is_empty() && self.cuts.is_empty()
     }
 }
 

@@ -32,9 +32,6 @@ pub(super) struct Lanes {
 impl Lanes {
     /// Starts `count` threads, which must not be 0.
     pub(super) fn start(realtime: &Realtime, count: usize) -> io::Result<Self> {
-        let heartbeat = realtime.hub().config().heartbeat;
-        let clock = realtime.clock();
-
         // Filled in place: if a thread cannot be started, dropping this ends those before it.
         let mut lanes = Self {
             inboxes: Vec::new(),
@@ -52,12 +49,13 @@ impl Lanes {
                 broken: lanes.broken.clone(),
                 inbox: Arc::clone(&inbox),
             };
+            let realtime = realtime.clone();
             let thread = thread::Builder::new().name(format!("lane-{number}"));
             lanes.threads.push(thread.spawn(move || {
                 // Dropped when the thread ends, even by a panic.
                 let _alarm = alarm;
                 // Created here because it cannot be sent to another thread: its sockets are in `Rc`s.
-                let thread = Thread::new(poll, inbox, clock, heartbeat);
+                let thread = Thread::new(poll, inbox, &realtime);
                 if let Err(error) = thread.run() {
                     tracing::error!(%error, "a thread that writes streams has failed");
                 }

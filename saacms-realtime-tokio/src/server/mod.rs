@@ -15,6 +15,8 @@ mod inbox;
 mod lanes;
 mod linger;
 mod socket;
+mod sockets;
+mod stalls;
 mod thread;
 #[cfg_attr(not(target_os = "linux"), path = "no_uring.rs")]
 mod uring;
@@ -41,6 +43,7 @@ use crate::realtime::Realtime;
 use http::{BoxError, Common};
 use idle::IdleTimer;
 use lanes::Lanes;
+use stalls::Watch;
 
 /// All connections of a server, and the lanes of its streams.
 ///
@@ -95,7 +98,7 @@ impl Connections {
         permit: OwnedSemaphorePermit,
     ) -> Result<(), BoxError>
     where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
         S::Future: Send + 'static,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
@@ -111,6 +114,7 @@ impl Connections {
         let common = Common {
             requests,
             keep_alive: KeepAlive::new(self.idle_timeout),
+            watch: Watch::new(&self.realtime),
         };
         if is_http_2 {
             return http::serve_http_2(stream, service, common, idle, &mut stopping).await;

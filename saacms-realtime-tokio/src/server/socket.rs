@@ -7,6 +7,7 @@ use std::rc::Rc;
 use bytes::{Buf as _, Bytes};
 use mio::net::TcpStream;
 use mio::{Interest, Poll, Token};
+use saacms_realtime_core::Hub;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// The socket of a stream whose response head is sent.
@@ -57,13 +58,18 @@ impl Socket {
         !self.unsent.is_empty() || self.is_ending
     }
 
+    /// Bytes that wait for room.
+    pub(super) fn unsent_len(&self) -> usize {
+        self.unsent.len()
+    }
+
     /// Writes a chunk. The socket must not be blocked.
     pub(super) fn write(&mut self, chunk: &Bytes) -> Outcome {
         let written = (&*self.socket).write(chunk);
         self.finish_write(chunk, written)
     }
 
-    /// The socket itself, for a send through io_uring.
+    /// The socket itself, for a send through io_uring and for its options.
     pub(super) fn shared(&self) -> &Rc<TcpStream> {
         &self.socket
     }
@@ -137,14 +143,29 @@ impl Socket {
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Makes the chunks of chunked bodies. Streams that get the same bytes share a chunk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Chunks {
+    /// Counts the chunks.
+    hub: Hub,
     /// The bytes in `chunk`. Kept alive so that no other bytes can have their address.
     frames: Bytes,
     chunk: Bytes,
 }
 
 impl Chunks {
+    pub(super) fn new(hub: Hub) -> Self {
+        Self {
+            hub,
+            frames: Bytes::new(),
+            chunk: Bytes::new(),
+        }
+    }
+
+    /// Frees the last chunk.
+    pub(super) fn forget(&mut self) {
+        (self.frames, self.chunk) = (Bytes::new(), Bytes::new());
+    }
+
     /// Returns `frames` as a chunk (RFC 9112, 7.1): the last chunk again if the bytes are the same.
     pub(super) fn chunk_of(&mut self, frames: Bytes) -> &Bytes {
         // Compared by address: the streams of a record are given clones of one `Bytes`.
@@ -155,7 +176,7 @@ impl Chunks {
             write!(chunk, "{:x}\r\n", frames.len()).expect("a Vec is never full");
             chunk.extend_from_slice(&frames);
             chunk.extend_from_slice(b"\r\n");
-            self.chunk = Bytes::from(chunk);
+            self.chunk = self.hub.share(chunk);
             self.frames = frames;
         }
         &self.chunk
@@ -173,7 +194,8 @@ mod tests {
 
     #[test]
     fn the_same_bytes_become_a_chunk_once() {
-        let mut chunks = Chunks::default();
+        let hub = Hub::new(Default::default(), 0).unwrap();
+        let mut chunks = Chunks::new(hub);
         let frames = Bytes::from(vec![b'x'; 300]);
         let chunk = chunks.chunk_of(frames.clone()).clone();
         assert!(chunk.starts_with(b"12c\r\nx") && chunk.ends_with(b"x\r\n"));

@@ -10,9 +10,12 @@ use mio::{Events, Poll, Token};
 use saacms_realtime_core::{Lane, Outgoing};
 
 use super::inbox::{Arrival, Inbox, WAKE};
-use super::socket::{Outcome, Socket};
-use super::writer::{Writer, apply};
+use super::socket::Socket;
+use super::sockets::Sockets;
+use super::stalls::Watch;
+use super::writer::Writer;
 use crate::clock::Clock;
+use crate::realtime::Realtime;
 
 /// The state of a lane's thread.
 ///
@@ -22,22 +25,23 @@ pub(super) struct Thread {
     poll: Poll,
     inbox: Arc<Inbox>,
     clock: Clock,
-    /// A member's index is the [`Token`] of its socket.
-    lane: Lane<Socket>,
+    sockets: Sockets,
     writer: Writer,
     /// Empty between turns; kept for its capacity.
     outgoing: Vec<Outgoing>,
 }
 
 impl Thread {
-    pub(super) fn new(poll: Poll, inbox: Arc<Inbox>, clock: Clock, heartbeat: Duration) -> Self {
+    pub(super) fn new(poll: Poll, inbox: Arc<Inbox>, realtime: &Realtime) -> Self {
+        let heartbeat = realtime.hub().config().heartbeat;
         let lane = Lane::new(heartbeat, Waker::from(Arc::clone(&inbox)));
+        let sockets = Sockets::new(lane, Watch::new(realtime), Arc::clone(&inbox));
         Self {
             poll,
             inbox,
-            clock,
-            lane,
-            writer: Writer::new(),
+            clock: realtime.clock(),
+            sockets,
+            writer: Writer::new(realtime.hub().clone()),
             outgoing: Vec::new(),
         }
     }
@@ -60,24 +64,30 @@ impl Thread {
                 self.handle_socket(event);
             }
 
-            let Some(arrivals) = self.inbox.receive() else {
+            let Some((arrivals, cuts)) = self.inbox.receive() else {
                 return Ok(());
             };
+            // First: an arrival may get the number of a stream that is cut.
+            for stream in cuts {
+                self.sockets.cut(stream);
+            }
             for arrival in arrivals {
                 self.insert(arrival);
             }
 
             // A fixed number of turns: those that become due in the meantime wait until the sockets
             // have been polled again.
-            for _ in 0..self.lane.collect(self.clock.now()) {
-                self.lane
+            for _ in 0..self.sockets.lane.collect(self.clock.now()) {
+                self.sockets
+                    .lane
                     .turn(self.writer.batch(), self.clock.now(), &mut self.outgoing);
-                self.writer.write(&mut self.lane, &mut self.outgoing)?;
+                self.writer.write(&mut self.sockets, &mut self.outgoing)?;
             }
 
             // Without streams, the memory of the busiest turn is given back.
-            if self.lane.is_empty() {
+            if self.sockets.lane.is_empty() {
                 self.writer.shrink();
+                self.sockets.shrink();
                 self.outgoing = Vec::new();
             }
         }
@@ -85,7 +95,7 @@ impl Thread {
 
     /// How long to wait for a socket or a wake-up; `None` if no deadline is set.
     fn timeout(&self) -> Option<Duration> {
-        let wake_at = self.lane.wake_at()?;
+        let wake_at = self.sockets.lane.wake_at()?;
         let millis = match wake_at.millis_since(self.clock.now().instant) {
             0 => 0,
             // One more, so that rounding never wakes the thread before its deadline.
@@ -96,19 +106,11 @@ impl Thread {
 
     fn handle_socket(&mut self, event: &Event) {
         let Token(index) = event.token();
-        let Some(socket) = self.lane.get_mut(index) else {
-            return;
-        };
-
         // A client sends nothing after its request, so one that closes its side has gone.
         if event.is_read_closed() || event.is_error() {
-            self.lane.remove(index);
-        } else if event.is_writable() && socket.is_blocked() {
-            let outcome = socket.flush();
-            if outcome == Outcome::Done {
-                self.lane.unblock(index);
-            }
-            apply(&mut self.lane, index, outcome);
+            self.sockets.remove(index);
+        } else if event.is_writable() {
+            self.sockets.flush(index);
         }
     }
 
@@ -118,15 +120,18 @@ impl Thread {
             subscription,
             permit,
         } = arrival;
-        let index = self.lane.insert(subscription, Socket::new(socket, permit));
+        let index = self
+            .sockets
+            .lane
+            .insert(subscription, Socket::new(socket, permit));
         // Always there: it was inserted just now.
-        let Some(socket) = self.lane.get_mut(index) else {
+        let Some(socket) = self.sockets.lane.get_mut(index) else {
             return;
         };
 
         if let Err(error) = socket.register(&self.poll, Token(index)) {
             tracing::error!(%error, "cannot poll a connection, so it is closed");
-            self.lane.remove(index);
+            self.sockets.remove(index);
         }
     }
 }

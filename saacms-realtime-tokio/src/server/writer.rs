@@ -3,9 +3,10 @@
 
 use std::io;
 
-use saacms_realtime_core::{Lane, Outgoing, Piece};
+use saacms_realtime_core::{Hub, Outgoing, Piece};
 
-use super::socket::{Chunks, Outcome, Socket};
+use super::socket::Chunks;
+use super::sockets::Sockets;
 use super::uring::{BATCH, Uring};
 
 /// The fewest streams for which io_uring is worth its cost. Fewer are written to one by one.
@@ -23,27 +24,27 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Creates a writer that uses io_uring if the kernel allows it.
-    pub(super) fn new() -> Self {
+    /// Creates a writer that uses io_uring if the kernel allows it. `hub` counts what it writes.
+    pub(super) fn new(hub: Hub) -> Self {
         match Uring::new() {
             Ok(uring) => {
                 tracing::debug!("streams are written to through io_uring");
                 Self {
                     uring: Some(uring),
-                    chunks: Chunks::default(),
+                    chunks: Chunks::new(hub),
                 }
             }
             Err(reason) => {
                 tracing::debug!(%reason, "streams are written to one by one, without io_uring");
-                Self::one_by_one()
+                Self::one_by_one(hub)
             }
         }
     }
 
-    fn one_by_one() -> Self {
+    fn one_by_one(hub: Hub) -> Self {
         Self {
             uring: None,
-            chunks: Chunks::default(),
+            chunks: Chunks::new(hub),
         }
     }
 
@@ -66,7 +67,7 @@ impl Writer {
     /// io_uring fails.
     pub(super) fn write(
         &mut self,
-        lane: &mut Lane<Socket>,
+        sockets: &mut Sockets,
         outgoing: &mut Vec<Outgoing>,
     ) -> io::Result<()> {
         let Self { uring, chunks } = self;
@@ -77,7 +78,7 @@ impl Writer {
             piece,
         } in outgoing.drain(..)
         {
-            let Some(socket) = lane.get_mut(index) else {
+            let Some(socket) = sockets.lane.get_mut(index) else {
                 continue;
             };
             let outcome = match (piece, &mut uring) {
@@ -89,30 +90,21 @@ impl Writer {
                 // Written by itself, because the socket is shut down once the last chunk is written.
                 (Piece::End, _) => socket.end(),
             };
-            apply(lane, index, outcome);
+            sockets.apply(index, outcome);
         }
 
         let Some(uring) = uring else { return Ok(()) };
         uring.send(|index, chunk, written| {
-            if let Some(socket) = lane.get_mut(index) {
+            if let Some(socket) = sockets.lane.get_mut(index) {
                 let outcome = socket.finish_write(chunk, written);
-                apply(lane, index, outcome);
+                sockets.apply(index, outcome);
             }
         })
     }
 
     /// Frees the chunk that is kept for the next stream.
     pub(super) fn shrink(&mut self) {
-        self.chunks = Chunks::default();
-    }
-}
-
-/// Applies the outcome of a write to the lane.
-pub(super) fn apply(lane: &mut Lane<Socket>, index: usize, outcome: Outcome) {
-    match outcome {
-        Outcome::Done => {}
-        Outcome::Blocked => lane.block(index),
-        Outcome::Over => drop(lane.remove(index)),
+        self.chunks.forget();
     }
 }
 
@@ -125,11 +117,14 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use saacms_realtime_core::ResourceKey;
+    use saacms_realtime_core::{Lane, ResourceKey};
     use tokio::sync::Semaphore;
 
     use super::*;
     use crate::Realtime;
+    use crate::server::inbox::Inbox;
+    use crate::server::socket::Socket;
+    use crate::server::stalls::Watch;
 
     const STREAMS: usize = 3 * MIN_URING_SENDS;
     /// A stream whose socket is full, one whose client has gone, and one that ends.
@@ -138,12 +133,13 @@ mod tests {
     const ENDING: usize = 5;
 
     /// Whether each stream is blocked, `None` if it is over, and what each client read in the end.
-    fn write_with(mut writer: Writer) -> (Vec<Option<bool>>, Vec<Vec<u8>>) {
-        let realtime = Realtime::new(Default::default(), Default::default()).unwrap();
+    fn write_with(realtime: &Realtime, mut writer: Writer) -> (Vec<Option<bool>>, Vec<Vec<u8>>) {
         let key = ResourceKey::new("posts", "1").unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let permits = Arc::new(Semaphore::new(STREAMS));
-        let mut lane = Lane::new(Duration::ZERO, Waker::noop().clone());
+        let lane = Lane::new(Duration::ZERO, Waker::noop().clone());
+        let inbox = Arc::new(Inbox::new(&mio::Poll::new().unwrap()).unwrap());
+        let mut sockets = Sockets::new(lane, Watch::new(realtime), inbox);
         let mut clients = Vec::new();
         for place in 0..STREAMS {
             clients.push(net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
@@ -158,7 +154,9 @@ mod tests {
             let subscription = realtime.subscription(&key, None).unwrap();
             let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
             assert_eq!(
-                lane.insert(subscription, Socket::new(socket, permit)),
+                sockets
+                    .lane
+                    .insert(subscription, Socket::new(socket, permit)),
                 place
             );
         }
@@ -173,13 +171,13 @@ mod tests {
                 Outgoing { stream, piece }
             })
             .collect();
-        writer.write(&mut lane, &mut outgoing).unwrap();
+        writer.write(&mut sockets, &mut outgoing).unwrap();
         assert!(outgoing.is_empty());
         let states = (0..STREAMS)
-            .map(|stream| Some(lane.get_mut(stream)?.is_blocked()))
+            .map(|stream| Some(sockets.lane.get_mut(stream)?.is_blocked()))
             .collect();
         // No send shares a socket any more, so this closes them.
-        drop(lane);
+        drop(sockets);
         let read = |mut client: net::TcpStream| {
             let mut bytes = Vec::new();
             client.read_to_end(&mut bytes).unwrap();
@@ -191,7 +189,9 @@ mod tests {
 
     #[tokio::test]
     async fn both_ways_of_writing_write_the_same() {
-        let (states, read) = write_with(Writer::one_by_one());
+        let realtime = Realtime::new(Default::default(), Default::default()).unwrap();
+        let hub = realtime.hub().clone();
+        let (states, read) = write_with(&realtime, Writer::one_by_one(hub.clone()));
         let chunk = [b"12c\r\n", &[b'x'; 300][..], b"\r\n"].concat();
         for (stream, (state, read)) in states.iter().zip(&read).enumerate() {
             let (expected, bytes): (_, &[u8]) = match stream {
@@ -202,13 +202,13 @@ mod tests {
             };
             assert_eq!((*state, &read[..]), (expected, bytes), "{stream}");
         }
-        let writer = Writer::new();
+        let writer = Writer::new(hub);
         if writer.uring.is_none() {
             // Not `eprintln!`, which the test harness captures.
             let line = "not tested: writing through io_uring, which this kernel does not allow\n";
             io::stderr().write_all(line.as_bytes()).unwrap();
             return;
         }
-        assert_eq!(write_with(writer), (states, read));
+        assert_eq!(write_with(&realtime, writer), (states, read));
     }
 }
