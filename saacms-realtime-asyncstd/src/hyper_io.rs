@@ -19,6 +19,8 @@ use saacms_realtime_core::route::limits::{
     HTTP_2_PREFACE, LINGER_BYTES, LINGER_TIME, speaks_http_2,
 };
 
+use crate::watch::WatchedSocket;
+
 /// A socket for hyper.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -30,6 +32,8 @@ pub(crate) struct Socket {
     requests: Arc<Requests>,
     /// Present once the server's side is closed while the client may still be sending.
     linger: Option<Linger>,
+    /// `None` over HTTP/2, whose bodies are watched one by one.
+    watch: Option<WatchedSocket>,
 }
 
 /// What such a client may still send, and for how long.
@@ -47,7 +51,13 @@ impl Socket {
             is_empty: false,
             requests,
             linger: None,
+            watch: None,
         }
+    }
+
+    /// Has the hub know of it while it is full.
+    pub(crate) fn watch(&mut self, watch: WatchedSocket) {
+        self.watch = Some(watch);
     }
 
     /// Whether the client begins with the HTTP/2 preface.
@@ -130,13 +140,11 @@ impl rt::Write for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            match self.stream.get_ref().write_vectored(bufs) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.stream.poll_writable(cx))?;
-                }
-                written => return Poll::Ready(written),
-            }
+        let this = self.get_mut();
+        let written = poll_write(&this.stream, cx, bufs);
+        match &mut this.watch {
+            Some(watch) => watch.written(this.stream.get_ref(), written, cx),
+            None => written,
         }
     }
 
@@ -185,6 +193,21 @@ impl Socket {
             }
         }
         Poll::Ready(())
+    }
+}
+
+fn poll_write(
+    stream: &Async<TcpStream>,
+    cx: &mut Context<'_>,
+    bufs: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    loop {
+        match stream.get_ref().write_vectored(bufs) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                ready!(stream.poll_writable(cx))?;
+            }
+            written => return Poll::Ready(written),
+        }
     }
 }
 

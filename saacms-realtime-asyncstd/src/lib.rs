@@ -42,6 +42,7 @@ mod hyper_io;
 mod realtime;
 mod serve;
 mod stream;
+mod watch;
 
 pub use realtime::Realtime;
 pub use serve::{ServeConfig, serve};

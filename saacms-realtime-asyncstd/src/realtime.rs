@@ -186,7 +186,9 @@ impl Realtime {
         if let Some(notice) = reply.notice {
             self.hub.notice(notice);
         }
-        answer.add_to(reply).into_response()
+        answer
+            .add_to(reply)
+            .into_shared_response(|document| self.hub.share(document))
     }
 
     /// Publishes the events of a body. Lets other tasks run between the lines of a long one.

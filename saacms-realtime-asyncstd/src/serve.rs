@@ -24,11 +24,12 @@ use saacms_realtime_core::route::limits::{
     HTTP_2_PING, LAST_ANSWERS, MAX_BUFFER_BYTES, MAX_HTTP_2_HEADERS, MAX_HTTP_2_RESETS,
     MAX_HTTP_2_STREAMS,
 };
-
+use saacms_realtime_core::stall::ReaderKind;
 use saacms_realtime_core::{Hub, Notice};
 
 use crate::hyper_io::{Socket, Spawn, Timers};
 use crate::realtime::Realtime;
+use crate::watch::{CuttingExecutor, Watch};
 
 /// Settings of [`serve`]: its limits, and the executor that runs connections.
 #[derive(Clone, Debug)]
@@ -197,13 +198,17 @@ async fn connection(
     let idle = until_idle(config.idle_timeout, Arc::clone(&requests), realtime.clone());
     let keep_alive = KeepAlive::new(config.idle_timeout);
     let counted = Arc::clone(&requests);
+    let watch = Watch::new(&realtime);
+    let kind = ReaderKind::default();
+    let watched = watch.socket(kind.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let in_progress = counted.begin(!request.body().is_end_stream());
         let is_http_1_1 = request.version() == Version::HTTP_11;
         let keep_alive = is_http_1_1.then(|| keep_alive.clone());
-        let realtime = realtime.clone();
+        let (realtime, kind) = (realtime.clone(), kind.clone());
         async move {
             let mut answer = realtime.respond(request).await;
+            kind.set_by(answer.body());
             if let Some(keep_alive) = keep_alive {
                 keep_alive.add_to(&mut answer);
             }
@@ -212,7 +217,9 @@ async fn connection(
     });
 
     if is_http_2 {
-        let connection = http2::Builder::new(config.spawn)
+        let executor = CuttingExecutor::new(config.spawn);
+        let service = watch.bodies(service, executor.clone());
+        let connection = http2::Builder::new(executor)
             .timer(Timers)
             .max_concurrent_streams(MAX_HTTP_2_STREAMS)
             .max_header_list_size(MAX_HTTP_2_HEADERS)
@@ -229,6 +236,7 @@ async fn connection(
             .run(connection, stop, http2::Connection::graceful_shutdown)
             .await?;
     } else {
+        socket.watch(watched);
         let connection = http1::Builder::new()
             .timer(Timers)
             // It would count the time between two requests as well; `idle` tells them apart.
