@@ -6,7 +6,7 @@ use std::hash::DefaultHasher;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -30,8 +30,9 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn new(realtime: &Realtime) -> Self {
+        let page = page(realtime);
         let pages = Router::new()
-            .route("/", get(page))
+            .route("/", get(async move || page))
             .route("/client.js", get(client))
             .route("/healthz", get(health))
             .route("/readyz", get(ready))
@@ -72,7 +73,8 @@ impl Site {
 
 type ApiBody = ResponseBody<StreamBody>;
 
-async fn page(State(realtime): State<Realtime>) -> impl IntoResponse {
+/// The live page. All answers share its bytes, so that a client that does not read one holds nothing.
+fn page(realtime: &Realtime) -> impl IntoResponse + Clone + use<> {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         // The rest of the policy is in the page; browsers read this part only from a header.
@@ -85,7 +87,7 @@ async fn page(State(realtime): State<Realtime>) -> impl IntoResponse {
     let page = PAGE
         .replace("{{base}}", realtime.api().base_path())
         .replace("{{client}}", client_version());
-    (headers, page)
+    (headers, Bytes::from(page))
 }
 
 /// Refuses a method that the pages do not have, as the API does.
@@ -157,6 +159,8 @@ fn report(status: StatusCode, realtime: &Realtime) -> Response<Body> {
         "history_bytes": stats.history_bytes,
         "published": stats.published,
         "resyncs": stats.resyncs,
+        "unread_bytes": stats.unread_bytes,
+        "cut_readers": stats.cut_readers,
     });
 
     let headers = [
