@@ -7,6 +7,7 @@
 #[path = "../../../../saacms-realtime-core/tests/support/chance.rs"]
 mod chance;
 mod history;
+mod place;
 mod proxy;
 #[path = "../real_server/mod.rs"]
 mod real_server;
@@ -163,6 +164,13 @@ fn a_wall_clock_that_is_set_back_and_forth_leaves_no_gap() {
             ..
         } = world.end("a wall clock set back and forth");
         assert_eq!((resyncs, reconnects), (0, 0));
+    }
+}
+
+#[test]
+fn a_client_that_is_cut_off_before_its_first_event_misses_nothing() {
+    for event_ids in ["etag", "position"] {
+        place::run(event_ids);
     }
 }
 

@@ -45,6 +45,20 @@ async fn a_stream_has_the_same_bytes_and_no_connection_header() {
 }
 
 #[tokio::test]
+async fn a_head_tells_a_position_from_which_a_client_subscribes() {
+    let server = Server::start(&[]);
+    let client = Client::connect(&server).await;
+    let target = "/api/saacms/v1/posts/1/subscribe";
+    let head = client.send(Method::HEAD, target, &[], "").await;
+    let position = head.headers()["saacms-last-event-id"].clone();
+    let missed = client.publish("1", "v1", "1").await;
+
+    let position = position.to_str().expect("visible characters");
+    let mut stream = client.subscribe("1", Some(position)).await;
+    stream.expect(&missed).await;
+}
+
+#[tokio::test]
 async fn a_client_that_reconnects_gets_a_replay_or_a_resync() {
     let server = Server::start(&["--max-events", "2", "--quiet-resume", "false"]);
     let client = Client::connect(&server).await;

@@ -44,6 +44,7 @@ impl<S: Sut> World<S> {
                     };
                 }
             }
+            Naming::Taken => return self.open_later(client),
             Naming::Old => {
                 // A page that a browser restores: it shows the record of that time.
                 if let Some(memory) = page.earlier.first().cloned() {
@@ -54,6 +55,31 @@ impl<S: Sut> World<S> {
         }
 
         self.connect_naming(client, named)
+    }
+
+    /// The page's host takes a position, and then reads the store. The page connects with it a second
+    /// later, whatever is published until then.
+    fn open_later(&mut self, client: usize) -> Result<(), String> {
+        let page = &mut self.clients[client];
+        page.reconnect_at = Some(self.now + 1_000);
+        // A host that cannot ask the hub leaves the page as it was.
+        let Some(sut) = &self.sut else {
+            return Ok(());
+        };
+
+        let position = sut.position(&self.keys[page.watches]).to_string();
+        let right = self.reference.position();
+        if position != right {
+            return Err(format!("the position is {position}, not {right}"));
+        }
+
+        page.knows = Knowledge {
+            id: position,
+            record: self.truth[page.watches],
+            is_ahead: true,
+        };
+        self.counts.taken += 1;
+        Ok(())
     }
 
     /// Reconnects as a browser does by itself.

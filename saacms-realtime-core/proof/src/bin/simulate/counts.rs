@@ -57,6 +57,8 @@ counts! {
     heartbeats,
     /// greetings with a position
     greetings,
+    /// positions taken by a host before it read its store
+    taken,
     /// events evicted by count, age or bytes
     evicted,
     /// publishes that may have freed history for lack of memory

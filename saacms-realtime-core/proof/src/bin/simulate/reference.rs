@@ -73,6 +73,11 @@ impl Reference {
         };
     }
 
+    /// The place after every event so far, of any record.
+    pub(crate) fn position(&self) -> String {
+        format!("{:016x}.{}", self.epoch, self.next_sequence - 1)
+    }
+
     pub(crate) fn topics(&self) -> usize {
         self.lives.iter().flatten().count()
     }

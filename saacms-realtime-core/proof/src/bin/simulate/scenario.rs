@@ -106,6 +106,8 @@ pub(crate) enum Naming {
     Ahead,
     /// The one that this client received, if it is a position: of the same record or of another.
     Foreign(usize),
+    /// The position that the page's host took before it read its store. The stream opens later.
+    Taken,
 }
 
 /// IDs that no hub of a simulation uses.
@@ -302,7 +304,8 @@ impl Op {
 
 impl Naming {
     fn draw(chance: &mut Chance, clients: usize) -> Self {
-        match chance.below(22) {
+        match chance.below(24) {
+            22.. => Self::Taken,
             20.. => Self::Foreign(chance.index(clients)),
             0..12 => Self::True,
             12 => Self::Blanks,

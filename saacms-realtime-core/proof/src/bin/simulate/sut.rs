@@ -5,7 +5,8 @@ mod lane;
 use core::task::Context;
 
 use saacms_realtime_core::{
-    Event, Hub, HubConfig, Instant, Now, Output, Refusal, ResourceKey, Stats, Subscription,
+    Event, Hub, HubConfig, Instant, Now, Output, Position, Refusal, ResourceKey, Stats,
+    Subscription,
 };
 
 pub(crate) use lane::HubWithLane;
@@ -28,6 +29,7 @@ pub(crate) trait Sut: Sized {
         last_event_id: Option<&[u8]>,
         now: Now,
     ) -> Result<Self::Reader, Refusal>;
+    fn position(&self, key: &ResourceKey) -> Position;
     fn poll(reader: &mut Self::Reader, cx: &Context<'_>, now: Now) -> Output;
     /// The socket took all that the last poll returned, or has no room for the rest.
     fn wrote(reader: &Self::Reader, all: bool);
@@ -56,6 +58,10 @@ impl Sut for Hub {
         now: Now,
     ) -> Result<Subscription, Refusal> {
         self.subscribe(key, last_event_id, now)
+    }
+
+    fn position(&self, key: &ResourceKey) -> Position {
+        self.position(key)
     }
 
     fn poll(reader: &mut Subscription, cx: &Context<'_>, now: Now) -> Output {

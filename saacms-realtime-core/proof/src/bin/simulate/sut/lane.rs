@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
 
 use saacms_realtime_core::{
-    Event, Hub, HubConfig, Instant, Lane, Now, Outgoing, Output, Piece, Refusal, ResourceKey, Stats,
+    Event, Hub, HubConfig, Instant, Lane, Now, Outgoing, Output, Piece, Position, Refusal,
+    ResourceKey, Stats,
 };
 
 use super::Sut;
@@ -95,6 +96,10 @@ impl Sut for HubWithLane {
             lane: Rc::clone(&self.lane),
             waker_of_all: Arc::clone(&self.waker_of_all),
         })
+    }
+
+    fn position(&self, key: &ResourceKey) -> Position {
+        self.hub.position(key)
     }
 
     fn poll(reader: &mut LaneReader, cx: &Context<'_>, now: Now) -> Output {
