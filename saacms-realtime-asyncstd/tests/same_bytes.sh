@@ -130,7 +130,7 @@ same() {
         head && /^\r?$/ { head = 0; close(sort) }
         head { print | sort; next }
         { print }' sort='LC_ALL=C sort' | sed -E -e 's/^(date: ).*/\1[date]\r/I' -e 's/^(retry: )[0-9]+$/\1[time]/' \
-        -e 's/^(id: )[0-9a-f]{16}\./\1[epoch]./' \
+        -e 's/^((saacms-last-event-)?id: )[0-9a-f]{16}\./\1[epoch]./I' \
         -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{12}Z/[time]/g' -e 's/127\.0\.0\.1:[0-9]+/[address]/g'
 }
 
