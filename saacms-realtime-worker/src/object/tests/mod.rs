@@ -98,7 +98,7 @@ fn heartbeats_run_from_the_first_stream_to_the_last() {
         .expect("published");
     assert_eq!(object.wake_at(), None, "nobody listens");
     let pipe = open(&mut object, None, at(5));
-    assert_eq!(pipe.take(), ":keepalive\n\n");
+    assert_eq!(pipe.take(), ":keepalive\n\nid: 0000000000000007.1\n\n");
     assert_eq!(object.wake_at().map(Instant::as_millis), Some(105));
     object
         .publish(event("i", "b"), at(50), None)

@@ -84,7 +84,8 @@ fn a_stream_that_joins_during_a_round_gets_every_event_once_and_in_order() {
     finish(&mut object, at(2));
     assert_eq!(
         (ids(&fresh.take()), ids(&back.take())),
-        (vec!["c"], vec!["c"])
+        (vec!["0000000000000007.2", "c"], vec!["c"]),
+        "the new one is told its place first"
     );
 }
 
