@@ -37,12 +37,14 @@ fn a_refusal_reaches_a_client_that_sends_its_whole_body_before_it_reads() {
     let mut attacked = Attacked::start(&[]);
     let length = format!("Content-Length: {LEN}");
     let with = |line: &str, headers: &str| {
-        let head = format!("{line} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n");
+        let head = format!("{line} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n");
         [head.into_bytes(), vec![b'x'; LEN]].concat()
     };
     let post = format!("POST {PUBLISH}");
     let chunked = [
-        format!("{post} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{LEN:x}\r\n"),
+        format!(
+            "{post} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{LEN:x}\r\n"
+        ),
         "x".repeat(LEN),
     ];
     let refused = [

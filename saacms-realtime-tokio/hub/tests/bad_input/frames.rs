@@ -19,7 +19,7 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 /// `GET http://a/`, in HPACK's static table.
-const GET_ROOT: &[u8] = b"\x82\x84\x86\x41\x01a";
+const GET_ROOT: &[u8] = b"\x82\x84\x86\x41\x09localhost";
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len())
@@ -184,7 +184,7 @@ fn changes_of_the_window_cost_little_however_many_streams_there_are() {
     let mut attacked = Attacked::start(&[]);
     let path = b"/api/saacms/v1/attack/1/subscribe";
     let path_len = u8::try_from(path.len()).expect("a short path");
-    let get = [b"\x82\x86\x41\x01a\x04", &[path_len][..], path].concat();
+    let get = [b"\x82\x86\x41\x09localhost\x04", &[path_len][..], path].concat();
     let window = |bytes: u8| frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0x40, bytes]);
 
     let mut open = hello();
@@ -217,7 +217,7 @@ fn a_request_that_waits_for_its_body_keeps_none_of_its_headers() {
     // 450 times `age`, from HPACK's static table: 450 bytes here, 40 KiB as a map.
     let path_len = u8::try_from(PUBLISH.len()).expect("a short path");
     let post = [
-        b"\x83\x86\x41\x01a\x04",
+        b"\x83\x86\x41\x09localhost\x04",
         &[path_len][..],
         PUBLISH.as_bytes(),
         &[0x95; 450],
@@ -253,7 +253,7 @@ fn streams_whose_window_stays_closed_cost_little_and_delay_no_other() {
     let mut bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat();
     let path = b"/api/saacms/v1/attack/1/subscribe";
     let path_len = u8::try_from(path.len()).expect("a short path");
-    let get = [b"\x82\x86\x41\x01a\x04", &[path_len][..], path].concat();
+    let get = [b"\x82\x86\x41\x09localhost\x04", &[path_len][..], path].concat();
     // Twice as many as a connection may have; the others are refused.
     for stream in 0..2 * STREAMS_PER_CONNECTION {
         bytes.extend(frame(
