@@ -124,8 +124,7 @@ pub async fn serve(
         let mut accepting = pin!(accept(&listener, &realtime, &config, &connections.0));
         or(accepting.as_mut(), async { drop(stop.await) }).await;
 
-        realtime.drain_within(config.drain_timeout);
-        connections.0.enter(DRAINING);
+        realtime.drain();
         // Connections are still accepted, so that new clients are told to come back.
         or(
             accepting,
@@ -231,13 +230,8 @@ async fn connection(
             .keep_alive_timeout(HTTP_2_PING)
             .serve_connection(socket, service);
 
-        // By GOAWAY. Whoever connects during a drain gets an answer first: without one it would connect
-        // again. An idle one is closed once its client has confirmed that, or does not answer pings.
-        let goes_at = match connections.phase() {
-            RUNNING => DRAINING,
-            _ => CLOSING,
-        };
-        let stop = or(connections.entered(goes_at, ()), idle);
+        // An idle one is closed once its client has confirmed that, or does not answer pings.
+        let stop = or(connections.entered(CLOSING, ()), idle);
         connections
             .run(connection, stop, http2::Connection::graceful_shutdown)
             .await?;
@@ -298,19 +292,15 @@ struct Connections(Arc<Ending>);
 
 #[derive(Default)]
 struct Ending {
-    /// [`RUNNING`], then [`DRAINING`], [`CLOSING`] and [`CUT`].
+    /// 0 while the server runs; then [`CLOSING`], then [`CUT`].
     phase: AtomicU8,
     changed: Event,
 }
 
-/// The server answers.
-const RUNNING: u8 = 0;
-/// Streams end. Connections over HTTP/2 that were open before are told to go.
-const DRAINING: u8 = 1;
 /// Connections end once their answers in flight are sent.
-const CLOSING: u8 = 2;
+const CLOSING: u8 = 1;
 /// Connections end at once.
-const CUT: u8 = 3;
+const CUT: u8 = 2;
 
 impl Connections {
     /// Drives a connection to its end. Once `stop` is ready, it only sends its answers in flight.
@@ -333,10 +323,6 @@ impl Connections {
         or(connection, self.entered(CUT, Ok(()))).await
     }
 
-    fn phase(&self) -> u8 {
-        self.0.phase.load(SeqCst)
-    }
-
     fn enter(&self, phase: u8) {
         self.0.phase.store(phase, SeqCst);
         self.0.changed.notify(usize::MAX);
@@ -347,7 +333,7 @@ impl Connections {
         loop {
             // Before the phase is read: a change in between must not be missed.
             let changed = self.0.changed.listen();
-            if self.phase() >= phase {
+            if self.0.phase.load(SeqCst) >= phase {
                 return then;
             }
             changed.await;

@@ -16,9 +16,7 @@ use saacms_realtime_core::{
 fn a_refusal_of_the_hub_names_the_limit_that_is_reached() {
     for (refusal, said) in [
         (
-            Refusal::Draining {
-                retry_after: Duration::ZERO,
-            },
+            Refusal::Draining,
             "the hub is shutting down; reconnect in a moment",
         ),
         (

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use js_sys::{Object, Promise, Uint8Array};
 use saacms_realtime_core::route::{
     Action, Batch, Decision, EVENT_STREAM, HEARTBEAT_HEADER, LAST_EVENT_ID_HEADER, Problem,
-    PublishFormat, Reply, StreamRefusal,
+    PublishFormat, Reply,
 };
 use saacms_realtime_core::{Event, ResourceKey};
 use wasm_bindgen::prelude::*;
@@ -37,14 +37,10 @@ pub async fn fetch(request: Request, env: JsValue) -> Result<Response, JsValue> 
             key,
             last_event_id,
             mut head,
-            refuse,
             ..
         } => {
             let last_event_id = last_event_id.as_deref();
-            match router
-                .subscribe(&key, last_event_id, refuse, &request)
-                .await?
-            {
+            match router.subscribe(&key, last_event_id, &request).await? {
                 Answer::Stream(stream) => {
                     pass_on_headers(&stream, &mut head)?;
                     let body = stream.body();
@@ -101,10 +97,9 @@ impl Router<'_> {
         &self,
         key: &ResourceKey,
         last_event_id: Option<&[u8]>,
-        refuse: StreamRefusal,
         request: &Request,
     ) -> Result<Answer, JsValue> {
-        let init = subscribe_init(refuse.accept())?;
+        let init = subscribe_init()?;
         // Tells the object when the client has gone.
         set_member(&init, "signal", &request.signal());
         let url = subscribe_url(last_event_id);
@@ -113,18 +108,14 @@ impl Router<'_> {
         let answer = match self.ask(key, &request).await {
             Ok(answer) if answer.status() == 200 => Answer::Stream(answer),
             Ok(answer) => Answer::Reply(reply_of(&answer).await?),
-            Err(error) => {
-                web_sys::console::error_1(&error);
-                let problem = Problem::record_unreachable();
-                Answer::Reply(refuse.reply(problem, platform::jitter()))
-            }
+            Err(error) => Answer::Reply(unreachable(&error)),
         };
         Ok(answer)
     }
 
     /// Asks the object of a record for the head of its stream.
     async fn head(&self, key: &ResourceKey) -> Result<Response, JsValue> {
-        let init = subscribe_init(EVENT_STREAM)?;
+        let init = subscribe_init()?;
         set_member(&init, "method", &"HEAD".into());
         let url = subscribe_url(None);
         let request = Request::new_with_str_and_init(&url, init.unchecked_ref())?;
@@ -223,9 +214,9 @@ fn subscribe_url(last_event_id: Option<&[u8]>) -> String {
 
 /// The options of a request for a stream: one of its own, because the object's contract reads no
 /// other header.
-fn subscribe_init(accept: &str) -> Result<Object, JsValue> {
+fn subscribe_init() -> Result<Object, JsValue> {
     let headers = Headers::new()?;
-    headers.set("accept", accept)?;
+    headers.set("accept", EVENT_STREAM)?;
     let init = Object::new();
     set_member(&init, "headers", &headers);
     Ok(init)
@@ -252,11 +243,7 @@ enum Answer {
 async fn reply_of(answer: &Response) -> Result<Reply, JsValue> {
     let body = Uint8Array::new(&JsFuture::from(answer.array_buffer()?).await?).to_vec();
     let content_type = answer.headers().get("content-type")?;
-    let mut reply = Reply::passed_on(answer.status(), content_type, body);
-    if let Some(seconds) = answer.headers().get("retry-after")? {
-        reply.headers.push(("retry-after", seconds.into()));
-    }
-    Ok(reply)
+    Ok(Reply::passed_on(answer.status(), content_type, body))
 }
 
 /// The answer for an object that gives none.

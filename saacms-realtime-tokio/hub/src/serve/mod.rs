@@ -59,8 +59,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     };
 
     tracing::info!(subscribers = realtime.hub().stats().subscribers, "draining");
-    realtime.drain_within(settings.drain_timeout);
-    connections.drain();
+    realtime.drain();
     // Connections are still accepted, so that a client that connects now is told to reconnect later.
     let drained = async {
         tokio::select! {

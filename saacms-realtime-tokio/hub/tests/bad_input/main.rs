@@ -2,6 +2,8 @@
 //!
 //! During each attack, a publisher and a subscriber on connections of their own must not be affected.
 
+#[path = "../attack/mod.rs"]
+mod attack;
 mod bodies;
 #[path = "../../../../saacms-realtime-core/tests/support/chance.rs"]
 mod chance;
@@ -16,6 +18,7 @@ mod real_server;
 mod slow;
 #[path = "../../../../saacms-realtime-core/tests/conformance/stream.rs"]
 mod stream;
+mod together;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;

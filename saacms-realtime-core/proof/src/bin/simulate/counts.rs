@@ -27,9 +27,7 @@ counts! {
     operations,
     /// events published
     published,
-    /// events that were accepted and not kept (no room for a record)
-    published_unkept,
-    /// publishes refused (drain)
+    /// publishes refused (no room for a record)
     publishes_refused,
     /// events published while the hub was down
     published_while_down,
