@@ -1,5 +1,7 @@
 //! Measures a server from the outside: many subscribers, publishers, and a check of every delivery.
 
+#[path = "../../../../saacms-realtime-tokio/hub/tests/attack/mod.rs"]
+mod attack;
 #[path = "../../../../saacms-realtime-core/tests/support/chance.rs"]
 mod chance;
 mod figures;
@@ -41,6 +43,9 @@ fn main() -> ExitCode {
         }
         Scenario::Mixed(options) => all(options, |kind| scenario::run(Shape::Mixed, kind, options)),
         Scenario::Slow(options) => all(options, |kind| scenario::run(Shape::Slow, kind, options)),
+        Scenario::Attacked(options) => all(options, |kind| {
+            scenario::run(Shape::Attacked, kind, options)
+        }),
         Scenario::Storm(options) => all(options, |kind| storm::run(kind, options)),
         Scenario::Idle(options) => all(options, |kind| idle::run(kind, options)),
         Scenario::Publish(options) => all(options, |kind| posts::run(kind, options)),

@@ -48,6 +48,8 @@ pub(crate) enum Scenario {
     Mixed(Options),
     /// As fanout, but one in ten does not read while events are published
     Slow(Options),
+    /// As fanout, first on a quiet server, then beside 550 connections that ask and do not read
+    Attacked(Options),
     /// All are disconnected, miss events, and reconnect at once
     Storm(Options),
     /// Only heartbeats; then 1 % get an event, and the server is asked to stop

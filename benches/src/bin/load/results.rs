@@ -124,6 +124,14 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
             run("idle", kind, idle::run(kind, &idle))?;
         }
 
+        let attacked = Options {
+            subscribers: 100,
+            rate: Some(50.0),
+            ..base.clone()
+        };
+        let figures = scenario::run(Shape::Attacked, Kind::Ours, &attacked);
+        run("attacked", Kind::Ours, figures)?;
+
         for kind in [Kind::Ours, Kind::Axum] {
             let posts = Options {
                 subscribers: 64,

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::attack::Attack;
 use crate::chance::Chance;
 use crate::figures::Figures;
 use crate::limits;
@@ -25,6 +26,7 @@ pub(crate) enum Shape {
     Spread,
     Mixed,
     Slow,
+    Attacked,
 }
 
 /// A server with its subscribers connected.
@@ -43,6 +45,9 @@ pub(crate) struct Setup {
     pub(crate) connected: Usage,
     pub(crate) connect_seconds: f64,
 }
+
+/// What the attack does to the 99th percentile of latencies.
+pub(crate) const ATTACKED_P99: &str = "p99 over that before the attack";
 
 /// One subscriber in ten does not read.
 const STALLED_OF: usize = 10;
@@ -189,13 +194,14 @@ impl Shape {
             Self::Spread => "spread",
             Self::Mixed => "mixed",
             Self::Slow => "slow",
+            Self::Attacked => "attacked",
         }
     }
 
     fn keys(self, options: &Options) -> Vec<u32> {
         let count = options.subscribers;
         match self {
-            Self::Fanout | Self::Slow => vec![0; count],
+            Self::Fanout | Self::Slow | Self::Attacked => vec![0; count],
             Self::Spread => (0..count as u32).collect(),
             Self::Mixed => {
                 let mut chance = Chance::new(1);
@@ -211,7 +217,7 @@ impl Shape {
 
     fn publishers(self, options: &Options) -> usize {
         options.publishers.unwrap_or(match self {
-            Self::Fanout | Self::Slow => 1,
+            Self::Fanout | Self::Slow | Self::Attacked => 1,
             Self::Spread | Self::Mixed => 8,
         })
     }
@@ -232,7 +238,7 @@ impl Shape {
                 move || loop {
                     let key = match self {
                         Self::Mixed => zipf.draw(&mut chance),
-                        Self::Fanout | Self::Slow | Self::Spread => {
+                        Self::Fanout | Self::Slow | Self::Attacked | Self::Spread => {
                             turn = if turn < key_count { turn } else { publisher };
                             turn += publishers;
                             turn - publishers
@@ -276,6 +282,11 @@ pub(crate) fn run(shape: Shape, kind: Kind, options: &Options) -> Result<Figures
         next_keys(),
     )?;
 
+    let attack = if shape == Shape::Attacked {
+        Some(begin_attack(&setup, kind, options, next_keys())?)
+    } else {
+        None
+    };
     setup.readers.begin_anew();
 
     let (began, usage) = (Instant::now(), setup.server.usage());
@@ -296,6 +307,11 @@ pub(crate) fn run(shape: Shape, kind: Kind, options: &Options) -> Result<Figures
         stall(false)?;
         more.push(("catching up", catch_up(&setup.readers), "s"));
     }
+    if let Some((attack, quiet)) = attack {
+        drop(attack);
+        let p99 = measured.latency.value_at_quantile(0.99) as f64;
+        more.push((ATTACKED_P99, p99 / quiet, "times"));
+    }
 
     let figures = Figures {
         subscribers: keys.len(),
@@ -309,6 +325,24 @@ pub(crate) fn run(shape: Shape, kind: Kind, options: &Options) -> Result<Figures
         ..Figures::new(kind, shape.name())
     };
     setup.into_figures(figures, measured)
+}
+
+/// Measures the server at rest, then begins the attack; returns it, and the 99th percentile of the
+/// latencies before it.
+fn begin_attack<N: FnMut() -> usize + Send>(
+    setup: &Setup,
+    kind: Kind,
+    options: &Options,
+    next_keys: Vec<N>,
+) -> Result<(Attack, f64), String> {
+    setup.readers.begin_anew();
+    publish_for(setup, kind, options, Instant::now(), next_keys)?;
+    let quiet = setup.readers.tally().latency.value_at_quantile(0.99) as f64;
+
+    let attack = Attack::start(setup.server.address);
+    // Connecting so many clients is not what is measured.
+    thread::sleep(SETTLE);
+    Ok((attack, quiet.max(1.0)))
 }
 
 /// Publishes for `options.seconds` from `began` on, with a bar that shows the time.

@@ -2,6 +2,7 @@
 
 use super::{Row, Runs, SLACK, SLACK_OF_TAILS, of};
 use crate::figures::Figures;
+use crate::scenario::ATTACKED_P99;
 use crate::server::Kind;
 
 /// A target in words, and the largest value that meets it.
@@ -28,6 +29,7 @@ pub(super) fn rows(runs: &Runs) -> Vec<Row> {
         storm_time(runs),
         storm_memory(runs),
         publish(runs),
+        attacked(runs),
         per_million(
             runs,
             ("one", Kind::Axum),
@@ -78,6 +80,23 @@ fn tail(runs: &Runs) -> Row {
             &format!("{:.2} against {:.2} ms", tails[0], tails[1]),
             format!("load fanout --rate {rate:.0} --against limit --rounds 3"),
         )
+    }
+}
+
+fn attacked(runs: &Runs) -> Row {
+    let p99 = |run: &Figures| run.latency_ms(0.99);
+    let times = of(runs, "attacked", Kind::Ours, |run| run.more(ATTACKED_P99));
+    Row {
+        key: "attacked".into(),
+        figure: "publish → receive p99 beside 550 connections that do not read".into(),
+        target: Some(("≤ 2 × a quiet server's", 2.0)),
+        value: times,
+        shown: format!(
+            "{times:.2} ({:.2} ms)",
+            of(runs, "attacked", Kind::Ours, p99)
+        ),
+        command: "load attacked --subscribers 100 --rate 50 --rounds 3".into(),
+        slack: SLACK_OF_TAILS,
     }
 }
 
