@@ -17,6 +17,7 @@ struct Counts {
     /// Bytes of all buffers that are alive, those in rings included.
     held: AtomicUsize,
     /// Bytes of all histories. An event has the same size here and in `held`.
+    #[cfg(feature = "std")]
     history: AtomicUsize,
 }
 
@@ -40,11 +41,6 @@ impl Drop for Counted {
 }
 
 impl Ledger {
-    /// A ledger that counts.
-    pub(crate) fn counting() -> Self {
-        Self(Some(Arc::default()))
-    }
-
     /// Shares `bytes`, which count with the memory that they take.
     pub(crate) fn share(&self, bytes: Vec<u8>) -> Bytes {
         let size = bytes.capacity();
@@ -69,6 +65,11 @@ impl Ledger {
 /// For the hub.
 #[cfg(feature = "std")]
 impl Ledger {
+    /// A ledger that counts.
+    pub(crate) fn counting() -> Self {
+        Self(Some(Arc::default()))
+    }
+
     /// Replaces `before` by `after` in the sum of all histories.
     pub(crate) fn count_history(&self, before: usize, after: usize) {
         // Most polls change nothing, and the counter is shared by all topics.
