@@ -21,6 +21,25 @@ describe("settings", options, () => {
     }
   });
 
+  test("events that were not stored leave no gap in what is stored before and after", options, async () => {
+    const worker = await start();
+    try {
+      const post = (etag) => publish(worker.url + API, changed("between", etag));
+      for (const etag of ["v1", "v2"]) assert.equal((await post(etag)).status, 204);
+      worker.configure({ SAACMS_REALTIME_STORAGE: "off" });
+      await worker.restart();
+      assert.equal((await post("v3")).status, 204);
+      worker.configure({});
+      await worker.restart();
+      assert.equal((await post("v4")).status, 204);
+      const back = await Stream.open(`${worker.url}${API}/posts/between/subscribe`, { "last-event-id": "v2" });
+      await back.is(`${KEEPALIVE}event: saacms-resync\nid: v4\ndata: {"reason":"buffer-miss"}\n\n`);
+      back.leave();
+    } finally {
+      await worker.stop();
+    }
+  });
+
   test("a class without SQLite keeps events in memory", options, async () => {
     const worker = await start({ sql: false });
     try {

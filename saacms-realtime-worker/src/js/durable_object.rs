@@ -44,8 +44,14 @@ impl SaacmsRealtimeDO {
         let settings = Settings::read(Environment(&|name| platform::variable(&env, name)))
             .map_err(|error| js_sys::Error::new(&error.to_string()))?;
 
+        let mut store = SqlStore::of(&ctx);
+        if !settings.storage
+            && let Some(unused) = store.take()
+        {
+            unused.clear()?;
+        }
+
         // An object without SQLite still works, so this is not an error.
-        let store = settings.storage.then(|| SqlStore::of(&ctx)).flatten();
         if settings.storage && store.is_none() {
             let warning = format!(
                 "saacms-realtime: this class has no SQLite storage (new_sqlite_classes), so its \

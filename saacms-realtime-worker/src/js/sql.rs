@@ -84,6 +84,16 @@ impl SqlStore {
         Ok(ring)
     }
 
+    /// Drops the ring that was stored, if any: the next events are not stored, and a ring that
+    /// continued without them would hide a gap.
+    pub(crate) fn clear(&self) -> Result<(), JsValue> {
+        if rows(&self.exec(HAS_TABLE, &Array::new())?)?.is_empty() {
+            return Ok(());
+        }
+        self.exec("DROP TABLE saacms_realtime", &Array::new())
+            .map(drop)
+    }
+
     fn save_row(&self, row: Row<'_>) -> Result<(), JsValue> {
         if !self.has_table.get() {
             self.exec(TABLE, &Array::new())?;
