@@ -1,13 +1,16 @@
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::future::{block_on, yield_now, zip};
 use http::{Request, Response};
 use http_body::Body;
-use saacms_realtime_core::route::http::{BodyBudget, ResponseBody, decide, read_body};
+use saacms_realtime_core::route::http::{
+    BodyBudget, ResponseBody, close_connection, decide, read_body,
+};
 use saacms_realtime_core::route::limits::BODY_TIMEOUT;
-use saacms_realtime_core::route::{Action, Api, Decision, Problem, PublishFormat, Reply};
+use saacms_realtime_core::route::{Action, Api, Decision, PublishFormat, Reply};
 use saacms_realtime_core::{
     ConfigError, Event, Hub, HubConfig, Notice, Position, Refusal, ResourceKey, report, sweep,
 };
@@ -65,7 +68,7 @@ impl Realtime {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooManyTopics`]; then nothing is published.
+    /// [`Refusal::Draining`]; then nothing is published.
     pub fn publish(&self, event: Event) -> Result<(), Refusal> {
         self.hub.publish(event, self.clock.now())
     }
@@ -115,13 +118,19 @@ impl Realtime {
         self.hub.position(key)
     }
 
-    /// Starts to drain: new streams are refused; open ones get their remaining events and a
-    /// reconnection time, and end.
+    /// Starts to drain: new streams and publishes are refused; open streams get their remaining events
+    /// and a reconnection time, and end.
     ///
     /// [`serve`](crate::serve) drains when it stops. Call this before the graceful shutdown of a
-    /// server of your own, which waits for streams to end.
+    /// server of your own, which waits for streams to end. As long as that takes, at most 10 s, whoever
+    /// comes is told to come back later.
     pub fn drain(&self) {
         self.hub.drain();
+    }
+
+    /// [`drain`](Self::drain) that may take this long.
+    pub fn drain_within(&self, timeout: Duration) {
+        self.hub.drain_within(timeout);
     }
 
     /// The hub, for its statistics and for [`Hub::source_lost`].
@@ -156,6 +165,7 @@ impl Realtime {
         &self,
         request: Request<B>,
     ) -> Response<ResponseBody<EventStream>> {
+        let version = request.version();
         let (decision, _, body) = decide(request, |request| self.api.decide(request));
         let Decision { action, answer, .. } = decision;
         let reply = match action {
@@ -163,10 +173,11 @@ impl Realtime {
                 key,
                 last_event_id,
                 head,
+                refuse,
                 ..
             } => match self.subscribe(&key, last_event_id.as_deref()) {
                 Ok(stream) => return answer.add_to(head).into_stream(stream),
-                Err(refusal) => Problem::from(refusal).into(),
+                Err(refusal) => refuse.reply(refusal.into(), self.hub.jitter()),
             },
             Action::Head { key, head, .. } => head.with_position(self.position(&key)),
             Action::Publish {
@@ -186,9 +197,14 @@ impl Realtime {
         if let Some(notice) = reply.notice {
             self.hub.notice(notice);
         }
-        answer
+        let mut response = answer
             .add_to(reply)
-            .into_shared_response(|document| self.hub.share(document))
+            .into_shared_response(|document| self.hub.share(document));
+        // Otherwise a client would go on with a connection that is about to close.
+        if self.hub.is_draining() {
+            close_connection(&mut response, version);
+        }
+        response
     }
 
     /// Publishes the events of a body. Lets other tasks run between the lines of a long one.

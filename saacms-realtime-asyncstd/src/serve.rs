@@ -124,7 +124,8 @@ pub async fn serve(
         let mut accepting = pin!(accept(&listener, &realtime, &config, &connections.0));
         or(accepting.as_mut(), async { drop(stop.await) }).await;
 
-        realtime.drain();
+        realtime.drain_within(config.drain_timeout);
+        connections.0.enter(DRAINING);
         // Connections are still accepted, so that new clients are told to come back.
         or(
             accepting,
@@ -230,8 +231,13 @@ async fn connection(
             .keep_alive_timeout(HTTP_2_PING)
             .serve_connection(socket, service);
 
-        // An idle one is closed once its client has confirmed that, or does not answer pings.
-        let stop = or(connections.entered(CLOSING, ()), idle);
+        // By GOAWAY. Whoever connects during a drain gets an answer first: without one it would connect
+        // again. An idle one is closed once its client has confirmed that, or does not answer pings.
+        let goes_at = match connections.phase() {
+            RUNNING => DRAINING,
+            _ => CLOSING,
+        };
+        let stop = or(connections.entered(goes_at, ()), idle);
         connections
             .run(connection, stop, http2::Connection::graceful_shutdown)
             .await?;
@@ -292,15 +298,19 @@ struct Connections(Arc<Ending>);
 
 #[derive(Default)]
 struct Ending {
-    /// 0 while the server runs; then [`CLOSING`], then [`CUT`].
+    /// [`RUNNING`], then [`DRAINING`], [`CLOSING`] and [`CUT`].
     phase: AtomicU8,
     changed: Event,
 }
 
+/// The server answers.
+const RUNNING: u8 = 0;
+/// Streams end. Connections over HTTP/2 that were open before are told to go.
+const DRAINING: u8 = 1;
 /// Connections end once their answers in flight are sent.
-const CLOSING: u8 = 1;
+const CLOSING: u8 = 2;
 /// Connections end at once.
-const CUT: u8 = 2;
+const CUT: u8 = 3;
 
 impl Connections {
     /// Drives a connection to its end. Once `stop` is ready, it only sends its answers in flight.
@@ -323,6 +333,10 @@ impl Connections {
         or(connection, self.entered(CUT, Ok(()))).await
     }
 
+    fn phase(&self) -> u8 {
+        self.0.phase.load(SeqCst)
+    }
+
     fn enter(&self, phase: u8) {
         self.0.phase.store(phase, SeqCst);
         self.0.changed.notify(usize::MAX);
@@ -333,7 +347,7 @@ impl Connections {
         loop {
             // Before the phase is read: a change in between must not be missed.
             let changed = self.0.changed.listen();
-            if self.0.phase.load(SeqCst) >= phase {
+            if self.phase() >= phase {
                 return then;
             }
             changed.await;

@@ -57,12 +57,29 @@ fn a_client_that_connects_while_streams_end_is_refused_with_a_retry_time() {
     server.wait_until(|server| server.realtime.hub().is_draining());
     let refused = server.connect().exchange(&Request::get(SUBSCRIBE));
     assert_eq!(
-        (refused.status(), refused.header("retry-after")),
-        (503, Some("1"))
+        (refused.status(), refused.header("connection")),
+        (503, Some("close"))
+    );
+    let told = server
+        .connect()
+        .exchange(&Request::get(SUBSCRIBE).header("Accept", "text/event-stream"));
+    assert_eq!(told.status(), 200);
+    let millis = told
+        .text()
+        .strip_prefix("retry: ")
+        .and_then(|rest| rest.split('\n').next()?.parse().ok());
+    // The drain timeout is 10 s by default.
+    assert!(
+        millis.is_some_and(|millis: u64| (11_000..=14_000).contains(&millis)),
+        "{told:?}"
     );
 
     publishing.send(body);
-    assert_eq!(publishing.response("POST").status(), 204);
+    let refused = publishing.response("POST");
+    assert_eq!(
+        (refused.status(), refused.header("connection")),
+        (503, Some("close"))
+    );
 
     while !stream.block().starts_with("retry: ") {}
     stream.expect_end();
@@ -82,7 +99,7 @@ fn an_answer_in_flight_is_sent_when_all_streams_have_ended() {
     // Without streams, the server closes its listener and asks its connections to end.
     server.wait_until(|server| TcpStream::connect(server.address).is_err());
     publishing.send(&post[post.len() - 1..]);
-    assert_eq!(publishing.response("POST").status(), 204);
+    assert_eq!(publishing.response("POST").status(), 503);
     assert!(publishing.ends());
 
     server.wait();

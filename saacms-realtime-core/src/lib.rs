@@ -68,7 +68,7 @@ mod topic;
 #[cfg(feature = "alloc")]
 mod unread;
 
-pub use name::{EventId, EventType, IdText, InvalidEventId, RESYNC, ResyncReason};
+pub use name::{EventId, EventType, IdText, InvalidEventId, RESYNC, ResyncReason, UNAVAILABLE};
 pub use position::{Epoch, Position};
 pub use ring::{At, Entry, Retention, Ring, Slots, Storage};
 pub use subscriber::{Resume, Step, Subscriber};

@@ -1,14 +1,20 @@
 //! Why a hub refuses to subscribe or to publish.
 
 use core::fmt;
+use core::time::Duration;
 
 /// Why a hub refuses to subscribe or to publish: a limit is reached, or it drains.
+///
+/// A publish is refused only while the hub drains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The hub is shutting down and accepts no new subscriptions.
-    Draining,
-    /// `max_topics` records have subscribers, so none can be dropped.
+    /// The hub is shutting down.
+    Draining {
+        /// When it has gone, jittered: who comes back earlier may meet it again.
+        retry_after: Duration,
+    },
+    /// `max_topics` records have subscribers, so none can be dropped to subscribe to another.
     TooManyTopics {
         /// The limit.
         limit: usize,
@@ -28,7 +34,7 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Draining => f.write_str("the hub is shutting down; reconnect in a moment"),
+            Self::Draining { .. } => f.write_str("the hub is shutting down; reconnect in a moment"),
             Self::TooManyTopics { limit } => {
                 write!(f, "the hub is at its limit of {limit} records")
             }

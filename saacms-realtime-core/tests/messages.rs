@@ -16,7 +16,9 @@ use saacms_realtime_core::{
 fn a_refusal_of_the_hub_names_the_limit_that_is_reached() {
     for (refusal, said) in [
         (
-            Refusal::Draining,
+            Refusal::Draining {
+                retry_after: Duration::ZERO,
+            },
             "the hub is shutting down; reconnect in a moment",
         ),
         (

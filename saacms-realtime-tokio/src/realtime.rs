@@ -1,3 +1,4 @@
+use core::time::Duration;
 use std::sync::Arc;
 
 use saacms_realtime_core::route::Api;
@@ -62,7 +63,7 @@ impl Realtime {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooManyTopics`]: nothing is published.
+    /// [`Refusal::Draining`]: nothing is published.
     pub fn publish(&self, event: Event) -> Result<(), Refusal> {
         self.hub.publish(event, self.clock.now())
     }
@@ -120,12 +121,18 @@ impl Realtime {
         self.hub.position(key)
     }
 
-    /// Starts the drain: new streams are refused; open ones get their remaining events and a
-    /// reconnection time, then end.
+    /// Starts the drain: new streams and publishes are refused; open streams get their remaining
+    /// events and a reconnection time, then end.
     ///
-    /// Call it before a server's graceful shutdown, which waits for streams to end.
+    /// Call it before a server's graceful shutdown, which waits for streams to end. As long as that
+    /// takes, at most 10 s, whoever comes is told to come back later.
     pub fn drain(&self) {
         self.hub.drain();
+    }
+
+    /// [`drain`](Self::drain) that may take this long.
+    pub fn drain_within(&self, timeout: Duration) {
+        self.hub.drain_within(timeout);
     }
 
     /// The hub, for its statistics and for [`Hub::source_lost`].

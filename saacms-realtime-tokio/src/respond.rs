@@ -1,10 +1,10 @@
 use axum::body::Body as AxumBody;
 use axum::extract::{OriginalUri, State};
 use axum::routing::any;
-use http::{Extensions, Request, Response};
+use http::{Extensions, Request, Response, Version};
 use http_body::Body;
 use saacms_realtime_core::ResourceKey;
-use saacms_realtime_core::route::http::{ResponseBody, decide, read_body};
+use saacms_realtime_core::route::http::{ResponseBody, close_connection, decide, read_body};
 use saacms_realtime_core::route::limits::BODY_TIMEOUT;
 use saacms_realtime_core::route::{Action, Decision, Problem, PublishFormat, Reply};
 use tokio::task::yield_now;
@@ -61,10 +61,11 @@ impl Realtime {
         base_path: &str,
         request: Request<B>,
     ) -> Response<ResponseBody<StreamBody>> {
+        let version = request.version();
         let (decision, extensions, body) = decide(request, |request| {
             self.api().decide_under(base_path, request)
         });
-        self.carry_out(decision, extensions, body).await
+        self.carry_out(version, decision, extensions, body).await
     }
 
     /// Answers a request to subscribe to `key`. The path of the request does not count.
@@ -73,9 +74,10 @@ impl Realtime {
         key: Result<ResourceKey, Problem>,
         request: Request<AxumBody>,
     ) -> Response<ResponseBody<StreamBody>> {
+        let version = request.version();
         let (decision, extensions, body) =
             decide(request, |request| self.api().decide_subscribe(request, key));
-        self.carry_out(decision, extensions, body).await
+        self.carry_out(version, decision, extensions, body).await
     }
 
     /// Answers a request to publish. The path of the request does not count.
@@ -83,13 +85,15 @@ impl Realtime {
         &self,
         request: Request<AxumBody>,
     ) -> Response<ResponseBody<StreamBody>> {
+        let version = request.version();
         let (decision, extensions, body) =
             decide(request, |request| self.api().decide_publish(request));
-        self.carry_out(decision, extensions, body).await
+        self.carry_out(version, decision, extensions, body).await
     }
 
     async fn carry_out<B: Body>(
         &self,
+        version: Version,
         decision: Decision,
         extensions: Extensions,
         body: B,
@@ -102,13 +106,14 @@ impl Realtime {
                 key,
                 last_event_id,
                 head,
+                refuse,
                 ..
             } => match self.subscription(&key, last_event_id.as_deref()) {
                 Ok(subscription) => {
                     let stream = StreamBody::new(subscription, self.clock(), &extensions);
                     return answer.add_to(head).into_stream(stream);
                 }
-                Err(refusal) => Problem::from(refusal).into(),
+                Err(refusal) => refuse.reply(refusal.into(), self.hub().jitter()),
             },
             Action::Head { key, head, .. } => head.with_position(self.position(&key)),
             Action::Publish {
@@ -129,9 +134,14 @@ impl Realtime {
         if let Some(notice) = reply.notice {
             self.hub().notice(notice);
         }
-        answer
+        let mut response = answer
             .add_to(reply)
-            .into_shared_response(|document| self.hub().share(document))
+            .into_shared_response(|document| self.hub().share(document));
+        // Otherwise a client would go on with a connection that is about to close.
+        if self.hub().is_draining() {
+            close_connection(&mut response, version);
+        }
+        response
     }
 
     /// Publishes the events of a body. Lets other tasks run between the lines of a long one.

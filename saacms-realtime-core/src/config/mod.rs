@@ -12,6 +12,9 @@ pub use setting::{Field, HUB_SETTINGS, HubSetting, VARIABLE_PREFIX, variable};
 use crate::ring::Retention;
 use crate::topic::IdPolicy;
 
+/// How long streams may take to end when a hub drains, unless configured.
+pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The kind of event ID that the frames of a hub carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EventIds {

@@ -16,19 +16,20 @@ mod topic_cell;
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::{BuildHasher as _, Hasher as _};
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::task::{Context, Waker};
+use core::time::Duration;
 use std::hash::RandomState;
 
 use bytes::Bytes;
 
-use crate::config::{ConfigError, HubConfig};
+use crate::config::{ConfigError, DEFAULT_DRAIN_TIMEOUT, HubConfig};
 use crate::event::Event;
 use crate::name::ResourceKey;
 use crate::notice::Notice;
 use crate::position::Position;
 use crate::refusal::Refusal;
-use crate::time::{Instant, Now};
+use crate::time::{Instant, Now, whole_millis};
 use crate::unread::Stalls;
 
 pub use lane::{Lane, Outgoing, Piece};
@@ -43,7 +44,7 @@ use sync::Arc;
 /// All topics of one process. Cheap to clone; every clone is the same hub.
 ///
 /// - *Getters*: [`position`](Self::position), [`config`](Self::config), [`stats`](Self::stats),
-///   [`stalls`](Self::stalls),
+///   [`stalls`](Self::stalls), [`jitter`](Self::jitter), [`check_running`](Self::check_running),
 ///   [`is_draining`](Self::is_draining).
 /// - *Commands*: [`publish`](Self::publish), [`subscribe`](Self::subscribe),
 ///   [`source_lost`](Self::source_lost), [`drain`](Self::drain), [`notice`](Self::notice).
@@ -109,21 +110,33 @@ impl Hub {
 
     /// Publishes an event: once this returns `Ok` it is in the topic's history.
     ///
+    /// If the record has no topic, and all that `max_topics` allows have subscribers, then nobody
+    /// reads the record and its event is not kept: whoever comes back to it with an earlier place is
+    /// told to refetch.
+    ///
     /// # Errors
     ///
-    /// [`Refusal::TooManyTopics`]; then nothing was published. Clients that come back to the record
-    /// with a position are told to refetch, as its store may have the event.
+    /// [`Refusal::Draining`]; then nothing was published. The hub's clients refetch when they come
+    /// back, to a hub of another epoch.
     pub fn publish(&self, event: Event, now: Now) -> Result<(), Refusal> {
         let shared = &*self.shared;
+        let registry = &shared.registry;
         shared.observe_time(now);
+        self.check_running()
+            .inspect_err(|_| self.notice(Notice::PublishDraining))?;
 
         let wakers = loop {
-            let cell = shared
-                .find_or_create(event.key(), now)
-                .inspect_err(|_| shared.registry.miss_event(event.key()))?;
+            let Ok(cell) = shared.find_or_create(event.key(), now) else {
+                if registry.find_or_raise_floor(event.key()).is_some() {
+                    // A reader has come in between: the event is for it.
+                    continue;
+                }
+                self.notice(Notice::PublishNotKept);
+                break Vec::new();
+            };
             // Between the two locks the topic may be removed; its key is then looked up again.
-            if let Some(mut topic) = shared.registry.lock_topic(&cell) {
-                topic.publish(event, shared.registry.take_sequence(), now);
+            if let Some(mut topic) = registry.lock_topic(&cell) {
+                topic.publish(event, registry.take_sequence(), now);
                 break topic.take_wakers();
             }
         };
@@ -132,7 +145,7 @@ impl Hub {
         // No lock is held here: a waker may use the hub.
         wakers.into_iter().for_each(Waker::wake);
         // Last: this may walk over all topics, and no subscriber should wait for that.
-        shared.registry.reclaim_bytes(now.instant);
+        registry.reclaim_bytes(now.instant);
         // What left a ring may still be held by readers.
         shared.stalls.check_limit();
         Ok(())
@@ -155,7 +168,7 @@ impl Hub {
         self.shared.observe_time(now);
         self.open(key, last_event_id, now).inspect_err(|refusal| {
             self.notice(match refusal {
-                Refusal::Draining => Notice::SubscribeDraining,
+                Refusal::Draining { .. } => Notice::SubscribeDraining,
                 Refusal::TooManyTopics { .. } => Notice::SubscribeTooManyTopics,
                 Refusal::TooManySubscribers { .. } => Notice::SubscribeTooMany,
                 Refusal::TooManySubscribersOfTopic { .. } => Notice::SubscribeTooManyOfTopic,
@@ -169,9 +182,7 @@ impl Hub {
         last_event_id: Option<&[u8]>,
         now: Now,
     ) -> Result<Subscription, Refusal> {
-        if self.is_draining() {
-            return Err(Refusal::Draining);
-        }
+        self.check_running()?;
 
         // Counted before it is opened: concurrent calls must not exceed the limit together.
         let registry = &self.shared.registry;
@@ -242,10 +253,21 @@ impl Hub {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Starts to end all streams: new subscriptions are refused, and each open one gets its
-    /// remaining frames, then a reconnection time of its own, then its end. Publishing still works.
+    /// Starts to end all streams: subscriptions and publishes are refused, and each open stream gets
+    /// its remaining frames, then a reconnection time of its own, then its end.
+    ///
+    /// Whoever comes while it lasts, at most 10 s, is told to come back when it is over.
     pub fn drain(&self) {
-        self.shared.draining.store(true, Relaxed);
+        self.drain_within(DEFAULT_DRAIN_TIMEOUT);
+    }
+
+    /// [`drain`](Self::drain) that may last at most this long.
+    pub fn drain_within(&self, timeout: Duration) {
+        // Before the flag: whoever sees that finds the time.
+        self.shared
+            .drain_millis
+            .store(whole_millis(timeout), Relaxed);
+        self.shared.draining.store(true, Release);
         // Subscribers read the flag under their topic's lock, and this takes each of those locks
         // once: a waker registered earlier is taken here, and a later poll sees the flag.
         let wakers = self.shared.registry.take_wakers();
@@ -305,9 +327,27 @@ impl Hub {
         &self.shared.config
     }
 
+    /// A number for jitter: random, and another one at each call.
+    pub fn jitter(&self) -> u64 {
+        self.shared.jitter()
+    }
+
     /// Whether [`drain`](Self::drain) was called.
     pub fn is_draining(&self) -> bool {
-        self.shared.draining.load(Relaxed)
+        self.shared.draining.load(Acquire)
+    }
+
+    /// Checks that the hub does not drain, for what else is served beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Draining`].
+    pub fn check_running(&self) -> Result<(), Refusal> {
+        if self.is_draining() {
+            Err(self.shared.refuse_draining())
+        } else {
+            Ok(())
+        }
     }
 
     /// Figures for logs and health checks.

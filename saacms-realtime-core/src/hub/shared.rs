@@ -27,8 +27,10 @@ pub(super) struct Shared {
     /// Set once, never cleared. A subscription reads it under its topic's lock, and `Hub::drain`
     /// takes each of those locks after setting it: no subscription waits without having seen it.
     pub(super) draining: AtomicBool,
-    /// Reconnection times handed out so far. The count is what each jitter is computed from.
-    retries: AtomicU64,
+    /// The longest that the drain may last, in milliseconds; 0 until it begins.
+    pub(super) drain_millis: AtomicU64,
+    /// Numbers for jitter handed out so far. The count is what the next one is computed from.
+    jitters: AtomicU64,
     seed: u64,
     /// The latest `now` that any caller passed, in milliseconds. It never goes back. A drop and a
     /// poll as a `Stream` are passed no `now` and use this one.
@@ -60,7 +62,8 @@ impl Shared {
             ),
             ledger,
             draining: AtomicBool::new(false),
-            retries: AtomicU64::new(0),
+            drain_millis: AtomicU64::new(0),
+            jitters: AtomicU64::new(0),
             seed,
             latest_instant: AtomicU64::new(0),
             latest_wall: AtomicI64::new(0),
@@ -130,9 +133,22 @@ impl Shared {
     /// A jittered reconnection time: 1 to 4 × `drain_retry`.
     pub(super) fn next_retry_millis(&self) -> u64 {
         let base = whole_millis(self.config.drain_retry);
-        let count = self.retries.fetch_add(1, Relaxed);
         // Spread wide: the clients of a drained hub must not all reconnect at once.
-        base + scramble(self.seed.wrapping_add(count)) % (3 * base + 1)
+        base + self.jitter() % (3 * base + 1)
+    }
+
+    /// The refusal while the hub drains: come back when that is over.
+    pub(super) fn refuse_draining(&self) -> Refusal {
+        // At most an hour each, as the configuration is checked, or whatever the driver says.
+        let millis = self.drain_millis.load(Relaxed);
+        let retry_after = Duration::from_millis(millis.saturating_add(self.next_retry_millis()));
+        Refusal::Draining { retry_after }
+    }
+
+    /// A random number, another one at each call.
+    pub(super) fn jitter(&self) -> u64 {
+        let count = self.jitters.fetch_add(1, Relaxed);
+        scramble(self.seed.wrapping_add(count))
     }
 }
 

@@ -53,6 +53,9 @@ impl fmt::Display for EventType {
 /// Event type of the frame that tells a client to refetch. It cannot be published.
 pub const RESYNC: &str = "saacms-resync";
 
+/// Event type of the frame that tells an `EventSource` why it gets no stream. It cannot be published.
+pub const UNAVAILABLE: &str = "saacms-unavailable";
+
 /// Why a client is told to refetch. Clients need to know only the event type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -25,6 +25,16 @@ pub(super) fn accepts_event_stream(accept: Option<&[u8]>) -> bool {
     ranges.max().is_some_and(|(_, wanted)| wanted)
 }
 
+/// Whether a client with this `Accept` header accepts nothing but an event stream, as an
+/// `EventSource` does. It sees no status: at any other than 200 it gives up for good.
+pub(super) fn accepts_only_event_stream(accept: Option<&[u8]>) -> bool {
+    accept.is_some_and(|accept| {
+        accept
+            .trim_ascii()
+            .eq_ignore_ascii_case(EVENT_STREAM.as_bytes())
+    })
+}
+
 /// Whether a parameter is `q=0`, `q=0.0` and so on.
 fn is_weight_zero(parameter: &str) -> bool {
     let Some((name, value)) = parameter.split_once('=') else {
@@ -60,6 +70,24 @@ mod tests {
             assert!(accepts_event_stream(Some(accept.as_bytes())), "{accept}");
         }
         assert!(accepts_event_stream(None));
+    }
+
+    #[test]
+    fn only_who_names_just_the_event_stream_accepts_nothing_else() {
+        for (accept, is_only) in [
+            ("text/event-stream", true),
+            (" Text/Event-Stream ", true),
+            ("text/event-stream, */*", false),
+            ("text/event-stream, application/problem+json", false),
+            ("text/event-stream;q=0.9", false),
+            ("text/*", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let only = accepts_only_event_stream(Some(accept.as_bytes()));
+            assert_eq!(only, is_only, "{accept}");
+        }
+        assert!(!accepts_only_event_stream(None));
     }
 
     #[test]

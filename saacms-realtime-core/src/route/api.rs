@@ -6,8 +6,9 @@ use core::time::Duration;
 use super::accept::accepts_event_stream;
 use super::hosts::{Hosts, InvalidHost};
 use super::path::{self, InvalidBasePath, Target};
-use super::{Action, AnswerHeaders, Cors, Decision, Problem, PublishFormat, Reply, Request, Token};
+use super::{Action, AnswerHeaders, Cors, Decision, Problem, PublishFormat, Reply, Request};
 use super::{DEFAULT_BASE_PATH, DEFAULT_MAX_BODY_BYTES};
+use super::{StreamRefusal, Token};
 use crate::name::ResourceKey;
 
 /// The HTTP API of a server: where it is served, and who may use it.
@@ -324,6 +325,7 @@ fn subscribe(
         key,
         last_event_id: last_event_id(request),
         head,
+        refuse: StreamRefusal::of(request.header("accept").as_deref()),
     })
 }
 

@@ -3,6 +3,8 @@
 
 use core::time::Duration;
 
+pub use crate::config::DEFAULT_DRAIN_TIMEOUT;
+
 /// How long a client may take to send the head of its request, or its HTTP/2 preface.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -61,9 +63,6 @@ pub const BACKLOG: u32 = 4_096;
 /// The most open connections, unless configured: enough for the subscribers that a hub accepts by
 /// default, and for publishers.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 110_000;
-
-/// How long streams may take to end when the server stops, unless configured.
-pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long answers in flight may take once all streams have ended.
 pub const LAST_ANSWERS: Duration = Duration::from_secs(2);

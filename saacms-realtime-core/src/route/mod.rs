@@ -25,7 +25,7 @@ mod token;
 pub use api::Api;
 pub use batch::{Batch, Part};
 pub use cors::{Cors, InvalidOrigin};
-pub use decision::{Action, AnswerHeaders, Decision};
+pub use decision::{Action, AnswerHeaders, Decision, StreamRefusal};
 pub use hosts::InvalidHost;
 pub use object::ObjectAction;
 pub use path::InvalidBasePath;

@@ -2,19 +2,21 @@ use alloc::vec::Vec;
 
 use super::accept::accepts_event_stream;
 use super::api::last_event_id;
-use super::{Api, Problem, PublishFormat, Reply, Request};
+use super::{Api, Problem, PublishFormat, Reply, Request, StreamRefusal};
 
 /// What an object that serves one record does with a request.
 #[derive(Clone, Debug)]
 #[must_use]
 pub enum ObjectAction {
-    /// Subscribe and send `head`, then the stream.
+    /// Subscribe and send `head`, then the stream. If there is no room, send the reply of `refuse`.
     #[non_exhaustive]
     Subscribe {
         /// The last event ID that the client sent.
         last_event_id: Option<Vec<u8>>,
         /// Status and headers of the stream.
         head: Reply,
+        /// How the client is told that it gets no stream.
+        refuse: StreamRefusal,
     },
     /// Send `head` with the position of the record, see [`Reply::with_position`]. No stream follows.
     #[non_exhaustive]
@@ -53,6 +55,7 @@ impl Api {
             ("GET", "subscribe") => ObjectAction::Subscribe {
                 last_event_id: last_event_id(request),
                 head: Reply::stream(request.is_http_1_1, self.heartbeat),
+                refuse: StreamRefusal::of(request.header("accept").as_deref()),
             },
             ("HEAD", "subscribe") => ObjectAction::Head {
                 head: Reply::stream(request.is_http_1_1, self.heartbeat),

@@ -2,6 +2,7 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use super::limits::{MAX_FAILED_LINES, MAX_RESULTS_BYTES};
 use super::reply::Header;
@@ -10,6 +11,7 @@ use crate::excerpt::excerpt;
 use crate::name::{InvalidKey, ResourceKey};
 use crate::notice::Notice;
 use crate::refusal::Refusal;
+use crate::time::whole_millis;
 
 /// An error as the client gets it: a problem document (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +19,22 @@ pub struct Problem {
     kind: Kind,
     detail: String,
     headers: Vec<Header>,
+    /// When to try again; `None` if that does not help.
+    retry: Option<Retry>,
 }
+
+/// When a client may try again: after a time, and up to `spread` later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Retry {
+    after: Duration,
+    spread: Duration,
+}
+
+/// When a limit may have room again.
+const LATER: Retry = Retry {
+    after: Duration::from_secs(10),
+    spread: Duration::from_secs(30),
+};
 
 impl Problem {
     /// The status code.
@@ -132,7 +149,24 @@ impl Problem {
     }
 
     pub(super) fn into_headers(self) -> Vec<Header> {
-        self.headers
+        let mut headers = self.headers;
+        if let Some(Retry { after, .. }) = self.retry {
+            let secs = whole_millis(after).div_ceil(1_000);
+            headers.push(("retry-after", secs.to_string().into()));
+        }
+        headers
+    }
+
+    /// When an `EventSource` may try again, in milliseconds; `None` if that does not help.
+    pub(super) fn retry_millis(&self, jitter: u64) -> Option<u64> {
+        let retry = match self.kind {
+            // It has no `Retry-After`, as a publisher that repeats the event may publish it twice.
+            kind::RECORD_UNREACHABLE => Some(LATER),
+            _ => self.retry,
+        };
+        let Retry { after, spread } = retry?;
+        let later = jitter % (whole_millis(spread) + 1);
+        Some(whole_millis(after).saturating_add(later))
     }
 
     pub(super) fn host_missing() -> Self {
@@ -246,6 +280,7 @@ impl Problem {
             kind,
             detail: detail.into(),
             headers: Vec::new(),
+            retry: None,
         }
     }
 
@@ -324,14 +359,21 @@ impl From<EventError> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let (kind, retry_after_secs) = match refusal {
-            Refusal::Draining => (kind::DRAINING, "1"),
-            Refusal::TooManyTopics { .. } => (kind::TOO_MANY_TOPICS, "10"),
-            Refusal::TooManySubscribers { .. } => (kind::TOO_MANY_SUBSCRIBERS, "10"),
+        let (kind, retry) = match refusal {
+            Refusal::Draining { retry_after } => {
+                // The hub has jittered it already.
+                let spread = Duration::ZERO;
+                let after = retry_after;
+                (kind::DRAINING, Retry { after, spread })
+            }
+            Refusal::TooManyTopics { .. } => (kind::TOO_MANY_TOPICS, LATER),
+            Refusal::TooManySubscribers { .. } => (kind::TOO_MANY_SUBSCRIBERS, LATER),
             Refusal::TooManySubscribersOfTopic { .. } => {
-                (kind::TOO_MANY_SUBSCRIBERS_OF_TOPIC, "10")
+                (kind::TOO_MANY_SUBSCRIBERS_OF_TOPIC, LATER)
             }
         };
-        Self::new(kind, refusal.to_string()).with("retry-after", retry_after_secs)
+        let mut problem = Self::new(kind, refusal.to_string());
+        problem.retry = Some(retry);
+        problem
     }
 }

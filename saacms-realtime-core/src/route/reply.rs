@@ -1,11 +1,14 @@
 use alloc::borrow::Cow;
+use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{EVENT_STREAM, HEARTBEAT_HEADER, LAST_EVENT_ID_HEADER, Problem};
+use crate::name::UNAVAILABLE;
 use crate::notice::Notice;
 use crate::position::Position;
+use crate::sse::write_retry;
 
 /// A header: its lower-case name and its value.
 pub type Header = (&'static str, Cow<'static, str>);
@@ -64,6 +67,20 @@ impl Reply {
         if is_http_1_1 {
             reply = reply.with("connection", "keep-alive");
         }
+        reply
+    }
+
+    /// A stream that only says when to come back, and why there is none.
+    pub(super) fn unavailable(problem: Problem, retry_millis: u64) -> Self {
+        let mut text = String::new();
+        write_retry(&mut text, retry_millis).expect("a String is never full");
+        let document = problem.to_json();
+        text.push_str(&format!("event: {UNAVAILABLE}\ndata: {document}\n\n"));
+
+        // It is short, so it is an answer with a length, and its connection stays open.
+        let mut reply = Self::stream(false, Duration::ZERO);
+        reply.body = text.into_bytes();
+        reply.notice = problem.notice();
         reply
     }
 

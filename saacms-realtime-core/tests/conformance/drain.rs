@@ -6,14 +6,18 @@ use saacms_realtime_core::HubConfig;
 
 use super::client::Request;
 use super::stream::Stream;
-use super::world::{PUBLISH, World, changed, expect_problem, frame, path, quiet};
+use super::world::{
+    PUBLISH, World, changed, expect_problem, expect_unavailable, frame, path, quiet,
+};
 use super::{Start, scenarios};
 
 scenarios![
     each_stream_gets_a_reconnection_time_and_ends,
     a_stream_gets_all_waiting_events_before_it_ends,
     a_drained_server_refuses_new_streams,
-    a_drained_server_still_publishes,
+    a_drained_server_tells_an_event_source_to_come_back_when_the_drain_is_over,
+    a_drained_server_refuses_publishes_and_closes_their_connections,
+    every_answer_of_a_drained_server_closes_its_connection,
     streams_of_quiet_records_end_too,
 ];
 
@@ -92,16 +96,77 @@ fn a_drained_server_refuses_new_streams(start: Start) {
     let request = Request::get(&path("1")).header("Last-Event-ID", "v1");
     for answer in [world.ask(&request), before.exchange(&request)] {
         expect_problem(&answer, 503, "draining", "shutting down");
-        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.header("connection"), Some("close"));
+        // The drain may last 10 s, and a hub that comes after it must not meet all clients at once.
+        let seconds = answer
+            .header("retry-after")
+            .and_then(|text| text.parse().ok());
+        assert!(
+            seconds.is_some_and(|seconds: u64| (11..=14).contains(&seconds)),
+            "{answer:?}"
+        );
     }
+    assert!(before.ends());
     expect_retry(&mut stream);
 }
 
-fn a_drained_server_still_publishes(start: Start) {
+fn a_drained_server_tells_an_event_source_to_come_back_when_the_drain_is_over(start: Start) {
+    let world = World::start(start);
+    let mut before = world.connect();
+    assert_eq!(
+        before.exchange(&Request::post(PUBLISH, "nope")).status(),
+        400
+    );
+
+    world.drain();
+    let request = Request::get(&path("1")).header("Accept", "text/event-stream");
+    for answer in [world.ask(&request), before.exchange(&request)] {
+        let millis = expect_unavailable(&answer, "draining");
+        assert!((11_000..=14_000).contains(&millis), "{millis}");
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    assert!(before.ends());
+}
+
+fn a_drained_server_refuses_publishes_and_closes_their_connections(start: Start) {
+    let world = World::start(start);
+    let mut pooled = world.connect();
+    let event = Request::post(PUBLISH, changed("1", "v1", "1"));
+    assert_eq!(pooled.exchange(&event).status(), 204);
+
+    world.drain();
+    let ndjson = event.clone().header("Content-Type", "application/x-ndjson");
+    let answer = world.ask(&ndjson);
+    assert_eq!(
+        (answer.status(), answer.header("connection")),
+        (200, Some("close"))
+    );
+    assert!(answer.text().contains(r#""status":503"#), "{answer:?}");
+    for answer in [world.ask(&event), pooled.exchange(&event)] {
+        expect_problem(&answer, 503, "draining", "shutting down");
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    assert!(pooled.ends());
+    assert_eq!(world.stats().published, 1);
+}
+
+fn every_answer_of_a_drained_server_closes_its_connection(start: Start) {
     let world = World::start(start);
     world.drain();
-    world.publish("1", "v1");
-    assert_eq!(world.stats().published, 1);
+    for (request, status) in [
+        (Request::new("OPTIONS", PUBLISH), 204),
+        (Request::post(PUBLISH, "nope"), 400),
+        (Request::get("/api/saacms/v1/nothing"), 404),
+        (Request::get(PUBLISH), 405),
+        (Request::get(&path("1")).header("Accept", "text/html"), 406),
+    ] {
+        let answer = world.ask(&request);
+        assert_eq!(
+            (answer.status(), answer.header("connection")),
+            (status, Some("close")),
+            "{request:?}"
+        );
+    }
 }
 
 fn streams_of_quiet_records_end_too(start: Start) {

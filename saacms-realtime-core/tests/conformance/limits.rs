@@ -4,13 +4,18 @@ use saacms_realtime_core::HubConfig;
 
 use super::client::{Connection, Request};
 use super::stream::Stream;
-use super::world::{PUBLISH, World, changed, expect_problem, frame, path, quiet};
+use super::world::{
+    PUBLISH, World, changed, expect_problem, expect_unavailable, frame, path, quiet,
+};
 use super::{Start, scenarios};
 
 scenarios![
     one_subscriber_too_many_is_refused_with_a_retry_time,
     one_subscriber_too_many_of_a_record_is_refused_with_a_retry_time,
     one_record_too_many_is_refused_with_a_retry_time,
+    an_event_that_nobody_reads_is_accepted_however_many_records_are_read,
+    an_event_source_is_told_of_a_limit_within_its_stream,
+    who_accepts_anything_else_is_told_of_a_limit_by_the_status,
     records_without_subscribers_make_room_for_others,
     a_client_that_leaves_is_forgotten,
     a_client_that_leaves_without_reading_is_forgotten,
@@ -90,29 +95,111 @@ fn one_record_too_many_is_refused_with_a_retry_time(start: Start) {
             ..quiet()
         },
     );
-    let [first, mut second] = [world.subscribe("1"), world.subscribe("2")];
+    let [first, _second] = [world.subscribe("1"), world.subscribe("2")];
     let (kind, detail) = ("too-many-topics", "2 records");
-
     expect_refusal(&world, &Request::get(&path("3")), 503, kind, detail);
-    let event = changed("3", "v1", "1");
-    expect_refusal(&world, &Request::post(PUBLISH, &event), 503, kind, detail);
-    assert_eq!((world.stats().published, world.stats().topics), (0, 2));
-
-    // In NDJSON, only the line of that record is refused.
-    let body = [changed("2", "v1", "1"), event, changed("2", "v2", "1")].join("\n");
-    let request = Request::post(PUBLISH, body).header("Content-Type", "application/x-ndjson");
-    let answer = world.ask(&request);
-    let results: Vec<_> = answer.text().lines().collect();
-    assert_eq!(
-        (results.len(), results[0], results[2]),
-        (3, r#"{"status":204}"#, results[0])
-    );
-    assert!(results[1].contains(r#""status":503"#), "{}", results[1]);
-    second.expect([frame("v1", "1"), frame("v2", "1")].concat());
+    assert_eq!(world.stats().topics, 2);
 
     drop(first);
     world.wait_until("its record is forgotten", |stats| stats.topics == 1);
     world.subscribe("3");
+}
+
+fn an_event_that_nobody_reads_is_accepted_however_many_records_are_read(start: Start) {
+    let world = World::configured(
+        start,
+        HubConfig {
+            max_topics: 2,
+            ..quiet()
+        },
+    );
+    let [first, mut second] = [world.subscribe("1"), world.subscribe("2")];
+    world.publish("3", "v1");
+
+    let body = [
+        changed("2", "v1", "1"),
+        changed("3", "v2", "1"),
+        changed("2", "v2", "1"),
+    ];
+    let request =
+        Request::post(PUBLISH, body.join("\n")).header("Content-Type", "application/x-ndjson");
+    assert_eq!(world.ask(&request).text(), "{\"status\":204}\n".repeat(3));
+    second.expect([frame("v1", "1"), frame("v2", "1")].concat());
+    assert_eq!((world.stats().published, world.stats().topics), (4, 2));
+
+    // It was not kept, so whoever comes back to its record has to refetch.
+    drop(first);
+    world.wait_until("its record is forgotten", |stats| stats.topics == 1);
+    let mut stream = world.resume("3", "v1");
+    assert!(stream.block().starts_with("event: saacms-resync\n"));
+    stream.expect(world.publish("3", "v3"));
+}
+
+/// Servers that are at each of the limits of subscribing to `posts/1`, and the kind of its refusal.
+fn at_each_limit(start: Start) -> [(World, Stream, &'static str); 3] {
+    let quiet = quiet();
+    [
+        (
+            "1",
+            HubConfig {
+                max_subscribers: 1,
+                ..quiet
+            },
+            "too-many-subscribers",
+        ),
+        (
+            "1",
+            HubConfig {
+                max_subscribers_per_topic: 1,
+                ..quiet
+            },
+            "too-many-subscribers-of-topic",
+        ),
+        (
+            "2",
+            HubConfig {
+                max_topics: 1,
+                ..quiet
+            },
+            "too-many-topics",
+        ),
+    ]
+    .map(|(id, config, kind)| {
+        let world = World::configured(start, config);
+        let stream = world.subscribe(id);
+        (world, stream, kind)
+    })
+}
+
+fn an_event_source_is_told_of_a_limit_within_its_stream(start: Start) {
+    for (world, _stream, kind) in at_each_limit(start) {
+        let mut connection = world.connect();
+        for _ in 0..5 {
+            let request = Request::get(&path("1"))
+                .header("Accept", "text/event-stream")
+                .header("Origin", "https://page.example");
+            let millis = expect_unavailable(&connection.exchange(&request), kind);
+            assert!((10_000..=40_000).contains(&millis), "{kind}: {millis}");
+        }
+        assert_eq!(world.stats().subscribers, 1);
+    }
+}
+
+fn who_accepts_anything_else_is_told_of_a_limit_by_the_status(start: Start) {
+    for (world, _stream, _) in at_each_limit(start) {
+        for accept in [
+            "*/*",
+            "text/event-stream, application/problem+json",
+            "text/*",
+        ] {
+            let answer = world.ask(&Request::get(&path("1")).header("Accept", accept));
+            assert!(
+                [429, 503].contains(&answer.status()),
+                "{accept}: {answer:?}"
+            );
+            assert_eq!(answer.header("retry-after"), Some("10"), "{accept}");
+        }
+    }
 }
 
 fn records_without_subscribers_make_room_for_others(start: Start) {

@@ -144,6 +144,29 @@ pub(super) fn id_of(block: &str) -> &str {
     line.unwrap_or_else(|| panic!("no id in {block:?}"))
 }
 
+/// Checks that an answer is a stream that only says that there is none: a reconnection time, which it
+/// returns, and a problem document of this kind.
+#[track_caller]
+pub(super) fn expect_unavailable(answer: &Response, kind: &str) -> u64 {
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    assert_eq!(
+        answer.header("cache-control"),
+        Some("no-cache, no-transform")
+    );
+
+    let told = answer.text().strip_prefix("retry: ");
+    let told = told.and_then(|rest| rest.split_once("\n\nevent: saacms-unavailable\ndata: "));
+    let Some((millis, document)) = told else {
+        panic!("a reconnection time and a problem, not {:?}", answer.text());
+    };
+    let document: serde_json::Value =
+        serde_json::from_str(document).unwrap_or_else(|error| panic!("{error}: {document:?}"));
+    assert_eq!(document["type"], format!("urn:saacms-realtime:{kind}"));
+    assert!(answer.text().ends_with("}\n\n"), "one block: {answer:?}");
+    millis.parse().expect("milliseconds")
+}
+
 /// Checks that an answer is a problem document of this kind whose detail contains `detail`.
 #[track_caller]
 pub(super) fn expect_problem(answer: &Response, status: u16, kind: &str, detail: &str) {

@@ -40,8 +40,8 @@ fn waiting_events_come_first_then_a_reconnection_time_then_the_end() {
         "{said:?}"
     );
 
-    // A hub that drains accepts events, but a stream that has ended gets none.
-    publish(&hub, &key, [3], clock.now());
+    let refused = hub.publish(changed(&key, 3, None), clock.now());
+    assert!(matches!(refused, Err(Refusal::Draining { .. })));
     assert_eq!(
         never_read.read(clock.now()),
         ["end"],
@@ -138,13 +138,39 @@ fn every_reader_is_woken_and_new_ones_are_refused() {
     assert_eq!(counter.count(), 50);
 
     let refused = hub.subscribe(&key("1"), None, clock.now()).map(drop);
-    assert_eq!(refused, Err(Refusal::Draining));
+    assert!(matches!(refused, Err(Refusal::Draining { .. })));
 
     hub.drain();
     assert_eq!(counter.count(), 50, "once");
 
     drop(readers);
     assert_eq!((hub.stats().topics, hub.stats().subscribers), (0, 0));
+}
+
+#[test]
+fn who_comes_during_a_drain_is_told_to_come_back_when_it_is_over() {
+    let config = HubConfig {
+        drain_retry: Duration::from_secs(1),
+        ..quiet_config()
+    };
+    let (hub, clock) = (hub(config), Clock::new());
+    hub.drain_within(Duration::from_secs(7));
+
+    let mut told = HashSet::new();
+    for _ in 0..100 {
+        let subscribed = hub.subscribe(&key("1"), None, clock.now()).map(drop);
+        let published = hub.publish(changed(&key("1"), 1, None), clock.now());
+        for refused in [subscribed, published, hub.check_running()] {
+            let Err(Refusal::Draining { retry_after }) = refused else {
+                panic!("{refused:?}");
+            };
+            let secs = retry_after.as_secs_f64();
+            assert!((8.0..=11.0).contains(&secs), "{secs}");
+            told.insert(retry_after);
+        }
+    }
+    assert!(told.len() > 250, "not all at once: {} of 300", told.len());
+    assert_eq!((hub.stats().topics, hub.stats().published), (0, 0));
 }
 
 #[test]
@@ -246,12 +272,9 @@ impl Wake for CallsTheHub {
         let cx = Context::from_waker(Waker::noop());
         let _ = self.hub.poll_sweep(&cx, now);
 
-        self.hub
-            .publish(changed(&key("1"), 2, None), now)
-            .expect("published");
-        self.hub
-            .publish(Event::deleted(key("2")), now)
-            .expect("published");
+        // Refused once the hub drains.
+        let _ = self.hub.publish(changed(&key("1"), 2, None), now);
+        let _ = self.hub.publish(Event::deleted(key("2")), now);
 
         if let Ok(mut subscription) = self.hub.subscribe(&key("1"), None, now) {
             let output = subscription.poll(&cx, now);

@@ -27,6 +27,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::Phase;
 use super::handoff::{Handoff, HandoffIo};
 use super::idle::IdleTimer;
 use super::stalls::{CuttingExecutor, Watch};
@@ -79,7 +80,7 @@ pub(super) async fn serve_http_1<S, B>(
     service: S,
     common: Common,
     idle: &mut IdleTimer<'_>,
-    stopping: &mut watch::Receiver<bool>,
+    phase: &mut watch::Receiver<Phase>,
 ) -> Result<Option<(TcpStream, Subscription)>, BoxError>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -114,7 +115,7 @@ where
 
     let left = tokio::select! {
         left = until_handoff(&mut connection, &handoff, idle) => left?,
-        () = becomes_true(stopping) => {
+        () = reaches(phase, Phase::Stopping) => {
             requests.stop();
             // A request in progress is still answered, and its stream may still leave.
             Pin::new(&mut connection).graceful_shutdown();
@@ -154,7 +155,7 @@ pub(super) async fn serve_http_2<S, B>(
     service: S,
     common: Common,
     idle: &mut IdleTimer<'_>,
-    stopping: &mut watch::Receiver<bool>,
+    phase: &mut watch::Receiver<Phase>,
 ) -> Result<(), BoxError>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
@@ -162,6 +163,11 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     let watch = common.watch.clone();
+    // Whoever connects during a drain gets an answer first: without one it would connect again.
+    let goes_at = match *phase.borrow() {
+        Phase::Running => Phase::Draining,
+        Phase::Draining | Phase::Stopping => Phase::Stopping,
+    };
     let service = service_fn(move |request| common.begin(&request).answer(service.call(request)));
     let executor = CuttingExecutor::default();
     let service = watch.bodies(service, executor.clone());
@@ -179,7 +185,7 @@ where
 
     tokio::select! {
         result = &mut connection => return Ok(result?),
-        () = becomes_true(stopping) => {}
+        () = reaches(phase, goes_at) => {}
         () = poll_fn(|cx| idle.poll(cx)) => {}
     }
     // hyper closes the connection once its client has confirmed that, or does not answer pings.
@@ -187,10 +193,10 @@ where
     Ok(connection.await?)
 }
 
-/// Waits until the sender sets the flag.
-async fn becomes_true(flag: &mut watch::Receiver<bool>) {
+/// Waits until the server is in `phase` or a later one.
+async fn reaches(current: &mut watch::Receiver<Phase>, phase: Phase) {
     // Fails only without a sender, which is in `Connections` and outlives its connections.
-    let _ = flag.wait_for(|is_set| *is_set).await;
+    let _ = current.wait_for(|current| *current >= phase).await;
 }
 
 /// The longest pause before an incomplete preface is peeked at again.

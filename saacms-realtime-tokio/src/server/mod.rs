@@ -54,8 +54,18 @@ pub struct Connections {
     lanes: Arc<Lanes>,
     realtime: Realtime,
     idle_timeout: Duration,
-    /// True once the server shuts down. Every connection that hyper serves has a receiver.
-    stopping: Arc<watch::Sender<bool>>,
+    /// Every connection that hyper serves has a receiver.
+    phase: Arc<watch::Sender<Phase>>,
+}
+
+/// How far the server is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Running,
+    /// Streams end. Connections over HTTP/2 that were open before are told to go.
+    Draining,
+    /// Connections end once their answers in progress are sent.
+    Stopping,
 }
 
 impl Connections {
@@ -71,7 +81,7 @@ impl Connections {
             lanes,
             realtime: realtime.clone(),
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
-            stopping: Arc::new(watch::Sender::new(false)),
+            phase: Arc::new(watch::Sender::new(Phase::Running)),
         })
     }
 
@@ -103,7 +113,7 @@ impl Connections {
         B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
         // Before the first byte, and until a lane has the stream: a shutdown waits for both.
-        let mut stopping = self.stopping.subscribe();
+        let mut phase = self.phase.subscribe();
         // An event is one write, so there is nothing to wait for.
         stream.set_nodelay(true)?;
 
@@ -117,22 +127,34 @@ impl Connections {
             watch: Watch::new(&self.realtime),
         };
         if is_http_2 {
-            return http::serve_http_2(stream, service, common, idle, &mut stopping).await;
+            return http::serve_http_2(stream, service, common, idle, &mut phase).await;
         }
         if let Some((socket, subscription)) =
-            http::serve_http_1(stream, service, common, idle, &mut stopping).await?
+            http::serve_http_1(stream, service, common, idle, &mut phase).await?
         {
             self.lanes.send(socket, subscription, permit)?;
         }
         Ok(())
     }
 
+    /// Tells the clients that are connected over HTTP/2 to send new requests elsewhere, by GOAWAY.
+    ///
+    /// Call it with [`Realtime::drain`], and go on accepting connections until the streams have ended:
+    /// over HTTP/1 each answer closes its connection, and clients that come are told to come back.
+    pub fn drain(&self) {
+        self.phase.send_if_modified(|phase| {
+            let is_new = *phase < Phase::Draining;
+            *phase = Phase::Draining.max(*phase);
+            is_new
+        });
+    }
+
     /// Waits until the requests in progress are answered, and closes their connections.
     ///
     /// Call [`Realtime::drain`] first: it ends the streams.
     pub async fn shutdown(&self) {
-        self.stopping.send_replace(true);
-        self.stopping.closed().await;
+        self.phase.send_replace(Phase::Stopping);
+        self.phase.closed().await;
     }
 
     /// Returns when a lane has failed: because of a bug, or because the system refused to poll.

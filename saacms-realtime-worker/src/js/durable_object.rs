@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use js_sys::{ArrayBuffer, Uint8Array};
 use saacms_realtime_core::feed::Store;
-use saacms_realtime_core::route::{Api, ObjectAction, Problem, PublishFormat, Reply};
+use saacms_realtime_core::route::{
+    Api, ObjectAction, Problem, PublishFormat, Reply, StreamRefusal,
+};
 use saacms_realtime_core::settings::VARIABLE_PREFIX;
 use saacms_realtime_core::{Epoch, Now, ResourceKey};
 use wasm_bindgen::prelude::*;
@@ -127,9 +129,10 @@ impl Inner {
             ObjectAction::Subscribe {
                 last_event_id,
                 head,
+                refuse,
                 ..
             } => self
-                .subscribe(last_event_id.as_deref(), &head, request)
+                .subscribe(last_event_id.as_deref(), &head, refuse, request)
                 .map(Into::into),
             ObjectAction::Head { head, .. } => {
                 let position = self.lock()?.position();
@@ -148,13 +151,17 @@ impl Inner {
         &self,
         last_event_id: Option<&[u8]>,
         head: &Reply,
+        refuse: StreamRefusal,
         request: &Request,
     ) -> Result<Response, JsValue> {
         let mut object = self.lock()?;
         // Reserved first, because the stream's callbacks are bound to the number.
         let number = match object.reserve() {
             Ok(number) => number,
-            Err(refusal) => return platform::response(&Problem::from(refusal).into(), None),
+            Err(refusal) => {
+                let reply = refuse.reply(refusal.into(), platform::jitter());
+                return platform::response(&reply, None);
+            }
         };
 
         let callbacks = self.callbacks.of_stream(number);

@@ -166,6 +166,12 @@ pub(crate) fn report_panics() {
     });
 }
 
+/// A random number, for jitter.
+pub(super) fn jitter() -> u64 {
+    // `Math.random` has 53 bits.
+    (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64
+}
+
 /// The response that refuses a request.
 pub(super) fn refuse(problem: Problem) -> Result<JsValue, JsValue> {
     Ok(response(&problem.into(), None)?.into())

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use js_sys::{Object, Promise, Uint8Array};
 use saacms_realtime_core::route::{
     Action, Batch, Decision, EVENT_STREAM, HEARTBEAT_HEADER, LAST_EVENT_ID_HEADER, Problem,
-    PublishFormat, Reply,
+    PublishFormat, Reply, StreamRefusal,
 };
 use saacms_realtime_core::{Event, ResourceKey};
 use wasm_bindgen::prelude::*;
@@ -37,10 +37,14 @@ pub async fn fetch(request: Request, env: JsValue) -> Result<Response, JsValue> 
             key,
             last_event_id,
             mut head,
+            refuse,
             ..
         } => {
             let last_event_id = last_event_id.as_deref();
-            match router.subscribe(&key, last_event_id, &request).await? {
+            match router
+                .subscribe(&key, last_event_id, refuse, &request)
+                .await?
+            {
                 Answer::Stream(stream) => {
                     pass_on_headers(&stream, &mut head)?;
                     let body = stream.body();
@@ -97,9 +101,10 @@ impl Router<'_> {
         &self,
         key: &ResourceKey,
         last_event_id: Option<&[u8]>,
+        refuse: StreamRefusal,
         request: &Request,
     ) -> Result<Answer, JsValue> {
-        let init = subscribe_init()?;
+        let init = subscribe_init(refuse.accept())?;
         // Tells the object when the client has gone.
         set_member(&init, "signal", &request.signal());
         let url = subscribe_url(last_event_id);
@@ -108,14 +113,18 @@ impl Router<'_> {
         let answer = match self.ask(key, &request).await {
             Ok(answer) if answer.status() == 200 => Answer::Stream(answer),
             Ok(answer) => Answer::Reply(reply_of(&answer).await?),
-            Err(error) => Answer::Reply(unreachable(&error)),
+            Err(error) => {
+                web_sys::console::error_1(&error);
+                let problem = Problem::record_unreachable();
+                Answer::Reply(refuse.reply(problem, platform::jitter()))
+            }
         };
         Ok(answer)
     }
 
     /// Asks the object of a record for the head of its stream.
     async fn head(&self, key: &ResourceKey) -> Result<Response, JsValue> {
-        let init = subscribe_init()?;
+        let init = subscribe_init(EVENT_STREAM)?;
         set_member(&init, "method", &"HEAD".into());
         let url = subscribe_url(None);
         let request = Request::new_with_str_and_init(&url, init.unchecked_ref())?;
@@ -214,9 +223,9 @@ fn subscribe_url(last_event_id: Option<&[u8]>) -> String {
 
 /// The options of a request for a stream: one of its own, because the object's contract reads no
 /// other header.
-fn subscribe_init() -> Result<Object, JsValue> {
+fn subscribe_init(accept: &str) -> Result<Object, JsValue> {
     let headers = Headers::new()?;
-    headers.set("accept", EVENT_STREAM)?;
+    headers.set("accept", accept)?;
     let init = Object::new();
     set_member(&init, "headers", &headers);
     Ok(init)
@@ -243,7 +252,11 @@ enum Answer {
 async fn reply_of(answer: &Response) -> Result<Reply, JsValue> {
     let body = Uint8Array::new(&JsFuture::from(answer.array_buffer()?).await?).to_vec();
     let content_type = answer.headers().get("content-type")?;
-    Ok(Reply::passed_on(answer.status(), content_type, body))
+    let mut reply = Reply::passed_on(answer.status(), content_type, body);
+    if let Some(seconds) = answer.headers().get("retry-after")? {
+        reply.headers.push(("retry-after", seconds.into()));
+    }
+    Ok(reply)
 }
 
 /// The answer for an object that gives none.

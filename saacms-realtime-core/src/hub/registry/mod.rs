@@ -164,12 +164,6 @@ impl Registry {
         found
     }
 
-    /// There is no room for an event of this record: a new topic answers for nothing before it.
-    pub(super) fn miss_event(&self, key: &ResourceKey) {
-        // Another thread may have created the topic since: the event counts as before its first.
-        let _ = self.find_or_raise_floor(key);
-    }
-
     /// The number of an event. The caller holds the lock of its topic, or of the shard where a new
     /// topic would be.
     pub(super) fn take_sequence(&self) -> u64 {

@@ -7,7 +7,7 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version};
+use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 
 pub use body::{BodyBudget, ResponseBody, read_body};
 pub use requests::{Answering, IdleWatch, InProgress, KeepAlive, Requests};
@@ -90,6 +90,16 @@ impl Reply {
             }
         }
         response
+    }
+}
+
+/// Tells an HTTP/1 client that its connection closes after this response. hyper closes it then.
+///
+/// Over HTTP/2 the header is forbidden (RFC 9113, 8.2.2), and GOAWAY says the same.
+pub fn close_connection<B>(response: &mut Response<B>, version: Version) {
+    if version <= Version::HTTP_11 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
     }
 }
 

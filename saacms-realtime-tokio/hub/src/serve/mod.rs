@@ -59,7 +59,8 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     };
 
     tracing::info!(subscribers = realtime.hub().stats().subscribers, "draining");
-    realtime.drain();
+    realtime.drain_within(settings.drain_timeout);
+    connections.drain();
     // Connections are still accepted, so that a client that connects now is told to reconnect later.
     let drained = async {
         tokio::select! {

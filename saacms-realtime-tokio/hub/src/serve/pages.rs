@@ -13,7 +13,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use http_body_util::Either;
 use hyper::body::Incoming;
-use saacms_realtime_core::route::http::ResponseBody;
+use saacms_realtime_core::route::http::{ResponseBody, close_connection};
 use saacms_realtime_core::route::{Problem, Reply};
 use saacms_realtime_tokio::{Realtime, StreamBody};
 use tower::ServiceExt as _;
@@ -53,17 +53,28 @@ impl Site {
             .then(|| (request.method().clone(), request.uri().path().to_owned()));
 
         // The API bypasses the router, which would cost as much as a publish.
-        let response = match request.uri().path() {
-            "/" | "/client.js" | "/healthz" | "/readyz" => {
-                if let Err(problem) = self.realtime.api().check_head(&(&request).into()) {
-                    return Ok(Reply::from(problem).into_response().map(Either::Right));
+        let version = request.version();
+        let refusal = self.realtime.hub().check_running().err();
+        let mut response = match request.uri().path() {
+            path @ ("/" | "/client.js" | "/healthz" | "/readyz") => {
+                let is_health = matches!(path, "/healthz" | "/readyz");
+                let problem = self.realtime.api().check_head(&(&request).into()).err();
+                let refusal = refusal.filter(|_| !is_health).map(Problem::from);
+                match problem.or(refusal) {
+                    Some(problem) => Reply::from(problem).into_response().map(Either::Right),
+                    None => {
+                        // Boxed, because otherwise the future of every publish would be as large.
+                        let answered = Box::pin(self.pages.clone().oneshot(request));
+                        answered.await?.map(Either::Left)
+                    }
                 }
-                // Boxed, because otherwise the future of every publish would be as large.
-                let answered = Box::pin(self.pages.clone().oneshot(request));
-                answered.await?.map(Either::Left)
             }
             _ => self.realtime.respond(request).await.map(Either::Right),
         };
+        if refusal.is_some() {
+            close_connection(&mut response, version);
+        }
+
         if let Some((method, path)) = logged {
             debug!(%method, path, status = response.status().as_u16(), "answered");
         }

@@ -52,6 +52,18 @@ impl Client {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Response<Incoming> {
+        let answer = self.try_send(method, target, headers, body).await;
+        answer.expect("an answer")
+    }
+
+    /// Sends a request on a connection that may be told to go.
+    pub(crate) async fn try_send(
+        &self,
+        method: Method,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> hyper::Result<Response<Incoming>> {
         let uri = self.origin.clone() + target;
         let mut request = Request::builder()
             .method(method)
@@ -67,10 +79,7 @@ impl Client {
             .clone()
             .send_request(request.body(body).expect("a request"));
 
-        timeout(PATIENCE, answer)
-            .await
-            .expect("in time")
-            .expect("an answer")
+        timeout(PATIENCE, answer).await.expect("in time")
     }
 
     /// Opens a stream of `posts/{id}` and reads its greeting.

@@ -313,6 +313,59 @@ async fn a_stop_ends_the_streams_and_then_the_server() {
 }
 
 /// All headers except `Date`, sorted.
+#[tokio::test]
+async fn a_drain_tells_connections_to_go_and_answers_those_that_come() {
+    let mut server = Server::start(&["--drain-timeout", "20s"]);
+    let before = Client::connect(&server).await;
+    // A stream that is not read, with more to send than its window takes, keeps the drain going.
+    let mut stalled = before.subscribe("slow", None).await;
+    let mut frames = Vec::new();
+    for etag in ["v1", "v2", "v3", "v4"] {
+        let record = format!("\"{}\"", "x".repeat(900_000));
+        frames.push(before.publish("slow", etag, &record).await);
+    }
+
+    server.terminate();
+    let told_to_go = async {
+        while before
+            .try_send(Method::GET, "/healthz", &[], "")
+            .await
+            .is_ok()
+        {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, told_to_go).await.expect("GOAWAY");
+
+    let client = Client::connect(&server).await;
+    let subscribe = "/api/saacms/v1/posts/1/subscribe";
+    let event = r#"{"type":"deleted","slug":"posts","id":"1"}"#;
+    for _ in 0..2 {
+        let answer = client.send(Method::POST, PUBLISH, &[], event).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(!answer.headers().contains_key("connection"));
+        let answer = client.send(Method::GET, subscribe, &[], "").await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+
+        let accept = [("accept", "text/event-stream")];
+        let answer = client.send(Method::GET, subscribe, &accept, "").await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let body = answer.collect().await.expect("a whole answer").to_bytes();
+        let text = String::from_utf8_lossy(&body);
+        let millis = text
+            .strip_prefix("retry: ")
+            .and_then(|rest| rest.split('\n').next()?.parse::<u64>().ok());
+        assert!(millis.is_some_and(|millis| millis > 20_000), "{text}");
+    }
+
+    for frame in &frames {
+        stalled.expect(frame).await;
+    }
+    stalled.expect("retry: ").await;
+    drop((stalled, client, before));
+    assert!(server.wait().success());
+}
+
 fn meaning(headers: &HeaderMap) -> Vec<(&str, &str)> {
     let headers = headers
         .iter()

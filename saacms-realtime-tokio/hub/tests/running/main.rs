@@ -1,8 +1,9 @@
-//! What a running server says to its operator.
+//! What a running server says to its operator, and how it stops.
 #![cfg(unix)]
 
 #[path = "../../../../saacms-realtime-core/tests/conformance/client.rs"]
 mod client;
+mod drain;
 mod log;
 #[path = "../real_server/mod.rs"]
 mod real_server;

@@ -27,7 +27,9 @@ counts! {
     operations,
     /// events published
     published,
-    /// publishes refused (no room for a record)
+    /// events that were accepted and not kept (no room for a record)
+    published_unkept,
+    /// publishes refused (drain)
     publishes_refused,
     /// events published while the hub was down
     published_while_down,

@@ -43,6 +43,14 @@ pub(crate) enum ExpectedRefusal {
     SubscribersOfTopic,
 }
 
+/// Whether a record's history has an event that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Yes,
+    /// There is no room for its record, which has no reader.
+    No,
+}
+
 impl Reference {
     pub(crate) fn new(config: HubConfig, records: usize, overhead: usize, seed: u64) -> Self {
         Self {
@@ -101,10 +109,14 @@ impl Reference {
         etag: Option<&str>,
         data: &str,
         (now, wall): (u64, i64),
-    ) -> Result<(), ExpectedRefusal> {
-        if let Err(refusal) = self.find_or_make(record, now) {
+    ) -> Result<Kept, ExpectedRefusal> {
+        if self.is_draining {
+            return Err(ExpectedRefusal::Draining);
+        }
+        if self.find_or_make(record, now).is_err() {
+            // Nobody reads the record, and whoever comes back to it has missed the event.
             self.earlier[record] = self.take_sequence();
-            return Err(refusal);
+            return Ok(Kept::No);
         }
         let config = self.config;
         let overhead = self.overhead;
@@ -125,7 +137,7 @@ impl Reference {
         // Law 4, also over restarts: what a client may still hold names nothing else.
         let is_new = time.is_none_or(|time| self.used_times[record].insert(time));
         assert!(is_new, "a time names two events");
-        Ok(())
+        Ok(Kept::Yes)
     }
 
     pub(crate) fn subscribe(

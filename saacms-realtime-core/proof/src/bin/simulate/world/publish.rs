@@ -5,6 +5,7 @@ use saacms_realtime_core::{Event, EventIds, HubConfig, Now, ResourceKey, Stats};
 use super::World;
 use crate::chance::Chance;
 use crate::client::{DELETED, Version};
+use crate::reference::Kept;
 use crate::sut::Sut;
 
 /// One edit of a record, and the event that a CMS would publish for it.
@@ -56,6 +57,7 @@ impl<S: Sut> World<S> {
         }
         self.counts.published += u64::from(answer.is_ok());
         self.counts.publishes_refused += u64::from(answer.is_err());
+        self.counts.published_unkept += u64::from(right == Ok(Kept::No));
         if etag.is_none() {
             self.count_time_id();
         }
