@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 readonly NO_STD_TARGET=thumbv7em-none-eabi WASM_TARGET=wasm32-unknown-unknown
 readonly CORE=saacms-realtime-core TOKIO=saacms-realtime-tokio WORKER=saacms-realtime-worker
 readonly LIBRARIES=($CORE $TOKIO saacms-realtime-asyncstd $WORKER)
-readonly FOREIGN=$CORE/tests/foreign BROWSER=$TOKIO/hub/tests/browser
+readonly FOREIGN=$CORE/tests/foreign BROWSER=$TOKIO/hub/tests/browser CLIENTS=$TOKIO/hub/tests/foreign_clients
 readonly CARGO_DENY=0.20.2
 TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 MSRV=$(sed -n 's/^rust-version = "\(.*\)"/\1.0/p' Cargo.toml)
@@ -15,7 +15,7 @@ readonly TARGET_DIR MSRV
 
 # Required before a change is merged. `test` builds the dependencies that later steps reuse.
 readonly all_steps=(setup fmt arrows clippy deny features no-alloc test simulate mutants loom fuzz doc msrv
-    browser worker)
+    clients browser worker)
 # Required for every commit: under three minutes if the last commit was built.
 readonly quick_steps=(fmt arrows clippy places core conformance simulate)
 # Deeper than every change needs: these run only when named.
@@ -41,6 +41,7 @@ usage: ./ci.sh [STEP ...]     without a step: all of the first list, in this ord
   fuzz       each fuzz target for 5 seconds, or \`./ci.sh fuzz --minutes N\`
   doc        the documentation builds without a warning, and the public items are those of the lists
   msrv       everything builds with Rust $MSRV, the oldest supported version
+  clients    clients of other projects over a drain, a crash, a cut and refusals of the server
   browser    the live page in Chromium, against the server and against the Worker; the browser
              client in Chromium and in Firefox
   worker     the Durable Object: lints for WebAssembly, then its tests in workerd
@@ -88,14 +89,11 @@ step_setup() {
     rustup --quiet target add $NO_STD_TARGET $WASM_TARGET
     rustup run "$MSRV" rustc --version >/dev/null 2>&1 ||
         rustup --quiet toolchain install "$MSRV" --profile minimal
-    need_npm_packages $FOREIGN
+    for folder in $FOREIGN $CLIENTS; do
+        need_npm_packages "$folder"
+        need_pip_packages "$folder"
+    done
     need_browsers
-    if ! [ -x $FOREIGN/.venv/bin/python ]; then
-        python3 -m venv $FOREIGN/.venv 2>/dev/null ||
-            { rm -rf $FOREIGN/.venv; install_package python3-venv; python3 -m venv $FOREIGN/.venv; }
-    fi
-    $FOREIGN/.venv/bin/python -m pip install --quiet --disable-pip-version-check \
-        -r $FOREIGN/requirements.txt
 }
 
 step_fmt() {
@@ -320,6 +318,13 @@ step_guarantees() {
     $CORE/proof/guarantees.sh
 }
 
+step_clients() {
+    need_npm_packages $CLIENTS
+    need_pip_packages $CLIENTS
+    build saacms-realtime
+    SAACMS_REALTIME_BIN=$TARGET_DIR/debug/saacms-realtime npm --prefix $CLIENTS test
+}
+
 step_browser() {
     need_browsers
     build saacms-realtime
@@ -345,6 +350,15 @@ need_browsers() {
 need_npm_packages() {
     [ "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ] ||
         (cd "$1" && npm ci --no-audit --no-fund --loglevel=error)
+}
+
+# Installs the packages of a folder in an environment of its own.
+need_pip_packages() {
+    if ! [ -x "$1/.venv/bin/python" ]; then
+        python3 -m venv "$1/.venv" 2>/dev/null ||
+            { rm -rf "$1/.venv"; install_package python3-venv; python3 -m venv "$1/.venv"; }
+    fi
+    "$1/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$1/requirements.txt"
 }
 
 need_command() {
