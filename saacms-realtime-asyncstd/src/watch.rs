@@ -68,7 +68,9 @@ impl Watch {
             let signal = Arc::new(CutSignal::default());
             *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&signal));
 
-            let (answer, watch) = (service.call(request), self.clone());
+            // Boxed, so that a stream does not keep the room that its answer took to make.
+            let answer = Box::pin(service.call(request));
+            let watch = self.clone();
             async move {
                 let answer = answer.await?;
                 let now = move || watch.clock.now().instant;

@@ -1,7 +1,7 @@
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::future::poll_fn;
-use core::pin::pin;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::Relaxed;
 use core::task::{Context, Poll, Waker};
@@ -75,13 +75,16 @@ impl CutSignal {
     /// # Errors
     ///
     /// The reason why it was cut.
-    pub async fn run<F: Future>(self: Arc<Self>, task: F) -> Result<F::Output, CutReason> {
-        let mut task = pin!(task);
-        poll_fn(|cx| match self.poll(cx) {
+    pub fn run<F: Future>(
+        self: Arc<Self>,
+        task: F,
+    ) -> impl Future<Output = Result<F::Output, CutReason>> {
+        // Boxed, because a future that has another one moved into it has room for it twice.
+        let mut task = Box::pin(task);
+        poll_fn(move |cx| match self.poll(cx) {
             Poll::Ready(reason) => Poll::Ready(Err(reason)),
             Poll::Pending => task.as_mut().poll(cx).map(Ok),
         })
-        .await
     }
 
     /// Records that the reader took some bytes.
@@ -127,7 +130,7 @@ mod tests {
                 drop(held);
             }
         };
-        let mut running = alloc::boxed::Box::pin(Arc::clone(&signal).run(task));
+        let mut running = Box::pin(Arc::clone(&signal).run(task));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(running.as_mut().poll(&mut cx).is_pending());
         signal.cut(CutReason::Stalled);
@@ -140,7 +143,7 @@ mod tests {
     #[test]
     fn a_task_that_ends_by_itself_has_its_output() {
         let signal = Arc::new(CutSignal::default());
-        let mut running = pin!(signal.run(core::future::ready(7)));
+        let mut running = core::pin::pin!(signal.run(core::future::ready(7)));
         let mut cx = Context::from_waker(Waker::noop());
         assert_eq!(running.as_mut().poll(&mut cx), Poll::Ready(Ok(7)));
     }

@@ -192,6 +192,20 @@ pub struct Slice {
     out: Arc<Out>,
 }
 
+impl Slice {
+    /// The slice for a server that takes nothing but `Bytes`. It does not tell of single bytes that
+    /// are taken, only of the whole slice.
+    pub fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Slice {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl Buf for Slice {
     fn remaining(&self) -> usize {
         self.bytes.remaining()

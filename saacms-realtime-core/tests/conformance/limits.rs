@@ -1,5 +1,7 @@
 //! The hub's limits as clients see them. A client that is gone does not stay registered.
 
+use core::time::Duration;
+
 use saacms_realtime_core::HubConfig;
 
 use super::client::{Connection, Request};
@@ -21,6 +23,7 @@ scenarios![
     a_client_that_leaves_without_reading_is_forgotten,
     a_client_that_ends_its_connection_abruptly_is_forgotten,
     a_refused_client_is_not_counted,
+    a_reader_that_takes_nothing_is_cut_and_comes_back_where_it_was,
     a_compressed_body_is_refused_and_told_what_is_allowed,
 ];
 
@@ -300,4 +303,37 @@ fn a_compressed_body_is_refused_and_told_what_is_allowed(start: Start) {
     let answer = world.ask(&event.header("Content-Encoding", "identity"));
     assert_eq!(answer.status(), 204);
     stream.expect(frame("v1", "1"));
+}
+
+fn a_reader_that_takes_nothing_is_cut_and_comes_back_where_it_was(start: Start) {
+    const EVENTS: usize = 24;
+
+    let world = World::configured(
+        start,
+        HubConfig {
+            stall_timeout: Duration::from_millis(200),
+            ..quiet()
+        },
+    );
+    let (mut stalled, mut reader) = (world.subscribe("1"), world.subscribe("1"));
+    let first = world.publish("1", "v0");
+    stalled.expect(&first);
+    reader.expect(&first);
+
+    // More than the buffers of its socket hold.
+    let record = format!("\"{}\"", "x".repeat(700_000));
+    for number in 1..EVENTS {
+        let etag = format!("v{number}");
+        world.publish_event(&changed("1", &etag, &record));
+        reader.expect(frame(&etag, &record));
+    }
+
+    world.wait_until("the stalled one is cut", |stats| {
+        stats.cut_readers == 1 && stats.subscribers == 1 && stats.unread_bytes == 0
+    });
+    let mut back = world.resume("1", "v0");
+    for number in 1..EVENTS {
+        back.expect(frame(&format!("v{number}"), &record));
+    }
+    reader.expect(world.publish("1", "live"));
 }
