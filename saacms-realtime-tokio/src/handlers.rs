@@ -43,10 +43,7 @@ pub async fn subscribe(
         Err(rejection) => return rejection.into_response(),
     };
 
-    realtime
-        .respond_subscribe(key, request)
-        .await
-        .into_response()
+    realtime.watch(realtime.respond_subscribe(key, request).await)
 }
 
 /// Publishes the event in the body, or one event per line of NDJSON.
@@ -54,5 +51,5 @@ pub async fn subscribe(
 /// It answers 403 unless the hub's API has a publish token, or is opened by
 /// [`Api::with_open_publish`](crate::Api::with_open_publish).
 pub async fn publish(State(realtime): State<Realtime>, request: Request) -> Response {
-    realtime.respond_publish(request).await.into_response()
+    realtime.watch(realtime.respond_publish(request).await)
 }

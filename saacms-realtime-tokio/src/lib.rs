@@ -32,6 +32,7 @@
 
 mod body;
 mod clock;
+mod embedded;
 pub mod handlers;
 mod realtime;
 mod respond;

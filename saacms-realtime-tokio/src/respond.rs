@@ -36,7 +36,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> axum::Ro
         if original.path().ends_with(rest) {
             *request.uri_mut() = original;
         }
-        realtime.respond_under(&base_path, request).await
+        realtime.watch(realtime.respond_under(&base_path, request).await)
     };
 
     // One route for everything, because a layer on routes does not see a fallback. Nothing but `/`

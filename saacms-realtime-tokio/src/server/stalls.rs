@@ -79,7 +79,8 @@ impl Watch {
             let signal = Arc::new(CutSignal::default());
             *next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&signal));
 
-            let answer = service.call(request);
+            // Boxed, so that a stream does not keep the room that its answer took to make.
+            let answer = Box::pin(service.call(request));
             let (stalls, clock) = (watch.hub.stalls().clone(), watch.clock);
             async move {
                 let answer = answer.await?;
@@ -106,10 +107,8 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for CuttingExecutor {
             next.take()
         };
         match signal {
-            Some(signal) => drop(tokio::spawn(async move {
-                // The hub has counted a reader that it cuts.
-                let _ = signal.run(task).await;
-            })),
+            // The hub has counted a reader that it cuts.
+            Some(signal) => drop(tokio::spawn(signal.run(task))),
             None => drop(tokio::spawn(task)),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mio::event::Event;
 use mio::{Events, Poll, Token};
-use saacms_realtime_core::{Lane, Outgoing};
+use saacms_realtime_core::{Instant, Lane, Outgoing};
 
 use super::inbox::{Arrival, Inbox, WAKE};
 use super::socket::Socket;
@@ -84,9 +84,12 @@ impl Thread {
                 self.writer.write(&mut self.sockets, &mut self.outgoing)?;
             }
 
+            // Nobody is left to share the last chunk with.
+            if self.sockets.lane.wake_at() != Some(Instant::ZERO) {
+                self.writer.forget();
+            }
             // Without streams, the memory of the busiest turn is given back.
             if self.sockets.lane.is_empty() {
-                self.writer.shrink();
                 self.sockets.shrink();
                 self.outgoing = Vec::new();
             }

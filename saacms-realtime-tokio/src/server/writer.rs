@@ -103,7 +103,7 @@ impl Writer {
     }
 
     /// Frees the chunk that is kept for the next stream.
-    pub(super) fn shrink(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.chunks.forget();
     }
 }
