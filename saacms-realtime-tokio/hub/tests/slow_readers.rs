@@ -111,6 +111,44 @@ fn stalled_readers_delay_a_stop_no_longer_than_the_drain_timeout() {
     drop(stalled);
 }
 
+#[test]
+fn readers_that_are_stuck_at_events_which_left_the_history_are_cut() {
+    const READERS: usize = 60;
+    const RECORD: usize = 900_000;
+    const MIB: usize = 1 << 20;
+
+    let limits = ["--max-history-bytes", "8MiB", "--max-unread-bytes", "8MiB"];
+    let mut server = Server::start(&[&["--heartbeat", "0"], &limits[..]].concat());
+    let mut healthy = subscribe(server.address);
+    let mut connection = Connection::open(server.address);
+    let before = server.memory().0;
+
+    // Each of them is stuck at another event.
+    let mut stuck = Vec::new();
+    let record = "x".repeat(RECORD);
+    for number in 1..=READERS {
+        stuck.push(subscribe(server.address));
+        let event = format!(
+            r#"{{"type":"changed","slug":"posts","id":"1","record":"{record}","etag":"v{number}"}}"#
+        );
+        let answer = connection.exchange(&Request::post("/api/saacms/v1/publish", event));
+        assert_eq!(answer.status(), 204);
+        healthy.expect(format!(
+            "event: changed\nid: v{number}\ndata: \"{record}\"\n\n"
+        ));
+    }
+
+    let more = server.memory().1.saturating_sub(before);
+    let cut = figure(server.address, "cut_readers");
+    let unread = figure(server.address, "unread_bytes");
+    assert!(cut > READERS / 3, "{cut} cut, {unread} bytes unread");
+    assert!(unread <= 8 * MIB + 2 * RECORD, "{unread} bytes unread");
+    // History and unread bytes, and what a publish takes for a moment.
+    assert!(more <= 40 * MIB, "{} MiB more", more / MIB);
+    drop(stuck);
+    server.expect_alive();
+}
+
 /// Publishes events 1 to `count` while healthy readers get every one of them, in order.
 fn publish_to_healthy_readers(address: SocketAddr, count: usize) {
     let progress = Progress::default();

@@ -20,7 +20,8 @@ const KEEPALIVE: &str = ":keepalive\n\n";
 
 pub(crate) const PUBLISH: &str = "/api/saacms/v1/publish";
 
-/// One connection.
+/// One connection. Clones share it.
+#[derive(Clone)]
 pub(crate) struct Client {
     requests: SendRequest<Full<Bytes>>,
     origin: String,
@@ -33,6 +34,26 @@ impl Client {
             .expect("a connection");
         let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(socket));
         let (requests, connection) = handshake.await.expect("HTTP/2");
+        Self::over(server, requests, connection)
+    }
+
+    /// A client whose streams each take this many bytes before they are read.
+    pub(crate) async fn with_window(server: &Server, window: u32) -> Self {
+        let socket = TcpStream::connect(server.address)
+            .await
+            .expect("a connection");
+        let handshake = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(window)
+            .handshake(TokioIo::new(socket));
+        let (requests, connection) = handshake.await.expect("HTTP/2");
+        Self::over(server, requests, connection)
+    }
+
+    fn over(
+        server: &Server,
+        requests: SendRequest<Full<Bytes>>,
+        connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
+    ) -> Self {
         tokio::spawn(connection);
         Self {
             requests,
@@ -134,21 +155,32 @@ impl Client {
     }
 
     pub(crate) async fn subscribers(&self) -> usize {
+        self.figure("subscribers").await
+    }
+
+    /// A number from the hub's health.
+    pub(crate) async fn figure(&self, name: &str) -> usize {
         let answer = self.send(Method::GET, "/healthz", &[], "").await;
         let text = answer.collect().await.expect("a whole document").to_bytes();
         let health: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-        health["subscribers"].as_u64().expect("a number") as usize
+        health[name].as_u64().expect("a number") as usize
     }
 
     pub(crate) async fn wait_for_subscribers(&self, count: usize) {
+        self.wait_for("subscribers", |subscribers| subscribers == count)
+            .await;
+    }
+
+    /// Waits until a number from the hub's health satisfies `holds`.
+    pub(crate) async fn wait_for(&self, name: &str, holds: impl Fn(usize) -> bool) {
         let waiting = async {
-            while self.subscribers().await != count {
+            while !holds(self.figure(name).await) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
         timeout(PATIENCE, waiting)
             .await
-            .expect("some subscribers are never forgotten");
+            .unwrap_or_else(|_| panic!("`{name}` stays what it is"));
     }
 }
 

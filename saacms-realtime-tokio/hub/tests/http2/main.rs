@@ -3,6 +3,7 @@
 mod client;
 #[path = "../real_server/mod.rs"]
 mod real_server;
+mod unread;
 
 use core::time::Duration;
 
