@@ -70,7 +70,6 @@ impl Joined {
     }
 
     /// Bytes of the joined frames.
-    #[cfg(any(feature = "std", test))]
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }

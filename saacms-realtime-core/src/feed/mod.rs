@@ -54,8 +54,8 @@ fn event_size(frame_len: usize, id: &EventId<Box<str>>) -> usize {
 
 /// The frames of one record.
 ///
-/// - *Getters*: [`position`](Self::position), [`resyncs`](Self::resyncs),
-///   [`is_idle`](Self::is_idle).
+/// - *Getters*: [`position`](Self::position), [`replayable`](Self::replayable),
+///   [`history_bytes`](Self::history_bytes), [`resyncs`](Self::resyncs), [`is_idle`](Self::is_idle).
 /// - *Inputs*: [`restore`](Self::restore), [`publish`](Self::publish),
 ///   [`subscribe`](Self::subscribe).
 /// - *Polls*: [`poll`](Self::poll) for bytes, [`poll_typed`](Self::poll_typed) for other protocols,
@@ -210,6 +210,17 @@ impl Feed {
         pieces.into_bytes(&self.ledger)
     }
 
+    /// The number of events that a client can be replayed.
+    pub fn replayable(&self, now: Now) -> usize {
+        let ring = self.topic.ring();
+        (ring.next() - ring.replay_start(now.instant)) as usize
+    }
+
+    /// Bytes of history, joined frames included.
+    pub fn history_bytes(&self) -> usize {
+        self.topic.ring().bytes() + self.joined.len()
+    }
+
     /// Resyncs that polls have returned so far.
     pub fn resyncs(&self) -> u64 {
         self.resyncs
@@ -263,11 +274,6 @@ impl Feed {
     pub(crate) fn interrupt(&mut self) {
         self.topic.interrupt();
         self.joined = Joined::default();
-    }
-
-    /// Bytes of history, joined frames included.
-    pub(crate) fn history_bytes(&self) -> usize {
-        self.topic.ring().bytes() + self.joined.len()
     }
 
     /// Drops the joined frames.

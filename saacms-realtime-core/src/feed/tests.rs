@@ -406,3 +406,18 @@ fn a_long_replay_is_shared_and_a_short_one_comes_with_the_greeting() {
         assert!(!is_shared || first[1].as_ptr() == second[1].as_ptr());
     }
 }
+
+#[test]
+fn what_can_be_replayed_is_counted_by_number_and_by_age() {
+    let mut feed = feed(ETAGS);
+    let now = Now::from_millis(0, 0);
+    assert_eq!((feed.replayable(now), feed.history_bytes()), (0, 0));
+    publish(&mut feed, "v", 2, now);
+    assert_eq!(feed.replayable(now), 2);
+    publish(&mut feed, "w", 2, now);
+    assert_eq!(feed.replayable(now), 3, "the window");
+
+    let hour = 3_600_000;
+    assert_eq!(feed.replayable(Now::from_millis(hour, 0)), 3);
+    assert_eq!(feed.replayable(Now::from_millis(hour + 1, 0)), 0);
+}
