@@ -93,11 +93,11 @@ export class LiveRecord<T = any> extends EventTarget {
   close(): void;
 
   addEventListener<K extends keyof LiveRecordEventMap>(
-    type: K, listener: (this: LiveRecord<T>, event: LiveRecordEventMap[K]) => void, options?: boolean | AddEventListenerOptions,
+    type: K, listener: (this: LiveRecord<T>, event: LiveRecordEventMap[K]) => void, options?: Parameters<EventTarget['addEventListener']>[2],
   ): void;
-  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: Parameters<EventTarget['addEventListener']>[2]): void;
   removeEventListener<K extends keyof LiveRecordEventMap>(
-    type: K, listener: (this: LiveRecord<T>, event: LiveRecordEventMap[K]) => void, options?: boolean | EventListenerOptions,
+    type: K, listener: (this: LiveRecord<T>, event: LiveRecordEventMap[K]) => void, options?: Parameters<EventTarget['removeEventListener']>[2],
   ): void;
-  removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
+  removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: Parameters<EventTarget['removeEventListener']>[2]): void;
 }
