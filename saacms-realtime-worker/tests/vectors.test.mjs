@@ -67,7 +67,8 @@ function withShortEtags(golden) {
   let text = JSON.stringify(golden);
   for (const { event } of golden.steps) {
     if (event === undefined) continue;
-    const { etag } = JSON.parse(event);
+    // An event may be any JSON, `null` too.
+    const etag = JSON.parse(event)?.etag;
     if (typeof etag === "string" && Buffer.byteLength(etag) > 512) {
       text = text.replaceAll(JSON.stringify(etag).slice(1, -1), "a shorter one");
     }
@@ -161,7 +162,7 @@ describe("registry.json, target do", options, () => {
   for (const golden of cases) {
     test(`${golden.id} ${golden.name}`, options, async () => {
       const keyOf = (step) => {
-        const { slug, id } = step.event === undefined ? step : JSON.parse(step.event);
+        const { slug, id } = (step.event === undefined ? step : JSON.parse(step.event)) ?? {};
         return slug === undefined ? undefined : `${slug}:${id}`;
       };
       const home = new Map();
@@ -172,8 +173,10 @@ describe("registry.json, target do", options, () => {
       const keys = new Set(steps.map(keyOf).filter(Boolean));
 
       for (const key of keys) {
+        // An event that names no record is sent to every object.
+        const isOfNobody = (step) => step.event !== undefined && keyOf(step) === undefined;
         const own = (step) =>
-          step.op === "advance" || keyOf(step) === key || (step.op === "cancel" && home.get(step.sub) === key);
+          step.op === "advance" || isOfNobody(step) || keyOf(step) === key || (step.op === "cancel" && home.get(step.sub) === key);
         const part = steps.filter(own).map((step) => ({ last_event_id: null, ...step }));
         const results = await run(`${golden.id}/${key}`, { ...golden, steps: part });
         const heartbeats = new Heartbeats(golden.config.heartbeat_ms);
