@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::rc::Rc;
 
-use js_sys::{ArrayBuffer, Uint8Array};
+use js_sys::{ArrayBuffer, Function, Uint8Array};
 use saacms_realtime_core::feed::Store;
 use saacms_realtime_core::route::{
     Api, ObjectAction, Problem, PublishFormat, Reply, StreamRefusal,
@@ -30,7 +30,7 @@ use crate::settings::{Environment, Settings};
 /// [`settings`](crate::settings) in the Worker's environment.
 #[wasm_bindgen]
 pub struct SaacmsRealtimeDO {
-    inner: Rc<Inner>,
+    pub(super) inner: Rc<Inner>,
 }
 
 #[wasm_bindgen]
@@ -76,6 +76,7 @@ impl SaacmsRealtimeDO {
             object: RefCell::new(None),
             news: RefCell::new(Vec::new()),
             timers: Timers::default(),
+            clock: RefCell::default(),
             latest_millis: Cell::new(0),
         });
         Ok(Self { inner })
@@ -106,7 +107,7 @@ fn key_of(ctx: &JsValue) -> Option<ResourceKey> {
     ResourceKey::new(slug, id).ok()
 }
 
-struct Inner {
+pub(super) struct Inner {
     settings: Settings,
     api: Api,
     key: Option<ResourceKey>,
@@ -114,10 +115,12 @@ struct Inner {
     streams: Rc<Streams>,
     callbacks: Callbacks,
     /// `None` until the first use, which reads the ring back.
-    object: RefCell<Option<Object<JsSink>>>,
+    pub(super) object: RefCell<Option<Object<JsSink>>>,
     /// News of streams that the runtime reported while the object was in use.
     news: RefCell<Vec<(u32, StreamNews)>>,
-    timers: Timers,
+    pub(super) timers: Timers,
+    /// The host's clock; `None` is the platform's.
+    pub(super) clock: RefCell<Option<Function>>,
     /// The latest time that [`now`](Self::now) returned.
     latest_millis: Cell<u64>,
 }
@@ -164,6 +167,7 @@ impl Inner {
             }
         };
 
+        self.timers.start();
         let callbacks = self.callbacks.of_stream(number);
         let (stream, sink) = self.streams.open(number, &callbacks)?;
         let now = object.now;
@@ -178,7 +182,7 @@ impl Inner {
     }
 
     /// Locks the object for one use. The first use reads the ring back.
-    fn lock(&self) -> Result<ObjectGuard<'_>, JsValue> {
+    pub(super) fn lock(&self) -> Result<ObjectGuard<'_>, JsValue> {
         let now = self.now();
         let mut object = self.object.borrow_mut();
         if object.is_none() {
@@ -223,7 +227,9 @@ impl Inner {
     /// Stored events must age across a restart, so the monotonic clock is the wall clock as well. It
     /// stands still while that one is set back, so that no event becomes younger.
     fn now(&self) -> Now {
-        let wall_millis = js_sys::Date::now();
+        let clock = self.clock.borrow().clone();
+        let told = clock.and_then(|now| now.call0(&JsValue::UNDEFINED).ok()?.as_f64());
+        let wall_millis = told.unwrap_or_else(js_sys::Date::now);
         let millis = self.latest_millis.get().max(wall_millis.max(0.0) as u64);
         self.latest_millis.set(millis);
         Now::from_millis(millis, wall_millis as i64)
@@ -290,10 +296,10 @@ impl Handler for Inner {
 
 /// The object in use. Dropping the guard sends what is in the outbox, handles what the runtime
 /// reported in the meantime, and sets the timers.
-struct ObjectGuard<'a> {
+pub(super) struct ObjectGuard<'a> {
     inner: &'a Inner,
     object: RefMut<'a, Object<JsSink>>,
-    now: Now,
+    pub(super) now: Now,
 }
 
 impl ObjectGuard<'_> {

@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod durable_object;
+mod host;
 mod platform;
 pub mod router;
 mod sql;

@@ -11,7 +11,7 @@ use web_sys::{Headers, ReadableStream, Request, Response, ResponseInit};
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(js_name = setTimeout)]
-    pub(crate) fn set_timeout(callback: &JsValue, millis: f64) -> JsValue;
+    fn set_timeout(callback: &JsValue, millis: f64) -> JsValue;
 
     #[wasm_bindgen(js_name = clearTimeout)]
     pub(crate) fn clear_timeout(timer: &JsValue);
@@ -39,6 +39,19 @@ extern "C" {
 
     #[wasm_bindgen(method, catch)]
     pub(crate) fn fetch(this: &Stub, request: &Request) -> Result<Promise, JsValue>;
+}
+
+/// Arms a timer that does not keep a process alive.
+pub(crate) fn set_timer(callback: &JsValue, millis: f64) -> JsValue {
+    let timer = set_timeout(callback, millis);
+    // A number in a Worker, which has no such thing.
+    if timer.is_object() {
+        let unref = member(&timer, "unref");
+        if let Some(unref) = unref.dyn_ref::<Function>() {
+            let _ = unref.call0(&timer);
+        }
+    }
+    timer
 }
 
 /// The member `name` of a JavaScript object; `undefined` if there is none, or reading it throws.

@@ -7,6 +7,7 @@ mod stream;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use bytes::Bytes;
 use saacms_realtime_core::feed::{self, Feed, Store, StoredRing};
@@ -104,9 +105,18 @@ impl<S: Sink> Object<S> {
     }
 
     /// The number of open streams.
-    #[cfg(test)]
     pub(crate) fn streams(&self) -> usize {
         self.streams.len()
+    }
+
+    /// The number of events that a client can be replayed.
+    pub(crate) fn replayable(&self, now: Now) -> usize {
+        self.feed.replayable(now)
+    }
+
+    /// The bytes of history.
+    pub(crate) fn history_bytes(&self) -> usize {
+        self.feed.history_bytes()
     }
 
     /// Publishes an event: stores it, adds it to the ring, and sends it to the streams that have
@@ -176,6 +186,13 @@ impl<S: Sink> Object<S> {
     /// Removes a stream that has ended, or whose client has gone.
     pub(crate) fn remove(&mut self, number: u32) {
         if let Some(stream) = self.streams.remove(&number) {
+            stream.cut();
+        }
+    }
+
+    /// Removes every stream.
+    pub(crate) fn cut_all(&mut self) {
+        for stream in mem::take(&mut self.streams).values() {
             stream.cut();
         }
     }

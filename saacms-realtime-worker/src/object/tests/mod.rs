@@ -21,7 +21,7 @@ struct Pipe {
 impl Pipe {
     fn take(&self) -> String {
         self.queued.set(0);
-        core::mem::take(&mut self.sent.borrow_mut())
+        mem::take(&mut self.sent.borrow_mut())
     }
 }
 
