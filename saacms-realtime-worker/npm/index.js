@@ -1,62 +1,39 @@
-// The class and the router that a Worker imports: the WebAssembly module, and its recovery.
-//
-// A panic in the module is a bug. It ends the instance and loses its memory. The next call starts a
-// new one: objects are read back from their storage, and streams of the old instance are cut, so that
-// their clients reconnect.
+// The package in a Worker.
+// Not by name: a release that lacks one of these names would refuse the whole module.
+import * as platform from "cloudflare:workers";
+
+import { durableObject } from "./durable-object.js";
 import * as module from "./module.js";
+import compiled from "./module.wasm";
+import { runtime } from "./plugin.js";
+import { guarded } from "./record.js";
 
-let life = 0;
-let broken = false;
+module.start(compiled);
+runtime.env = platform.env;
+runtime.ticks = true;
 
-function note(error) {
-  if (error instanceof WebAssembly.RuntimeError) broken = true;
-  return error;
-}
-
-// Errors in timers and in stream callbacks arrive here.
-addEventListener("error", (event) => void note(event.error));
-
-function guarded(call) {
-  if (broken) {
-    module.__wbg_reset_state();
-    broken = false;
-    life++;
-  }
-  try {
-    const answer = call();
-    return answer instanceof Promise
-      ? answer.catch((error) => {
-          throw note(error);
-        })
-      : answer;
-  } catch (error) {
-    throw note(error);
-  }
-}
-
-export class SaacmsRealtimeDO {
-  #ctx;
-  #env;
-  #object;
-  #life;
-
+/** The platform's base class, without which an object has no RPC. It refuses any state but its own. */
+class Base extends platform.DurableObject {
   constructor(ctx, env) {
-    this.#ctx = ctx;
-    this.#env = env;
-    this.#object = guarded(() => new module.SaacmsRealtimeDO(ctx, env));
-    this.#life = life;
-  }
-
-  fetch(request) {
-    return guarded(() => {
-      if (this.#life !== life) {
-        this.#object = new module.SaacmsRealtimeDO(this.#ctx, this.#env);
-        this.#life = life;
-      }
-      return this.#object.fetch(request);
-    });
+    try {
+      super(ctx, env);
+    } catch {
+      return Object.create(new.target.prototype);
+    }
   }
 }
+
+export const SaacmsRealtimeDO = durableObject(Base, {
+  onlyInMemory() {
+    console.warn(
+      "saacms-realtime: this object was not given the platform's (ctx, env), so its history is lost when it is " +
+        "evicted. In a subclass, write super(ctx, { ...env, retention, heartbeatMs })",
+    );
+  },
+});
+
+export { publish, realtime, subscribe } from "./plugin.js";
+export { PublishError } from "./refused.js";
 
 export default {
   fetch(request, env, ctx) {

@@ -1,6 +1,6 @@
 // Starts workerd with the built package, and reads event streams over plain sockets.
 import { spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 export const HERE = dirname(fileURLToPath(import.meta.url));
 export const VECTORS =
   process.env.SAACMS_VECTORS ?? join(HERE, "../../saacms-realtime-core/tests/vectors");
-const PACKAGE = process.env.SAACMS_WORKER_PACKAGE ?? join(HERE, "../../target/worker");
+export const PACKAGE = process.env.SAACMS_WORKER_PACKAGE ?? join(HERE, "../../target/worker");
 
 /** Releases before, among and after those that do not report that a client is gone. */
 export const RELEASES = ["workerd-0426", "workerd-0730", "workerd"];
@@ -28,15 +28,15 @@ function binary(release) {
 
 const text = (value) => JSON.stringify(String(value));
 
-function config({ main, vars, sql, address, flags, extra, namespaces }) {
-  const modules = [
-    ...(main === undefined ? [] : [["worker.mjs", "esModule"]]),
-    ["index.js", "esModule"],
-    ["module.js", "esModule"],
-    ["enqueue.js", "esModule"],
-    ["module.wasm", "wasm"],
-    ...Object.keys(extra).map((name) => [name, "esModule"]),
-  ];
+/** The modules of the package in a Worker, its own Worker first. */
+function packageModules() {
+  if (!existsSync(join(PACKAGE, "module.wasm"))) throw new Error(`no module.wasm in ${PACKAGE}: build first`);
+  const isModule = (name) => /\.(js|wasm)$/.test(name) && !["index.js", "node.js", "client.js"].includes(name);
+  return ["index.js", ...readdirSync(PACKAGE).filter(isModule)];
+}
+
+function config({ files, vars, sql, address, flags, namespaces }) {
+  const modules = files.map((name) => [name, name.endsWith(".wasm") ? "wasm" : "esModule"]);
   const bindings = Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`);
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -65,13 +65,15 @@ const main :Workerd.Worker = (
 }
 
 /**
- * Starts a Worker: the package's own, or `main`, a file of ./workers that imports it.
+ * Starts a Worker: the package's own, `main`, a file of ./workers that imports it, or that of the files
+ * in `bundle`, a folder, of which `worker.mjs` is the first.
  *
  * @returns an object with `url`, `kill()`, `restart()` (same storage) and `stop()`.
  */
 export async function start({
   release = NEWEST,
   main,
+  bundle,
   vars = {},
   sql = true,
   address = "127.0.0.1:0",
@@ -82,17 +84,21 @@ export async function start({
 } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "saacms-worker-"));
   mkdirSync(join(folder, "store"));
-  for (const name of ["index.js", "module.js", "enqueue.js", "module.wasm"]) {
-    if (!existsSync(join(PACKAGE, name))) throw new Error(`no ${name} in ${PACKAGE}: build first`);
-    cpSync(join(PACKAGE, name), join(folder, name));
+  const files = bundle === undefined ? packageModules() : ["worker.mjs", ...readdirSync(bundle).filter((name) => name !== "worker.mjs")];
+  for (const name of files) cpSync(join(bundle ?? PACKAGE, name), join(folder, name));
+  if (main !== undefined) {
+    cpSync(join(HERE, "workers", main), join(folder, "worker.mjs"));
+    files.unshift("worker.mjs");
   }
-  if (main !== undefined) cpSync(join(HERE, "workers", main), join(folder, "worker.mjs"));
-  for (const [name, path] of Object.entries(extra)) cpSync(path, join(folder, name));
+  for (const [name, path] of Object.entries(extra)) {
+    cpSync(path, join(folder, name));
+    files.push(name);
+  }
   const worker = { folder, url: "", process: undefined };
   /** Changes settings for the next start. */
   worker.configure = (vars) => {
-    const settings = main === undefined ? { SAACMS_REALTIME_OPEN_PUBLISH: "true", ...vars } : vars;
-    const text = config({ main, vars: settings, sql, address, flags, extra, namespaces });
+    const settings = main === undefined && bundle === undefined ? { SAACMS_REALTIME_OPEN_PUBLISH: "true", ...vars } : vars;
+    const text = config({ files, vars: settings, sql, address, flags, namespaces });
     writeFileSync(join(folder, "worker.capnp"), text);
   };
   worker.configure(vars);

@@ -1,0 +1,90 @@
+import { RecordObject } from "./record.js";
+import { PublishError } from "./refused.js";
+import { checkMembers, checkedVariables } from "./settings.js";
+
+const USAGE = "new SaacmsRealtimeDO(ctx, env) or new SaacmsRealtimeDO({ retention, heartbeatMs, now })";
+
+/** Reads the arguments of the constructor: those of the platform, or the plugin's options. */
+function read(ctx, env) {
+  const isState = typeof ctx === "object" && ctx !== null && ("id" in ctx || "storage" in ctx);
+  if (!isState) {
+    const options = ctx ?? {};
+    checkMembers(`The argument of ${USAGE}`, options, ["retention", "heartbeatMs", "now"]);
+    return { options, env: { ...env, SAACMS_REALTIME_STORAGE: "off" } };
+  }
+
+  // `super(ctx, { ...env, retention: { … } })`. A binding could have such a name, but not such a value.
+  const { retention, heartbeatMs, now } = env ?? {};
+  return { ctx, env, options: { retention, heartbeatMs, now } };
+}
+
+/**
+ * The class of the Durable Object, over the platform's base class where there is one.
+ *
+ * The module's object is created at the first request, which may tell options of the plugin.
+ */
+export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
+  class SaacmsRealtimeDO extends Base {
+    #ctx;
+    #env;
+    #now;
+    #object;
+    #told;
+
+    constructor(ctx, env) {
+      const { options, ...platform } = read(ctx, env);
+      super(ctx, env);
+      this.#ctx = platform.ctx;
+      const { now } = options;
+      if (now !== undefined && typeof now !== "function") throw new TypeError("now must be a function");
+      this.#now = now;
+
+      const variables = checkedVariables(options);
+      this.#env = Object.keys(variables).length === 0 ? platform.env : { ...platform.env, ...variables };
+      if (platform.ctx === undefined) onlyInMemory();
+    }
+
+    /** The module's object. `told` are the plugin's options, if a request told them. */
+    #use(told) {
+      if (this.#object === undefined) {
+        const env = told === undefined ? this.#env : { ...this.#env, ...checkedVariables(told) };
+        this.#object = new RecordObject(this.#ctx, env, this.#now);
+        this.#told = JSON.stringify(told);
+      } else if (told !== undefined && JSON.stringify(told) !== this.#told) {
+        console.warn(
+          `saacms-realtime: this object runs with the options ${this.#told ?? "of its environment"}; ` +
+            `${JSON.stringify(told)} counts after its next start`,
+        );
+        this.#told = JSON.stringify(told);
+      }
+      return this.#object;
+    }
+
+    // Not `async`, so that a panic ends the call that it happened in.
+    fetch(request) {
+      // Only a Worker of the same account can set `cf`: the platform sets that of a client.
+      const answer = this.#use(request.cf?.saacmsRealtime).fetch(request);
+      return answer instanceof Promise ? answer : Promise.resolve(answer);
+    }
+
+    async publish(event) {
+      const response = this.#use().publish(event);
+      if (response.status !== 204) throw await PublishError.of(response);
+    }
+
+    stop() {
+      this.#object?.stop();
+    }
+
+    __subscriberCount() {
+      return this.#use().subscribers;
+    }
+
+    __heartbeatActive() {
+      return this.#use().isTimed;
+    }
+
+    __bufferSize() {
+      return this.#use().replayable;
+    }
+  };

@@ -1,0 +1,121 @@
+// The object of one record in the WebAssembly module, and its recovery.
+//
+// A panic in the module is a bug. It ends the instance and loses its memory. The next call starts a
+// new one: objects are read back from their storage, and streams of the old instance are cut, so that
+// their clients reconnect.
+import * as module from "./module.js";
+
+let life = 0;
+let broken = false;
+
+function note(error) {
+  if (error instanceof WebAssembly.RuntimeError) broken = true;
+  return error;
+}
+
+// Errors in timers and in stream callbacks arrive here, in a Worker.
+globalThis.addEventListener?.("error", (event) => void note(event.error));
+
+export function guarded(call) {
+  if (broken) {
+    module.__wbg_reset_state();
+    broken = false;
+    life++;
+  }
+  try {
+    const answer = call();
+    return answer instanceof Promise
+      ? answer.catch((error) => {
+          throw note(error);
+        })
+      : answer;
+  } catch (error) {
+    throw note(error);
+  }
+}
+
+/** The problem document of a key that no record can have. */
+export const keyProblem = (slug, id) => guarded(() => module.keyProblem(slug, id));
+
+const bodyOf = (event) => new TextEncoder().encode(String(JSON.stringify(event))).buffer;
+
+/** Throws if a variable of `env` is invalid. May be called outside of a request. */
+export function checkVariables(env) {
+  guarded(() => new module.SaacmsRealtimeDO({}, env).free());
+}
+
+/** The response to an event as an object without a record gives it: the refusal of a bad one. */
+export function answerOfNobody(event) {
+  return guarded(() => {
+    const object = new module.SaacmsRealtimeDO({}, { SAACMS_REALTIME_STORAGE: "off" });
+    const response = object.publish(bodyOf(event));
+    object.free();
+    return response;
+  });
+}
+
+export class RecordObject {
+  #create;
+  #object;
+  #life;
+
+  constructor(ctx, env, now) {
+    this.#create = () => {
+      this.#object = new module.SaacmsRealtimeDO(ctx, env);
+      if (now !== undefined) this.#object.setClock(now);
+      this.#life = life;
+    };
+    guarded(this.#create);
+  }
+
+  #use(call) {
+    return guarded(() => {
+      if (this.#life !== life) this.#create();
+      return call(this.#object);
+    });
+  }
+
+  fetch(request) {
+    return this.#use((object) => object.fetch(request));
+  }
+
+  /** Returns a response: 204, or the refusal. */
+  publish(event) {
+    const body = bodyOf(event);
+    return this.#use((object) => object.publish(body));
+  }
+
+  get subscribers() {
+    return this.#use((object) => object.subscribers());
+  }
+
+  get replayable() {
+    return this.#use((object) => object.replayable());
+  }
+
+  get historyBytes() {
+    return this.#use((object) => object.historyBytes());
+  }
+
+  get isTimed() {
+    return this.#use((object) => object.isTimed());
+  }
+
+  stop() {
+    this.#use((object) => object.stop());
+  }
+
+  tick() {
+    this.#use((object) => object.tick());
+  }
+
+  /** Cuts every stream, and frees the object's memory. It must not be used again. */
+  free() {
+    this.#use((object) => {
+      object.cutAll();
+      object.stop();
+      // Later, because a timer of its streams may be about to call it.
+      setTimeout(() => this.#life === life && object.free(), 1_000).unref?.();
+    });
+  }
+}
