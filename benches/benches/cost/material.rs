@@ -2,7 +2,9 @@
 
 use saacms_realtime_core::feed::{Feed, NoStore};
 use saacms_realtime_core::sse::write_event;
-use saacms_realtime_core::{Epoch, Event, EventId, EventType, HubConfig, Now, ResourceKey};
+use saacms_realtime_core::{
+    Epoch, Event, EventId, EventIds, EventType, HubConfig, Now, ResourceKey,
+};
 
 pub(crate) const FRAME_LEN: usize = 300;
 pub(crate) const NOW: Now = Now::from_millis(1_000, 1_700_000_000_000);
@@ -45,9 +47,15 @@ pub(crate) fn key(id: &str) -> ResourceKey {
 
 /// A feed that retains `len` events and can replay all of them.
 pub(crate) fn feed(len: usize) -> Feed {
+    feed_of(len, EventIds::Etag)
+}
+
+/// The same with this kind of event IDs.
+pub(crate) fn feed_of(len: usize, event_ids: EventIds) -> Feed {
     let config = HubConfig {
         max_events: len,
         max_lag: len,
+        event_ids,
         ..HubConfig::default()
     };
     let mut feed = Feed::new(&config, Epoch::from_number(0));
