@@ -70,6 +70,10 @@ notices! {
     /// A publish was refused for its token or its origin, or because publishing is off (403).
     PublishForbidden: false,
         "publishes were refused, because their token or origin is not allowed (403)";
+    /// A request was refused because it names a host that is not allowed (403).
+    ForeignHost: false,
+        "requests were refused, because they name a host that is not allowed (403); allowed_host \
+         lists the names by which clients or a proxy reach the hub";
     /// A publish was refused because its body did not arrive in time (408).
     PublishTooSlow: false,
         "publishes were refused, because their bodies did not arrive in time (408)";

@@ -67,9 +67,11 @@ fn host_name(text: &str) -> Result<String, InvalidHost> {
     }
 
     let byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    if text.is_empty() || !text.bytes().all(byte) {
+    // The longest name of the DNS (RFC 1035, 2.3.4).
+    if !(1..=253).contains(&text.len()) || !text.bytes().all(byte) {
         return Err(invalid(
-            "must be a host name without scheme and port, such as hub.example.org",
+            "must be a host name without scheme and port, such as hub.example.org, of at most 253 \
+             bytes",
         ));
     }
     Ok(text.to_owned())
@@ -182,5 +184,7 @@ mod tests {
         ] {
             assert!(Hosts::new([text]).is_err(), "{text:?}");
         }
+        assert!(Hosts::new([&*"x".repeat(253)]).is_ok());
+        assert!(Hosts::new([&*"x".repeat(254)]).is_err());
     }
 }

@@ -132,6 +132,7 @@ impl Problem {
             kind::FOREIGN_ORIGIN | kind::PUBLISHING_OFF | kind::TOKEN_WRONG => {
                 Some(Notice::PublishForbidden)
             }
+            kind::FOREIGN_HOST => Some(Notice::ForeignHost),
             kind::BODY_TOO_SLOW => Some(Notice::PublishTooSlow),
             kind::BODY_TOO_LARGE => Some(Notice::PublishTooLarge),
             kind::TOO_MANY_BODIES => Some(Notice::PublishTooMany),

@@ -61,7 +61,7 @@ impl Site {
                 let problem = self.realtime.api().check_head(&(&request).into()).err();
                 let refusal = refusal.filter(|_| !is_health).map(Problem::from);
                 match problem.or(refusal) {
-                    Some(problem) => Reply::from(problem).into_response().map(Either::Right),
+                    Some(problem) => self.refuse(problem).map(Either::Right),
                     None => {
                         // Boxed, because otherwise the future of every publish would be as large.
                         let answered = Box::pin(self.pages.clone().oneshot(request));
@@ -79,6 +79,15 @@ impl Site {
             debug!(%method, path, status = response.status().as_u16(), "answered");
         }
         Ok(response)
+    }
+
+    /// Refuses a request for a page, and counts the refusal for the log.
+    fn refuse(&self, problem: Problem) -> Response<ApiBody> {
+        let reply = Reply::from(problem);
+        if let Some(notice) = reply.notice {
+            self.realtime.hub().notice(notice);
+        }
+        reply.into_response()
     }
 }
 

@@ -17,7 +17,14 @@ pub(crate) struct StartError {
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\nhint: {}", self.message, self.hint)
+        /// Longer than any message about a value that someone typed.
+        const MAX_CHARS: usize = 1_000;
+
+        match self.message.char_indices().nth(MAX_CHARS) {
+            Some((end, _)) => write!(f, "{}…", &self.message[..end])?,
+            None => f.write_str(&self.message)?,
+        }
+        write!(f, "\nhint: {}", self.hint)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use crate::run::{Answer, assert_line, path_text, server, write};
+use crate::run::{Answer, assert_line, path_text, server, variable, write};
 
 #[test]
 fn an_unknown_key_is_refused_with_its_line_and_the_nearest_one() {
@@ -172,6 +172,25 @@ fn a_faulty_token_file_is_refused_and_its_content_not_shown() {
     .assert_refused(&format!(
         "--publish-token-file {missing}: cannot read the token"
     ));
+}
+
+#[test]
+fn a_refusal_repeats_only_the_beginning_of_a_huge_value() {
+    let huge = "x".repeat(100_000);
+    for key in [
+        "listen",
+        "max-age",
+        "cors-origin",
+        "allowed-host",
+        "log-level",
+        "no-such",
+    ] {
+        let mut command = server(&["--print-config"]);
+        command.env(variable(key), &huge);
+        let answer = Answer::of(command);
+        answer.assert_refused("SAACMS_REALTIME_");
+        assert!(answer.stderr.len() < 2_000, "{}", answer.stderr.len());
+    }
 }
 
 #[test]
