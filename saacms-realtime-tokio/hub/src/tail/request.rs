@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
+use saacms_realtime_core::settings::text;
 use ureq::Body;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
@@ -66,9 +67,12 @@ pub(super) fn read_headers(
             add_header(&mut headers, argument)?;
             continue;
         };
-        let text = fs::read_to_string(path)
+        let content = fs::read_to_string(path)
             .map_err(|error| format!("cannot read the headers {path}: {error}"))?;
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        for line in text::without_mark(&content)
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+        {
             add_header(&mut headers, line).map_err(|error| format!("{path}: {error}"))?;
         }
     }

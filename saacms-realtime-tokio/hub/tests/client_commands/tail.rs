@@ -296,7 +296,7 @@ fn headers_and_the_token_are_sent_with_every_request() {
     });
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("headers");
-    std::fs::write(&file, "X-Two: 2\n\nCookie: session=a:b\n").expect("a file");
+    std::fs::write(&file, "\u{feff}X-Two: 2\n\nCookie: session=a:b\n").expect("a file");
     let file = format!("@{}", file.display());
     let args = ["tail", "posts/1", "--header", "X-One: 1", "--header", &file];
     let mut with_token = command(&hub, &args);
