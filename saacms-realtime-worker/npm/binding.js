@@ -1,6 +1,6 @@
 // Records that Durable Objects serve.
 import { subscribePath } from "./client-request.js";
-import { answerOfNobody, keyProblem } from "./record.js";
+import { keyProblem, refusalOfNobody } from "./record.js";
 import { PublishError, refuse } from "./refused.js";
 
 const ORIGIN = "https://saacms-realtime-do";
@@ -17,7 +17,7 @@ export function checkNamespace(what, value) {
 export function refusalOfEvent(event) {
   const { slug, id } = event ?? {};
   const hasRecord = typeof slug === "string" && typeof id === "string" && keyProblem(slug, id) === undefined;
-  return hasRecord ? undefined : answerOfNobody(event);
+  return hasRecord ? undefined : refusalOfNobody(event);
 }
 
 /** `told` are options that the objects are to have. */

@@ -48,7 +48,7 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
     #use(told) {
       if (this.#object === undefined) {
         const env = told === undefined ? this.#env : { ...this.#env, ...checkedVariables(told) };
-        this.#object = new RecordObject(this.#ctx, env, this.#now);
+        this.#object = new RecordObject(this.#ctx, env, { now: this.#now });
         this.#told = JSON.stringify(told);
       } else if (told !== undefined && JSON.stringify(told) !== this.#told) {
         console.warn(
@@ -68,8 +68,8 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
     }
 
     async publish(event) {
-      const response = this.#use().publish(event);
-      if (response.status !== 204) throw await PublishError.of(response);
+      const refusal = this.#use().publish(event);
+      if (refusal !== undefined) throw await PublishError.of(refusal);
     }
 
     stop() {

@@ -67,19 +67,19 @@ export class LocalRecords {
 
   /** The event is with its streams when this returns its promise, as with the plugin. */
   async publish(event) {
-    const refusal = refusalOfEvent(event);
+    const { slug, id } = event ?? {};
+    const isNew = !this.#records.has(`${slug}:${id}`);
+    // The object of a record that is known refuses such an event by itself.
+    const refusal = isNew ? refusalOfEvent(event) : undefined;
     if (refusal !== undefined) throw await PublishError.of(refusal);
 
-    const { slug, id } = event;
-    const isNew = !this.#records.has(`${slug}:${id}`);
     const record = this.#use(slug, id);
-    const response = record.object.publish(event);
-    if (response.status !== 204) {
+    const refused = record.object.publish(event);
+    if (refused !== undefined) {
       if (isNew) this.#forget(record);
-      throw await PublishError.of(response);
+      throw await PublishError.of(refused);
     }
 
-    if (this.#tickMs !== undefined) record.object.tick();
     const { historyBytes } = record.object;
     this.#historyBytes += historyBytes - record.historyBytes;
     record.historyBytes = historyBytes;
@@ -106,7 +106,7 @@ export class LocalRecords {
     const now = Date.now();
     const record = this.#records.get(key) ?? {
       key,
-      object: new RecordObject({ id: { name: key } }, this.#env),
+      object: new RecordObject({ id: { name: key } }, this.#env, { atOnce: true }),
       historyBytes: 0,
       isForgotten: false,
     };

@@ -37,15 +37,16 @@ export function guarded(call) {
 /** The problem document of a key that no record can have. */
 export const keyProblem = (slug, id) => guarded(() => module.keyProblem(slug, id));
 
-const bodyOf = (event) => new TextEncoder().encode(String(JSON.stringify(event))).buffer;
+const encoder = new TextEncoder();
+const bodyOf = (event) => encoder.encode(String(JSON.stringify(event))).buffer;
 
 /** Throws if a variable of `env` is invalid. May be called outside of a request. */
 export function checkVariables(env) {
   guarded(() => new module.SaacmsRealtimeDO({}, env).free());
 }
 
-/** The response to an event as an object without a record gives it: the refusal of a bad one. */
-export function answerOfNobody(event) {
+/** The response by which an object without a record refuses an event, or nothing. */
+export function refusalOfNobody(event) {
   return guarded(() => {
     const object = new module.SaacmsRealtimeDO({}, { SAACMS_REALTIME_STORAGE: "off" });
     const response = object.publish(bodyOf(event));
@@ -54,15 +55,17 @@ export function answerOfNobody(event) {
   });
 }
 
+/** `now` is the clock, if it is not the platform's; `atOnce` says that streams get no turns. */
 export class RecordObject {
   #create;
   #object;
   #life;
 
-  constructor(ctx, env, now) {
+  constructor(ctx, env, { now, atOnce = false } = {}) {
     this.#create = () => {
       this.#object = new module.SaacmsRealtimeDO(ctx, env);
       if (now !== undefined) this.#object.setClock(now);
+      if (atOnce) this.#object.serveAtOnce();
       this.#life = life;
     };
     guarded(this.#create);
@@ -79,7 +82,7 @@ export class RecordObject {
     return this.#use((object) => object.fetch(request));
   }
 
-  /** Returns a response: 204, or the refusal. */
+  /** Returns the response that refuses the event, or nothing. */
   publish(event) {
     const body = bodyOf(event);
     return this.#use((object) => object.publish(body));

@@ -77,6 +77,7 @@ impl SaacmsRealtimeDO {
             news: RefCell::new(Vec::new()),
             timers: Timers::default(),
             clock: RefCell::default(),
+            serves_at_once: Cell::new(false),
             latest_millis: Cell::new(0),
         });
         Ok(Self { inner })
@@ -121,6 +122,8 @@ pub(super) struct Inner {
     pub(super) timers: Timers,
     /// The host's clock; `None` is the platform's.
     pub(super) clock: RefCell<Option<Function>>,
+    /// Whether streams get no turns.
+    pub(super) serves_at_once: Cell<bool>,
     /// The latest time that [`now`](Self::now) returned.
     latest_millis: Cell<u64>,
 }
@@ -208,6 +211,30 @@ impl Inner {
         }
     }
 
+    /// Publishes the events of a body.
+    pub(super) fn publish_body(
+        &self,
+        format: PublishFormat,
+        body: &ArrayBuffer,
+    ) -> Result<Reply, JsValue> {
+        let max_body_bytes = self.api.max_body_bytes();
+        // Checked before the body is copied into the module's memory.
+        if body.byte_length() as usize > max_body_bytes {
+            return Ok(Problem::body_too_large(max_body_bytes).into());
+        }
+
+        let body = Uint8Array::new(body).to_vec();
+        let store = self.store.as_ref();
+        let store = store.map(|store| store as &dyn Store<Error = String>);
+        let mut object = self.lock()?;
+        let now = object.now;
+        let reply = format.run(&body, |event| object.publish(event, now, store));
+        // Sends the events, before the publisher gets its answer.
+        drop(object);
+
+        Ok(reply)
+    }
+
     fn load(&self, now: Now) -> Result<Object<JsSink>, JsValue> {
         let slots = Object::<JsSink>::slots(&self.settings);
         let stored = match &self.store {
@@ -219,7 +246,11 @@ impl Inner {
         let random = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
         let epoch = Epoch::from_number(random() << 32 | random());
         let key = self.key.clone();
-        Ok(Object::new(self.settings, key, stored, epoch, now))
+        let mut object = Object::new(self.settings, key, stored, epoch, now);
+        if self.serves_at_once.get() {
+            object.serve_at_once();
+        }
+        Ok(object)
     }
 
     /// Reads both clocks from the platform's only one.
@@ -247,21 +278,7 @@ impl Handler for Inner {
     }
 
     fn publish(&self, format: PublishFormat, body: &ArrayBuffer) -> Result<JsValue, JsValue> {
-        let max_body_bytes = self.api.max_body_bytes();
-        // Checked before the body is copied into the module's memory.
-        if body.byte_length() as usize > max_body_bytes {
-            return platform::refuse(Problem::body_too_large(max_body_bytes));
-        }
-
-        let body = Uint8Array::new(body).to_vec();
-        let store = self.store.as_ref();
-        let store = store.map(|store| store as &dyn Store<Error = String>);
-        let mut object = self.lock()?;
-        let now = object.now;
-        let reply = format.run(&body, |event| object.publish(event, now, store));
-        // Sends the events, before the publisher gets its answer.
-        drop(object);
-
+        let reply = self.publish_body(format, body)?;
         Ok(platform::response(&reply, None)?.into())
     }
 

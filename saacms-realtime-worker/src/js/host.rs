@@ -4,20 +4,33 @@ use js_sys::{ArrayBuffer, Function};
 use saacms_realtime_core::ResourceKey;
 use saacms_realtime_core::route::{Problem, PublishFormat};
 use wasm_bindgen::prelude::*;
+use web_sys::Response;
 
-use super::callbacks::Handler;
 use super::durable_object::SaacmsRealtimeDO;
+use super::platform;
 use crate::object::Object;
 
 #[wasm_bindgen]
 impl SaacmsRealtimeDO {
-    /// Publishes the event of a body that is JSON. Returns the response.
+    /// Publishes the event of a body that is JSON. Returns the response that refuses it, or nothing.
     ///
     /// # Errors
     ///
     /// An exception of the runtime.
-    pub fn publish(&self, body: &ArrayBuffer) -> Result<JsValue, JsValue> {
-        self.inner.publish(PublishFormat::Json, body)
+    pub fn publish(&self, body: &ArrayBuffer) -> Result<Option<Response>, JsValue> {
+        // A response costs as much as the rest of a publish, so there is none for an event that is
+        // accepted.
+        match self.inner.publish_body(PublishFormat::Json, body)? {
+            reply if reply.status == 204 => Ok(None),
+            reply => platform::response(&reply, None).map(Some),
+        }
+    }
+
+    /// Sends each event to all streams at once, instead of in turns: for a runtime with timers that
+    /// are slow, or that end with a request. Call this before anything else.
+    #[wasm_bindgen(js_name = serveAtOnce)]
+    pub fn serve_at_once(&self) {
+        self.inner.serves_at_once.set(true);
     }
 
     /// Reads the time from `now`, which returns milliseconds since 1970, instead of the platform's
@@ -74,10 +87,10 @@ impl SaacmsRealtimeDO {
         Ok(())
     }
 
-    /// Serves every stream, and whatever is due.
+    /// Handles whatever is due.
     ///
-    /// For a runtime that drops the timers of a request with the request: there, each stream calls
-    /// this from a timer of its own.
+    /// For a runtime whose timers end with a request: there, each stream calls this from a timer of its
+    /// own.
     ///
     /// # Errors
     ///
@@ -86,9 +99,6 @@ impl SaacmsRealtimeDO {
         let mut object = self.inner.lock()?;
         let now = object.now;
         object.handle_timeout(now);
-        while object.wants_turn() {
-            object.turn(now);
-        }
         Ok(())
     }
 }

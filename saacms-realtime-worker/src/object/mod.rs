@@ -59,6 +59,8 @@ pub(crate) struct Object<S> {
     streams: BTreeMap<u32, Stream<S>>,
     next_number: u32,
     round: Round,
+    /// Whether streams get no turns.
+    serves_at_once: bool,
 }
 
 impl<S: Sink> Object<S> {
@@ -91,7 +93,13 @@ impl<S: Sink> Object<S> {
             streams: BTreeMap::new(),
             next_number: 0,
             round: Round::new(limits),
+            serves_at_once: false,
         }
+    }
+
+    /// Sends to all streams at once from now on, instead of in turns.
+    pub(crate) fn serve_at_once(&mut self) {
+        self.serves_at_once = true;
     }
 
     /// The number of slots that its store has.
@@ -143,7 +151,7 @@ impl<S: Sink> Object<S> {
 
         self.round.add(frame_bytes);
         // Any later, a stream that waits could fall behind what the ring holds.
-        if self.round.is_full() {
+        if self.round.is_full() || self.serves_at_once {
             self.send_all(now);
         } else if !self.round.is_under_way() {
             self.turn(now);
@@ -199,6 +207,10 @@ impl<S: Sink> Object<S> {
 
     /// Handles the deadline [`wake_at`](Self::wake_at).
     pub(crate) fn handle_timeout(&mut self, now: Now) {
+        if self.serves_at_once {
+            self.send_all(now);
+            return;
+        }
         self.round.mark_stale();
         self.turn(now);
     }

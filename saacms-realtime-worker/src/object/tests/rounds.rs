@@ -163,6 +163,22 @@ fn heartbeats_go_by_turns_and_advance_a_round_whose_timer_is_late() {
 }
 
 /// Publishes `etag` and returns how many frames that sent to each of the streams.
+#[test]
+fn without_turns_every_event_and_heartbeat_goes_to_all_at_once() {
+    let mut object = object(|settings| settings.hub.heartbeat = Duration::from_millis(10));
+    object.serve_at_once();
+    let pipes = open_many(&mut object, 2 * PORTION);
+    for etag in ["a", "b"] {
+        assert_eq!(publish_to(&mut object, etag, &pipes), [1; 2 * PORTION]);
+        assert!(!object.wants_turn());
+    }
+
+    taken(&pipes);
+    object.handle_timeout(at(100));
+    assert!(!object.wants_turn());
+    assert!(taken(&pipes).iter().all(|text| text == ":keepalive\n\n"));
+}
+
 fn publish_to(object: &mut TestObject, etag: &str, pipes: &[Rc<Pipe>]) -> Vec<usize> {
     object
         .publish(event("i", etag), at(1), None)
