@@ -1,8 +1,10 @@
 // The code of hosts of the plugin with one import changed: in Node, Bun, Deno and Workers.
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { pathToFileURL } from "node:url";
 
-import { KEEPALIVE, RELEASES, Stream, ask, start, until } from "./harness.mjs";
+import { KEEPALIVE, PACKAGE, RELEASES, Stream, ask, start, until } from "./harness.mjs";
 import { bundle, install, program, run } from "./installed.mjs";
 
 const API = "/api/saacms/v1";
@@ -108,6 +110,21 @@ for (const [name, { host, counts, missing }] of Object.entries(HOSTS)) {
       await save("many", { etag: "v1" });
       for (const stream of streams) await gets(stream, frame({ etag: "v1" }));
       for (const stream of streams) stream.leave();
+    });
+
+    test("the package's client follows a record", options, async () => {
+      const { LiveRecord } = await import(pathToFileURL(join(PACKAGE, "client.js")));
+      const shown = [];
+      const live = new LiveRecord(`${server.url}${API}/posts/client/subscribe`, {
+        load: () => ({ etag: "loaded" }),
+        show: (record) => shown.push(record?.etag ?? null),
+      });
+      await until("it is live, with what it loaded", () => live.state === "live" && shown.length === 1);
+      for (const etag of ["v1", "v2"]) await save("client", { etag });
+      assert.equal((await ask(`${server.url}${API}/posts/client`, { method: "DELETE" })).status, 204);
+      await until("it shows each change", () => shown.length === 4);
+      assert.deepEqual(shown, ["loaded", "v1", "v2", null]);
+      live.close();
     });
 
     test("a HEAD tells what a stream would, and opens none", options, async () => {
