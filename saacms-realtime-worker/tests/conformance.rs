@@ -72,10 +72,29 @@ const WITHOUT: &[(&str, &str)] = &[
     ("each_stream_gets_a_reconnection_time_and_ends", DRAIN),
     ("a_stream_gets_all_waiting_events_before_it_ends", DRAIN),
     ("a_drained_server_refuses_new_streams", DRAIN),
-    ("a_drained_server_still_publishes", DRAIN),
+    (
+        "a_drained_server_tells_an_event_source_to_come_back_when_the_drain_is_over",
+        DRAIN,
+    ),
+    (
+        "a_drained_server_refuses_publishes_and_closes_their_connections",
+        DRAIN,
+    ),
+    (
+        "every_answer_of_a_drained_server_closes_its_connection",
+        DRAIN,
+    ),
     ("streams_of_quiet_records_end_too", DRAIN),
     ("one_subscriber_too_many_is_refused_with_a_retry_time", MANY),
     ("one_record_too_many_is_refused_with_a_retry_time", MANY),
+    (
+        "an_event_that_nobody_reads_is_accepted_however_many_records_are_read",
+        MANY,
+    ),
+    (
+        "an_event_source_is_told_of_a_full_hub_within_its_stream",
+        MANY,
+    ),
     ("a_position_before_a_forgotten_history_is_a_miss", MANY),
     ("a_greeting_is_a_place_in_every_record", OWN_SEQUENCE),
     (

@@ -16,8 +16,9 @@ scenarios![
     one_subscriber_too_many_of_a_record_is_refused_with_a_retry_time,
     one_record_too_many_is_refused_with_a_retry_time,
     an_event_that_nobody_reads_is_accepted_however_many_records_are_read,
-    an_event_source_is_told_of_a_limit_within_its_stream,
-    who_accepts_anything_else_is_told_of_a_limit_by_the_status,
+    an_event_source_is_told_of_a_full_record_within_its_stream,
+    an_event_source_is_told_of_a_full_hub_within_its_stream,
+    who_accepts_anything_else_is_told_of_a_full_record_by_the_status,
     records_without_subscribers_make_room_for_others,
     a_client_that_leaves_is_forgotten,
     a_client_that_leaves_without_reading_is_forgotten,
@@ -138,70 +139,66 @@ fn an_event_that_nobody_reads_is_accepted_however_many_records_are_read(start: S
     stream.expect(world.publish("3", "v3"));
 }
 
-/// Servers that are at each of the limits of subscribing to `posts/1`, and the kind of its refusal.
-fn at_each_limit(start: Start) -> [(World, Stream, &'static str); 3] {
-    let quiet = quiet();
-    [
-        (
-            "1",
-            HubConfig {
-                max_subscribers: 1,
-                ..quiet
-            },
-            "too-many-subscribers",
-        ),
-        (
-            "1",
-            HubConfig {
-                max_subscribers_per_topic: 1,
-                ..quiet
-            },
-            "too-many-subscribers-of-topic",
-        ),
-        (
-            "2",
-            HubConfig {
-                max_topics: 1,
-                ..quiet
-            },
-            "too-many-topics",
-        ),
-    ]
-    .map(|(id, config, kind)| {
-        let world = World::configured(start, config);
-        let stream = world.subscribe(id);
-        (world, stream, kind)
-    })
+/// A server that is at a limit by a stream of `posts/{id}`.
+fn full(start: Start, id: &str, config: HubConfig) -> (World, Stream) {
+    let world = World::configured(start, config);
+    let stream = world.subscribe(id);
+    (world, stream)
 }
 
-fn an_event_source_is_told_of_a_limit_within_its_stream(start: Start) {
-    for (world, _stream, kind) in at_each_limit(start) {
-        let mut connection = world.connect();
-        for _ in 0..5 {
-            let request = Request::get(&path("1"))
-                .header("Accept", "text/event-stream")
-                .header("Origin", "https://page.example");
-            let millis = expect_unavailable(&connection.exchange(&request), kind);
-            assert!((10_000..=40_000).contains(&millis), "{kind}: {millis}");
-        }
-        assert_eq!(world.stats().subscribers, 1);
+/// Checks that an `EventSource` that follows `posts/1` is told of this problem, on one connection
+/// again and again.
+fn expect_told_within_stream(world: &World, kind: &str) {
+    let request = Request::get(&path("1")).header("Accept", "text/event-stream");
+    let mut connection = world.connect();
+    for _ in 0..5 {
+        let millis = expect_unavailable(&connection.exchange(&request), kind);
+        assert!((10_000..=40_000).contains(&millis), "{kind}: {millis}");
     }
 }
 
-fn who_accepts_anything_else_is_told_of_a_limit_by_the_status(start: Start) {
-    for (world, _stream, _) in at_each_limit(start) {
-        for accept in [
-            "*/*",
-            "text/event-stream, application/problem+json",
-            "text/*",
-        ] {
-            let answer = world.ask(&Request::get(&path("1")).header("Accept", accept));
-            assert!(
-                [429, 503].contains(&answer.status()),
-                "{accept}: {answer:?}"
-            );
-            assert_eq!(answer.header("retry-after"), Some("10"), "{accept}");
-        }
+fn an_event_source_is_told_of_a_full_record_within_its_stream(start: Start) {
+    let config = HubConfig {
+        max_subscribers_per_topic: 1,
+        ..quiet()
+    };
+    let (world, mut stream) = full(start, "1", config);
+    expect_told_within_stream(&world, "too-many-subscribers-of-topic");
+    stream.expect(world.publish("1", "v1"));
+}
+
+fn an_event_source_is_told_of_a_full_hub_within_its_stream(start: Start) {
+    let config = HubConfig {
+        max_subscribers: 1,
+        ..quiet()
+    };
+    let (world, _stream) = full(start, "1", config);
+    expect_told_within_stream(&world, "too-many-subscribers");
+
+    let config = HubConfig {
+        max_topics: 1,
+        ..quiet()
+    };
+    let (world, _stream) = full(start, "2", config);
+    expect_told_within_stream(&world, "too-many-topics");
+    assert_eq!((world.stats().topics, world.stats().subscribers), (1, 1));
+}
+
+fn who_accepts_anything_else_is_told_of_a_full_record_by_the_status(start: Start) {
+    let config = HubConfig {
+        max_subscribers_per_topic: 1,
+        ..quiet()
+    };
+    let (world, _stream) = full(start, "1", config);
+    for accept in [
+        "*/*",
+        "text/event-stream, application/problem+json",
+        "text/*",
+    ] {
+        let answer = world.ask(&Request::get(&path("1")).header("Accept", accept));
+        let (kind, detail) = ("too-many-subscribers-of-topic", "1 subscribers");
+        expect_problem(&answer, 429, kind, detail);
+        assert_eq!(answer.header("retry-after"), Some("10"), "{accept}");
     }
 }
 

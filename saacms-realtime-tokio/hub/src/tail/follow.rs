@@ -10,13 +10,14 @@ use std::thread;
 use std::time::{Instant, SystemTime};
 
 use saacms_realtime_core::sse::{Decoded, Decoder};
-use saacms_realtime_core::{RESYNC, ResourceKey, Timestamp};
+use saacms_realtime_core::{RESYNC, ResourceKey, Timestamp, UNAVAILABLE};
 use ureq::Body;
 use ureq::http::{Response, StatusCode, header};
 
 use super::report::{News, Replayed, Report};
 use super::request::StreamRequest;
-use crate::client::{ErrorAnswer, transport_error};
+use crate::client::{ErrorAnswer, Problem, transport_error};
+use crate::terminal::printable;
 
 /// The reconnection time until the stream names one.
 const RECONNECTION_TIME: Duration = Duration::from_secs(3);
@@ -177,6 +178,7 @@ impl Follower {
         let mut decoder = Decoder::resuming(self.max_event_len, self.last_event_id.clone());
         let mut piece = vec![0; 16 * 1024];
         let mut has_begun = false;
+        let before = (self.reconnection_time, self.failures);
         loop {
             let asked_at = Instant::now();
             let read = stream.read(&mut piece);
@@ -200,7 +202,15 @@ impl Follower {
             // On an error, the events before it are still reported.
             let fed = decoder.feed(&piece[..len]);
             while let Some(decoded) = decoder.next() {
-                self.handle(decoded, &mut replayed)?;
+                match decoded {
+                    Decoded::Message(message) if message.event_type == UNAVAILABLE => {
+                        let retry_after = self.reconnection_time;
+                        // It was no stream: what was so before holds again.
+                        (self.reconnection_time, self.failures) = before;
+                        return Ok(self.unavailable(&message.data, retry_after));
+                    }
+                    _ => self.handle(decoded, &mut replayed)?,
+                }
             }
             decoder.last_event_id().clone_into(&mut self.last_event_id);
             if let Err(error) = fed {
@@ -209,6 +219,20 @@ impl Follower {
                     reason: format!("{error}; --max-event-bytes can allow more"),
                 });
             }
+        }
+    }
+
+    /// A refusal within a stream, as a hub sends it to a client that accepts nothing else.
+    fn unavailable(&self, document: &str, retry_after: Duration) -> Outcome {
+        let reason = Problem::parse(document.as_bytes()).reason();
+        let reason = reason.unwrap_or_else(|| "it gave no reason".to_owned());
+        Outcome::Lost {
+            reason: format!(
+                "{} is unavailable: {}",
+                self.request.url,
+                printable(&reason)
+            ),
+            retry_after,
         }
     }
 

@@ -223,6 +223,41 @@ fn a_busy_hub_is_retried_with_the_same_last_event_id() {
 }
 
 #[test]
+fn a_refusal_within_a_stream_is_told_and_retried_when_it_says() {
+    let problem =
+        r#"{"type":"urn:saacms-realtime:draining","status":503,"detail":"shutting down"}"#;
+    let hub = Hub::start(move |mut connection| match connection.number {
+        0 => {
+            connection.begin_stream();
+            connection.write("retry: 60\n\n");
+            connection.write(frame("changed", "v1", "1"));
+        }
+        1 => {
+            connection.begin_stream();
+            let unavailable = format!("event: saacms-unavailable\ndata: {problem}\n\n");
+            connection.write(format!("retry: 345\n\n{unavailable}"));
+        }
+        _ => {
+            connection.begin_stream();
+            connection.write(frame("changed", "v2", "2"));
+            connection.hold();
+        }
+    });
+    let outcome = run(&hub, &["tail", "posts/1", "--count", "2"]);
+
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let told = "is unavailable: shutting down, reconnecting in 345 ms";
+    assert!(outcome.stderr.contains(told), "{outcome:?}");
+    assert!(
+        !outcome.stdout.contains("saacms-unavailable"),
+        "{outcome:?}"
+    );
+    let requests = hub.rest();
+    assert_eq!(requests.len(), 3);
+    assert_eq!(requests[2].header("last-event-id").as_deref(), Some("v1"));
+}
+
+#[test]
 fn an_unreachable_hub_is_tried_again_after_a_few_seconds() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/base", free.local_addr().expect("bound"));
