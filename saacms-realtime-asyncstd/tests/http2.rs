@@ -110,14 +110,70 @@ fn a_drained_stream_ends_as_a_whole_body() {
     });
 }
 
-/// Runs a test against a new server, with one connection to it.
-fn with_server(test: impl AsyncFnOnce(Client, Realtime)) {
+#[test]
+fn a_stop_tells_connections_to_go_and_answers_those_that_come() {
+    let executor = Arc::new(Executor::new());
+    let (stop, stopped) = (event_listener::Event::new(), std::cell::Cell::new(false));
+    let test = async |address: SocketAddr| {
+        let before = Client::connect(address, &executor).await;
+        // It is not read, so the drain lasts.
+        let stalled = before.send(Method::GET, SUBSCRIBE, "").await;
+        for _ in 0..4 {
+            let record = "x".repeat(900_000);
+            let event = format!(
+                r#"{{"type":"changed","slug":"posts","id":"1","record":"{record}","etag":"v"}}"#
+            );
+            let answer = before.send(Method::POST, PUBLISH, event).await;
+            assert_eq!(answer.status(), 204);
+        }
+
+        stopped.set(true);
+        stop.notify(1);
+        while before.try_send(Method::GET, "/", "").await.is_ok() {
+            Timer::after(Duration::from_millis(2)).await;
+        }
+
+        let client = Client::connect(address, &executor).await;
+        for _ in 0..2 {
+            let answer = client.send(Method::GET, SUBSCRIBE, "").await;
+            assert_eq!(answer.status(), 503);
+            let event = r#"{"type":"deleted","slug":"posts","id":"1"}"#;
+            let answer = client.send(Method::POST, PUBLISH, event).await;
+            assert_eq!(answer.status(), 503);
+            assert!(!answer.headers().contains_key("connection"));
+        }
+        drop(stalled);
+    };
+
+    let realtime = realtime();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let server = async {
+        let served = serve(listener, realtime, ServeConfig::smol(), stop.listen());
+        served.await.expect("it ends");
+        assert!(stopped.get(), "it was told to");
+    };
+    let patience = async {
+        Timer::after(Duration::from_secs(30)).await;
+        panic!("nothing came");
+    };
+    let both = async {
+        futures_lite::future::zip(test(address), server).await;
+    };
+    smol::block_on(executor.run(or(both, patience)));
+}
+
+fn realtime() -> Realtime {
     let config = HubConfig {
         heartbeat: Duration::ZERO,
         ..HubConfig::default()
     };
-    let realtime =
-        Realtime::new(config, Api::default().with_local_publish()).expect("valid settings");
+    Realtime::new(config, Api::default().with_local_publish()).expect("valid settings")
+}
+
+/// Runs a test against a new server, with one connection to it.
+fn with_server(test: impl AsyncFnOnce(Client, Realtime)) {
+    let realtime = realtime();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
     let executor = Arc::new(Executor::new());
@@ -167,16 +223,22 @@ impl Client {
         target: &str,
         body: impl Into<Bytes>,
     ) -> Response<Incoming> {
+        let answer = self.try_send(method, target, body).await;
+        answer.expect("an answer")
+    }
+
+    async fn try_send(
+        &self,
+        method: Method,
+        target: &str,
+        body: impl Into<Bytes>,
+    ) -> hyper::Result<Response<Incoming>> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{target}", self.origin))
             .body(Full::new(body.into()))
             .expect("a request");
-        self.requests
-            .clone()
-            .send_request(request)
-            .await
-            .expect("an answer")
+        self.requests.clone().send_request(request).await
     }
 }
 

@@ -1,8 +1,11 @@
 //! A random walk: one record, a few readers, and everything that can happen to them.
 
+use core::task::{Context, Waker};
 use core::time::Duration;
 
-use saacms_realtime_core::{EventIds, Hub, HubConfig, Instant, Now, ResourceKey};
+use saacms_realtime_core::{
+    Event, EventIds, Hub, HubConfig, Instant, Notice, NoticeOutput, Now, ResourceKey,
+};
 
 use crate::reference::{Memory, Named, Reader, Reference};
 use crate::support::{Chance, Client, Clock, changed, hub, key, sweep};
@@ -20,6 +23,8 @@ pub(crate) struct World {
     last_use: Instant,
     last_told: Instant,
     sweep_at: Instant,
+    /// The time at which the hub's notices were read last, in milliseconds.
+    log_read_at: u64,
 }
 
 struct Connected {
@@ -55,6 +60,7 @@ impl World {
             last_use: Instant::ZERO,
             last_told: Instant::ZERO,
             sweep_at: Instant::ZERO,
+            log_read_at: 0,
         }
     }
 
@@ -104,15 +110,26 @@ impl World {
                 1 => Some(format!("v{number}")),
                 _ => Some(format!("again{}", self.chance.below(3))),
             };
-            if self
-                .hub
-                .publish(changed(&self.key, number, etag.as_deref()), now)
-                .is_ok()
-            {
+            if self.is_kept(changed(&self.key, number, etag.as_deref()), now) {
                 self.reference.published(etag);
                 self.is_used();
             }
         }
+    }
+
+    /// Publishes an event, and returns whether there was room to keep it.
+    fn is_kept(&mut self, event: Event, now: Now) -> bool {
+        self.hub.publish(event, now).expect("it does not drain");
+
+        // Each time a minute later, or the hub would write no line.
+        self.log_read_at += 60_000;
+        let log_now = Now::from_millis(self.log_read_at, 0);
+        let cx = Context::from_waker(Waker::noop());
+        let mut is_kept = true;
+        while let NoticeOutput::Line { notice, .. } = self.hub.poll_notices(&cx, log_now) {
+            is_kept &= notice != Notice::PublishNotKept;
+        }
+        is_kept
     }
 
     /// Publishes to another record if there is room for one topic only, so that it replaces the
@@ -122,7 +139,7 @@ impl World {
             return;
         }
         let now = self.tell_now();
-        if self.hub.publish(changed(&key("2"), 0, None), now).is_ok() {
+        if self.is_kept(changed(&key("2"), 0, None), now) {
             assert!(
                 self.connected.is_empty(),
                 "a record with readers was forgotten"
