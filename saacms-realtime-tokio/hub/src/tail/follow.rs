@@ -202,15 +202,15 @@ impl Follower {
             // On an error, the events before it are still reported.
             let fed = decoder.feed(&piece[..len]);
             while let Some(decoded) = decoder.next() {
-                match decoded {
-                    Decoded::Message(message) if message.event_type == UNAVAILABLE => {
-                        let retry_after = self.reconnection_time;
-                        // It was no stream: what was so before holds again.
-                        (self.reconnection_time, self.failures) = before;
-                        return Ok(self.unavailable(&message.data, retry_after));
-                    }
-                    _ => self.handle(decoded, &mut replayed)?,
+                if let Decoded::Message(message) = &decoded
+                    && message.event_type == UNAVAILABLE
+                {
+                    let retry_after = self.reconnection_time;
+                    // It was no stream: what was so before holds again.
+                    (self.reconnection_time, self.failures) = before;
+                    return Ok(self.unavailable(&message.data, retry_after));
                 }
+                self.handle(decoded, &mut replayed)?;
             }
             decoder.last_event_id().clone_into(&mut self.last_event_id);
             if let Err(error) = fed {
