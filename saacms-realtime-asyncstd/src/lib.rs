@@ -50,9 +50,10 @@ pub use stream::EventStream;
 
 /// The whole core. Most users need only what is re-exported from it below.
 pub use saacms_realtime_core as realtime_core;
-pub use saacms_realtime_core::route::http::ResponseBody;
+pub use saacms_realtime_core::route::http::{PeerAddress, ResponseBody};
 pub use saacms_realtime_core::route::{
-    Api, Cors, InvalidBasePath, InvalidHost, InvalidOrigin, InvalidToken, Problem, Token,
+    Api, Cors, InvalidBasePath, InvalidHost, InvalidNetwork, InvalidOrigin, InvalidToken, Problem,
+    Token, TrustedProxies,
 };
 #[doc(no_inline)]
 pub use saacms_realtime_core::{

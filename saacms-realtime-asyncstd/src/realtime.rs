@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -83,7 +84,17 @@ impl Realtime {
         key: &ResourceKey,
         last_event_id: Option<&[u8]>,
     ) -> Result<EventStream, Refusal> {
-        let subscription = self.hub.subscribe(key, last_event_id, self.clock.now())?;
+        self.subscribe_from(None, key, last_event_id)
+    }
+
+    fn subscribe_from(
+        &self,
+        client: Option<IpAddr>,
+        key: &ResourceKey,
+        last_event_id: Option<&[u8]>,
+    ) -> Result<EventStream, Refusal> {
+        let now = self.clock.now();
+        let subscription = self.hub.subscribe_from(client, key, last_event_id, now)?;
         Ok(EventStream::new(subscription, self.clock))
     }
 
@@ -172,10 +183,11 @@ impl Realtime {
             Action::Subscribe {
                 key,
                 last_event_id,
+                client,
                 head,
                 refuse,
                 ..
-            } => match self.subscribe(&key, last_event_id.as_deref()) {
+            } => match self.subscribe_from(client, &key, last_event_id.as_deref()) {
                 Ok(stream) => return answer.add_to(head).into_stream(stream),
                 Err(refusal) => refuse.reply(refusal.into(), self.hub.jitter()),
             },

@@ -2,7 +2,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
@@ -18,11 +18,11 @@ use hyper::rt::Executor as _;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Version};
-use saacms_realtime_core::route::http::{IdleWatch, KeepAlive, Requests};
+use saacms_realtime_core::route::http::{IdleWatch, KeepAlive, PeerAddress, Requests};
 use saacms_realtime_core::route::limits::{
-    BACKLOG, DEFAULT_DRAIN_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS, HEAD_TIMEOUT,
-    HTTP_2_PING, LAST_ANSWERS, MAX_BUFFER_BYTES, MAX_HTTP_2_HEADERS, MAX_HTTP_2_RESETS,
-    MAX_HTTP_2_STREAMS,
+    BACKLOG, DEFAULT_DRAIN_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS,
+    DEFAULT_SOCKET_BUFFER, HEAD_TIMEOUT, HTTP_2_PING, LAST_ANSWERS, MAX_BUFFER_BYTES,
+    MAX_HTTP_2_HEADERS, MAX_HTTP_2_RESETS, MAX_HTTP_2_STREAMS, reserved_connections,
 };
 use saacms_realtime_core::stall::ReaderKind;
 use saacms_realtime_core::{Hub, Notice};
@@ -37,6 +37,8 @@ use crate::watch::{CuttingExecutor, Watch};
 pub struct ServeConfig {
     /// Connections open at once; further ones wait to be accepted. Default 110,000.
     pub max_connections: usize,
+    /// Bytes of answers that the kernel buffers for a connection (Linux only). Default 256 KiB.
+    pub socket_buffer: usize,
     /// How long a connection may stay open without a request in progress. Default 75 s.
     ///
     /// Clients over HTTP/1.1 are told so by `Keep-Alive`. The first head, and every head that has
@@ -77,6 +79,7 @@ impl ServeConfig {
     ) -> Self {
         Self {
             max_connections: DEFAULT_MAX_CONNECTIONS,
+            socket_buffer: DEFAULT_SOCKET_BUFFER,
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
             spawn: Spawn(Arc::new(spawn)),
@@ -114,6 +117,13 @@ pub async fn serve(
         realtime
     };
 
+    let room = config.max_connections.max(1);
+    // Over HTTP/2, streams share connections; they are counted as if each had its own.
+    realtime
+        .hub()
+        .limit_subscribers(room - reserved_connections(room));
+    let stall_timeout = realtime.hub().config().stall_timeout;
+    bound_connections(&listener, config.socket_buffer, stall_timeout)?;
     // Called again, `listen` only changes the backlog.
     rustix::net::listen(&listener, BACKLOG as i32)?;
     let listener = Async::new(listener)?;
@@ -144,6 +154,34 @@ pub async fn serve(
     Ok(())
 }
 
+/// Bounds what the kernel holds for the connections that `listener` accepts from now on: they
+/// inherit its options.
+#[cfg(target_os = "linux")]
+fn bound_connections(
+    listener: &TcpListener,
+    socket_buffer: usize,
+    stall_timeout: Duration,
+) -> io::Result<()> {
+    use rustix::net::sockopt;
+    use saacms_realtime_core::route::limits::{KEEP_ALIVE, KEEP_ALIVE_PROBES, unconfirmed_timeout};
+
+    sockopt::set_socket_send_buffer_size(listener, socket_buffer)?;
+    sockopt::set_socket_keepalive(listener, true)?;
+    sockopt::set_tcp_keepidle(listener, KEEP_ALIVE)?;
+    sockopt::set_tcp_keepintvl(listener, KEEP_ALIVE)?;
+    sockopt::set_tcp_keepcnt(listener, KEEP_ALIVE_PROBES)?;
+    if let Some(timeout) = unconfirmed_timeout(stall_timeout) {
+        let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        sockopt::set_tcp_user_timeout(listener, millis)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bound_connections(_: &TcpListener, _: usize, _: Duration) -> io::Result<()> {
+    Ok(())
+}
+
 async fn accept(
     listener: &Async<TcpListener>,
     realtime: &Realtime,
@@ -151,16 +189,21 @@ async fn accept(
     connections: &Connections,
 ) {
     loop {
+        if connections.count() >= config.max_connections.max(1) {
+            realtime.hub().notice(Notice::TooManyConnections);
+        }
         // At least one, or nothing would ever be served.
         connections.fewer_than(config.max_connections.max(1)).await;
 
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let (realtime, connections) = (realtime.clone(), connections.clone());
                 let for_connection = config.clone();
                 config.spawn.execute(async move {
                     let config = for_connection;
-                    if let Err(error) = connection(stream, realtime, config, connections).await {
+                    if let Err(error) =
+                        connection(stream, peer.ip(), realtime, config, connections).await
+                    {
                         tracing::debug!(%error, "a connection broke");
                     }
                 });
@@ -179,6 +222,7 @@ async fn accept(
 /// One connection: HTTP/1.1 or h2c, within limits.
 async fn connection(
     stream: Async<TcpStream>,
+    peer: IpAddr,
     realtime: Realtime,
     config: ServeConfig,
     connections: Connections,
@@ -202,13 +246,17 @@ async fn connection(
     let watch = Watch::new(&realtime);
     let kind = ReaderKind::default();
     let watched = watch.socket(kind.clone());
-    let service = service_fn(move |request: Request<Incoming>| {
+    let limits_addresses = realtime.hub().config().max_streams_per_address > 0;
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if limits_addresses {
+            request.extensions_mut().insert(PeerAddress(peer));
+        }
         let in_progress = counted.begin(!request.body().is_end_stream());
         let is_http_1_1 = request.version() == Version::HTTP_11;
         let keep_alive = is_http_1_1.then(|| keep_alive.clone());
         let (realtime, kind) = (realtime.clone(), kind.clone());
         async move {
-            let mut answer = realtime.respond(request).await;
+            let mut answer = Box::pin(realtime.respond(request)).await;
             kind.set_by(answer.body());
             if let Some(keep_alive) = keep_alive {
                 keep_alive.add_to(&mut answer);
@@ -352,6 +400,11 @@ impl Connections {
             }
             changed.await;
         }
+    }
+
+    fn count(&self) -> usize {
+        // One clone is the server's own.
+        Arc::strong_count(&self.0) - 1
     }
 
     /// Waits until there are fewer than `limit` connections.

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use client::{Connection, PATIENCE, Request};
 use event_listener::Event;
 use futures_lite::future::or;
-use saacms_realtime_asyncstd::{Api, HubConfig, Realtime, ServeConfig, Token, serve};
+use saacms_realtime_asyncstd::{
+    Api, HubConfig, Realtime, ServeConfig, Token, TrustedProxies, serve,
+};
 use stream::Stream;
 
 const SUBSCRIBE: &str = "/api/saacms/v1/posts/1/subscribe";
@@ -146,14 +148,17 @@ fn one_connection_too_many_waits_for_another_to_end() {
     let mut config = ServeConfig::smol();
     config.max_connections = 2;
     let server = Server::start(config);
-    let streams = [server.subscribe(), server.subscribe()];
+    let open = [server.connect(), server.connect()].map(|mut connection| {
+        connection.exchange(&Request::get("/any"));
+        connection
+    });
     let mut waiting = server.connect();
     waiting.send(Request::post(PUBLISH, EVENT).bytes());
 
     // Nothing shows that a connection waits, so leave time to answer it by mistake.
     thread::sleep(Duration::from_millis(100));
     assert_eq!(server.realtime.hub().stats().published, 0);
-    drop(streams);
+    drop(open);
     assert_eq!(waiting.response("POST").status(), 204);
 }
 
@@ -220,6 +225,42 @@ fn a_refusal_reaches_a_client_that_sends_its_whole_body_before_it_reads() {
             assert_eq!(answer.status(), status);
         }
     }
+}
+
+#[test]
+fn streams_up_to_the_limit_of_connections_leave_room_for_everything_else() {
+    let mut config = ServeConfig::smol();
+    config.max_connections = 10;
+    let server = Server::start(config);
+    let _streams = [(); 5].map(|()| server.subscribe());
+
+    for _ in 0..20 {
+        let refused = server.connect().exchange(&Request::get(SUBSCRIBE));
+        assert_eq!(refused.status(), 503);
+        let published = server.connect().exchange(&Request::post(PUBLISH, EVENT));
+        assert_eq!(published.status(), 204);
+    }
+}
+
+#[test]
+fn streams_of_one_address_have_a_limit() {
+    let hub = HubConfig {
+        max_streams_per_address: 2,
+        ..HubConfig::default()
+    };
+    let proxies = TrustedProxies::new(["127.0.0.1"]).expect("an address");
+    let api = Api::default().with_trusted_proxies(proxies);
+    let server = Server::start_with(ServeConfig::smol(), hub, api);
+
+    let _streams = [server.subscribe(), server.subscribe()];
+    let subscribe = Request::get(SUBSCRIBE);
+    let refused = server.connect().exchange(&subscribe);
+    assert_eq!(
+        (refused.status(), refused.header("retry-after")),
+        (429, Some("10"))
+    );
+    let other = subscribe.header("Forwarded", "for=192.0.2.1");
+    assert_eq!(server.connect().exchange_head(&other).status, 200);
 }
 
 #[test]
@@ -320,6 +361,10 @@ impl Server {
             max_lag_bytes: 1 << 30,
             ..HubConfig::default()
         };
+        Self::start_with(config, hub, api)
+    }
+
+    fn start_with(config: ServeConfig, hub: HubConfig, api: Api) -> Self {
         let realtime = Realtime::new(hub, api).expect("valid settings");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");

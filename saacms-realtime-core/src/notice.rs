@@ -47,7 +47,7 @@ notices! {
         "streams were refused: every record that max_topics allows has a subscriber";
     /// A subscription was refused at `max_subscribers`.
     SubscribeTooMany: true,
-        "streams were refused: the hub has max_subscribers";
+        "streams were refused: the hub has as many as max_subscribers or the limit of open files allows";
     /// A subscription was refused at `max_subscribers_per_topic`.
     SubscribeTooManyOfTopic: true,
         "streams were refused: a record has max_subscribers_per_topic";

@@ -29,6 +29,11 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
+    /// This address has `max_streams_per_address` already.
+    TooManyStreamsOfAddress {
+        /// The limit.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -43,6 +48,9 @@ impl fmt::Display for Refusal {
             }
             Self::TooManySubscribersOfTopic { limit } => {
                 write!(f, "this record is at its limit of {limit} subscribers")
+            }
+            Self::TooManyStreamsOfAddress { limit } => {
+                write!(f, "this address is at its limit of {limit} streams")
             }
         }
     }

@@ -33,6 +33,10 @@ fn a_refusal_of_the_hub_names_the_limit_that_is_reached() {
             Refusal::TooManySubscribersOfTopic { limit: 5 },
             "this record is at its limit of 5 subscribers",
         ),
+        (
+            Refusal::TooManyStreamsOfAddress { limit: 6 },
+            "this address is at its limit of 6 streams",
+        ),
     ] {
         assert_eq!(refusal.to_string(), said);
     }

@@ -1,3 +1,4 @@
+use core::net::IpAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -78,16 +79,18 @@ impl Realtime {
         key: &ResourceKey,
         last_event_id: Option<&[u8]>,
     ) -> Result<EventStream, Refusal> {
-        let subscription = self.subscription(key, last_event_id)?;
+        let subscription = self.subscription(None, key, last_event_id)?;
         Ok(EventStream::new(subscription, self.clock))
     }
 
     pub(crate) fn subscription(
         &self,
+        client: Option<IpAddr>,
         key: &ResourceKey,
         last_event_id: Option<&[u8]>,
     ) -> Result<Subscription, Refusal> {
-        self.hub.subscribe(key, last_event_id, self.clock.now())
+        let now = self.clock.now();
+        self.hub.subscribe_from(client, key, last_event_id, now)
     }
 
     /// The place after every event of this record so far, for a page that reads the record from its

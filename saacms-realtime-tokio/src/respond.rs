@@ -21,6 +21,9 @@ use crate::realtime::Realtime;
 /// [`Api::with_open_publish`](crate::Api::with_open_publish); applications publish by
 /// [`Realtime::publish`]. A [`route_layer`](axum::Router::route_layer) sees every request that can
 /// subscribe or publish.
+///
+/// Streams are counted by address (`max_streams_per_address`) if the server adds a
+/// [`PeerAddress`](crate::PeerAddress) to the extensions of each request.
 pub fn router<S: Clone + Send + Sync + 'static>(realtime: &Realtime) -> axum::Router<S> {
     let handle = async |State(realtime): State<Realtime>,
                         OriginalUri(original): OriginalUri,
@@ -105,10 +108,11 @@ impl Realtime {
             Action::Subscribe {
                 key,
                 last_event_id,
+                client,
                 head,
                 refuse,
                 ..
-            } => match self.subscription(&key, last_event_id.as_deref()) {
+            } => match self.subscription(client, &key, last_event_id.as_deref()) {
                 Ok(subscription) => {
                     let stream = StreamBody::new(subscription, self.clock(), &extensions);
                     return answer.add_to(head).into_stream(stream);

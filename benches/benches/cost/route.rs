@@ -36,6 +36,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
                 query: None,
                 authority: None,
                 is_http_1_1: true,
+                peer: None,
                 headers: &headers,
             });
 

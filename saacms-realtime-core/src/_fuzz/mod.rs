@@ -168,6 +168,7 @@ pub fn route(bytes: &[u8]) {
         query,
         authority,
         is_http_1_1,
+        peer: None,
         headers: &&headers[..],
     };
 

@@ -59,6 +59,8 @@ pub struct HubConfig {
     pub max_subscribers: usize,
     /// Subscribers of one record. Default 50,000.
     pub max_subscribers_per_topic: usize,
+    /// Streams of one address, or of one network of 64 bits over IPv6; 0 = any number. Default 0.
+    pub max_streams_per_address: usize,
     /// Bytes of history of all records together; idle ones are dropped first. Default 256 MiB.
     pub max_history_bytes: usize,
     /// Bytes that all readers and answers hold and have not taken; those that have waited longest are
@@ -89,6 +91,7 @@ impl Default for HubConfig {
             max_topics: 100_000,
             max_subscribers: 100_000,
             max_subscribers_per_topic: 50_000,
+            max_streams_per_address: 0,
             max_history_bytes: 256 << 20,
             max_unread_bytes: 64 << 20,
             stall_timeout: Duration::from_secs(120),
@@ -149,7 +152,7 @@ pub struct ConfigError {
     pub value: u64,
     /// The allowed range, in `unit`.
     pub allowed: RangeInclusive<u64>,
-    /// `events`, `bytes`, `ms`, `topics` or `subscribers`.
+    /// `events`, `bytes`, `ms`, `topics`, `subscribers` or `streams`.
     pub unit: &'static str,
 }
 

@@ -64,6 +64,8 @@ pub const HUB_SETTINGS: &[HubSetting] = &[
         allowed: Some((1..=100_000_000, "subscribers")) },
     HubSetting { name: "max_subscribers_per_topic", field: |hub| Field::Count(&mut hub.max_subscribers_per_topic),
         allowed: Some((1..=100_000_000, "subscribers")) },
+    HubSetting { name: "max_streams_per_address", field: |hub| Field::Count(&mut hub.max_streams_per_address),
+        allowed: Some((0..=100_000_000, "streams")) },
     HubSetting { name: "max_history_bytes", field: |hub| Field::Size(&mut hub.max_history_bytes),
         allowed: Some((1 << 16..=1 << 44, "bytes")) },
     HubSetting { name: "max_unread_bytes", field: |hub| Field::Size(&mut hub.max_unread_bytes),

@@ -3,6 +3,7 @@
 //! Each call is passed `now`. The hub owns no timer, spawns nothing, and holds no lock while it
 //! calls a waker.
 
+mod addresses;
 mod lane;
 mod notices;
 mod registry;
@@ -16,6 +17,7 @@ mod topic_cell;
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::{BuildHasher as _, Hasher as _};
+use core::net::IpAddr;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::task::{Context, Waker};
 use core::time::Duration;
@@ -165,33 +167,60 @@ impl Hub {
         last_event_id: Option<&[u8]>,
         now: Now,
     ) -> Result<Subscription, Refusal> {
+        self.subscribe_from(None, key, last_event_id, now)
+    }
+
+    /// Subscribes as [`subscribe`](Self::subscribe) does, on behalf of a client at `address`, whose
+    /// streams are limited by `max_streams_per_address`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Refusal`]; then nothing was registered.
+    pub fn subscribe_from(
+        &self,
+        address: Option<IpAddr>,
+        key: &ResourceKey,
+        last_event_id: Option<&[u8]>,
+        now: Now,
+    ) -> Result<Subscription, Refusal> {
         self.shared.observe_time(now);
-        self.open(key, last_event_id, now).inspect_err(|refusal| {
+        let opened = self.open(address, key, last_event_id, now);
+        opened.inspect_err(|refusal| {
             self.notice(match refusal {
                 Refusal::Draining { .. } => Notice::SubscribeDraining,
                 Refusal::TooManyTopics { .. } => Notice::SubscribeTooManyTopics,
                 Refusal::TooManySubscribers { .. } => Notice::SubscribeTooMany,
                 Refusal::TooManySubscribersOfTopic { .. } => Notice::SubscribeTooManyOfTopic,
+                Refusal::TooManyStreamsOfAddress { .. } => Notice::SubscribeTooManyOfAddress,
             });
         })
     }
 
     fn open(
         &self,
+        address: Option<IpAddr>,
         key: &ResourceKey,
         last_event_id: Option<&[u8]>,
         now: Now,
     ) -> Result<Subscription, Refusal> {
         self.check_running()?;
 
-        // Counted before it is opened: concurrent calls must not exceed the limit together.
+        // Counted before it is opened: concurrent calls must not exceed a limit together.
         let registry = &self.shared.registry;
+        let place = registry.enter(address)?;
         registry.add_subscriber()?;
-        let opened = Subscription::open(self, key, last_event_id, now);
-        if opened.is_err() {
-            registry.remove_subscriber();
+        let mut opened = Subscription::open(self, key, last_event_id, now);
+        match &mut opened {
+            Ok(subscription) => subscription.place = place,
+            Err(_) => registry.remove_subscriber(),
         }
         opened
+    }
+
+    /// Lowers `max_subscribers` to `limit` if it is higher: each stream may need a connection, and a
+    /// server knows how many it can have.
+    pub fn limit_subscribers(&self, limit: usize) {
+        self.shared.registry.limit_subscribers(limit);
     }
 
     /// The place after every event of this record so far.

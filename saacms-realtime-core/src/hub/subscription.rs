@@ -1,5 +1,6 @@
 mod typed;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 use core::pin::Pin;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use super::Hub;
+use super::addresses::Place;
 use super::shared::Shared;
 use super::sync::{Arc, Mutex, lock};
 use super::topic_cell::TopicCell;
@@ -52,6 +54,8 @@ pub enum Output {
 pub struct Subscription {
     pub(super) registration: Arc<Registration>,
     pub(super) cursor: Cursor,
+    /// Counts it for the address of its client, if those are limited.
+    pub(super) place: Option<Box<Place>>,
 }
 
 /// A waker slot of a topic, freed on drop. In a lane, all subscriptions to one record share a slot;
@@ -115,6 +119,7 @@ impl Subscription {
             return Ok(Self {
                 registration: Arc::new(registration),
                 cursor,
+                place: None,
             });
         }
     }

@@ -8,7 +8,7 @@ use super::hosts::{Hosts, InvalidHost};
 use super::path::{self, InvalidBasePath, Target};
 use super::{Action, AnswerHeaders, Cors, Decision, Problem, PublishFormat, Reply, Request};
 use super::{DEFAULT_BASE_PATH, DEFAULT_MAX_BODY_BYTES};
-use super::{StreamRefusal, Token};
+use super::{StreamRefusal, Token, TrustedProxies};
 use crate::name::ResourceKey;
 
 /// The HTTP API of a server: where it is served, and who may use it.
@@ -27,6 +27,7 @@ pub struct Api {
     /// Who may publish if there is no token.
     open_to: OpenTo,
     max_body_bytes: usize,
+    trusted_proxies: TrustedProxies,
     /// What the heads of streams tell clients; zero = nothing.
     pub(super) heartbeat: Duration,
 }
@@ -49,6 +50,7 @@ impl Default for Api {
             publish_token: None,
             open_to: OpenTo::Nobody,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            trusted_proxies: TrustedProxies::default(),
             heartbeat: Duration::ZERO,
         }
     }
@@ -123,6 +125,13 @@ impl Api {
         self
     }
 
+    /// The API that believes these proxies when they name the client of a request.
+    #[must_use]
+    pub fn with_trusted_proxies(mut self, trusted_proxies: TrustedProxies) -> Self {
+        self.trusted_proxies = trusted_proxies;
+        self
+    }
+
     /// The API whose streams tell clients their heartbeat; zero tells nothing.
     ///
     /// A client detects a dead connection by it. Each adapter sets that of its hub.
@@ -145,6 +154,11 @@ impl Api {
     /// The hosts beside loopback names to which requests are answered; `None` if all are.
     pub fn allowed_hosts(&self) -> Option<impl Iterator<Item = &str>> {
         self.allowed_hosts.as_ref().map(Hosts::names)
+    }
+
+    /// The proxies that are believed.
+    pub fn trusted_proxies(&self) -> &TrustedProxies {
+        &self.trusted_proxies
     }
 
     /// Whether publishers must show a token.
@@ -202,10 +216,7 @@ impl Api {
         request: &Request<'_>,
         key: Result<ResourceKey, Problem>,
     ) -> Decision {
-        self.decision(
-            request,
-            key.and_then(|key| subscribe(request, key, self.heartbeat)),
-        )
+        self.decision(request, key.and_then(|key| self.subscribe(request, key)))
     }
 
     /// Decides what to do with a request to publish, at any path.
@@ -242,6 +253,32 @@ impl Api {
             action: checked.unwrap_or_else(|problem| Action::Reply(problem.into())),
             answer: AnswerHeaders::new(self.cors.headers(origin.as_deref(), request.method)),
         }
+    }
+
+    fn subscribe(&self, request: &Request<'_>, key: ResourceKey) -> Result<Action, Problem> {
+        const ALLOWED: &str = "GET, HEAD, OPTIONS";
+        match request.method {
+            "OPTIONS" => return Ok(Action::Reply(Reply::no_content().with("allow", ALLOWED))),
+            "GET" | "HEAD" => {}
+            _ => return Err(Problem::method_not_allowed(ALLOWED)),
+        }
+        if !accepts_event_stream(request.header("accept").as_deref()) {
+            return Err(Problem::not_acceptable());
+        }
+
+        let head = Reply::stream(request.is_http_1_1, self.heartbeat);
+        // The headers that a GET would get, and the position; nothing is subscribed.
+        if request.method == "HEAD" {
+            return Ok(Action::Head { key, head });
+        }
+
+        Ok(Action::Subscribe {
+            key,
+            last_event_id: last_event_id(request),
+            client: self.trusted_proxies.client_of(request),
+            head,
+            refuse: StreamRefusal::of(request.header("accept").as_deref()),
+        })
     }
 
     fn publish(&self, request: &Request<'_>) -> Result<Action, Problem> {
@@ -298,35 +335,6 @@ fn is_proxied(request: &Request<'_>) -> bool {
     ["via", "forwarded", "x-forwarded-for"]
         .iter()
         .any(|name| request.header(name).is_some())
-}
-
-fn subscribe(
-    request: &Request<'_>,
-    key: ResourceKey,
-    heartbeat: Duration,
-) -> Result<Action, Problem> {
-    const ALLOWED: &str = "GET, HEAD, OPTIONS";
-    match request.method {
-        "OPTIONS" => return Ok(Action::Reply(Reply::no_content().with("allow", ALLOWED))),
-        "GET" | "HEAD" => {}
-        _ => return Err(Problem::method_not_allowed(ALLOWED)),
-    }
-    if !accepts_event_stream(request.header("accept").as_deref()) {
-        return Err(Problem::not_acceptable());
-    }
-
-    let head = Reply::stream(request.is_http_1_1, heartbeat);
-    // The headers that a GET would get, and the position; nothing is subscribed.
-    if request.method == "HEAD" {
-        return Ok(Action::Head { key, head });
-    }
-
-    Ok(Action::Subscribe {
-        key,
-        last_event_id: last_event_id(request),
-        head,
-        refuse: StreamRefusal::of(request.header("accept").as_deref()),
-    })
 }
 
 /// The last event ID that the client sent. Even an empty header overrides the query.

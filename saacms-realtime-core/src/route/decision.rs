@@ -1,4 +1,5 @@
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use super::accept::accepts_only_event_stream;
 use super::{EVENT_STREAM, Header, Problem, PublishFormat, Reply};
@@ -27,6 +28,8 @@ pub enum Action {
         key: ResourceKey,
         /// The last event ID that the client sent.
         last_event_id: Option<Vec<u8>>,
+        /// The address of the client, for `Hub::subscribe_from`; `None` if it is not known.
+        client: Option<IpAddr>,
         /// Status and headers of the stream.
         head: Reply,
         /// How the client is told that it gets no stream.

@@ -57,6 +57,43 @@ pub const MAX_HTTP_2_RESETS: usize = 100;
 /// Silence after which an HTTP/2 peer is pinged, and the time it has to answer.
 pub const HTTP_2_PING: Duration = Duration::from_secs(20);
 
+/// Bytes of answers that the kernel buffers for a connection, unless configured.
+///
+/// The kernel's own limit is 4 MiB on most systems, for every client that stops reading.
+pub const DEFAULT_SOCKET_BUFFER: usize = 256 << 10;
+
+/// How long a connection may be silent before the kernel asks its peer for a sign of life, and how
+/// long the peer has before it is asked again.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// How often the kernel asks before it ends the connection.
+pub const KEEP_ALIVE_PROBES: u32 = 3;
+
+/// How long the kernel waits for a peer to confirm what it was sent, or to make room for what waits:
+/// 2 min, but not less than a reader may stall. `None` if a reader may stall for ever.
+pub fn unconfirmed_timeout(stall_timeout: Duration) -> Option<Duration> {
+    const UNCONFIRMED_TIMEOUT: Duration = Duration::from_secs(120);
+    (!stall_timeout.is_zero()).then(|| stall_timeout.max(UNCONFIRMED_TIMEOUT))
+}
+
+/// Bytes that the client of a stream may send after its request.
+pub const MAX_SENT_TO_STREAM: u32 = 64 << 10;
+
+/// How many of `connections` are left to everything that is no stream: publishing, health checks and
+/// pages are answered when there are as many streams as possible.
+///
+/// ```
+/// use saacms_realtime_core::route::limits::reserved_connections;
+/// assert_eq!(reserved_connections(110_000), 256);
+/// assert_eq!(reserved_connections(960), 60);
+/// assert_eq!(reserved_connections(100), 16);
+/// assert_eq!(reserved_connections(2), 1);
+/// assert_eq!(reserved_connections(1), 0);
+/// ```
+pub fn reserved_connections(connections: usize) -> usize {
+    (connections / 16).clamp(16, 256).min(connections / 2)
+}
+
 /// Connections that wait to be accepted: enough for all clients that reconnect at once.
 pub const BACKLOG: u32 = 4_096;
 

@@ -87,6 +87,7 @@ mod tests {
             query,
             authority: Some("object"),
             is_http_1_1: false,
+            peer: None,
             headers: &headers,
         })
     }

@@ -327,6 +327,7 @@ mod kind {
     pub(super) const BODY_TOO_LARGE: Kind = kind("body-too-large", 413, "Body too large");
     pub(super) const LINES_NOT_TRIED: Kind = kind("lines-not-tried", 413, "Lines not tried");
     pub(super) const UNKNOWN_CONTENT_CODING: Kind = kind("unknown-content-coding", 415, "Compressed body");
+    pub(super) const TOO_MANY_STREAMS_OF_ADDRESS: Kind = kind("too-many-streams-of-address", 429, "Too many streams of this address");
     pub(super) const TOO_MANY_SUBSCRIBERS_OF_TOPIC: Kind = kind("too-many-subscribers-of-topic", 429, "Too many subscribers of this record");
     pub(super) const NOT_STORED: Kind = kind("not-stored", 500, "Not stored");
     pub(super) const UNKNOWN_TRANSFER_CODING: Kind = kind("unknown-transfer-coding", 501, "Transfer coding not understood");
@@ -372,6 +373,7 @@ impl From<Refusal> for Problem {
             Refusal::TooManySubscribersOfTopic { .. } => {
                 (kind::TOO_MANY_SUBSCRIBERS_OF_TOPIC, LATER)
             }
+            Refusal::TooManyStreamsOfAddress { .. } => (kind::TOO_MANY_STREAMS_OF_ADDRESS, LATER),
         };
         let mut problem = Self::new(kind, refusal.to_string());
         problem.retry = Some(retry);

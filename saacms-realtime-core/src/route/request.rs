@@ -1,5 +1,6 @@
 use alloc::borrow::Cow;
 use core::fmt;
+use core::net::IpAddr;
 
 use super::Problem;
 
@@ -16,6 +17,8 @@ pub struct Request<'a> {
     pub authority: Option<&'a str>,
     /// Whether the request was made over HTTP/1.1.
     pub is_http_1_1: bool,
+    /// The address at the other end of the connection, if it is known.
+    pub peer: Option<IpAddr>,
     /// The headers.
     pub headers: &'a dyn Headers,
 }

@@ -21,6 +21,7 @@ fn decide(api: &Api, method: &str, target: &str, headers: &[(&str, &str)]) -> De
         query,
         authority: Some("hub.example"),
         is_http_1_1: false,
+        peer: None,
         headers: &headers,
     })
 }
@@ -130,6 +131,7 @@ fn a_head_that_can_be_understood_in_two_ways_is_refused_at_every_path() {
             query: None,
             authority: None,
             is_http_1_1,
+            peer: None,
             headers: &headers,
         };
         request.check_head().err().map(|problem| problem.status())
@@ -318,6 +320,7 @@ fn every_request_names_an_allowed_host_or_is_refused() {
                 query: None,
                 authority,
                 is_http_1_1: false,
+                peer: None,
                 headers: &host,
             };
             match api.decide(&request).action {
@@ -386,6 +389,7 @@ fn a_path_with_a_dot_segment_is_refused_wherever_it_leads() {
         query: None,
         authority: None,
         is_http_1_1: false,
+        peer: None,
         headers: &headers,
     };
     let Action::Reply(reply) = open().decide_publish(&request).action else {

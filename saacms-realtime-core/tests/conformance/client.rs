@@ -212,6 +212,12 @@ impl Connection {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
+    /// Sends a request. Returns the head of its answer.
+    pub(crate) fn exchange_head(&mut self, request: &Request) -> Head {
+        self.send(request.bytes());
+        self.head().expect("an answer")
+    }
+
     pub(crate) fn exchange(&mut self, request: &Request) -> Response {
         self.send(request.bytes());
         self.response(&request.method)

@@ -131,6 +131,17 @@ impl Stream {
         );
     }
 
+    /// Sends more than the request.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.connection.send(bytes);
+    }
+
+    /// Checks that the connection ends here, without the end of the body.
+    #[track_caller]
+    pub(crate) fn expect_cut(&mut self) {
+        assert!(self.unread().is_empty() && self.connection.ends());
+    }
+
     fn unread(&self) -> &[u8] {
         &self.text[self.taken..]
     }

@@ -145,6 +145,42 @@ fn subscribers_of_one_record_are_refused_over_its_limit() {
 }
 
 #[test]
+fn streams_of_one_address_are_refused_over_its_limit() {
+    let config = HubConfig {
+        max_streams_per_address: 2,
+        ..quiet_config()
+    };
+    let (hub, clock) = (hub(config), Clock::new());
+    let subscribe = |address: &str| {
+        let address = Some(address.parse().expect("an address"));
+        hub.subscribe_from(address, &key("1"), None, clock.now())
+    };
+    let mut streams: Vec<_> = (0..2)
+        .map(|_| subscribe("192.0.2.1").expect("room"))
+        .collect();
+
+    let refused = Refusal::TooManyStreamsOfAddress { limit: 2 };
+    assert_eq!(subscribe("192.0.2.1").err(), Some(refused));
+    assert_eq!(hub.stats().subscribers, 2, "a refusal gives its place back");
+    assert!(subscribe("192.0.2.2").is_ok());
+    // A stream whose client is not known does not count.
+    assert!(hub.subscribe(&key("1"), None, clock.now()).is_ok());
+
+    streams.pop();
+    assert!(subscribe("192.0.2.1").is_ok());
+}
+
+#[test]
+fn a_server_with_few_connections_lowers_the_limit_of_subscribers() {
+    let (hub, clock) = (hub(quiet_config()), Clock::new());
+    hub.limit_subscribers(1);
+    hub.limit_subscribers(2);
+    let _reader = Client::connect(&hub, &key("1"), None, clock.now());
+    let refused = Err(Refusal::TooManySubscribers { limit: 1 });
+    assert_eq!(subscribe(&hub, "1", &clock), refused);
+}
+
+#[test]
 fn a_subscription_knows_how_many_read_its_record() {
     let (hub, now) = (hub(quiet_config()), Clock::new().now());
     let subscribe = |id| hub.subscribe(&key(id), None, now).expect("room");
@@ -218,7 +254,7 @@ const DAY: u64 = 86_400_000;
 type Set = fn(&mut HubConfig, u64);
 
 /// Each setting with the first and last value of its range, in its unit.
-const RANGES: [(&str, u64, u64, &str, Set); 12] = [
+const RANGES: [(&str, u64, u64, &str, Set); 13] = [
     ("max_events", 0, 1_000_000, "events", |config, to| {
         config.max_events = to as usize
     }),
@@ -253,6 +289,15 @@ const RANGES: [(&str, u64, u64, &str, Set); 12] = [
         },
     ),
     (
+        "max_streams_per_address",
+        0,
+        100_000_000,
+        "streams",
+        |config, to| {
+            config.max_streams_per_address = to as usize;
+        },
+    ),
+    (
         "max_history_bytes",
         1 << 16,
         1 << 44,
@@ -282,7 +327,7 @@ const RANGES: [(&str, u64, u64, &str, Set); 12] = [
 ];
 
 /// Each setting with a value out of its range.
-fn out_of_range() -> [(&'static str, HubConfig); 12] {
+fn out_of_range() -> [(&'static str, HubConfig); 13] {
     let default = HubConfig::default();
     [
         (
@@ -331,6 +376,13 @@ fn out_of_range() -> [(&'static str, HubConfig); 12] {
             "max_subscribers_per_topic",
             HubConfig {
                 max_subscribers_per_topic: 0,
+                ..default
+            },
+        ),
+        (
+            "max_streams_per_address",
+            HubConfig {
+                max_streams_per_address: usize::MAX,
                 ..default
             },
         ),

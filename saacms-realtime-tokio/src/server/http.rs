@@ -16,7 +16,7 @@ use hyper::service::{Service, service_fn};
 use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use saacms_realtime_core::Subscription;
-use saacms_realtime_core::route::http::{Answering, InProgress, KeepAlive, Requests};
+use saacms_realtime_core::route::http::{Answering, InProgress, KeepAlive, PeerAddress, Requests};
 use saacms_realtime_core::route::limits::{
     HTTP_2_PING, HTTP_2_PREFACE, MAX_BUFFER_BYTES, MAX_HTTP_2_HEADERS, MAX_HTTP_2_RESETS,
     MAX_HTTP_2_STREAMS, speaks_http_2,
@@ -41,11 +41,16 @@ pub(super) struct Common {
     pub(super) requests: Arc<Requests>,
     pub(super) keep_alive: KeepAlive,
     pub(super) watch: Watch,
+    /// Present if streams are counted by address.
+    pub(super) peer: Option<PeerAddress>,
 }
 
 impl Common {
     /// Records that a request has arrived.
-    fn begin(&self, request: &Request<Incoming>) -> Begun {
+    fn begin(&self, request: &mut Request<Incoming>) -> Begun {
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
+        }
         let is_http_1_1 = request.version() == Version::HTTP_11;
         Begun {
             in_progress: self.requests.begin(!request.body().is_end_stream()),
@@ -64,7 +69,8 @@ struct Begun {
 impl Begun {
     async fn answer<B>(
         self,
-        answer: impl Future<Output = Result<Response<B>, Infallible>>,
+        // Boxed: each layer of futures around it would take twice its size.
+        answer: Pin<Box<impl Future<Output = Result<Response<B>, Infallible>>>>,
     ) -> Result<Response<Answering<B>>, Infallible> {
         let mut answer = answer.await?;
         if let Some(keep_alive) = self.keep_alive {
@@ -96,7 +102,8 @@ where
         if request.version() == Version::HTTP_11 && request.method() == Method::GET {
             request.extensions_mut().insert(offered.clone());
         }
-        let answer = common.begin(&request).answer(service.call(request));
+        let begun = common.begin(&mut request);
+        let answer = begun.answer(Box::pin(service.call(request)));
         let kind = kind.clone();
         async move {
             let answer = answer.await?;
@@ -168,7 +175,10 @@ where
         Phase::Running => Phase::Draining,
         Phase::Draining | Phase::Stopping => Phase::Stopping,
     };
-    let service = service_fn(move |request| common.begin(&request).answer(service.call(request)));
+    let service = service_fn(move |mut request| {
+        let begun = common.begin(&mut request);
+        begun.answer(Box::pin(service.call(request)))
+    });
     let executor = CuttingExecutor::default();
     let service = watch.bodies(service, executor.clone());
     let connection = http2::Builder::new(executor)

@@ -14,6 +14,7 @@ mod idle;
 mod inbox;
 mod lanes;
 mod linger;
+mod options;
 mod socket;
 mod sockets;
 mod stalls;
@@ -33,13 +34,15 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper::{Request, Response};
-use saacms_realtime_core::route::http::{KeepAlive, Requests};
+use saacms_realtime_core::route::http::{KeepAlive, PeerAddress, Requests};
 use saacms_realtime_core::route::limits::{DEFAULT_IDLE_TIMEOUT, HEAD_TIMEOUT};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
 use crate::realtime::Realtime;
+pub use options::bound_connections;
+
 use http::{BoxError, Common};
 use idle::IdleTimer;
 use lanes::Lanes;
@@ -117,6 +120,14 @@ impl Connections {
         // An event is one write, so there is nothing to wait for.
         stream.set_nodelay(true)?;
 
+        // A system call, so only where it is needed.
+        let limits_addresses = self.realtime.hub().config().max_streams_per_address > 0;
+        let peer = if limits_addresses {
+            Some(PeerAddress(stream.peer_addr()?.ip()))
+        } else {
+            None
+        };
+
         let is_http_2 = timeout(HEAD_TIMEOUT, http::begins_with_http_2(&stream)).await??;
 
         let requests = Arc::new(Requests::default());
@@ -125,6 +136,7 @@ impl Connections {
             requests,
             keep_alive: KeepAlive::new(self.idle_timeout),
             watch: Watch::new(&self.realtime),
+            peer,
         };
         if is_http_2 {
             return http::serve_http_2(stream, service, common, idle, &mut phase).await;

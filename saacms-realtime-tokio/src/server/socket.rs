@@ -8,6 +8,7 @@ use bytes::{Buf as _, Bytes};
 use mio::net::TcpStream;
 use mio::{Interest, Poll, Token};
 use saacms_realtime_core::Hub;
+use saacms_realtime_core::route::limits::MAX_SENT_TO_STREAM;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// The socket of a stream whose response head is sent.
@@ -21,6 +22,8 @@ pub(super) struct Socket {
     unsent: Bytes,
     /// `unsent` is the last chunk of the body; after it the connection closes.
     is_ending: bool,
+    /// Bytes that the client has sent after its request.
+    discarded: u32,
     /// Counts the connection until it closes.
     _permit: OwnedSemaphorePermit,
 }
@@ -42,6 +45,7 @@ impl Socket {
             socket: Rc::new(socket),
             unsent: Bytes::new(),
             is_ending: false,
+            discarded: 0,
             _permit: permit,
         }
     }
@@ -124,15 +128,26 @@ impl Socket {
         self.flush()
     }
 
-    fn shut_down(&self) -> Outcome {
-        // Closing a socket with unread bytes sends a reset, which can destroy the last bytes on
-        // their way. Up to 64 KiB that the client should not have sent are read here.
+    /// Discards what the client has sent after its request: over if that is too much.
+    ///
+    /// Unread, it would stay in the kernel's memory as long as the stream.
+    pub(super) fn discard(&mut self) -> Outcome {
         let mut unread = [0; 4_096];
-        for _ in 0..16 {
-            if !matches!((&*self.socket).read(&mut unread), Ok(len) if len > 0) {
-                break;
+        while self.discarded <= MAX_SENT_TO_STREAM {
+            match (&*self.socket).read(&mut unread) {
+                Ok(len) if len > 0 => self.discarded += len as u32,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Everything is read. An end or an error is an event of its own.
+                Ok(_) | Err(_) => return Outcome::Done,
             }
         }
+        Outcome::Over
+    }
+
+    fn shut_down(&mut self) -> Outcome {
+        // Closing a socket with unread bytes sends a reset, which can destroy the last bytes on
+        // their way.
+        self.discard();
         // Fails only if the client has gone, which is an end as well.
         let _ = self.socket.shutdown(Shutdown::Write);
         Outcome::Over

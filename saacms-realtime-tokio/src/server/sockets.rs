@@ -5,8 +5,8 @@ use core::sync::atomic::Ordering::Relaxed;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use saacms_realtime_core::Lane;
 use saacms_realtime_core::stall::{Cut, CutReason, Stall};
+use saacms_realtime_core::{Lane, Notice};
 
 use super::inbox::Inbox;
 use super::socket::{Outcome, Socket};
@@ -84,6 +84,15 @@ impl Sockets {
                 }
             }
             Outcome::Over => self.remove(stream),
+        }
+    }
+
+    /// Discards what the client of a stream sends; removes the stream if that is too much.
+    pub(super) fn discard(&mut self, stream: usize) {
+        let socket = self.lane.get_mut(stream);
+        if socket.is_some_and(|socket| socket.discard() == Outcome::Over) {
+            self.watch.notice(Notice::ReaderSends);
+            self.remove(stream);
         }
     }
 

@@ -15,7 +15,7 @@ use hyper::{Request, Response};
 use saacms_realtime_core::stall::{
     Cut, CutSignal, Reader, ReaderKind, SocketWatch, Stall, Watched,
 };
-use saacms_realtime_core::{Hub, Instant};
+use saacms_realtime_core::{Hub, Instant, Notice};
 use tokio::net::TcpStream;
 
 use super::http::BoxError;
@@ -35,6 +35,11 @@ impl Watch {
             hub: realtime.hub().clone(),
             clock: realtime.clock(),
         }
+    }
+
+    /// Counts a line for the log.
+    pub(super) fn notice(&self, notice: Notice) {
+        self.hub.notice(notice);
     }
 
     pub(super) fn now(&self) -> Instant {

@@ -112,7 +112,12 @@ impl Thread {
         // A client sends nothing after its request, so one that closes its side has gone.
         if event.is_read_closed() || event.is_error() {
             self.sockets.remove(index);
-        } else if event.is_writable() {
+            return;
+        }
+        if event.is_readable() {
+            self.sockets.discard(index);
+        }
+        if event.is_writable() {
             self.sockets.flush(index);
         }
     }

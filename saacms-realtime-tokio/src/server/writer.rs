@@ -151,7 +151,7 @@ mod tests {
                 socket.shutdown(net::Shutdown::Write).unwrap();
             }
             let socket = mio::net::TcpStream::from_std(socket);
-            let subscription = realtime.subscription(&key, None).unwrap();
+            let subscription = realtime.subscription(None, &key, None).unwrap();
             let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
             assert_eq!(
                 sockets

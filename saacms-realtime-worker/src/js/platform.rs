@@ -120,6 +120,7 @@ impl Head {
             authority: Some(authority),
             // The edge writes the headers that only HTTP/1.1 has; the runtime would drop ours.
             is_http_1_1: false,
+            peer: None,
             headers: &self.headers,
         }
     }

@@ -5,11 +5,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::{Hash as _, Hasher as _};
 use core::iter;
+use core::net::IpAddr;
 use core::sync::atomic::Ordering::Relaxed;
 use core::task::Waker;
 use std::collections::HashMap;
 use std::hash::DefaultHasher;
 
+use super::addresses::{Addresses, Place};
 use super::notices::Notices;
 use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, lock};
 use super::topic_cell::TopicCell;
@@ -44,6 +46,9 @@ pub(super) struct Registry {
     topics: AtomicUsize,
     /// Open subscriptions, and those about to open. At most `max_subscribers`.
     subscribers: AtomicUsize,
+    /// That of the configuration, unless a server lowers it.
+    max_subscribers: AtomicUsize,
+    addresses: Addresses,
     /// Counts the history of all topics in the map, and all buffers. A [`TopicGuard`] brings the
     /// history up to date when it is dropped, so it may exceed `max_history_bytes` until the publish
     /// that did so reclaims.
@@ -79,6 +84,8 @@ impl Registry {
             next_sequence: AtomicU64::new(1),
             topics: AtomicUsize::new(0),
             subscribers: AtomicUsize::new(0),
+            max_subscribers: AtomicUsize::new(config.max_subscribers),
+            addresses: Addresses::default(),
             ledger,
             latest_removed_time: AtomicI64::new(i64::MIN),
             reclaiming: Mutex::new(Reclaiming::default()),
@@ -98,9 +105,26 @@ impl Registry {
         self.ledger.history()
     }
 
+    /// Lowers `max_subscribers` to `limit` if it is higher.
+    pub(super) fn limit_subscribers(&self, limit: usize) {
+        self.max_subscribers.fetch_min(limit, Relaxed);
+    }
+
+    /// Counts one more stream of `address`; `None` if those are not limited.
+    pub(super) fn enter(&self, address: Option<IpAddr>) -> Result<Option<Box<Place>>, Refusal> {
+        let limit = self.config.max_streams_per_address;
+        match address {
+            Some(address) if limit > 0 => {
+                let place = self.addresses.enter(address, limit)?;
+                Ok(Some(Box::new(place)))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Counts one more subscriber, of any topic.
     pub(super) fn add_subscriber(&self) -> Result<(), Refusal> {
-        let limit = self.config.max_subscribers;
+        let limit = self.max_subscribers.load(Relaxed);
         match reserve(&self.subscribers, limit) {
             Some(_) => Ok(()),
             None => Err(Refusal::TooManySubscribers { limit }),

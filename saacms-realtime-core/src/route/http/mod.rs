@@ -5,6 +5,7 @@ mod requests;
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version, header};
@@ -28,6 +29,13 @@ pub fn decide<B>(
     (decision, parts.extensions, body)
 }
 
+/// The address at the other end of the connection, as an extension of a request.
+///
+/// A server adds it where `max_streams_per_address` is set. Without it, streams are not counted by
+/// address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddress(pub IpAddr);
+
 impl<'a, B> From<&'a http::Request<B>> for Request<'a> {
     fn from(request: &'a http::Request<B>) -> Self {
         Self {
@@ -36,6 +44,7 @@ impl<'a, B> From<&'a http::Request<B>> for Request<'a> {
             query: request.uri().query(),
             authority: request.uri().authority().map(http::uri::Authority::as_str),
             is_http_1_1: request.version() == Version::HTTP_11,
+            peer: request.extensions().get::<PeerAddress>().map(|peer| peer.0),
             headers: request.headers(),
         }
     }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use hyper::service::service_fn;
-use saacms_realtime_core::Hub;
 use saacms_realtime_core::route::Api;
-use saacms_realtime_core::route::limits::{BACKLOG, LAST_ANSWERS};
+use saacms_realtime_core::route::limits::{BACKLOG, LAST_ANSWERS, reserved_connections};
+use saacms_realtime_core::{Hub, Notice};
 use saacms_realtime_tokio::Realtime;
-use saacms_realtime_tokio::server::Connections;
+use saacms_realtime_tokio::server::{Connections, bound_connections};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -33,15 +33,20 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let realtime = Realtime::new(settings.hub, settings.api)?;
     let site = Arc::new(Site::new(&realtime));
     // Before the lanes, which need open files, because it raises the limit.
-    let room = Arc::new(Semaphore::new(file_room(settings.max_connections)));
+    let room = file_room(settings.max_connections);
+    // Over HTTP/2, streams share connections; they are counted as if each had its own.
+    let reserved = reserved_connections(room);
+    realtime.hub().limit_subscribers(room - reserved);
+    let room = Arc::new(Semaphore::new(room));
     let connections = Connections::new(&realtime)
         .map_err(|error| format!("cannot start the threads that write streams: {error}"))?
         .with_idle_timeout(settings.idle_timeout);
 
+    let stall_timeout = settings.hub.stall_timeout;
     let mut accepting = JoinSet::new();
     for address in settings.listen.addresses() {
-        let listener =
-            listen(*address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        let listener = listen(*address, settings.socket_buffer, stall_timeout)
+            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
         announce(listener.local_addr()?, realtime.api());
         accepting.spawn(accept(
             listener,
@@ -118,7 +123,11 @@ fn file_room(max_connections: usize) -> usize {
     room.min(max_connections).clamp(1, Semaphore::MAX_PERMITS)
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(
+    address: SocketAddr,
+    socket_buffer: usize,
+    stall_timeout: Duration,
+) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
@@ -126,6 +135,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // Otherwise a restarted server could not bind while old connections are in TIME_WAIT.
     socket.set_reuseaddr(true)?;
+    bound_connections(&socket, socket_buffer, stall_timeout)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -150,6 +160,9 @@ async fn accept(
     room: Arc<Semaphore>,
 ) {
     loop {
+        if room.available_permits() == 0 {
+            site.notice(Notice::TooManyConnections);
+        }
         let permit = Arc::clone(&room)
             .acquire_owned()
             .await

@@ -13,6 +13,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use http_body_util::Either;
 use hyper::body::Incoming;
+use saacms_realtime_core::Notice;
 use saacms_realtime_core::route::http::{ResponseBody, close_connection};
 use saacms_realtime_core::route::{Problem, Reply};
 use saacms_realtime_tokio::{Realtime, StreamBody};
@@ -42,6 +43,11 @@ impl Site {
             realtime: realtime.clone(),
             pages,
         }
+    }
+
+    /// Counts a line for the log.
+    pub(super) fn notice(&self, notice: Notice) {
+        self.realtime.hub().notice(notice);
     }
 
     /// Answers a request with the page at its path, if there is one, otherwise with the API.

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use saacms_realtime_core::route::Api;
 use saacms_realtime_core::route::limits::{
-    DEFAULT_DRAIN_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS,
+    DEFAULT_DRAIN_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS, DEFAULT_SOCKET_BUFFER,
 };
 use saacms_realtime_core::settings::text::{show_size, show_time};
 use saacms_realtime_core::{ConfigError, HubConfig};
@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) hub: HubConfig,
     /// The most TCP connections open at once.
     pub(crate) max_connections: usize,
+    /// Bytes of answers that the kernel buffers for a connection.
+    pub(crate) socket_buffer: usize,
     /// How long a connection may stay open without a request in progress.
     pub(crate) idle_timeout: Duration,
     /// How long streams may take to end when the server is told to stop.
@@ -68,6 +70,7 @@ impl Default for Settings {
             api: Api::default(),
             hub: HubConfig::default(),
             max_connections: DEFAULT_MAX_CONNECTIONS,
+            socket_buffer: DEFAULT_SOCKET_BUFFER,
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
             log_format: LogFormat::Human,

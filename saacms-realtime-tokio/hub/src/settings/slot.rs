@@ -3,7 +3,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use saacms_realtime_core::HubConfig;
-use saacms_realtime_core::route::{Api, Cors};
+use saacms_realtime_core::route::{Api, Cors, TrustedProxies};
 use saacms_realtime_core::settings::text::{self, show_size, show_time};
 use saacms_realtime_core::settings::{Field, HubSetting};
 use toml::Value;
@@ -19,11 +19,13 @@ pub(super) enum Slot<'a> {
     Hub(&'a mut HubConfig),
     Count(&'a mut usize, RangeInclusive<usize>),
     Time(&'a mut Duration, RangeInclusive<Duration>),
+    Size(&'a mut usize, RangeInclusive<usize>),
     Switch(&'a mut bool),
     Listen(&'a mut Listen),
     BasePath(&'a mut Api),
     Origins(&'a mut Api),
     AllowedHosts(&'a mut Api),
+    Networks(&'a mut Api),
     MaxBodyBytes(&'a mut Api),
     File(&'a mut Option<PathBuf>),
     LogFormat(&'a mut LogFormat),
@@ -51,6 +53,7 @@ impl Slot<'_> {
             Slot::Time(value, allowed) => {
                 *value = text::within(text::time(one()?)?, &allowed, |time| show_time(*time))?;
             }
+            Slot::Size(value, allowed) => *value = sized(one()?, &allowed)?,
             Slot::Switch(value) => *value = text::switch(one()?)?,
             Slot::Listen(listen) => *listen = Listen::parse(one()?)?,
             Slot::BasePath(api) => {
@@ -65,9 +68,11 @@ impl Slot<'_> {
                     *api = allowed.map_err(|error| error.to_string())?;
                 }
             }
+            Slot::Networks(api) => {
+                *api = api.clone().with_trusted_proxies(networks(texts)?);
+            }
             Slot::MaxBodyBytes(api) => {
-                let show = |bytes: &usize| show_size(*bytes as u64);
-                let bytes = text::within(text::size(one()?)?, &MAX_BODY_BYTES, show)?;
+                let bytes = sized(one()?, &MAX_BODY_BYTES)?;
                 *api = api.clone().with_max_body_bytes(bytes);
             }
             // An empty path is none, so that a flag can undo what the file sets.
@@ -94,6 +99,7 @@ impl Slot<'_> {
                 Field::Time(_) | Field::EventIds(_) => Value::String(hub_setting(key).show(config)),
             },
             Slot::Count(count, _) => integer(*count),
+            Slot::Size(bytes, _) => size(*bytes),
             Slot::Time(time, _) => Value::String(show_time(*time)),
             Slot::Switch(switch) => Value::Boolean(*switch),
             Slot::Listen(listen) => Value::String(listen.to_string()),
@@ -110,6 +116,10 @@ impl Slot<'_> {
             Slot::AllowedHosts(api) => {
                 let hosts = api.allowed_hosts().into_iter().flatten();
                 Value::Array(hosts.map(|host| Value::String(host.to_owned())).collect())
+            }
+            Slot::Networks(api) => {
+                let networks = api.trusted_proxies().networks();
+                Value::Array(networks.map(Value::String).collect())
             }
             Slot::MaxBodyBytes(api) => size(api.max_body_bytes()),
             Slot::File(path) => {
@@ -133,6 +143,18 @@ fn hub_setting(key: &str) -> &'static HubSetting {
 fn origins(texts: &[String]) -> Result<Cors, String> {
     let origins = texts.iter().flat_map(|text| text::list(text));
     Cors::new(origins).map_err(|error| error.to_string())
+}
+
+/// The networks in `texts`, each of which is a list with commas.
+fn networks(texts: &[String]) -> Result<TrustedProxies, String> {
+    let networks = texts.iter().flat_map(|text| text::list(text));
+    TrustedProxies::new(networks).map_err(|error| error.to_string())
+}
+
+/// The number of bytes in `text`.
+fn sized(text: &str, allowed: &RangeInclusive<usize>) -> Result<usize, String> {
+    let show = |bytes: &usize| show_size(*bytes as u64);
+    Ok(text::within(text::size(text)?, allowed, show)?)
 }
 
 /// A number; as text if it is too large for TOML.

@@ -90,6 +90,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "max-connections", value_name: "COUNT", heading: LIMITS,
         help: "TCP connections open at once",
         slot: |s| Slot::Count(&mut s.max_connections, 1..=10_000_000) },
+    Setting { key: "max-streams-per-address", value_name: "COUNT", heading: LIMITS,
+        help: "Streams of one client address, or of one network of 64 bits over IPv6; 0 = any number. Behind a proxy it needs --trusted-proxy",
+        slot: |s| Slot::Hub(&mut s.hub) },
+    Setting { key: "socket-buffer", value_name: "SIZE", heading: LIMITS,
+        help: "What the kernel buffers for a connection whose client does not read, 16KiB to 16MiB. Less costs long lines with much delay their speed",
+        slot: |s| Slot::Size(&mut s.socket_buffer, 16 << 10..=16 << 20) },
     Setting { key: "max-body-bytes", value_name: "SIZE", heading: LIMITS,
         help: "Largest body of a publish, 1KiB to 64MiB",
         slot: |s| Slot::MaxBodyBytes(&mut s.api) },
@@ -100,6 +106,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "allowed-host", value_name: "HOST", heading: ACCESS,
         help: "Host name by which clients reach the hub, such as hub.example.org, beside localhost and other loopback names; repeat the flag, or separate names with commas. Requests to other hosts are refused if any is listed, or if there is no publish token: otherwise any web page could read a hub on its visitor's machine (DNS rebinding)",
         slot: |s| Slot::AllowedHosts(&mut s.api) },
+    Setting { key: "trusted-proxy", value_name: "NETWORK", heading: ACCESS,
+        help: "Proxies that are believed when they name the client of a request (Forwarded, X-Forwarded-For), such as 127.0.0.1 or 10.0.0.0/8; repeat the flag, or separate networks with commas",
+        slot: |s| Slot::Networks(&mut s.api) },
     Setting { key: "cors-origin", value_name: "ORIGIN", heading: ACCESS,
         help: "Origin whose pages may use the API, such as https://www.example.org, or * for all; repeat the flag, or separate origins with commas",
         slot: |s| Slot::Origins(&mut s.api) },
@@ -125,7 +134,7 @@ impl Setting {
     pub(super) fn is_list(&self) -> bool {
         matches!(
             (self.slot)(&mut Settings::default()),
-            Slot::Origins(_) | Slot::AllowedHosts(_)
+            Slot::Origins(_) | Slot::AllowedHosts(_) | Slot::Networks(_)
         )
     }
 

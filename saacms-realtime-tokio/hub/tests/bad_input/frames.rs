@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::client::{Connection, PATIENCE, Request};
 use crate::real_server::Server;
-use crate::{Attacked, MIB, PUBLISH, event};
+use crate::{Attacked, MIB, PUBLISH, event, figure_of};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
@@ -18,7 +18,7 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// `GET http://a/`, in HPACK's static table.
+/// `GET http://localhost/`, in HPACK's static table.
 const GET_ROOT: &[u8] = b"\x82\x84\x86\x41\x09localhost";
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -199,6 +199,13 @@ fn changes_of_the_window_cost_little_however_many_streams_there_are() {
         let mut connection = Connection::open(server.address);
         connection.send(&open);
         wait_for_pong(&mut connection);
+
+        // One of them is the healthy one.
+        let expected = u64::from(STREAMS_PER_CONNECTION) + 1;
+        let started = Instant::now();
+        while figure_of(server, "subscribers") != expected {
+            assert!(started.elapsed() < PATIENCE, "the streams are open");
+        }
 
         let before = server.processor_time();
         connection.send(&changes);

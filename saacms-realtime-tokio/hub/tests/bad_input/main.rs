@@ -40,7 +40,13 @@ struct Attacked {
 
 impl Attacked {
     fn start(args: &[&str]) -> Self {
-        let server = Server::start(&[&["--heartbeat", "0"], args].concat());
+        Self::start_after("", args)
+    }
+
+    /// Starts the server in a shell that runs `before` first.
+    fn start_after(before: &str, args: &[&str]) -> Self {
+        let args = [&["--heartbeat", "0"], args].concat();
+        let server = Server::start_at("127.0.0.1:0", before, &args);
         let memory = server.memory().1;
         Self { server, memory }
     }
@@ -85,10 +91,14 @@ impl Attacked {
 
     /// A number from the hub's health.
     fn figure(&self, name: &str) -> u64 {
-        let answer = self.ask(&Request::get("/healthz"));
-        let health: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
-        health[name].as_u64().expect("a number")
+        figure_of(&self.server, name)
     }
+}
+
+fn figure_of(server: &Server, name: &str) -> u64 {
+    let answer = Connection::open(server.address).exchange(&Request::get("/healthz"));
+    let health: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+    health[name].as_u64().expect("a number")
 }
 
 struct SetOnDrop<'a>(&'a AtomicBool);

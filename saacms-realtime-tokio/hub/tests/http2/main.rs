@@ -239,6 +239,21 @@ async fn a_refusal_reaches_a_client_whose_body_is_far_too_large() {
 }
 
 #[tokio::test]
+async fn streams_of_one_address_have_a_limit() {
+    let server = Server::start(&["--max-streams-per-address", "2"]);
+    let client = Client::connect(&server).await;
+    let _streams = [
+        client.subscribe("1", None).await,
+        Client::connect(&server).await.subscribe("2", None).await,
+    ];
+    let subscribe = "/api/saacms/v1/posts/1/subscribe";
+    let refused = client.send(Method::GET, subscribe, &[], "").await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["retry-after"], "10");
+    client.publish("1", "v1", "1").await;
+}
+
+#[tokio::test]
 async fn a_header_list_over_16_kib_is_refused() {
     let server = Server::start(&[]);
     let client = Client::connect(&server).await;

@@ -163,6 +163,7 @@ impl Settings {
             max_topics: *chance.pick(&[1, 2, 3, 100, 100, 100, 100, 100, 100]),
             max_subscribers: *chance.pick(&[2, 100, 100, 100, 100, 100]),
             max_subscribers_per_topic: *chance.pick(&[1, 100, 100, 100, 100, 100]),
+            max_streams_per_address: 0,
             max_history_bytes: if is_tight { 65_536 } else { 256 << 20 },
             drain_retry: Duration::from_millis(*chance.pick(&[1, 1_000])),
             // The sockets here are simulated, and report to nobody.
