@@ -8,7 +8,6 @@ use super::{EVENT_STREAM, HEARTBEAT_HEADER, LAST_EVENT_ID_HEADER, Problem};
 use crate::name::UNAVAILABLE;
 use crate::notice::Notice;
 use crate::position::Position;
-use crate::sse::write_retry;
 
 /// A header: its lower-case name and its value.
 pub type Header = (&'static str, Cow<'static, str>);
@@ -72,10 +71,8 @@ impl Reply {
 
     /// A stream that only says when to come back, and why there is none.
     pub(super) fn unavailable(problem: Problem, retry_millis: u64) -> Self {
-        let mut text = String::new();
-        write_retry(&mut text, retry_millis).expect("a String is never full");
         let document = problem.to_json();
-        text.push_str(&format!("event: {UNAVAILABLE}\ndata: {document}\n\n"));
+        let text = format!("retry: {retry_millis}\n\nevent: {UNAVAILABLE}\ndata: {document}\n\n");
 
         // It is short, so it is an answer with a length, and its connection stays open.
         let mut reply = Self::stream(false, Duration::ZERO);
