@@ -77,11 +77,9 @@ fn busy_waker(hub: &Hub) -> (Waker, mpsc::Receiver<()>) {
             self.hub
                 .poll_sweep(&Context::from_waker(Waker::noop()), NOW);
             for id in ["1", "2"] {
-                // Refused while the hub drains; what matters is that the call returns.
+                // Refused while the hub drains; what matters is that the calls return.
                 drop(self.hub.subscribe(&key(id), None, NOW));
-                self.hub
-                    .publish(Event::deleted(key(id)), NOW)
-                    .expect("room");
+                let _ = self.hub.publish(Event::deleted(key(id)), NOW);
             }
             self.done.send(()).expect("the test listens");
         }
