@@ -13,9 +13,10 @@ function read(ctx, env) {
     return { options, env: { ...env, SAACMS_REALTIME_STORAGE: "off" } };
   }
 
-  // `super(ctx, { ...env, retention: { … } })`. A binding could have such a name, but not such a value.
+  // `super(ctx, { ...env, retention: { … } })`. A variable of a Worker may have this name by chance.
   const { retention, heartbeatMs, now } = env ?? {};
-  return { ctx, env, options: { retention, heartbeatMs, now } };
+  const isOption = typeof retention === "object";
+  return { ctx, env, options: { retention: isOption ? retention : undefined, heartbeatMs, now } };
 }
 
 /**
