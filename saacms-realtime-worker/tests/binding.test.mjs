@@ -190,8 +190,10 @@ describe("an option that makes no sense is an error that says what does", option
       assert.throws(() => realtime(given), { message });
       assert.throws(() => realtime({ ...given, binding: namespace() }), { message });
       assert.throws(() => new SaacmsRealtimeDO(given), { message });
-      const ctx = { id: {}, storage: {} };
-      assert.throws(() => new SaacmsRealtimeDO(ctx, { OTHER: "x", ...given }), { message });
+      const ofPlatform = () => new SaacmsRealtimeDO({ id: {}, storage: {} }, { OTHER: "x", ...given });
+      // A Worker may have a variable of this name for something else.
+      if (given.retention === 5) ofPlatform();
+      else assert.throws(ofPlatform, { message });
     });
   }
 

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import { KEEPALIVE, VECTORS, ask, start } from "./harness.mjs";
+import { Heartbeats } from "./heartbeats.mjs";
 
 const options = { timeout: 120_000 };
 const read = (name) => JSON.parse(readFileSync(join(VECTORS, name), "utf8"));
@@ -24,42 +25,6 @@ async function run(name, { config, start_ms, steps }, ours = false) {
   const answer = await ask(`${worker.url}/${name}`, { method: "POST", body });
   assert.equal(answer.status, 200, answer.text);
   return JSON.parse(answer.text);
-}
-
-/** The contract's heartbeats: per stream, after silence. */
-class Heartbeats {
-  #last = new Map();
-  #now = 0;
-
-  constructor(period) {
-    this.period = period;
-  }
-
-  wrote(sub) {
-    this.#last.set(sub, this.#now);
-  }
-
-  gone(sub) {
-    this.#last.delete(sub);
-  }
-
-  /** The heartbeats of each stream while the clock advances. */
-  advance(ms) {
-    this.#now += ms;
-    const out = {};
-    for (const [sub, last] of this.#last) {
-      const count = Math.floor((this.#now - last) / this.period);
-      if (count > 0) {
-        out[sub] = KEEPALIVE.repeat(count);
-        this.#last.set(sub, last + count * this.period);
-      }
-    }
-    return out;
-  }
-
-  get streams() {
-    return this.#last.size;
-  }
 }
 
 /** ETags over 512 bytes are refused, so the case runs with a shorter one. */
