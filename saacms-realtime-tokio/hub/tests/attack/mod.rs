@@ -14,6 +14,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use socket2::{Domain, Socket, Type};
+
 use http2::Http2;
 
 /// Large enough that a hundred of them fill no socket, so each stuck reader needs memory of its own.
@@ -141,8 +143,11 @@ fn post(body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Connects with as small a receive buffer as the system allows: what waits is to wait at the server.
 fn connect(address: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect(address).expect("a connection");
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(1).expect("a socket");
+    socket.connect(&address.into()).expect("a connection");
     socket.set_write_timeout(Some(SENDING)).expect("not zero");
-    socket
+    socket.into()
 }
