@@ -68,6 +68,11 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
       return answer instanceof Promise ? answer : Promise.resolve(answer);
     }
 
+    /** The platform calls this at the time that the object has set, to forget events that are too old. */
+    alarm() {
+      this.#use().alarm();
+    }
+
     async publish(event) {
       const refusal = this.#use().publish(event);
       if (refusal !== undefined) throw await PublishError.of(refusal);

@@ -117,6 +117,8 @@ export declare class SaacmsRealtimeDO {
   fetch(request: Request): Promise<Response>;
   /** Publishes an event. Rejects if it is refused; the reason is in the message. */
   publish(event: RealtimeEvent): Promise<void>;
+  /** Forgets stored events that are too old. The platform calls it. */
+  alarm(): void;
   /** Ends heartbeats until the next stream is opened. */
   stop(): void;
   /** The number of open streams. */

@@ -88,6 +88,10 @@ export class RecordObject {
     return this.#use((object) => object.publish(body));
   }
 
+  alarm() {
+    this.#use((object) => object.alarm());
+  }
+
   get subscribers() {
     return this.#use((object) => object.subscribers());
   }

@@ -31,7 +31,7 @@ use crate::unread::Ledger;
 
 pub use poll::{Output, TypedOutput};
 pub use reader::Reader;
-pub use store::{NoStore, Row, Store, StoredEvent, StoredRing, slots};
+pub use store::{NoStore, Row, Store, StoredEvent, StoredPlace, StoredRing, slots};
 
 use fingerprints::Fingerprints;
 use joined::Joined;
@@ -54,7 +54,7 @@ fn event_size(frame_len: usize, id: &EventId<Box<str>>) -> usize {
 
 /// The frames of one record.
 ///
-/// - *Getters*: [`position`](Self::position), [`replayable`](Self::replayable),
+/// - *Getters*: [`position`](Self::position), [`newest`](Self::newest), [`replayable`](Self::replayable),
 ///   [`history_bytes`](Self::history_bytes), [`resyncs`](Self::resyncs), [`is_idle`](Self::is_idle).
 /// - *Inputs*: [`restore`](Self::restore), [`publish`](Self::publish),
 ///   [`subscribe`](Self::subscribe).
@@ -90,6 +90,8 @@ pub struct Feed {
     epoch: Epoch,
     /// The number of events that a store keeps.
     slots: u64,
+    /// Bytes of history beyond which the oldest events are dropped.
+    max_bytes: usize,
     /// One for each event in the ring, in the same order; `None` where no ID is looked up.
     fingerprints: Option<Fingerprints>,
     /// Only for speed: dropping it costs a copy.
@@ -105,11 +107,18 @@ pub struct Feed {
 impl Feed {
     /// A feed without events. `epoch` is the life of the sequence that counts them: of this feed
     /// alone, or of all feeds of a hub.
+    ///
+    /// The feed keeps at most `max_history_bytes` of `config`, and the newest event however large it
+    /// is.
     pub fn new(config: &HubConfig, epoch: Epoch) -> Self {
-        Self::counted(config, epoch, Ledger::default())
+        Self {
+            max_bytes: config.max_history_bytes,
+            ..Self::counted(config, epoch, Ledger::default())
+        }
     }
 
-    /// As [`new`](Self::new), with all buffers counted by `ledger`.
+    /// A feed of a hub, which bounds the history of all of them together, with all buffers counted by
+    /// `ledger`.
     pub(crate) fn counted(config: &HubConfig, epoch: Epoch, ledger: Ledger) -> Self {
         let retention = config.retention();
         let policy = config.id_policy();
@@ -118,6 +127,7 @@ impl Feed {
             topic: Topic::new(VecDeque::new(), retention, policy, epoch),
             epoch,
             slots: slots(&retention),
+            max_bytes: usize::MAX,
             fingerprints: is_looked_up.then(Fingerprints::default),
             joined: Joined::default(),
             ledger,
@@ -146,17 +156,36 @@ impl Feed {
         store.save(Row::new(&key, self.epoch, &event, self.slots))?;
 
         let frame_len = event.frame.as_bytes().len();
+        let newest = event.number;
         self.push(event);
+        let slots = self.slots;
+        self.limit_bytes(|number| {
+            // The slot of an older one has another event by now.
+            if newest - number < slots {
+                store.strip(number % slots, number);
+            }
+        });
         Ok(frame_len)
     }
 
-    /// Restores a feed from what its publishes stored, oldest first.
+    /// Restores a feed from what its publishes stored: the event before the others, if it is known, and
+    /// the others, oldest first.
     ///
     /// If numbers are missing, only events after the last gap are kept. Call once, before anything
     /// else.
-    pub fn restore(&mut self, stored: impl IntoIterator<Item = StoredEvent>, now: Now) {
+    pub fn restore(
+        &mut self,
+        place: Option<StoredPlace>,
+        stored: impl IntoIterator<Item = StoredEvent>,
+        now: Now,
+    ) {
         // An earlier life may have named any time before now in a resync, which no store keeps.
         let mut latest = Timestamp::from_millis(now.wall.as_millis() - 1);
+        if let Some(place) = place {
+            latest = latest.max(place.latest_time.unwrap_or(latest));
+            self.topic.begin_after_event(place.number, place.id);
+        }
+
         for event in stored {
             if event.number != self.topic.ring().next() {
                 self.topic.begin_at(event.number);
@@ -167,6 +196,7 @@ impl Feed {
 
         self.topic.begin_after(latest);
         self.topic.evict(now.instant);
+        self.limit_bytes(|_| {});
     }
 
     /// Adds a reader. It begins after `last_event_id`, or with the next event if that is `None`.
@@ -197,6 +227,16 @@ impl Feed {
         self.topic.position()
     }
 
+    /// The place after every event so far, for a store that forgets them; `None` if the newest event
+    /// is not known.
+    pub fn newest(&self) -> Option<StoredPlace> {
+        Some(StoredPlace {
+            number: self.topic.ring().next() - 1,
+            latest_time: self.topic.latest_time(),
+            id: self.topic.newest_id()?.clone(),
+        })
+    }
+
     /// The last bytes for a reader that is idle: the ID to resume from, and the reconnection time.
     ///
     /// The ID is that of a resync, which names the end of the sequence: even a reader
@@ -224,6 +264,16 @@ impl Feed {
     /// Resyncs that polls have returned so far.
     pub fn resyncs(&self) -> u64 {
         self.resyncs
+    }
+
+    /// Drops the oldest events until the rest fit in `max_bytes`, and the newest never. `dropped` is told
+    /// their numbers.
+    fn limit_bytes(&mut self, dropped: impl Fn(u64)) {
+        while self.topic.ring().bytes() > self.max_bytes && self.topic.ring().len() > 1 {
+            let oldest = self.topic.ring().first();
+            self.topic.evict_oldest();
+            dropped(oldest);
+        }
     }
 
     /// Gives the next event its ID and number, and writes the ID into its frame.

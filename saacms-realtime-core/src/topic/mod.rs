@@ -128,6 +128,13 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
         self.raise_floor(number.saturating_sub(1));
     }
 
+    /// Continues after the event with this number, which is gone, but whose ID is known.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn begin_after_event(&mut self, number: u64, id: EventId<I>) {
+        self.begin_at(number.saturating_add(1));
+        self.gone.record(id, number);
+    }
+
     /// The ID of the event that is published next.
     ///
     /// Under the position policy, a position; otherwise the ETag of the event, or `wall` if that
@@ -306,6 +313,15 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
             // The newest event is evicted, but a reader that resumes after it has missed nothing.
             (At::Gone | At::Next, Some(newest)) => IdText::Etag(newest.borrowed()),
             (At::Gone | At::Next, None) => IdText::Position(self.position()),
+        }
+    }
+
+    /// The ID of the newest event; `None` if it is not known.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn newest_id(&self) -> Option<&EventId<I>> {
+        match self.ring.at(self.ring.next() - 1) {
+            At::Item(newest) => Some(&newest.id),
+            At::Gone | At::Next => self.gone.id.as_ref(),
         }
     }
 

@@ -28,6 +28,9 @@ pub(super) trait Handler: 'static {
 
     /// Handles the timer of a turn.
     fn turn(&self);
+
+    /// Handles the answer of the storage when its alarm is due: milliseconds since 1970, or `null`.
+    fn alarm_is_at(&self, at_millis: &JsValue);
 }
 
 /// A report of the runtime about a stream.
@@ -47,6 +50,7 @@ pub(super) struct Callbacks {
     fail_body: Closure<dyn Fn(JsValue) -> Result<JsValue, JsValue>>,
     wake: Closure<dyn Fn()>,
     turn: Closure<dyn Fn()>,
+    alarm_is_at: Closure<dyn Fn(JsValue)>,
 }
 
 impl Callbacks {
@@ -60,6 +64,7 @@ impl Callbacks {
             fail_body: Closure::new(|_| refuse(Problem::body_incomplete())),
             wake: wake(handler.clone()),
             turn: turn(handler.clone()),
+            alarm_is_at: alarm_is_at(handler.clone()),
         }
     }
 
@@ -93,6 +98,11 @@ impl Callbacks {
     /// Called by the timer of the next turn.
     pub(super) fn turn(&self) -> &JsValue {
         self.turn.as_ref()
+    }
+
+    /// Called with the time of the storage's alarm.
+    pub(super) fn alarm_is_at(&self) -> &JsValue {
+        self.alarm_is_at.as_ref()
     }
 }
 
@@ -144,6 +154,14 @@ fn turn<H: Handler>(handler: Weak<H>) -> Closure<dyn Fn()> {
     Closure::new(move || {
         if let Some(handler) = handler.upgrade() {
             handler.turn();
+        }
+    })
+}
+
+fn alarm_is_at<H: Handler>(handler: Weak<H>) -> Closure<dyn Fn(JsValue)> {
+    Closure::new(move |at_millis| {
+        if let Some(handler) = handler.upgrade() {
+            handler.alarm_is_at(&at_millis);
         }
     })
 }

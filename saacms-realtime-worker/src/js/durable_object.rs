@@ -10,13 +10,14 @@ use saacms_realtime_core::route::{
     Api, ObjectAction, Problem, PublishFormat, Reply, StreamRefusal,
 };
 use saacms_realtime_core::settings::VARIABLE_PREFIX;
-use saacms_realtime_core::{Epoch, Now, ResourceKey};
+use saacms_realtime_core::{Epoch, Instant, Now, ResourceKey};
 use wasm_bindgen::prelude::*;
 use web_sys::{ReadableStreamDefaultController, Request, Response};
 
+use super::alarm::Alarm;
 use super::callbacks::{Callbacks, Handler, StreamNews};
 use super::platform::{self, Head, member};
-use super::sql::SqlStore;
+use super::sql::{SqlStore, Wanted};
 use super::streams::{JsSink, Streams};
 use super::timers::Timers;
 use crate::object::Object;
@@ -76,6 +77,7 @@ impl SaacmsRealtimeDO {
             object: RefCell::new(None),
             news: RefCell::new(Vec::new()),
             timers: Timers::default(),
+            alarm: Alarm::default(),
             clock: RefCell::default(),
             serves_at_once: Cell::new(false),
             latest_millis: Cell::new(0),
@@ -90,6 +92,16 @@ impl SaacmsRealtimeDO {
     /// An exception of the runtime.
     pub fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
         self.inner.fetch(&request)
+    }
+
+    /// Forgets the stored events once the newest is too old. The runtime calls this at the time that
+    /// the object has set.
+    ///
+    /// # Errors
+    ///
+    /// An exception of the storage. The runtime then calls again.
+    pub fn alarm(&self) -> Result<(), JsValue> {
+        self.inner.alarm()
     }
 }
 
@@ -120,6 +132,7 @@ pub(super) struct Inner {
     /// News of streams that the runtime reported while the object was in use.
     news: RefCell<Vec<(u32, StreamNews)>>,
     pub(super) timers: Timers,
+    alarm: Alarm,
     /// The host's clock; `None` is the platform's.
     pub(super) clock: RefCell<Option<Function>>,
     /// Whether streams get no turns.
@@ -236,11 +249,22 @@ impl Inner {
     }
 
     fn load(&self, now: Now) -> Result<Object<JsSink>, JsValue> {
-        let slots = Object::<JsSink>::slots(&self.settings);
+        let max_age_millis = self.settings.hub.max_age.as_millis() as u64;
+        let since = now.instant.as_millis().saturating_sub(max_age_millis);
+        let wanted = Wanted {
+            slots: Object::<JsSink>::slots(&self.settings),
+            since: Instant::from_millis(since),
+            max_bytes: self.settings.hub.max_history_bytes,
+        };
         let stored = match &self.store {
-            Some(store) => store.load(slots)?,
+            Some(store) => store.load(wanted)?,
             None => None,
         };
+
+        if let Some(store) = self.store.as_ref().filter(|store| store.has_frames()) {
+            self.alarm
+                .ask(store.storage(), self.callbacks.alarm_is_at());
+        }
 
         // Two halves, because `Math.random` has fewer than 64 bits.
         let random = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
@@ -251,6 +275,20 @@ impl Inner {
             object.serve_at_once();
         }
         Ok(object)
+    }
+
+    fn alarm(&self) -> Result<(), JsValue> {
+        self.alarm.has_fired();
+        let object = self.lock()?;
+        // Dropping the object sets the next alarm if there are younger events.
+        if let Some(store) = self.store.as_ref().filter(|store| store.has_frames())
+            && object.forget_at() <= object.now.instant
+            && let Some((key, newest)) = object.newest()
+        {
+            let slots = Object::<JsSink>::slots(&self.settings);
+            store.forget(key, object.position().epoch, &newest, slots)?;
+        }
+        Ok(())
     }
 
     /// Reads both clocks from the platform's only one.
@@ -302,6 +340,13 @@ impl Handler for Inner {
         }
     }
 
+    fn alarm_is_at(&self, at_millis: &JsValue) {
+        let now = self.now().instant;
+        self.alarm.is_at(at_millis, now);
+        // Dropping the object sets the alarm if there is none.
+        drop(self.lock_or_report());
+    }
+
     fn turn(&self) {
         self.timers.turn_has_fired();
         if let Some(mut object) = self.lock_or_report() {
@@ -345,8 +390,16 @@ impl Drop for ObjectGuard<'_> {
         }
 
         let Inner {
-            timers, callbacks, ..
+            timers,
+            callbacks,
+            store,
+            alarm,
+            ..
         } = self.inner;
+        if let Some(store) = store.as_ref().filter(|store| store.has_frames()) {
+            alarm.set(store.storage(), self.object.forget_at(), self.now.instant);
+        }
+
         // The last turn of a round ends here too, and sets the deadline.
         if self.object.wants_turn() {
             timers.set_turn(callbacks.turn());

@@ -1,5 +1,6 @@
 //! Everything that touches JavaScript. It works only in a Worker.
 
+mod alarm;
 mod callbacks;
 mod durable_object;
 mod host;

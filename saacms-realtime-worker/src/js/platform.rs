@@ -25,6 +25,19 @@ extern "C" {
 
     #[wasm_bindgen(extends = Object)]
     #[derive(Debug)]
+    pub(crate) type Storage;
+
+    #[wasm_bindgen(method, js_name = deleteAll, catch)]
+    pub(crate) fn delete_all(this: &Storage) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, js_name = getAlarm, catch)]
+    pub(crate) fn get_alarm(this: &Storage) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(method, js_name = setAlarm, catch)]
+    pub(crate) fn set_alarm(this: &Storage, at_millis: f64) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(extends = Object)]
+    #[derive(Debug)]
     pub(crate) type Namespace;
 
     #[wasm_bindgen(method, js_name = idFromName, catch)]

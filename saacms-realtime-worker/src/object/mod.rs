@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use bytes::Bytes;
-use saacms_realtime_core::feed::{self, Feed, Store, StoredRing};
+use core::time::Duration;
+
+use saacms_realtime_core::feed::{self, Feed, Store, StoredPlace, StoredRing};
 use saacms_realtime_core::route::Problem;
-use saacms_realtime_core::{Epoch, Event, Instant, Now, Position, Refusal, ResourceKey};
+use saacms_realtime_core::{Epoch, Event, EventType, Instant, Now, Position, Refusal, ResourceKey};
 
 use self::round::{Limits, PORTION, Round};
 use self::stream::Stream;
@@ -21,6 +23,12 @@ use crate::settings::Settings;
 /// The most bytes that may wait for the streams' turns. Above this, every stream is sent everything
 /// at once.
 const MAX_WAITING_BYTES: usize = 256 << 10;
+
+/// How long the events of a deleted record stay stored: long enough for a client that reconnects.
+const KEPT_AFTER_DELETED: Duration = Duration::from_secs(60);
+
+/// Stored events stay at least this long, because an alarm costs as much as a row.
+const KEPT_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// The receiving end of a stream.
 pub(crate) trait Sink {
@@ -55,6 +63,8 @@ pub(crate) struct Object<S> {
     /// The object's record; `None` until the platform or the first event names it.
     key: Option<ResourceKey>,
     feed: Feed,
+    /// When the stored events are too old, all of them.
+    forget_at: Instant,
     /// Streams by number, which is the order of their turns.
     streams: BTreeMap<u32, Stream<S>>,
     next_number: u32,
@@ -72,24 +82,35 @@ impl<S: Sink> Object<S> {
         epoch: Epoch,
         now: Now,
     ) -> Self {
-        let (stored_key, epoch, events) = match stored {
-            Some(stored) => (Some(stored.key), stored.epoch, stored.events),
-            None => (None, epoch, Vec::new()),
+        let epoch = stored.as_ref().map_or(epoch, StoredRing::epoch);
+        let stored_key = stored.as_ref().map(|stored| stored.key().clone());
+        // What has no frame any more is older than any event.
+        let forget_at = match stored.as_ref().and_then(StoredRing::newest_event) {
+            Some(event) => forget_at(&settings, event.frame.event_type(), event.pushed_at),
+            None => now.instant,
         };
 
         let mut feed = Feed::new(&settings.hub, epoch);
-        feed.restore(events, now);
+        if let Some(stored) = stored {
+            let (place, events) = stored.into_parts();
+            feed.restore(place, events, now);
+        }
 
         // A stream may be two rounds behind, plus the event that makes the second one full.
         let held_events = settings.hub.max_lag.max(settings.hub.max_events);
+        let held_bytes = settings
+            .hub
+            .max_lag_bytes
+            .min(settings.hub.max_history_bytes);
         let limits = Limits {
             events: held_events.saturating_sub(1) / 2,
-            bytes: (settings.hub.max_lag_bytes / 2).min(MAX_WAITING_BYTES),
+            bytes: (held_bytes / 2).min(MAX_WAITING_BYTES),
         };
         Self {
             settings,
             key: key.or(stored_key),
             feed,
+            forget_at,
             streams: BTreeMap::new(),
             next_number: 0,
             round: Round::new(limits),
@@ -110,6 +131,17 @@ impl<S: Sink> Object<S> {
     /// The place after every event so far.
     pub(crate) fn position(&self) -> Position {
         self.feed.position()
+    }
+
+    /// The record and the place of its newest event; `None` if that is not known.
+    pub(crate) fn newest(&self) -> Option<(&ResourceKey, StoredPlace)> {
+        Some((self.key.as_ref()?, self.feed.newest()?))
+    }
+
+    /// When the store may forget all events: the newest is too old to be replayed, or the record was
+    /// deleted.
+    pub(crate) fn forget_at(&self) -> Instant {
+        self.forget_at
     }
 
     /// The number of open streams.
@@ -141,6 +173,7 @@ impl<S: Sink> Object<S> {
 
         // The first event names the object's record, but only once it is stored.
         let first_key = self.key.is_none().then(|| event.key().clone());
+        let event_type = event.event_type();
         let frame_bytes = self
             .feed
             .publish(event, now, &store)
@@ -149,6 +182,7 @@ impl<S: Sink> Object<S> {
             self.key = Some(key);
         }
 
+        self.forget_at = forget_at(&self.settings, event_type, now.instant);
         self.round.add(frame_bytes);
         // Any later, a stream that waits could fall behind what the ring holds.
         if self.round.is_full() || self.serves_at_once {
@@ -268,4 +302,17 @@ impl<S: Sink> Object<S> {
             self.streams.remove(&number);
         }
     }
+}
+
+/// When the stored events may be forgotten if an event published at `at` stays the newest.
+fn forget_at(settings: &Settings, event_type: EventType, at: Instant) -> Instant {
+    let max_age = settings.hub.max_age;
+    let kept = if event_type == EventType::Deleted {
+        max_age.min(KEPT_AFTER_DELETED)
+    } else {
+        max_age
+    };
+    // An event of exactly this age is still replayed.
+    let kept = kept.max(KEPT_AT_LEAST) + Duration::from_millis(1);
+    at.saturating_add(kept)
 }

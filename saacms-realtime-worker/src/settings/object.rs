@@ -29,6 +29,8 @@ impl Default for Settings {
     fn default() -> Self {
         let hub = HubConfig {
             max_subscribers_per_topic: 10_000,
+            // An isolate has 128 MB for all its objects.
+            max_history_bytes: 4 << 20,
             ..HubConfig::default()
         };
         Self {
@@ -44,9 +46,10 @@ impl Default for Settings {
 
 impl Settings {
     /// The fields of [`hub`](Self::hub) that an object uses.
-    const OF_HUB: [&'static str; 9] = [
+    const OF_HUB: [&'static str; 10] = [
         "max_events",
         "max_age",
+        "max_history_bytes",
         "max_lag",
         "max_lag_bytes",
         "max_subscribers_per_topic",
@@ -123,6 +126,7 @@ mod tests {
         let settings = read(&[
             ("MAX_EVENTS", "7"),
             ("MAX_AGE", "1h30m"),
+            ("MAX_HISTORY_BYTES", "1MiB"),
             ("MAX_LAG", "9"),
             ("MAX_LAG_BYTES", "8KiB"),
             ("MAX_SUBSCRIBERS_PER_TOPIC", "3"),
@@ -140,6 +144,7 @@ mod tests {
         let hub = HubConfig {
             max_events: 7,
             max_age: Duration::from_secs(5_400),
+            max_history_bytes: 1 << 20,
             max_lag: 9,
             max_lag_bytes: 8 << 10,
             max_subscribers_per_topic: 3,

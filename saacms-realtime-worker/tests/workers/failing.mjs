@@ -24,9 +24,11 @@ export class SaacmsRealtimeDO {
       },
     };
     this.inner = new Inner({ id: ctx.id, storage: { sql } }, env);
+    this.frames = () => ctx.storage.sql.exec("SELECT sum(length(frame)) AS bytes FROM saacms_realtime").one();
   }
 
   fetch(request) {
+    if (request.url.endsWith("/frames")) return Response.json(this.frames());
     return this.inner.fetch(request);
   }
 }

@@ -238,3 +238,17 @@ fn an_idle_stream_is_ended_with_an_id_to_resume_from() {
     assert!(pipe.is_over.get() && !pipe.was_cut.get());
     assert_eq!(object.wake_at(), None);
 }
+
+#[test]
+fn stored_events_may_go_when_the_newest_is_too_old_or_a_minute_after_the_record_was_deleted() {
+    let mut object = object(|settings| settings.hub.max_age = Duration::from_secs(600));
+    object
+        .publish(event("i", "a"), at(1_000), None)
+        .expect("published");
+    assert_eq!(object.forget_at().as_millis(), 601_001);
+    let key = ResourceKey::new("s", "i").expect("valid");
+    object
+        .publish(Event::deleted(key), at(2_000), None)
+        .expect("published");
+    assert_eq!(object.forget_at().as_millis(), 62_001);
+}
