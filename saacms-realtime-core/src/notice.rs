@@ -1,5 +1,5 @@
-//! What an operator is told of: limits that are reached, publishes that are refused, readers that
-//! are cut.
+//! What a log tells the operator: limits that are reached, publishes that are refused, readers
+//! that are cut.
 
 use core::fmt;
 
@@ -64,9 +64,9 @@ notices! {
     /// A publish was refused for what is in it (400, 415).
     PublishInvalid: false,
         "publishes were refused, because their events are invalid (400) or compressed (415)";
-    /// A publish was refused because it shows no token (401).
+    /// A publish was refused because it was sent without a token (401).
     PublishUnauthorized: false,
-        "publishes were refused, because they show no publish token (401)";
+        "publishes were refused, because they were sent without a publish token (401)";
     /// A publish was refused for its token or its origin, or because publishing is off (403).
     PublishForbidden: false,
         "publishes were refused, because their token or origin is not allowed (403)";
@@ -80,21 +80,22 @@ notices! {
     /// A publish was refused at `max_body_bytes` (413).
     PublishTooLarge: false,
         "publishes were refused: their bodies are larger than max_body_bytes (413)";
-    /// A publish was refused at the limit of bytes of all bodies in flight (503).
+    /// A publish was refused because unfinished bodies take all the room there is for them (503).
     PublishTooMany: true,
-        "publishes were refused: the bodies in flight take as many bytes as the server allows (503)";
+        "publishes were refused: bodies that have not arrived whole take all the room there is for \
+         them (503)";
     /// Old history was dropped at `max_history_bytes`.
     HistoryReclaimed: true,
         "history was dropped to stay within max_history_bytes";
     /// Idle records were forgotten at `max_topics`.
     TopicsReclaimed: true,
         "idle records were forgotten to stay within max_topics";
-    /// A reader was cut because it took no byte for the stall timeout.
+    /// A reader was cut because it took no byte for `stall_timeout`.
     ReaderStalled: false,
-        "readers were cut, because they took no byte for the stall timeout";
-    /// A reader was cut at the limit of bytes handed out and not taken.
+        "readers were cut, because they took no byte for stall_timeout";
+    /// A reader was cut at `max_unread_bytes`.
     ReaderUnread: true,
-        "readers were cut: what is handed out and not read takes as many bytes as the server allows";
+        "readers were cut, those that had waited longest first, to stay within max_unread_bytes";
     /// A reader was cut because it goes on sending.
     ReaderSends: false,
         "readers were cut, because they went on sending after their request";
@@ -105,9 +106,10 @@ notices! {
     TooManyConnections: true,
         "connections wait to be accepted: the server has as many as max_connections or the limit of \
          open files allows";
-    /// A connection was closed at the time that it may be idle.
+    /// A connection was closed after `idle_timeout` without a request, or because the head of its
+    /// request did not arrive in time.
     ConnectionIdle: false,
-        "connections were closed, because they were idle";
+        "connections were closed: no request for idle_timeout, or no whole head of one within 10 s";
 }
 
 impl fmt::Display for Notice {

@@ -11,7 +11,7 @@ use core::time::Duration;
 pub enum Refusal {
     /// The hub is shutting down.
     Draining {
-        /// When it has gone, jittered: who comes back earlier may meet it again.
+        /// When to come back, jittered: whoever comes back earlier may reach this hub again.
         retry_after: Duration,
     },
     /// `max_topics` records have subscribers, so none can be dropped to subscribe to another.
@@ -39,7 +39,7 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Draining { .. } => f.write_str("the hub is shutting down; reconnect in a moment"),
+            Self::Draining { .. } => f.write_str("the hub is shutting down; try again in a moment"),
             Self::TooManyTopics { limit } => {
                 write!(f, "the hub is at its limit of {limit} records")
             }

@@ -19,7 +19,7 @@ fn a_refusal_of_the_hub_names_the_limit_that_is_reached() {
             Refusal::Draining {
                 retry_after: Duration::ZERO,
             },
-            "the hub is shutting down; reconnect in a moment",
+            "the hub is shutting down; try again in a moment",
         ),
         (
             Refusal::TooManyTopics { limit: 3 },

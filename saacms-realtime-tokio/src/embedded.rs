@@ -1,4 +1,4 @@
-//! Answers within an application of somebody else's, whose server knows nothing of the hub.
+//! Answers in an application with a server of its own, which knows nothing of the hub.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -59,17 +59,17 @@ pub struct HubConfig {
     pub max_subscribers: usize,
     /// Subscribers of one record. Default 50,000.
     pub max_subscribers_per_topic: usize,
-    /// Streams of one address, or of one network of 64 bits over IPv6; 0 = any number. Default 0.
+    /// Streams of one address, or of one /64 network over IPv6; 0 = any number. Default 0.
     pub max_streams_per_address: usize,
     /// Bytes of history of all records together; idle ones are dropped first. Default 256 MiB.
     pub max_history_bytes: usize,
-    /// Bytes that all readers and answers hold and have not taken; those that have waited longest are
+    /// Unread bytes of all streams and answers together; the readers that have waited longest are
     /// cut first. Default 64 MiB.
     ///
-    /// A buffer that many share counts once. Frames in a history do not count here.
+    /// A buffer that many readers share counts once. Frames in a history do not count here.
     pub max_unread_bytes: usize,
-    /// Time after which a stream is cut that has bytes to take and took none; zero = never.
-    /// Default 2 min. Its client comes back with its last event ID.
+    /// Time after which a stream is cut if its client takes none of the bytes that wait for it;
+    /// zero = never. Default 2 min. The client comes back with its last event ID.
     pub stall_timeout: Duration,
     /// Shortest reconnection time of a client when the hub drains. Default 1 s.
     ///

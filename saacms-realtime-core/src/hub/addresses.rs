@@ -14,18 +14,18 @@ pub(super) struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 impl Addresses {
     /// Counts one more stream of `address`, unless it has `limit` already.
-    pub(super) fn enter(&self, address: IpAddr, limit: usize) -> Result<Place, Refusal> {
+    pub(super) fn enter(&self, address: IpAddr, limit: usize) -> Result<AddressGuard, Refusal> {
         let address = counted(address);
         let mut counts = self.counts();
         let count = counts.entry(address).or_insert(0);
-        // At least one, so that no entry stays that nobody removes.
+        // At least one: a refusal at 0 would leave an entry that nobody removes.
         if *count >= limit.max(1) {
             return Err(Refusal::TooManyStreamsOfAddress { limit });
         }
         *count += 1;
         drop(counts);
 
-        Ok(Place {
+        Ok(AddressGuard {
             addresses: self.clone(),
             address,
         })
@@ -38,12 +38,12 @@ impl Addresses {
 
 /// A stream that is counted for its address until this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct AddressGuard {
     addresses: Addresses,
     address: IpAddr,
 }
 
-impl Drop for Place {
+impl Drop for AddressGuard {
     fn drop(&mut self) {
         if let Entry::Occupied(mut count) = self.addresses.counts().entry(self.address) {
             *count.get_mut() -= 1;
@@ -54,8 +54,8 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one address: an IPv4 address, or a network of 64 bits of IPv6, of which a single
-/// client usually has all.
+/// What counts as one address: an IPv4 address, or a /64 network of IPv6, because a single client
+/// usually has all addresses of one.
 fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

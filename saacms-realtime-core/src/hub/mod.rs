@@ -207,11 +207,11 @@ impl Hub {
 
         // Counted before it is opened: concurrent calls must not exceed a limit together.
         let registry = &self.shared.registry;
-        let place = registry.enter(address)?;
+        let guard = registry.enter(address)?;
         registry.add_subscriber()?;
         let mut opened = Subscription::open(self, key, last_event_id, now);
         match &mut opened {
-            Ok(subscription) => subscription.place = place,
+            Ok(subscription) => subscription.address = guard,
             Err(_) => registry.remove_subscriber(),
         }
         opened
@@ -227,8 +227,8 @@ impl Hub {
     ///
     /// A host takes it *before* it reads the record from its store, and subscribes from it: then no
     /// event is lost between the two, and nobody is told to refetch on a record without events. An
-    /// event that the store already shows may come again, never the other way round, if each writer
-    /// publishes after it has written.
+    /// event that the store already shows may come again. None is lost as long as each writer publishes
+    /// after it has written.
     ///
     /// Locks nothing and creates no topic.
     ///
@@ -285,7 +285,7 @@ impl Hub {
     /// Starts to end all streams: subscriptions and publishes are refused, and each open stream gets
     /// its remaining frames, then a reconnection time of its own, then its end.
     ///
-    /// Whoever comes while it lasts, at most 10 s, is told to come back when it is over.
+    /// Clients that come during the drain are told to come back when it is over, 10 s later at most.
     pub fn drain(&self) {
         self.drain_within(DEFAULT_DRAIN_TIMEOUT);
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use super::Hub;
-use super::addresses::Place;
+use super::addresses::AddressGuard;
 use super::shared::Shared;
 use super::sync::{Arc, Mutex, lock};
 use super::topic_cell::TopicCell;
@@ -55,7 +55,7 @@ pub struct Subscription {
     pub(super) registration: Arc<Registration>,
     pub(super) cursor: Cursor,
     /// Counts it for the address of its client, if those are limited.
-    pub(super) place: Option<Box<Place>>,
+    pub(super) address: Option<Box<AddressGuard>>,
 }
 
 /// A waker slot of a topic, freed on drop. In a lane, all subscriptions to one record share a slot;
@@ -119,7 +119,7 @@ impl Subscription {
             return Ok(Self {
                 registration: Arc::new(registration),
                 cursor,
-                place: None,
+                address: None,
             });
         }
     }

@@ -10,7 +10,7 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a connection may stay open between two requests, unless configured.
 ///
-/// Longer than the pools of clients keep theirs, and what `Keep-Alive` tells them.
+/// Longer than most clients keep idle connections. `Keep-Alive` tells them.
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// How long a connection that closes is read on, so that a client that is still sending gets the
@@ -66,7 +66,7 @@ pub const DEFAULT_SOCKET_BUFFER: usize = 256 << 10;
 /// long the peer has before it is asked again.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// How often the kernel asks before it ends the connection.
+/// How many times the kernel asks before it ends the connection.
 pub const KEEP_ALIVE_PROBES: u32 = 3;
 
 /// How long the kernel waits for a peer to confirm what it was sent, or to make room for what waits:

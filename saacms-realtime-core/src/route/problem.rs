@@ -94,7 +94,7 @@ impl Problem {
     pub fn nothing_here() -> Self {
         Self::new(
             kind::NOT_FOUND,
-            "an object serves only GET .../subscribe and POST .../publish",
+            "an object has only GET .../subscribe and POST .../publish",
         )
     }
 
@@ -121,8 +121,7 @@ impl Problem {
         )
     }
 
-    /// What the operator is told of, if a publish is refused for this. What the hub itself refuses,
-    /// it counts itself.
+    /// The notice to count if a publish is refused for this. The hub counts its own refusals.
     pub(super) fn notice(&self) -> Option<Notice> {
         match self.kind {
             kind::BODY_INCOMPLETE | kind::INVALID_EVENT | kind::UNKNOWN_CONTENT_CODING => {
@@ -250,8 +249,8 @@ impl Problem {
         Self::new(
             kind::TOKEN_MISSING,
             "this publish came through a proxy (it has a Via, Forwarded or X-Forwarded-For header), \
-             so its client may be anywhere, and the server has no publish token that could tell who \
-             may publish: start it with one, or publish without the proxy",
+             so its client may be anywhere. Start the server with a publish token, or publish \
+             without the proxy",
         )
         .with("www-authenticate", "Bearer")
     }
@@ -271,8 +270,8 @@ impl Problem {
     pub(super) fn foreign_origin() -> Self {
         Self::new(
             kind::FOREIGN_ORIGIN,
-            "without a publish token, a page may publish only from an origin that the hub lists, or \
-             from the hub's own page on this machine",
+            "without a publish token, a page may publish only from an origin that the server lists, or \
+             from the server's own page on a loopback name",
         )
     }
 

@@ -15,7 +15,7 @@ impl TrustedProxies {
     ///
     /// # Errors
     ///
-    /// The first that is none.
+    /// The first text that is not a network.
     pub fn new<N: AsRef<str>>(
         networks: impl IntoIterator<Item = N>,
     ) -> Result<Self, InvalidNetwork> {
@@ -34,7 +34,7 @@ impl TrustedProxies {
     ///
     /// A peer that is not trusted is the client itself: whatever it says about another is ignored.
     /// A trusted one names its own peer last in `Forwarded` (RFC 7239) or, if there is none, in
-    /// `X-Forwarded-For`. That goes on to the left as long as the named address is trusted, too.
+    /// `X-Forwarded-For`. If that address is trusted too, the one to its left is taken, and so on.
     pub(super) fn client_of(&self, request: &Request<'_>) -> Option<IpAddr> {
         let peer = request.peer?.to_canonical();
         if !self.trusts(peer) {
@@ -144,7 +144,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// The text is no network.
+/// The text is not a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidNetwork(String);
 

@@ -1,7 +1,7 @@
-//! What readers hold and do not take: how many bytes that is, and which of them are cut.
+//! Unread bytes: how many there are, and which readers are cut because of them.
 //!
-//! A slow reader costs a cursor. What it was handed and has not taken, though, is memory: a frame
-//! that left its ring, a piece that was joined for it alone, the chunk that a socket does not take,
+//! A slow reader costs a cursor. But what was handed to it and not taken is memory: a frame that
+//! left its ring, a piece that was joined for it alone, the chunk that a socket does not take,
 //! an answer. A [`Ledger`] counts those buffers, and not the readers: a buffer counts from its
 //! allocation until the last handle of it is dropped, and once, however many readers share it.
 //! What is counted and in no ring is unread.

@@ -42,7 +42,7 @@ impl ReaderKind {
 }
 
 impl SocketWatch {
-    /// Watches a socket that `kind` tells the kind of reader of.
+    /// Watches a socket; `kind` says what is written to it.
     pub fn new(stalls: Stalls, kind: ReaderKind) -> Self {
         Self {
             stalls,
@@ -56,8 +56,8 @@ impl SocketWatch {
     ///
     /// # Errors
     ///
-    /// Those of the write; [`TimedOut`](io::ErrorKind::TimedOut) if the reader is cut. The socket is
-    /// then to be closed without a wait for what it still holds.
+    /// Those of the write; [`TimedOut`](io::ErrorKind::TimedOut) if the reader is cut. Then close the
+    /// socket, and do not wait until what it still holds is sent.
     pub fn written(
         &mut self,
         written: Poll<io::Result<usize>>,

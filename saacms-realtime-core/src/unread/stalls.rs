@@ -13,9 +13,9 @@ use super::{ANSWER_STALL_TIMEOUT, Cut, CutReason, Ledger};
 use crate::notice::Notice;
 use crate::time::Instant;
 
-/// The part of the readers that is cut at once while unread bytes exceed their limit.
+/// While unread bytes exceed their limit, one in this many waiting readers is cut at a time.
 const PART: usize = 8;
-/// Readers that do not end when they are cut delay the next cut by no more than this.
+/// The longest wait for readers that were cut to end, before the next ones are cut.
 const ROUND: Duration = Duration::from_millis(100);
 
 /// A reader, by how long it may take no byte.
@@ -30,7 +30,7 @@ pub enum Reader {
 /// The readers of a hub that have bytes which they have not taken. Cheap to clone.
 ///
 /// Whoever writes to a reader calls [`begin`](Self::begin) when the reader does not take its bytes
-/// at once, and drops the [`Stall`] when it has taken them. Nobody else costs anything.
+/// at once, and drops the [`Stall`] when it has taken them. All other readers cost nothing.
 ///
 /// The oldest are cut at their deadline, or when all unread bytes exceed
 /// [`max_unread_bytes`](crate::HubConfig::max_unread_bytes): then an eighth of the readers at a
@@ -45,7 +45,7 @@ struct Shared {
     ledger: Ledger,
     /// Most unread bytes.
     limit: usize,
-    /// `None` = never.
+    /// How long a stream may take no byte; `None` = for ever.
     stream_timeout: Option<Duration>,
     list: Mutex<List>,
 }
@@ -128,7 +128,7 @@ impl Stalls {
         }
     }
 
-    /// Cuts whoever is to be cut; returns a notice for each, and when to poll next if the waker is
+    /// Cuts the readers that are due or too many; returns a notice for each, and when to poll next if the waker is
     /// not called.
     ///
     /// The waker is called when a reader begins to wait that is due earlier, and when unread bytes

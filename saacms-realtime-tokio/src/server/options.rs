@@ -1,4 +1,4 @@
-//! Options of sockets, which bound what a client that does not read can hold, and for how long.
+//! Socket options that bound how much a client that does not read can hold, and for how long.
 
 use core::time::Duration;
 use std::io;

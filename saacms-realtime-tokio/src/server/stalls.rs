@@ -1,5 +1,5 @@
-//! Readers that do not take their bytes: each kind of connection tells the hub of them, and drops
-//! what it holds for those that the hub cuts.
+//! Readers that do not take their bytes: each kind of connection reports them to the hub, and drops
+//! what it holds for the readers that the hub cuts.
 
 use core::convert::Infallible;
 use core::task::{Context, Poll};
@@ -22,7 +22,7 @@ use super::http::BoxError;
 use crate::clock::Clock;
 use crate::realtime::Realtime;
 
-/// The hub of a server, for what its connections tell it of their readers. Cheap to clone.
+/// The hub of a server, to which its connections report their readers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
     hub: Hub,

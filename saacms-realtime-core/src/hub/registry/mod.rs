@@ -11,7 +11,7 @@ use core::task::Waker;
 use std::collections::HashMap;
 use std::hash::DefaultHasher;
 
-use super::addresses::{Addresses, Place};
+use super::addresses::{AddressGuard, Addresses};
 use super::notices::Notices;
 use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, lock};
 use super::topic_cell::TopicCell;
@@ -111,12 +111,15 @@ impl Registry {
     }
 
     /// Counts one more stream of `address`; `None` if those are not limited.
-    pub(super) fn enter(&self, address: Option<IpAddr>) -> Result<Option<Box<Place>>, Refusal> {
+    pub(super) fn enter(
+        &self,
+        address: Option<IpAddr>,
+    ) -> Result<Option<Box<AddressGuard>>, Refusal> {
         let limit = self.config.max_streams_per_address;
         match address {
             Some(address) if limit > 0 => {
-                let place = self.addresses.enter(address, limit)?;
-                Ok(Some(Box::new(place)))
+                let guard = self.addresses.enter(address, limit)?;
+                Ok(Some(Box::new(guard)))
             }
             _ => Ok(None),
         }

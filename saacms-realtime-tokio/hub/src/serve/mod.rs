@@ -144,8 +144,8 @@ fn announce(address: SocketAddr, api: &Api) {
     tracing::info!(%address, base_path = api.base_path(), "listening");
     if !api.has_publish_token() {
         tracing::info!(
-            "publishing needs no token: whoever reaches {address}, clients of a proxy on this \
-             machine included, can publish"
+            "publishing needs no token: whoever reaches {address} can publish, also through a proxy \
+             that sends no Via, Forwarded or X-Forwarded-For header"
         );
     }
     // For whoever started the hub. If standard output is closed, nobody reads it.

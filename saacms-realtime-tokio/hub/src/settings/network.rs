@@ -15,7 +15,7 @@ pub(crate) struct Listen {
 }
 
 impl Listen {
-    /// Reads `host:port`, or a port alone, which is one of 127.0.0.1. A name is resolved only here, so
+    /// Reads `host:port`, or a port alone, which means 127.0.0.1. A name is resolved only here, so
     /// that the server listens on the same addresses that are checked.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         const FORM: &str =

@@ -94,7 +94,7 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 2 << 20)]
     max_event_bytes: usize,
 
-    /// Print nothing but errors on standard error, among them the first attempt of an outage
+    /// Print nothing but errors on standard error, among them the first failed attempt of an outage
     #[arg(short, long)]
     quiet: bool,
 }
