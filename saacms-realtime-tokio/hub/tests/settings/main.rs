@@ -6,5 +6,6 @@ mod commands;
 mod layers;
 #[cfg(unix)]
 mod log;
+mod readme;
 mod refusals;
 mod run;
