@@ -20,3 +20,5 @@ mod memory;
 mod needless;
 mod one_life;
 mod order;
+mod settings;
+mod unread;
