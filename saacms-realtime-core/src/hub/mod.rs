@@ -319,26 +319,6 @@ impl Hub {
         self.shared.poll_sweep(cx, now.instant)
     }
 
-    /// Counts a notice: something was refused or cut. The hub counts its own; an adapter counts what
-    /// only it knows, such as a connection.
-    ///
-    /// It costs an atomic addition, and wakes the task that polls notices if nothing of this kind
-    /// waits for a line.
-    pub fn notice(&self, notice: Notice) {
-        self.shared.registry.notices.count(notice);
-    }
-
-    /// Returns the next line for the log: at most one a minute and kind.
-    ///
-    /// Poll until it is idle. [`report`] does that.
-    ///
-    /// # Deadlocks
-    ///
-    /// As [`poll_sweep`](Self::poll_sweep).
-    pub fn poll_notices(&self, cx: &Context<'_>, now: Now) -> NoticeOutput {
-        self.shared.registry.notices.poll(cx, now.instant)
-    }
-
     /// The readers of this hub that have bytes which they have not taken. Whoever writes to a reader
     /// reports to it.
     pub fn stalls(&self) -> &Stalls {
