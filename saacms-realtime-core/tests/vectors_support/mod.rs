@@ -1,5 +1,6 @@
 //! Shared by the tests of golden vectors: the files, and the tally of cases.
 
+pub(crate) mod compare;
 pub(crate) mod contract;
 pub(crate) mod frames;
 pub(crate) mod json;

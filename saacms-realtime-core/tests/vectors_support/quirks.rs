@@ -8,8 +8,9 @@ use core::time::Duration;
 use saacms_realtime_core::sse::Decoded;
 use serde_json::Value;
 
+use super::compare::{outs, resync_id, retimed};
 use super::contract::{Fault, Wrong, read, without_blanks};
-use super::replay::{Run, outs, resync_id, retimed};
+use super::replay::Run;
 use super::stage::replayed;
 use super::step::{Mode, Outs, Step, decode, hub_config};
 use super::{Checked, Notes, ensure, note, quirks_of, same};

@@ -14,8 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use saacms_realtime_core::sse::Decoded;
 use serde_json::Value;
 
+use super::compare::check_buffer;
 use super::contract::read;
-use super::replay::{Run, check_buffer};
+use super::replay::Run;
 use super::step::{Key, Mode, Outs, Step, decode};
 use super::{Checked, Notes, count, ensure, note, number, same, text};
 
