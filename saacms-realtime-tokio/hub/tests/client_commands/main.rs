@@ -8,4 +8,5 @@ mod ndjson;
 mod publish;
 mod run;
 mod tail;
+mod tail_outages;
 mod tail_output;
