@@ -133,8 +133,8 @@ impl Realtime {
     /// and a reconnection time, and end.
     ///
     /// [`serve`](crate::serve) drains when it stops. Call this before the graceful shutdown of a
-    /// server of your own, which waits for streams to end. As long as that takes, at most 10 s, whoever
-    /// comes is told to come back later.
+    /// server of your own, which waits for streams to end. During the drain, 10 s at most, new
+    /// clients are told to come back later.
     pub fn drain(&self) {
         self.hub.drain();
     }

@@ -41,7 +41,7 @@ pub struct ServeConfig {
     pub socket_buffer: usize,
     /// How long a connection may stay open without a request in progress. Default 75 s.
     ///
-    /// Clients over HTTP/1.1 are told so by `Keep-Alive`. The first head, and every head that has
+    /// `Keep-Alive` announces it to clients over HTTP/1.1. The first head, and every head that has
     /// begun, has 10 s.
     pub idle_timeout: Duration,
     /// How long streams may take to end when the server stops. Default 10 s.

@@ -1,5 +1,5 @@
-//! Readers that do not take their bytes: connections tell the hub of them, and drop what they hold
-//! for those that the hub cuts.
+//! Readers that do not take their bytes: connections report them to the hub, and drop what they
+//! hold for the readers that the hub cuts.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::hyper_io::Spawn;
 use crate::realtime::Realtime;
 
-/// The hub of a server, for what its connections tell it of their readers.
+/// The hub of a server, to which its connections report their readers.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     stalls: Stalls,
@@ -35,7 +35,7 @@ impl Watch {
         }
     }
 
-    /// Watches the socket of a connection over HTTP/1. Its service tells what it writes by `kind`.
+    /// Watches the socket of a connection over HTTP/1. Its service records in `kind` what is written.
     pub(crate) fn socket(&self, kind: ReaderKind) -> WatchedSocket {
         WatchedSocket {
             clock: self.clock,

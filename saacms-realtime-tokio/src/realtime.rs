@@ -127,8 +127,8 @@ impl Realtime {
     /// Starts the drain: new streams and publishes are refused; open streams get their remaining
     /// events and a reconnection time, then end.
     ///
-    /// Call it before a server's graceful shutdown, which waits for streams to end. As long as that
-    /// takes, at most 10 s, whoever comes is told to come back later.
+    /// Call it before a server's graceful shutdown, which waits for streams to end. During the
+    /// drain, 10 s at most, new clients are told to come back later.
     pub fn drain(&self) {
         self.hub.drain();
     }

@@ -113,8 +113,8 @@ impl Hub {
     /// Publishes an event: once this returns `Ok` it is in the topic's history.
     ///
     /// If the record has no topic, and all that `max_topics` allows have subscribers, then nobody
-    /// reads the record and its event is not kept: whoever comes back to it with an earlier place is
-    /// told to refetch.
+    /// reads the record and its event is not kept: a client that comes back to it with an earlier place
+    /// is told to refetch.
     ///
     /// # Errors
     ///
@@ -319,8 +319,8 @@ impl Hub {
         self.shared.poll_sweep(cx, now.instant)
     }
 
-    /// The readers of this hub that have bytes which they have not taken. Whoever writes to a reader
-    /// reports to it.
+    /// The readers of this hub that have bytes which they have not taken. A driver that writes to
+    /// readers reports them here.
     pub fn stalls(&self) -> &Stalls {
         &self.shared.stalls
     }

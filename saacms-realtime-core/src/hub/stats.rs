@@ -14,8 +14,7 @@ pub struct Stats {
     pub published: u64,
     /// Resyncs sent since the hub was created.
     pub resyncs: u64,
-    /// Bytes that readers and answers hold and have not taken; they count against
-    /// `max_unread_bytes`.
+    /// Unread bytes of all streams and answers; they count against `max_unread_bytes`.
     pub unread_bytes: usize,
     /// Readers that were cut since the hub was created, because they did not take their bytes.
     pub cut_readers: u64,

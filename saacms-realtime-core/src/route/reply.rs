@@ -22,7 +22,7 @@ pub struct Reply {
     pub headers: Vec<Header>,
     /// The body.
     pub body: Vec<u8>,
-    /// What the operator is told of, if the request is refused for it. An adapter counts it with
+    /// The notice of this refusal, if it has one. An adapter counts it with
     /// [`Hub::notice`](crate::Hub::notice) as it sends the reply.
     pub notice: Option<Notice>,
 }

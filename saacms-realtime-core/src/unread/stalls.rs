@@ -29,8 +29,8 @@ pub enum Reader {
 
 /// The readers of a hub that have bytes which they have not taken. Cheap to clone.
 ///
-/// Whoever writes to a reader calls [`begin`](Self::begin) when the reader does not take its bytes
-/// at once, and drops the [`Stall`] when it has taken them. All other readers cost nothing.
+/// A driver that writes to a reader calls [`begin`](Self::begin) when the reader does not take its
+/// bytes at once, and drops the [`Stall`] when it has taken them. All other readers cost nothing.
 ///
 /// The oldest are cut at their deadline, or when all unread bytes exceed
 /// [`max_unread_bytes`](crate::HubConfig::max_unread_bytes): then an eighth of the readers at a

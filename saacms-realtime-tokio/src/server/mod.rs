@@ -88,10 +88,10 @@ impl Connections {
         })
     }
 
-    /// Connections that may be idle for another time than 75 s.
+    /// Sets how long a connection may be idle. Default 75 s.
     ///
-    /// A connection without a request in progress is closed after it. Clients over HTTP/1.1 are told
-    /// so by `Keep-Alive`. The first head, and every head that has begun, has 10 s.
+    /// A connection without a request in progress is closed after this time, which `Keep-Alive`
+    /// announces to clients over HTTP/1.1. The first head, and every head that has begun, has 10 s.
     #[must_use]
     pub fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = idle_timeout;
@@ -152,7 +152,7 @@ impl Connections {
     /// Tells the clients that are connected over HTTP/2 to send new requests elsewhere, by GOAWAY.
     ///
     /// Call it with [`Realtime::drain`], and go on accepting connections until the streams have ended:
-    /// over HTTP/1 each answer closes its connection, and clients that come are told to come back.
+    /// over HTTP/1 each answer closes its connection, and new clients are told to come back later.
     pub fn drain(&self) {
         self.phase.send_if_modified(|phase| {
             let is_new = *phase < Phase::Draining;

@@ -51,7 +51,7 @@ impl Watch {
         self.hub.stalls().begin(Reader::OfStream, cut, self.now())
     }
 
-    /// Watches the socket of a connection over HTTP/1. Its service tells what it writes by `kind`.
+    /// Watches the socket of a connection over HTTP/1. Its service records in `kind` what is written.
     pub(super) fn socket(&self, kind: ReaderKind) -> WatchedSocket {
         WatchedSocket {
             clock: self.clock,
