@@ -32,7 +32,7 @@ const queryOf = (url) => /[?&]lastEventId(?:=([^&#]*))?(?=[&#]|$)/.exec(url ?? "
 function client(header, url, { signal, method } = {}) {
   // The reply to a client that reads problem documents is a status, not a stream that says it.
   const accept = header("accept") ?? "";
-  const found = { accept: /text\/event-stream/i.test(accept) ? accept : "text/event-stream", signal };
+  const found = { accept: /text\/event-stream/i.test(accept) ? accept : "text/event-stream", signal, passesIds: true };
   if (method === "HEAD") found.method = method;
 
   const last = header("last-event-id");
@@ -71,5 +71,10 @@ export function clientOfContext({ req }) {
   return found;
 }
 
-/** The path of a subscription, with the last event ID that no header can carry. */
-export const subscribePath = ({ query }) => (query === undefined ? "subscribe" : `subscribe?lastEventId=${query}`);
+/** The path of a subscription, with the last event ID that no header can carry, and whether IDs are passed on. */
+export function subscribePath({ query, passesIds }) {
+  const parts = [];
+  if (passesIds) parts.push("passesIds");
+  if (query !== undefined) parts.push(`lastEventId=${query}`);
+  return parts.length === 0 ? "subscribe" : `subscribe?${parts.join("&")}`;
+}

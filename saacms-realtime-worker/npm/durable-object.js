@@ -1,3 +1,4 @@
+import { warnOnce } from "./log.js";
 import { RecordObject } from "./record.js";
 import { PublishError } from "./refused.js";
 import { checkMembers, checkedVariables } from "./settings.js";
@@ -19,6 +20,15 @@ function read(ctx, env) {
   return { ctx, env, options: { retention: isOption ? retention : undefined, heartbeatMs, now } };
 }
 
+/** Without this the module does not hear that an object was evicted, and its memory would never be free again. */
+const hearsOfEviction = typeof FinalizationRegistry === "function";
+
+const warnOfDate = warnOnce(
+  "this Worker has no FinalizationRegistry, so an object is read back from its storage for each request that comes " +
+    "while it has no stream, and one without storage stays in memory for ever; set compatibility_date to 2025-05-05 " +
+    "or later, or the flag enable_weak_ref",
+);
+
 /**
  * The class of the Durable Object, over the platform's base class where there is one.
  *
@@ -31,6 +41,8 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
     #now;
     #object;
     #told;
+    /** Requests that are not answered yet. */
+    #requests = 0;
 
     constructor(ctx, env) {
       const { options, ...platform } = read(ctx, env);
@@ -51,6 +63,11 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
         const env = told === undefined ? this.#env : { ...this.#env, ...checkedVariables(told) };
         this.#object = new RecordObject(this.#ctx, env, { now: this.#now });
         this.#told = JSON.stringify(told);
+        this.#env = env;
+        if (!hearsOfEviction && this.#ctx !== undefined) {
+          warnOfDate();
+          this.#object.onUnused(() => this.#freeIfUnused());
+        }
       } else if (told !== undefined && JSON.stringify(told) !== this.#told) {
         console.warn(
           `saacms-realtime: this object runs with the options ${this.#told ?? "of its environment"}; ` +
@@ -65,12 +82,26 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
     fetch(request) {
       // Only a Worker of the same account can set `cf`: the platform sets that of a client.
       const answer = this.#use(request.cf?.saacmsRealtime).fetch(request);
-      return answer instanceof Promise ? answer : Promise.resolve(answer);
+      return this.#answered(answer instanceof Promise ? answer : Promise.resolve(answer));
+    }
+
+    #answered(answer) {
+      if (hearsOfEviction) return answer;
+      this.#requests++;
+      return answer.finally(() => {
+        this.#requests--;
+        this.#freeIfUnused();
+      });
+    }
+
+    #freeIfUnused() {
+      if (this.#requests === 0 && this.#object?.freeIfUnused()) this.#object = undefined;
     }
 
     /** The platform calls this at the time that the object has set, to forget events that are too old. */
     alarm() {
       this.#use().alarm();
+      this.#answered(Promise.resolve());
     }
 
     async publish(event) {

@@ -88,6 +88,20 @@ export class RecordObject {
     return this.#use((object) => object.publish(body));
   }
 
+  /** Calls `unused` after the last stream has left. */
+  onUnused(unused) {
+    this.#use((object) => object.onUnused(unused));
+  }
+
+  /** Frees the object's memory if another one can read it back. Returns whether it did. */
+  freeIfUnused() {
+    return this.#use((object) => {
+      const isUnused = object.canBeReadBack();
+      if (isUnused) object.free();
+      return isUnused;
+    });
+  }
+
   alarm() {
     this.#use((object) => object.alarm());
   }

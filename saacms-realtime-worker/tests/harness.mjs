@@ -35,7 +35,7 @@ function packageModules() {
   return ["index.js", ...readdirSync(PACKAGE).filter(isModule)];
 }
 
-function config({ files, vars, sql, address, flags, namespaces }) {
+function config({ files, vars, sql, address, flags, namespaces, date }) {
   const modules = files.map((name) => [name, name.endsWith(".wasm") ? "wasm" : "esModule"]);
   const bindings = Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`);
   return `using Workerd = import "/workerd/workerd.capnp";
@@ -50,7 +50,7 @@ const main :Workerd.Worker = (
   modules = [
     ${modules.map(([name, kind]) => `(name = ${text(name)}, ${kind} = embed ${text(name)}),`).join("\n    ")}
   ],
-  compatibilityDate = "2026-04-01",
+  compatibilityDate = ${text(date)},
   compatibilityFlags = [${flags.map(text).join(", ")}],
   durableObjectNamespaces = [
     ${[...new Set(Object.values(namespaces))].map((name) => `(className = ${text(name)}, uniqueKey = ${text(name)}, enableSql = ${sql}),`).join("\n    ")}
@@ -79,6 +79,7 @@ export async function start({
   address = "127.0.0.1:0",
   flags = ["enable_request_signal"],
   extra = {},
+  date = "2026-04-01",
   namespaces = { SAACMS_REALTIME: "SaacmsRealtimeDO" },
   log = process.env.SAACMS_WORKER_LOG ? "inherit" : "ignore",
 } = {}) {
@@ -98,7 +99,7 @@ export async function start({
   /** Changes settings for the next start. */
   worker.configure = (vars) => {
     const settings = main === undefined && bundle === undefined ? { SAACMS_REALTIME_OPEN_PUBLISH: "true", ...vars } : vars;
-    const text = config({ files, vars: settings, sql, address, flags, namespaces });
+    const text = config({ files, vars: settings, sql, address, flags, namespaces, date });
     writeFileSync(join(folder, "worker.capnp"), text);
   };
   worker.configure(vars);

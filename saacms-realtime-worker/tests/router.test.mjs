@@ -34,6 +34,14 @@ describe("the router", options, () => {
     assert.equal((await publish(api, event, { headers: { authorization } })).status, 204);
   });
 
+  test("probes of health are answered without an object", options, async () => {
+    for (const path of ["/healthz", "/readyz"]) {
+      const answer = await ask(worker.url + path);
+      assert.equal(answer.status, 200, path);
+      assert.equal(JSON.parse(answer.text).status, "ok");
+    }
+  });
+
   test("a body over the limit is refused before its end, which may never be sent", options, async () => {
     const { hostname, port } = new URL(worker.url);
     const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };

@@ -135,6 +135,61 @@ describe("settings", options, () => {
     }
   });
 
+  test("a stream stays open whose host does not pass last event IDs on, however idle it is", options, async () => {
+    const vars = { SAACMS_REALTIME_IDLE_TIMEOUT: "200ms", SAACMS_REALTIME_HEARTBEAT: "100ms" };
+    const worker = await start({ main: "host.mjs", vars });
+    try {
+      const stream = await Stream.open(`${worker.url}/posts/plain/subscribe`);
+      const resumed = await Stream.open(`${worker.url}/posts/plain/subscribe`, { "last-event-id": stream.place ?? "x" });
+      await until("a stream that can resume ended", () => resumed.ended);
+      await stream.has(KEEPALIVE.repeat(5));
+      assert.ok(!stream.ended);
+      stream.leave();
+    } finally {
+      await worker.stop();
+    }
+  });
+
+  test("a page may publish straight to an object if its origin is listed", options, async () => {
+    const worker = await start({ main: "host.mjs", vars: { SAACMS_REALTIME_CORS_ORIGIN: "https://app.example" } });
+    try {
+      const post = (origin) =>
+        ask(`${worker.url}/posts/o/pass/publish`, { method: "POST", body: JSON.stringify(changed("o", "v1")), headers: { origin } });
+      assert.equal((await post("https://app.example")).status, 204);
+      assert.equal((await post("https://other.example")).status, 403);
+    } finally {
+      await worker.stop();
+    }
+  });
+
+  test("without a token subscribing works, and nobody publishes", options, async () => {
+    const worker = await start({ vars: { SAACMS_REALTIME_OPEN_PUBLISH: "" } });
+    try {
+      const stream = await Stream.open(`${worker.url}${API}/posts/1/subscribe`);
+      await stream.has(KEEPALIVE);
+      stream.leave();
+      const answer = await publish(worker.url + API, changed("1", "v1"));
+      assert.equal(answer.status, 403);
+      assert.match(answer.text, /publishing/);
+    } finally {
+      await worker.stop();
+    }
+  });
+
+  test("a full record is refused with 429, and its Retry-After reaches the client", options, async () => {
+    const worker = await start({ vars: { SAACMS_REALTIME_MAX_SUBSCRIBERS_PER_TOPIC: "1" } });
+    try {
+      const url = `${worker.url}${API}/posts/full/subscribe`;
+      const stream = await Stream.open(url);
+      const answer = await ask(url, { headers: { accept: "text/event-stream, */*" } });
+      assert.equal(answer.status, 429);
+      assert.match(answer.headers.get("retry-after"), /^\d+$/);
+      stream.leave();
+    } finally {
+      await worker.stop();
+    }
+  });
+
   test("an invalid setting is a server error", options, async () => {
     const worker = await start({ vars: { SAACMS_REALTIME_MAX_EVENTS: "-1" } });
     try {

@@ -4,7 +4,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 
-import { KEEPALIVE, Stream, ask, changed, frame, publish, start, until } from "./harness.mjs";
+import { HERE, KEEPALIVE, Stream, ask, changed, frame, publish, start, until } from "./harness.mjs";
 
 const API = "/api/saacms/v1";
 const SECRET = "the text of the record";
@@ -138,5 +138,37 @@ describe("the bytes of a history", options, () => {
       const missed = await Stream.open(url, { "last-event-id": "v5" });
       await missed.has("saacms-resync");
       for (const stream of [known, missed]) stream.leave();
+    }));
+});
+
+describe("a Worker whose compatibility date has no FinalizationRegistry", options, () => {
+  const settings = {
+    main: "memory.mjs",
+    extra: { "spy.mjs": join(HERE, "workers/spy.mjs") },
+    date: "2025-04-01",
+    vars: { SAACMS_REALTIME_OPEN_PUBLISH: "true" },
+  };
+
+  test("frees an object that has no stream, so its memory does not grow with the records", options, () =>
+    withWorker(settings, async (worker) => {
+      const api = worker.url + API;
+      const memory = async () => Number((await ask(`${worker.url}/memory`)).text);
+      const wave = async (name) => {
+        for (let record = 0; record < 60; record++) {
+          for (const etag of ["v1", "v2", "v3", "v4"]) {
+            const event = changed(`${name}-${record}`, etag, "m".repeat(100_000));
+            assert.equal((await publish(api, event)).status, 204);
+          }
+        }
+        return memory();
+      };
+      const [first, second] = [await wave("first"), await wave("second")];
+      assert.ok(second <= first + (2 << 20), `${first} bytes, then ${second}`);
+
+      const back = await Stream.open(`${api}/posts/first-0/subscribe`, { "last-event-id": "v3" });
+      await back.is(KEEPALIVE + frame(changed("first-0", "v4", "m".repeat(100_000))));
+      await publish(api, changed("first-0", "v5"));
+      await back.has(frame(changed("first-0", "v5")));
+      back.leave();
     }));
 });

@@ -31,6 +31,11 @@ impl Alarm {
         }
     }
 
+    /// Whether the storage has yet to answer.
+    pub(super) fn is_asked(&self) -> bool {
+        self.at.get() == Some(Instant::ZERO)
+    }
+
     /// The alarm is at this time, in milliseconds since 1970, or not set.
     pub(super) fn is_at(&self, at_millis: &JsValue, now: Instant) {
         let at = at_millis.as_f64().map(|at_millis| {

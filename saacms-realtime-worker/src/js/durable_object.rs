@@ -21,7 +21,7 @@ use super::sql::{SqlStore, Wanted};
 use super::streams::{JsSink, Streams};
 use super::timers::Timers;
 use crate::object::Object;
-use crate::settings::{Environment, Settings};
+use crate::settings::{self, Environment, Settings};
 
 /// The Durable Object of one record: a drop-in replacement for the JavaScript plugin's class of this
 /// name.
@@ -44,7 +44,10 @@ impl SaacmsRealtimeDO {
     #[wasm_bindgen(constructor)]
     pub fn new(ctx: JsValue, env: JsValue) -> Result<Self, JsValue> {
         platform::report_panics();
-        let settings = Settings::read(Environment(&|name| platform::variable(&env, name)))
+        let variable = |name: &str| platform::variable(&env, name);
+        let settings = Settings::read(Environment(&variable))
+            .map_err(|error| js_sys::Error::new(&error.to_string()))?;
+        let cors = settings::cors(Environment(&variable))
             .map_err(|error| js_sys::Error::new(&error.to_string()))?;
 
         let mut store = SqlStore::of(&ctx);
@@ -69,6 +72,7 @@ impl SaacmsRealtimeDO {
             // The router, or the host's own code, has decided who may publish.
             api: Api::default()
                 .with_open_publish()
+                .with_cors(cors)
                 .with_heartbeat(settings.hub.heartbeat),
             key: key_of(&ctx),
             store,
@@ -78,7 +82,9 @@ impl SaacmsRealtimeDO {
             news: RefCell::new(Vec::new()),
             timers: Timers::default(),
             alarm: Alarm::default(),
+            unused: RefCell::default(),
             clock: RefCell::default(),
+            has_warned: Cell::new(false),
             serves_at_once: Cell::new(false),
             latest_millis: Cell::new(0),
         });
@@ -120,11 +126,21 @@ fn key_of(ctx: &JsValue) -> Option<ResourceKey> {
     ResourceKey::new(slug, id).ok()
 }
 
+/// The query by which a host says that it passes last event IDs on.
+pub(super) const PASSES_IDS_ON: &str = "passesIds";
+
+/// Whether the host of a request says that it passes last event IDs on: the plugin does not.
+fn passes_ids_on(request: &Request) -> bool {
+    let url = request.url();
+    let (_, _, query) = platform::parts(&url);
+    query.is_some_and(|query| query.split('&').any(|part| part == PASSES_IDS_ON))
+}
+
 pub(super) struct Inner {
     settings: Settings,
     api: Api,
     key: Option<ResourceKey>,
-    store: Option<SqlStore>,
+    pub(super) store: Option<SqlStore>,
     streams: Rc<Streams>,
     callbacks: Callbacks,
     /// `None` until the first use, which reads the ring back.
@@ -132,11 +148,15 @@ pub(super) struct Inner {
     /// News of streams that the runtime reported while the object was in use.
     news: RefCell<Vec<(u32, StreamNews)>>,
     pub(super) timers: Timers,
-    alarm: Alarm,
+    pub(super) alarm: Alarm,
+    /// Called after the last stream has left.
+    pub(super) unused: RefCell<Option<Function>>,
     /// The host's clock; `None` is the platform's.
     pub(super) clock: RefCell<Option<Function>>,
     /// Whether streams get no turns.
     pub(super) serves_at_once: Cell<bool>,
+    /// Whether the log was told of an idle timeout that does not count.
+    has_warned: Cell<bool>,
     /// The latest time that [`now`](Self::now) returned.
     latest_millis: Cell<u64>,
 }
@@ -162,7 +182,7 @@ impl Inner {
                 let fail = self.callbacks.fail_body();
                 platform::then(&request.array_buffer()?, &publish, fail)
             }
-            ObjectAction::Reply(reply) => Ok(platform::response(&reply, None)?.into()),
+            ObjectAction::Reply(reply) => platform::answer(&reply),
         }
     }
 
@@ -179,6 +199,7 @@ impl Inner {
             Ok(number) => number,
             Err(refusal) => {
                 let reply = refuse.reply(refusal.into(), platform::jitter());
+                platform::report(&reply);
                 return platform::response(&reply, None);
             }
         };
@@ -187,7 +208,11 @@ impl Inner {
         let callbacks = self.callbacks.of_stream(number);
         let (stream, sink) = self.streams.open(number, &callbacks)?;
         let now = object.now;
-        object.subscribe(number, sink, last_event_id, now);
+        let can_resume = last_event_id.is_some() || passes_ids_on(request);
+        if !can_resume {
+            self.warn_of_idle_timeout();
+        }
+        object.subscribe(number, sink, last_event_id, can_resume, now);
         // Sends the stream's first bytes, before the runtime gets its body.
         drop(object);
 
@@ -195,6 +220,26 @@ impl Inner {
         let signal = request.signal();
         let _ = signal.add_event_listener_with_callback("abort", callbacks.cancel.unchecked_ref());
         platform::response(head, Some(&stream))
+    }
+
+    /// Calls the host a little later, when no callback of a stream is about to come any more.
+    fn report_unused(&self) {
+        const LATER_MILLIS: f64 = 1_000.0;
+        if let Some(unused) = &*self.unused.borrow() {
+            platform::set_timer(unused, LATER_MILLIS);
+        }
+    }
+
+    /// Says once that `IDLE_TIMEOUT` does not end a stream whose client could not resume.
+    fn warn_of_idle_timeout(&self) {
+        if !self.settings.idle_timeout.is_zero() && !self.has_warned.replace(true) {
+            let text = format!(
+                "saacms-realtime: {VARIABLE_PREFIX}IDLE_TIMEOUT does not end a stream whose request \
+                 names no last event ID, unless its host says by `?{PASSES_IDS_ON}` that it passes \
+                 them on: without one, its client would lose events"
+            );
+            web_sys::console::warn_1(&text.into());
+        }
     }
 
     /// Locks the object for one use. The first use reads the ring back.
@@ -208,6 +253,7 @@ impl Inner {
         let object = RefMut::map(object, |object| object.as_mut().expect("was just loaded"));
         Ok(ObjectGuard {
             inner: self,
+            had_streams: object.streams() > 0,
             object,
             now,
         })
@@ -345,6 +391,7 @@ impl Handler for Inner {
         self.alarm.is_at(at_millis, now);
         // Dropping the object sets the alarm if there is none.
         drop(self.lock_or_report());
+        self.report_unused();
     }
 
     fn turn(&self) {
@@ -360,6 +407,7 @@ impl Handler for Inner {
 /// reported in the meantime, and sets the timers.
 pub(super) struct ObjectGuard<'a> {
     inner: &'a Inner,
+    had_streams: bool,
     object: RefMut<'a, Object<JsSink>>,
     pub(super) now: Now,
 }
@@ -396,6 +444,9 @@ impl Drop for ObjectGuard<'_> {
             alarm,
             ..
         } = self.inner;
+        if self.had_streams && self.object.streams() == 0 {
+            self.inner.report_unused();
+        }
         if let Some(store) = store.as_ref().filter(|store| store.has_frames()) {
             alarm.set(store.storage(), self.object.forget_at(), self.now.instant);
         }

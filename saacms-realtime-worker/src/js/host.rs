@@ -70,6 +70,23 @@ impl SaacmsRealtimeDO {
         self.inner.timers.is_wake_armed()
     }
 
+    /// Calls `unused` a second after the last stream has left.
+    ///
+    /// For a runtime that does not tell when an object is collected: there, the host
+    /// frees an object that [can be read back](Self::can_be_read_back).
+    #[wasm_bindgen(js_name = onUnused)]
+    pub fn on_unused(&self, unused: Function) {
+        self.inner.unused.replace(Some(unused));
+    }
+
+    /// Whether nothing is lost, and nothing calls the object, if it is freed and created again.
+    #[wasm_bindgen(js_name = canBeReadBack)]
+    pub fn can_be_read_back(&self) -> bool {
+        let inner = &self.inner;
+        let is_used = inner.timers.is_any_armed() || inner.alarm.is_asked();
+        inner.store.is_some() && self.subscribers() == 0 && !is_used
+    }
+
     /// Stops heartbeats and every other deadline until the next stream is opened. Streams stay open
     /// and get events.
     pub fn stop(&self) {

@@ -183,6 +183,16 @@ pub(crate) fn response(
     }
 }
 
+/// Logs a refusal with its problem document. What is not found is not logged: scanners ask for it.
+pub(crate) fn report(reply: &Reply) {
+    let is_refusal = reply.status >= 400 && reply.status != 404;
+    if is_refusal || reply.notice.is_some() {
+        let problem = String::from_utf8_lossy(&reply.body);
+        let text = format!("saacms-realtime: refused, {}: {problem}", reply.status);
+        web_sys::console::warn_1(&text.trim_end().into());
+    }
+}
+
 /// Logs where a panic happened, before it ends the module. A panic is a bug.
 pub(crate) fn report_panics() {
     static ONCE: Once = Once::new();
@@ -201,7 +211,13 @@ pub(super) fn jitter() -> u64 {
 
 /// The response that refuses a request.
 pub(super) fn refuse(problem: Problem) -> Result<JsValue, JsValue> {
-    Ok(response(&problem.into(), None)?.into())
+    answer(&problem.into())
+}
+
+/// The response of a reply that is not a stream. A refusal is logged.
+pub(super) fn answer(reply: &Reply) -> Result<JsValue, JsValue> {
+    report(reply);
+    Ok(response(reply, None)?.into())
 }
 
 #[cfg(test)]

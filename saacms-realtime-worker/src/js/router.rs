@@ -8,11 +8,13 @@ use saacms_realtime_core::route::{
     Action, Batch, Decision, EVENT_STREAM, HEARTBEAT_HEADER, LAST_EVENT_ID_HEADER, Problem,
     PublishFormat, Reply, StreamRefusal,
 };
+use saacms_realtime_core::settings::VARIABLE_PREFIX;
 use saacms_realtime_core::{Event, ResourceKey};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, ReadableStreamDefaultReader, Request, Response};
 
+use super::durable_object::PASSES_IDS_ON;
 use super::platform::{self, Head, Namespace, member, set_member};
 use crate::settings::{Environment, RouterSettings};
 
@@ -31,6 +33,10 @@ pub async fn fetch(request: Request, env: JsValue) -> Result<Response, JsValue> 
     };
 
     let head = Head::of(&request);
+    if let Some(reply) = router.health(&head) {
+        return platform::response(&reply, None);
+    }
+
     let Decision { action, answer, .. } = settings.api.decide(&head.as_request());
     let reply = match action {
         Action::Subscribe {
@@ -66,9 +72,16 @@ pub async fn fetch(request: Request, env: JsValue) -> Result<Response, JsValue> 
             ..
         } => match read_body(&request, max_body_bytes).await {
             Ok(body) => router.publish(format, &body).await?,
-            Err(problem) => problem.into(),
+            Err(problem) => {
+                let reply = problem.into();
+                platform::report(&reply);
+                reply
+            }
         },
-        Action::Reply(reply) => reply,
+        Action::Reply(reply) => {
+            platform::report(&reply);
+            reply
+        }
     };
 
     platform::response(&answer.add_to(reply), None)
@@ -86,6 +99,14 @@ fn settings(env: &JsValue) -> Result<Rc<RouterSettings>, JsValue> {
 
         let settings = RouterSettings::read(Environment(&|name| platform::variable(env, name)))
             .map_err(|error| js_sys::Error::new(&error.to_string()))?;
+        if !settings.has_publishers {
+            let text = format!(
+                "saacms-realtime: nobody can publish through the router, as there is neither a secret \
+                 {VARIABLE_PREFIX}PUBLISH_TOKEN nor {VARIABLE_PREFIX}OPEN_PUBLISH=true, which would let \
+                 everybody publish"
+            );
+            web_sys::console::warn_1(&text.into());
+        }
         Ok(Rc::clone(known.get_or_init(|| Rc::new(settings))))
     })
 }
@@ -96,6 +117,30 @@ struct Router<'a> {
 }
 
 impl Router<'_> {
+    /// The answer to a probe of health, which needs no object: the server's, at the same paths.
+    fn health(&self, head: &Head) -> Option<Reply> {
+        let request = head.as_request();
+        if !matches!(request.method, "GET" | "HEAD") {
+            return None;
+        }
+
+        let answer = |status, word: &str| {
+            let version = env!("CARGO_PKG_VERSION");
+            let body = format!(r#"{{"status":"{word}","version":"{version}"}}"#);
+            Some(Reply::passed_on(
+                status,
+                Some("application/json".to_owned()),
+                body.into_bytes(),
+            ))
+        };
+        match request.path {
+            "/healthz" => answer(200, "ok"),
+            "/readyz" if member(self.env, &self.settings.binding).is_object() => answer(200, "ok"),
+            "/readyz" => answer(503, "no-binding"),
+            _ => None,
+        }
+    }
+
     /// Subscribes at the object of a record. The object's refusal is passed on unchanged.
     async fn subscribe(
         &self,
@@ -212,9 +257,9 @@ fn object_name(key: &ResourceKey) -> String {
 /// The URL of a subscription at an object. The last event ID is in the query, byte for byte, because
 /// a header of JavaScript is text.
 fn subscribe_url(last_event_id: Option<&[u8]>) -> String {
-    let mut url = "https://object/subscribe".to_owned();
+    let mut url = format!("https://object/subscribe?{PASSES_IDS_ON}");
     if let Some(id) = last_event_id {
-        url.push_str("?lastEventId=");
+        url.push_str("&lastEventId=");
         id.iter()
             .for_each(|byte| url.push_str(&format!("%{byte:02X}")));
     }
@@ -298,14 +343,14 @@ mod tests {
 
     #[test]
     fn the_last_event_id_is_carried_byte_for_byte() {
-        assert_eq!(subscribe_url(None), "https://object/subscribe");
+        assert_eq!(subscribe_url(None), "https://object/subscribe?passesIds");
         assert_eq!(
             subscribe_url(Some(b"")),
-            "https://object/subscribe?lastEventId="
+            "https://object/subscribe?passesIds&lastEventId="
         );
         assert_eq!(
             subscribe_url(Some(b"W/\"\xc3\xa9+ ")),
-            "https://object/subscribe?lastEventId=%57%2F%22%C3%A9%2B%20"
+            "https://object/subscribe?passesIds&lastEventId=%57%2F%22%C3%A9%2B%20"
         );
     }
 

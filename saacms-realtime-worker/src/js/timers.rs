@@ -59,6 +59,11 @@ impl Timers {
         self.wake.borrow().is_some()
     }
 
+    /// Whether a timer is armed that is about to call the object.
+    pub(super) fn is_any_armed(&self) -> bool {
+        self.is_turn_due.get() || self.is_wake_armed()
+    }
+
     /// Waits for no deadline until [`start`](Self::start).
     pub(super) fn stop(&self) {
         self.is_stopped.set(true);

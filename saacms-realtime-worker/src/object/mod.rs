@@ -205,17 +205,19 @@ impl<S: Sink> Object<S> {
         Ok(number)
     }
 
-    /// Subscribes the stream with a reserved number, and sends its first bytes.
+    /// Subscribes the stream with a reserved number, and sends its first bytes. `can_resume` says
+    /// whether the last event ID of a client reaches the object: only then may an idle stream end.
     pub(crate) fn subscribe(
         &mut self,
         number: u32,
         sink: S,
         last_event_id: Option<&[u8]>,
+        can_resume: bool,
         now: Now,
     ) {
         let heartbeat = self.settings.hub.heartbeat;
         let reader = self.feed.subscribe(last_event_id, heartbeat, now);
-        let stream = Stream::new(reader, sink, now.instant);
+        let stream = Stream::new(reader, sink, can_resume, now.instant);
         self.streams.insert(number, stream);
         self.send_one(number, now);
     }

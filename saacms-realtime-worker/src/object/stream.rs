@@ -11,6 +11,8 @@ pub(super) struct Stream<S> {
     reader: Reader,
     sink: S,
     backlog: Backlog,
+    /// Whether its client resumes where it was, if the stream is ended.
+    can_resume: bool,
     /// When the last event was sent.
     event_at: Instant,
     /// When it must be served again even if nothing is published and no room is freed.
@@ -18,10 +20,11 @@ pub(super) struct Stream<S> {
 }
 
 impl<S: Sink> Stream<S> {
-    pub(super) fn new(reader: Reader, sink: S, now: Instant) -> Self {
+    pub(super) fn new(reader: Reader, sink: S, can_resume: bool, now: Instant) -> Self {
         Self {
             reader,
             sink,
+            can_resume,
             backlog: Backlog::new(now),
             event_at: now,
             wake_at: None,
@@ -84,7 +87,7 @@ impl<S: Sink> Stream<S> {
     /// Sets the next deadline once everything is sent, or ends an idle stream. Returns whether the
     /// stream stays open.
     fn rest(&mut self, feed: &mut Feed, settings: &Settings, now: Now) -> bool {
-        let end_at = (!settings.idle_timeout.is_zero())
+        let end_at = (self.can_resume && !settings.idle_timeout.is_zero())
             .then(|| self.event_at.saturating_add(settings.idle_timeout));
         if is_due(end_at, now) {
             // The farewell names the newest place, so that the client loses nothing when it reconnects.

@@ -12,6 +12,7 @@ use saacms_realtime_core::settings::{excerpt, text, variable};
 
 pub use self::object::Settings;
 pub use self::router::RouterSettings;
+pub(crate) use self::router::cors;
 
 /// The variables of a Worker, by name; `None` if the variable is not set.
 #[derive(Clone, Copy)]

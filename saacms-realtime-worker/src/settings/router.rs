@@ -11,6 +11,8 @@ pub struct RouterSettings {
     pub api: Api,
     /// Name of the Durable Object binding. Default `SAACMS_REALTIME`.
     pub binding: String,
+    /// Whether anybody may publish through the router.
+    pub(crate) has_publishers: bool,
 }
 
 impl RouterSettings {
@@ -18,7 +20,8 @@ impl RouterSettings {
     ///
     /// # Errors
     ///
-    /// The first invalid variable, and what is allowed; or a missing token.
+    /// The first invalid variable, and what is allowed. Without a token nobody publishes through the
+    /// router, which is no error: a host may publish to the objects itself.
     pub(crate) fn read(env: Environment<'_>) -> Result<Self, InvalidSetting> {
         let mut binding = "SAACMS_REALTIME".to_owned();
         env.read("binding", &mut binding, |text| {
@@ -32,11 +35,7 @@ impl RouterSettings {
                 .map_err(|error| InvalidSetting::new("base_path", &text, error.to_string()))?;
         }
 
-        let mut cors = Cors::default();
-        env.read("cors_origin", &mut cors, |text| {
-            Cors::new(text::list(text)).map_err(|error| error.to_string())
-        })?;
-
+        let mut cors = cors(env)?;
         let mut max_body_bytes = api.max_body_bytes();
         env.read("max_body_bytes", &mut max_body_bytes, |text| {
             let show = |bytes: &usize| show_size(*bytes as u64);
@@ -51,33 +50,43 @@ impl RouterSettings {
         }
 
         api = api.with_cors(cors).with_max_body_bytes(max_body_bytes);
+        let mut is_open = false;
+        env.read("open_publish", &mut is_open, text::switch)?;
         api = match publish_token(env)? {
             Some(token) => api.with_publish_token(token),
-            None => api.with_open_publish(),
+            None if is_open => api.with_open_publish(),
+            None => api,
         };
-        Ok(Self { api, binding })
+        let has_publishers = is_open || env.text(PUBLISH_TOKEN).is_some();
+        Ok(Self {
+            api,
+            binding,
+            has_publishers,
+        })
     }
 }
 
-/// The token that publishers must send; `None` if `OPEN_PUBLISH` lets everyone publish.
-fn publish_token(env: Environment<'_>) -> Result<Option<Token>, InvalidSetting> {
-    const NAME: &str = "publish_token";
-    let mut is_open = false;
-    env.read("open_publish", &mut is_open, text::switch)?;
+const PUBLISH_TOKEN: &str = "publish_token";
 
-    match env.text(NAME) {
-        // An error must not quote the secret.
-        Some(text) => match Token::new(&text) {
-            Ok(token) => Ok(Some(token)),
-            Err(error) => Err(InvalidSetting::without_text(NAME, error)),
-        },
-        None if is_open => Ok(None),
-        None => Err(InvalidSetting::without_text(
-            NAME,
-            "is missing: a Worker is on the public network, so publishing needs a secret; set \
-             OPEN_PUBLISH=true to let everyone publish",
-        )),
-    }
+/// The token that publishers must send.
+fn publish_token(env: Environment<'_>) -> Result<Option<Token>, InvalidSetting> {
+    let Some(text) = env.text(PUBLISH_TOKEN) else {
+        return Ok(None);
+    };
+    // An error must not quote the secret.
+    let token = Token::new(&text);
+    token
+        .map(Some)
+        .map_err(|error| InvalidSetting::without_text(PUBLISH_TOKEN, error))
+}
+
+/// The origins whose pages may read answers, and publish.
+pub(crate) fn cors(env: Environment<'_>) -> Result<Cors, InvalidSetting> {
+    let mut cors = Cors::default();
+    env.read("cors_origin", &mut cors, |text| {
+        Cors::new(text::list(text)).map_err(|error| error.to_string())
+    })?;
+    Ok(cors)
 }
 
 #[cfg(test)]
@@ -91,13 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn a_router_needs_a_token_or_open_publish() {
-        let error = router(&[]).expect_err("no token");
-        assert!(
-            error.contains("SAACMS_REALTIME_PUBLISH_TOKEN: is missing"),
-            "{error}"
+    fn nobody_publishes_without_a_token_or_open_publish() {
+        let has_publishers = |variables: &[_]| router(variables).map(|it| it.has_publishers);
+        assert_eq!(has_publishers(&[]), Ok(false));
+        assert_eq!(has_publishers(&[("OPEN_PUBLISH", "true")]), Ok(true));
+        assert_eq!(
+            has_publishers(&[("PUBLISH_TOKEN", "0123456789abcdef")]),
+            Ok(true)
         );
-        assert!(router(&[("OPEN_PUBLISH", "true")]).is_ok());
         let error = router(&[("PUBLISH_TOKEN", "secret")]).expect_err("too short");
         assert!(
             error.contains("6 bytes") && !error.contains("secret"),

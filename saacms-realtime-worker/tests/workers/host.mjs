@@ -19,6 +19,9 @@ export default {
       return stub.fetch(new Request("https://do/publish", { method: "POST", body }));
     }
 
+    // A host that passes everything on, a browser's origin too.
+    if (what === "pass") return stub.fetch(new Request("https://do/publish", request));
+
     // Passed on unchanged, for tests of the object's own HTTP interface.
     return stub.fetch(new Request(`https://do/${what ?? ""}${url.search}`, request));
   },

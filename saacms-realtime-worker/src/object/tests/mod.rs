@@ -86,7 +86,7 @@ fn open(object: &mut TestObject, last_event_id: Option<&str>, now: Now) -> Rc<Pi
     let pipe = Rc::new(Pipe::default());
     let sink = Rc::clone(&pipe);
     let number = object.reserve().expect("not full");
-    object.subscribe(number, sink, last_event_id.map(str::as_bytes), now);
+    object.subscribe(number, sink, last_event_id.map(str::as_bytes), true, now);
     pipe
 }
 
