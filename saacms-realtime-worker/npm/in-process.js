@@ -2,37 +2,40 @@
 import { refusalOfEvent } from "./binding.js";
 import { subscribePath } from "./client-request.js";
 import { warnEachMinute } from "./log.js";
-import { RecordObject, keyProblem } from "./record.js";
+import { RecordObject, keyProblem, reserve } from "./record.js";
 import { PublishError, refuse } from "./refused.js";
 import { checkedVariables } from "./settings.js";
 
-const MAX_RECORDS = 100_000;
-const MAX_HISTORY_BYTES = 256 * 1024 * 1024;
+const MIB = 1024 * 1024;
+const MAX_BYTES = 256 * MIB;
+/** What a record costs besides its history, as measured. */
+const RECORD_BYTES = 4 * 1024;
 /** A record without clients is remembered for the age of its events, but at least this long. */
 const MIN_IDLE_MS = 60_000;
 const DEFAULT_MAX_AGE_MS = 3_600_000;
 const LONGEST_TICK_MS = 10_000;
 
-/** Options for tests and for the runtime: `limits`, and `ticks` if timers end with their request. */
+/** Options for tests and for the runtime: `maxBytes`, and `ticks` if timers end with their request. */
 export class LocalRecords {
   /** By key, in the order of their last use. */
   #records = new Map();
-  #historyBytes = 0;
+  /** The bytes of all records, and those for which there is room in the module's memory. */
+  #bytes = 0;
+  #roomBytes = 0;
   #isStopped = false;
   #env;
   #idleMs;
   #tickMs;
-  #limits;
+  #maxBytes;
   #warnOfLimit;
 
-  constructor(options, { ticks = false, limits } = {}) {
+  constructor(options, { ticks = false, maxBytes = MAX_BYTES } = {}) {
     this.#env = { SAACMS_REALTIME_STORAGE: "off", ...checkedVariables(options) };
     this.#idleMs = Math.max(options.retention?.maxAgeMs ?? DEFAULT_MAX_AGE_MS, MIN_IDLE_MS);
-    this.#limits = { records: MAX_RECORDS, historyBytes: MAX_HISTORY_BYTES, ...limits };
+    this.#maxBytes = maxBytes;
     this.#warnOfLimit = warnEachMinute(
-      `this process remembers at most ${this.#limits.records} records and ${this.#limits.historyBytes} bytes of ` +
-        "history: the record used longest ago was forgotten, and its clients are told to refetch; fewer or smaller " +
-        "events per record (retention) make room for more records",
+      `this process remembers at most ${maxBytes} bytes of records: the record used longest ago was forgotten, and ` +
+        "its clients are told to refetch; fewer events per record (retention) make room for more records",
     );
     if (ticks) this.#tickMs = Math.min(options.heartbeatMs || LONGEST_TICK_MS, LONGEST_TICK_MS);
   }
@@ -80,10 +83,7 @@ export class LocalRecords {
       throw await PublishError.of(refused);
     }
 
-    const { historyBytes } = record.object;
-    this.#historyBytes += historyBytes - record.historyBytes;
-    record.historyBytes = historyBytes;
-    this.#makeRoom(record);
+    this.#count(record);
   }
 
   subscribers(slug, id) {
@@ -104,17 +104,28 @@ export class LocalRecords {
   #use(slug, id) {
     const key = `${slug}:${id}`;
     const now = Date.now();
-    const record = this.#records.get(key) ?? {
+    const known = this.#records.get(key);
+    const record = known ?? {
       key,
       object: new RecordObject({ id: { name: key } }, this.#env, { atOnce: true }),
-      historyBytes: 0,
+      bytes: 0,
       isForgotten: false,
     };
     record.usedAt = now;
     this.#records.delete(key);
     this.#records.set(key, record);
     this.#forgetIdle(now);
+    // A stream of a record without events counts, too: its ID is any that a client names.
+    if (known === undefined) this.#count(record);
     return record;
+  }
+
+  /** Counts the bytes of a record, and forgets others if there is no room. */
+  #count(record) {
+    const bytes = RECORD_BYTES + record.object.historyBytes;
+    this.#bytes += bytes - record.bytes;
+    record.bytes = bytes;
+    this.#makeRoom(record);
   }
 
   /** Looks at the records used longest ago: two each time, so that more are looked at than come. */
@@ -133,11 +144,17 @@ export class LocalRecords {
   }
 
   get #isOver() {
-    return this.#records.size > this.#limits.records || this.#historyBytes > this.#limits.historyBytes;
+    return this.#bytes > this.#maxBytes;
   }
 
   /** Forgets records other than `current` while there is too much: those without clients first. */
   #makeRoom(current) {
+    if (this.#bytes > this.#roomBytes) {
+      const more = Math.max(MIB, Math.floor(this.#bytes / 4));
+      reserve(more);
+      this.#roomBytes = this.#bytes + more;
+    }
+
     for (const sparesClients of [true, false]) {
       for (const record of this.#isOver ? [...this.#records.values()] : []) {
         if (!this.#isOver) return;
@@ -151,7 +168,7 @@ export class LocalRecords {
   #forget(record) {
     record.isForgotten = true;
     this.#records.delete(record.key);
-    this.#historyBytes -= record.historyBytes;
+    this.#bytes -= record.bytes;
     record.object.free();
   }
 

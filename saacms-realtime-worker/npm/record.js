@@ -40,6 +40,9 @@ export const keyProblem = (slug, id) => guarded(() => module.keyProblem(slug, id
 const encoder = new TextEncoder();
 const bodyOf = (event) => encoder.encode(String(JSON.stringify(event))).buffer;
 
+/** Makes room for `bytes` in the module's memory. */
+export const reserve = (bytes) => guarded(() => module.reserve(bytes));
+
 /** Throws if a variable of `env` is invalid. May be called outside of a request. */
 export function checkVariables(env) {
   guarded(() => new module.SaacmsRealtimeDO({}, env).free());

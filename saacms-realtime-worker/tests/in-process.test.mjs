@@ -103,14 +103,14 @@ describe("a record without clients", options, () => {
 
   test("is forgotten when there are too many, the one used longest ago first", options, async () => {
     const warn = mock.method(console, "warn", () => {});
-    const records = new LocalRecords({ heartbeatMs: 0 }, { limits: { records: 3 } });
+    const records = new LocalRecords({ heartbeatMs: 0 }, { maxBytes: 15_000 });
     const watched = new Reader(records.subscribe("posts", "a", client));
     await records.publish(changed("c", "v0"));
     for (const id of ["b", "c", "d"]) await records.publish(changed(id, "v1"));
     assert.equal(records.size, 3);
     warn.mock.restore();
     assert.deepEqual(warn.mock.callCount(), 1);
-    assert.match(warn.mock.calls[0].arguments[0], /at most 3 records .*\(1 since the last line\)/);
+    assert.match(warn.mock.calls[0].arguments[0], /at most 15000 bytes of records.*\(1 since the last line\)/);
     const back = new Reader(records.subscribe("posts", "c", resume("v1")));
     await back.is(KEEPALIVE);
     const lost = new Reader(records.subscribe("posts", "b", resume("v1")));
@@ -119,9 +119,18 @@ describe("a record without clients", options, () => {
     for (const stream of [watched, back, lost]) await stream.leave();
   });
 
+  test("is forgotten when clients name ever new ones", options, async () => {
+    const warn = mock.method(console, "warn", () => {});
+    const records = new LocalRecords({ heartbeatMs: 0 }, { maxBytes: 100_000 });
+    for (let number = 0; number < 200; number++) {
+      await records.subscribe("posts", `any-${number}`, client).body.cancel();
+    }
+    warn.mock.restore();
+    assert.ok(records.size <= 25, `${records.size} are remembered`);
+  });
+
   test("is forgotten when histories are too large, and then those with clients, which reconnect", options, async () => {
-    const limits = { historyBytes: 50_000 };
-    const records = new LocalRecords({ heartbeatMs: 0 }, { limits });
+    const records = new LocalRecords({ heartbeatMs: 0 }, { maxBytes: 58_000 });
     const record = { text: "x".repeat(10_000) };
     const watched = new Reader(records.subscribe("posts", "watched", client));
     await records.publish(changed("watched", "v1", record));

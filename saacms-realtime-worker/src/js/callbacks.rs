@@ -1,3 +1,4 @@
+use std::cell::OnceCell;
 use std::rc::Weak;
 
 use js_sys::ArrayBuffer;
@@ -40,69 +41,91 @@ pub(super) enum StreamNews {
     ClientGone,
 }
 
-/// The functions of an object that the runtime calls. They are created once per object; each stream
-/// gets them bound to its number.
-pub(super) struct Callbacks {
-    start: Closure<dyn Fn(u32, ReadableStreamDefaultController)>,
-    pull: Closure<dyn Fn(u32) -> JsValue>,
-    cancel: Closure<dyn Fn(u32)>,
-    body: Closure<dyn Fn(u32, JsValue) -> Result<JsValue, JsValue>>,
-    fail_body: Closure<dyn Fn(JsValue) -> Result<JsValue, JsValue>>,
-    wake: Closure<dyn Fn()>,
-    turn: Closure<dyn Fn()>,
-    alarm_is_at: Closure<dyn Fn(JsValue)>,
+/// A function that is created when it is first needed.
+type Lazy<F> = OnceCell<Closure<F>>;
+
+/// What the runtime is given: a value, or an exception.
+type Outcome = Result<JsValue, JsValue>;
+
+/// The functions of an object that the runtime calls. They are created once per object, when they are
+/// first needed, because they are most of what an object without streams costs. Each stream gets them
+/// bound to its number.
+pub(super) struct Callbacks<H> {
+    handler: Weak<H>,
+    start: Lazy<dyn Fn(u32, ReadableStreamDefaultController)>,
+    pull: Lazy<dyn Fn(u32) -> JsValue>,
+    cancel: Lazy<dyn Fn(u32)>,
+    body: Lazy<dyn Fn(u32, JsValue) -> Outcome>,
+    fail_body: Lazy<dyn Fn(JsValue) -> Outcome>,
+    wake: Lazy<dyn Fn()>,
+    turn: Lazy<dyn Fn()>,
+    alarm_is_at: Lazy<dyn Fn(JsValue)>,
 }
 
-impl Callbacks {
-    /// Creates the callbacks of an object. They do not keep it alive.
-    pub(super) fn new<H: Handler>(handler: &Weak<H>) -> Self {
+impl<H: Handler> Callbacks<H> {
+    /// The callbacks of an object. They do not keep it alive.
+    pub(super) fn new(handler: &Weak<H>) -> Self {
         Self {
-            start: start(handler.clone()),
-            pull: pull(handler.clone()),
-            cancel: cancel(handler.clone()),
-            body: body(handler.clone()),
-            fail_body: Closure::new(|_| refuse(Problem::body_incomplete())),
-            wake: wake(handler.clone()),
-            turn: turn(handler.clone()),
-            alarm_is_at: alarm_is_at(handler.clone()),
+            handler: handler.clone(),
+            start: OnceCell::new(),
+            pull: OnceCell::new(),
+            cancel: OnceCell::new(),
+            body: OnceCell::new(),
+            fail_body: OnceCell::new(),
+            wake: OnceCell::new(),
+            turn: OnceCell::new(),
+            alarm_is_at: OnceCell::new(),
         }
     }
 
     /// The callbacks of the stream with this number.
     pub(super) fn of_stream(&self, number: u32) -> StreamCallbacks {
         StreamCallbacks {
-            start: bound(self.start.as_ref(), number),
-            pull: bound(self.pull.as_ref(), number),
-            cancel: bound(self.cancel.as_ref(), number),
+            start: bound(self.get(&self.start, start), number),
+            pull: bound(self.get(&self.pull, pull), number),
+            cancel: bound(self.get(&self.cancel, cancel), number),
         }
     }
 
     /// Called with the whole body of a publish.
     pub(super) fn publish(&self, format: PublishFormat) -> JsValue {
         bound(
-            self.body.as_ref(),
+            self.get(&self.body, body),
             u32::from(format == PublishFormat::Ndjson),
         )
     }
 
     /// Called if the body of a publish breaks off.
     pub(super) fn fail_body(&self) -> &JsValue {
-        self.fail_body.as_ref()
+        self.get(&self.fail_body, |_| {
+            Closure::new(|_| refuse(Problem::body_incomplete()))
+        })
     }
 
     /// Called by the timer of the earliest deadline.
     pub(super) fn wake(&self) -> &JsValue {
-        self.wake.as_ref()
+        self.get(&self.wake, wake)
     }
 
     /// Called by the timer of the next turn.
     pub(super) fn turn(&self) -> &JsValue {
-        self.turn.as_ref()
+        self.get(&self.turn, turn)
     }
 
     /// Called with the time of the storage's alarm.
     pub(super) fn alarm_is_at(&self) -> &JsValue {
-        self.alarm_is_at.as_ref()
+        self.get(&self.alarm_is_at, alarm_is_at)
+    }
+
+    /// The function of a closure, which `create` creates at the first use.
+    fn get<'a, F: ?Sized>(
+        &self,
+        closure: &'a Lazy<F>,
+        create: impl FnOnce(Weak<H>) -> Closure<F>,
+    ) -> &'a JsValue {
+        closure
+            .get_or_init(|| create(self.handler.clone()))
+            .as_ref()
     }
 }
 

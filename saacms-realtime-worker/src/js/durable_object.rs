@@ -142,7 +142,7 @@ pub(super) struct Inner {
     key: Option<ResourceKey>,
     pub(super) store: Option<SqlStore>,
     streams: Rc<Streams>,
-    callbacks: Callbacks,
+    callbacks: Callbacks<Self>,
     /// `None` until the first use, which reads the ring back.
     pub(super) object: RefCell<Option<Object<JsSink>>>,
     /// News of streams that the runtime reported while the object was in use.

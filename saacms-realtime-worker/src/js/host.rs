@@ -120,6 +120,17 @@ impl SaacmsRealtimeDO {
     }
 }
 
+/// Makes room for `bytes` in the module's memory.
+///
+/// The allocator grows it by what an allocation needs, and each time it grows, JavaScript gets a new
+/// view of all of it, which its garbage collector takes for so much young memory.
+#[wasm_bindgen]
+#[expect(unreachable_pub, reason = "the macro exports public functions only")]
+pub fn reserve(bytes: usize) {
+    // The allocator keeps what is freed. Unseen, the allocation could be optimised away.
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(bytes)));
+}
+
 /// The problem document of a key that no record can have; `undefined` for every other.
 #[wasm_bindgen(js_name = keyProblem)]
 #[expect(unreachable_pub, reason = "the macro exports public functions only")]
