@@ -201,7 +201,7 @@ fn a_page_of_another_origin_cannot_publish_unless_listed(start: Start) {
                 &answer,
                 403,
                 "foreign-origin",
-                "an origin that the hub lists",
+                "an origin that the server lists",
             );
         }
         answer.status()
