@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod connections;
 mod hyper_io;
 mod realtime;
 mod serve;

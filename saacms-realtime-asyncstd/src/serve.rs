@@ -5,12 +5,10 @@ use std::io;
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
 use async_io::{Async, Timer};
-use event_listener::Event;
 use futures_lite::future::or;
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -27,6 +25,9 @@ use saacms_realtime_core::route::limits::{
 use saacms_realtime_core::stall::ReaderKind;
 use saacms_realtime_core::{Hub, Notice};
 
+use crate::connections::{
+    CLOSING, COUNT_INTERVAL, CUT, Connections, Cut, DRAINING, RUNNING, after,
+};
 use crate::hyper_io::{Socket, Spawn, Timers};
 use crate::realtime::Realtime;
 use crate::watch::{CuttingExecutor, Watch};
@@ -340,103 +341,9 @@ async fn until_idle(idle_timeout: Duration, requests: Arc<Requests>, realtime: R
     realtime.hub().notice(Notice::ConnectionIdle);
 }
 
-/// The connections of a server, each of which holds a clone, and the phase that they are in.
-#[derive(Clone, Default)]
-struct Connections(Arc<Ending>);
-
-#[derive(Default)]
-struct Ending {
-    /// [`RUNNING`], then [`DRAINING`], [`CLOSING`] and [`CUT`].
-    phase: AtomicU8,
-    changed: Event,
-}
-
-/// The server answers.
-const RUNNING: u8 = 0;
-/// Streams end. Connections over HTTP/2 that were open before are told to go.
-const DRAINING: u8 = 1;
-/// Connections end once their answers in flight are sent.
-const CLOSING: u8 = 2;
-/// Connections end at once.
-const CUT: u8 = 3;
-
-impl Connections {
-    /// Drives a connection to its end. Once `stop` is ready, it only sends its answers in flight.
-    async fn run<C: Future<Output = hyper::Result<()>>>(
-        &self,
-        connection: C,
-        stop: impl Future<Output = ()>,
-        shut_down: fn(Pin<&mut C>),
-    ) -> hyper::Result<()> {
-        let mut connection = pin!(connection);
-        let end = async { Some(connection.as_mut().await) };
-        let stop = async {
-            stop.await;
-            None
-        };
-        if let Some(end) = or(end, stop).await {
-            return end;
-        }
-        shut_down(connection.as_mut());
-        or(connection, self.entered(CUT, Ok(()))).await
-    }
-
-    fn phase(&self) -> u8 {
-        self.0.phase.load(SeqCst)
-    }
-
-    fn enter(&self, phase: u8) {
-        self.0.phase.store(phase, SeqCst);
-        self.0.changed.notify(usize::MAX);
-    }
-
-    /// Returns `then` once this phase is entered.
-    async fn entered<T>(&self, phase: u8, then: T) -> T {
-        loop {
-            // Before the phase is read: a change in between must not be missed.
-            let changed = self.0.changed.listen();
-            if self.phase() >= phase {
-                return then;
-            }
-            changed.await;
-        }
-    }
-
-    fn count(&self) -> usize {
-        // One clone is the server's own.
-        Arc::strong_count(&self.0) - 1
-    }
-
-    /// Waits until there are fewer than `limit` connections.
-    async fn fewer_than(&self, limit: usize) {
-        // One clone is the server's own, so a count of `limit` means one connection less.
-        while Arc::strong_count(&self.0) > limit {
-            after(COUNT_INTERVAL, ()).await;
-        }
-    }
-}
-
-/// Cuts all connections when it is dropped.
-struct Cut(Connections);
-
-impl Drop for Cut {
-    fn drop(&mut self) {
-        self.0.enter(CUT);
-    }
-}
-
 /// Waits until the hub has no subscribers.
 async fn all_ended(hub: &Hub) {
     while hub.stats().subscribers > 0 {
         after(COUNT_INTERVAL, ()).await;
     }
-}
-
-/// How often a count is read that notifies nobody when it changes.
-const COUNT_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Returns `then` once this time has passed.
-async fn after<T>(duration: Duration, then: T) -> T {
-    Timer::after(duration).await;
-    then
 }
