@@ -3,22 +3,21 @@
 
 #[path = "../../saacms-realtime-core/tests/conformance/client.rs"]
 mod client;
+#[path = "support/server.rs"]
+mod server;
 #[path = "../../saacms-realtime-core/tests/conformance/stream.rs"]
 mod stream;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use client::{Connection, PATIENCE, Request};
-use event_listener::Event;
-use futures_lite::future::or;
+use client::{Connection, Request};
 use saacms_realtime_asyncstd::{
     Api, HubConfig, Realtime, ServeConfig, Token, TrustedProxies, serve,
 };
-use stream::Stream;
+use server::Server;
 
 const SUBSCRIBE: &str = "/api/saacms/v1/posts/1/subscribe";
 const PUBLISH: &str = "/api/saacms/v1/publish";
@@ -339,98 +338,4 @@ fn a_hub_on_loopback_without_a_token_answers_loopback_names_only() {
         hosts(&Api::default().with_publish_token(token)),
         [200, 200, 200]
     );
-}
-
-/// A server on its own thread.
-struct Server {
-    address: SocketAddr,
-    realtime: Realtime,
-    stop: Event,
-    cut: Event,
-    ended: mpsc::Receiver<io::Result<()>>,
-}
-
-impl Server {
-    fn start(config: ServeConfig) -> Self {
-        Self::with_api(config, Api::default().with_local_publish())
-    }
-
-    fn with_api(config: ServeConfig, api: Api) -> Self {
-        let hub = HubConfig {
-            heartbeat: Duration::ZERO,
-            max_lag_bytes: 1 << 30,
-            ..HubConfig::default()
-        };
-        Self::start_with(config, hub, api)
-    }
-
-    fn start_with(config: ServeConfig, hub: HubConfig, api: Api) -> Self {
-        let realtime = Realtime::new(hub, api).expect("valid settings");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let (stop, cut) = (Event::new(), Event::new());
-        let (stopped, was_cut) = (stop.listen(), cut.listen());
-        let (end, ended) = mpsc::channel();
-        let served = realtime.clone();
-
-        thread::spawn(move || {
-            let server = serve(listener, served, config, stopped);
-            let cut = async {
-                was_cut.await;
-                Ok(())
-            };
-            // The receiver is gone if the test is over.
-            let _ = end.send(smol::block_on(or(server, cut)));
-        });
-
-        Self {
-            address,
-            realtime,
-            stop,
-            cut,
-            ended,
-        }
-    }
-
-    fn connect(&self) -> Connection {
-        Connection::open(self.address)
-    }
-
-    fn subscribe(&self) -> Stream {
-        let mut stream = Stream::open(self.address, &Request::get(SUBSCRIBE));
-        stream.greeting();
-        stream
-    }
-
-    /// Publishes more bytes than socket buffers hold.
-    fn publish_much(&self) {
-        let record = "x".repeat(900_000);
-        let event = EVENT.replace("\"record\":1", &format!("\"record\":\"{record}\""));
-        for _ in 0..20 {
-            let answer = self.connect().exchange(&Request::post(PUBLISH, &event));
-            assert_eq!(answer.status(), 204);
-        }
-    }
-
-    fn stop(&self) {
-        self.stop.notify(1);
-    }
-
-    fn cut(&self) {
-        self.cut.notify(1);
-    }
-
-    /// Waits for the server to end.
-    fn wait(&self) {
-        let ended = self.ended.recv_timeout(PATIENCE);
-        assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
-    }
-
-    fn wait_until(&self, holds: impl Fn(&Self) -> bool) {
-        let started = Instant::now();
-        while !holds(self) {
-            assert!(started.elapsed() < PATIENCE);
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
 }
