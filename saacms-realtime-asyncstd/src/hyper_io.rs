@@ -160,7 +160,9 @@ impl rt::Write for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
             self.stream.get_ref().shutdown(Shutdown::Write)?;
-            if !self.requests.may_have_unread() {
+            // Over HTTP/2 a client sends window updates for what it is still reading.
+            let is_http_2 = self.watch.is_none();
+            if !is_http_2 && !self.requests.may_have_unread() {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -30,6 +30,7 @@ use tokio::time::sleep;
 use super::Phase;
 use super::handoff::{Handoff, HandoffIo};
 use super::idle::IdleTimer;
+use super::linger::LingeringIo;
 use super::stalls::{CuttingExecutor, Watch};
 
 /// Any error of a connection or of a response body.
@@ -190,7 +191,7 @@ where
         .max_local_error_reset_streams(MAX_HTTP_2_RESETS)
         .keep_alive_interval(HTTP_2_PING)
         .keep_alive_timeout(HTTP_2_PING)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(LingeringIo::new(stream)), service);
     let mut connection = pin!(connection);
 
     tokio::select! {

@@ -117,6 +117,21 @@ fn invalid_frames_end_their_connection() {
 }
 
 #[test]
+fn a_client_may_go_on_sending_while_its_connection_closes() {
+    let server = Server::start(&[]);
+    let mut connection = Connection::open(server.address);
+    connection.send([hello(), frame(PING, 0, 0, &[0; 7])].concat());
+    connection.rest();
+
+    // If the socket were closed, the first of them would be answered by a reset, and the next fail.
+    for _ in 0..10 {
+        connection
+            .try_send(frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]))
+            .expect("the server reads on");
+    }
+}
+
+#[test]
 fn streams_that_are_opened_and_reset_are_not_kept() {
     let mut attacked = Attacked::start(&[]);
     attacked.during(|server| {
