@@ -10,10 +10,12 @@ mod threads;
 
 use core::task::{Context, Waker};
 use core::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use saacms_realtime_core::stall::{CutSignal, Reader};
 use saacms_realtime_core::{Hub, HubConfig, Instant, Lane, Now, Outgoing, Output, Piece};
-use support::{Clock, CountingWaker, hub, key, publish, quiet_config};
+use support::{Clock, CountingWaker, hub, key, padded, publish, quiet_config, sweep};
 
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
@@ -163,6 +165,51 @@ fn new_streams_have_turns_with_the_same_limit() {
         rest(&mut lane, now).is_empty(),
         "they are asked again, and have all"
     );
+}
+
+#[test]
+fn readers_that_reconnect_together_and_share_nothing_cut_nobody() {
+    const EVENTS: usize = 100;
+    /// 4 MiB, and the pieces of those that are polled together.
+    const TURN: usize = (4 << 20) + 16 * (64 << 10);
+
+    let (hub, now) = (hub(quiet_config()), Clock::new().now());
+    for number in 0..=EVENTS {
+        let id = format!("v{number:03}");
+        hub.publish(padded(&key("1"), 900, Some(&id)), now)
+            .expect("published");
+    }
+
+    // Each of them has read on to another event than the one before it.
+    let mut lane = Lane::new(Duration::ZERO, Waker::noop().clone());
+    for reader in 0..10_000 {
+        let id = format!("v{:03}", reader % EVENTS);
+        let subscription = hub.subscribe(&key("1"), Some(id.as_bytes()), now);
+        lane.insert(subscription.expect("room"), reader);
+    }
+
+    // Another one waits for room in its socket.
+    let honest = Arc::new(CutSignal::default());
+    let _waiting = hub.stalls().begin(Reader::OfStream, honest, now.instant);
+    let mut got = vec![0; lane.len()];
+    while lane.collect(now) > 0 {
+        let mut outgoing = Vec::new();
+        lane.turn(1_024, now, &mut outgoing);
+        let unread = hub.stats().unread_bytes;
+        assert!(unread <= TURN, "{unread} bytes");
+        sweep(&hub, now);
+
+        for (stream, frames) in frames(outgoing) {
+            got[stream] += frames.len();
+        }
+    }
+
+    assert_eq!(hub.stats().cut_readers, 0);
+    // Each got all that it had missed: one event less than the reader before it.
+    let event = got[0] - got[1];
+    let greeting = got[0] - EVENTS * event;
+    let due = |stream: usize| greeting + (EVENTS - stream % EVENTS) * event;
+    assert!((0..lane.len()).all(|stream| got[stream] == due(stream)));
 }
 
 #[test]

@@ -5,10 +5,20 @@ use core::task::Waker;
 
 use super::bell::RecordWaker;
 use super::record::{Record, earliest};
-use super::stream::Outgoing;
+use super::stream::{Outgoing, Piece};
 use super::{Lane, Turn};
 use crate::hub::Subscription;
 use crate::time::{Instant, Now};
+
+/// Bytes after which a turn of streams that are polled by themselves ends.
+///
+/// Each of them may get a piece that it shares with no other, and everything that is handed out and
+/// not yet written is unread: thousands that reconnect together would exceed
+/// [`max_unread_bytes`](crate::HubConfig::max_unread_bytes), and those that read would be cut.
+const SINGLES_BYTES: usize = 4 << 20;
+
+/// How many of them are polled before those bytes are counted.
+const SINGLES_TOGETHER: usize = 16;
 
 /// Turns: of records that changed or are due, and of streams that are polled by themselves.
 impl<S> Lane<S> {
@@ -46,26 +56,36 @@ impl<S> Lane<S> {
                 singles.push(index);
             }
         }
+
+        let before = outgoing.len();
+        let (mut rest, mut bytes) = (&singles[..], 0);
+        while bytes < SINGLES_BYTES
+            && let Some(first) = rest.first()
+        {
+            // Neighbours of one record are polled together, under one lock.
+            let record = self.streams[*first].record;
+            let is_member = |stream: &&usize| self.streams[**stream].record == record;
+            let together = rest.iter().take(SINGLES_TOGETHER).take_while(is_member);
+            let (members, others) = rest.split_at(together.count());
+            rest = others;
+
+            let given = outgoing.len();
+            let due = self.records[record].poll(members, &mut self.streams, now, outgoing);
+            self.bring_forward(record, due);
+            bytes += bytes_of(&outgoing[given..]);
+        }
+
+        for &stream in rest.iter().rev() {
+            self.streams[stream].is_single = true;
+            self.singles.push_front(stream);
+        }
         // Whatever is left waits until all other turns are over.
         if !self.singles.is_empty() {
             self.turns.push_back(Turn::Singles);
         }
-
-        // Neighbours of one record are polled together, under one lock.
-        let mut rest = &singles[..];
-        while let Some(first) = rest.first() {
-            let record = self.streams[*first].record;
-            let is_member = |stream: &&usize| self.streams[**stream].record == record;
-            let (members, others) = rest.split_at(rest.iter().take_while(is_member).count());
-            rest = others;
-
-            let before = outgoing.len();
-            let due = self.records[record].poll(members, &mut self.streams, now, outgoing);
-            self.bring_forward(record, due);
-            // A stream that got a piece may have more waiting, for which no waker is called.
-            for given in &outgoing[before..] {
-                self.queue_single(given.stream);
-            }
+        // A stream that got a piece may have more waiting, for which no waker is called.
+        for given in &outgoing[before..] {
+            self.queue_single(given.stream);
         }
     }
 
@@ -142,4 +162,17 @@ impl<S> Lane<S> {
             self.deadlines.insert((due, index));
         }
     }
+}
+
+/// Bytes of these pieces. Neighbours that share a piece count once.
+fn bytes_of(given: &[Outgoing]) -> usize {
+    let mut last = core::ptr::null();
+    let own_bytes = given.iter().map(|given| match &given.piece {
+        Piece::Frames(frames) if frames.as_ptr() != last => {
+            last = frames.as_ptr();
+            frames.len()
+        }
+        Piece::Frames(_) | Piece::End => 0,
+    });
+    own_bytes.sum()
 }
