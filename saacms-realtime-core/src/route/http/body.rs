@@ -1,6 +1,7 @@
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::future::poll_fn;
+use core::mem;
 use core::pin::{Pin, pin};
 use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
@@ -107,12 +108,11 @@ pub async fn read_body<B: Body>(
                     return Err(Problem::body_too_large(max_bytes));
                 }
 
-                if first.is_empty() {
+                if first.is_empty() && pieces.is_empty() {
                     first = data.copy_to_bytes(len);
                 } else {
-                    if pieces.is_empty() {
-                        pieces.extend_from_slice(&first);
-                    }
+                    // The first piece is dropped: it is a part of a larger buffer of the server.
+                    pieces.extend_from_slice(&mem::take(&mut first));
                     if pieces.capacity() < pieces.len() + len {
                         // Doubled, as a `Vec` does, but never beyond the largest body.
                         let room = (2 * pieces.capacity()).clamp(pieces.len() + len, max_bytes);
@@ -158,7 +158,7 @@ impl<S: Body<Data = Bytes, Error = Infallible> + Unpin> Body for ResponseBody<S>
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.get_mut().0 {
             Content::Document(bytes) => {
-                let bytes = core::mem::take(bytes);
+                let bytes = mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then_some(Ok(Frame::data(bytes))))
             }
             Content::Stream(stream) => Pin::new(stream).poll_frame(cx),

@@ -23,8 +23,9 @@ mod together;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::thread;
+use std::time::Instant;
 
-use client::{Connection, Request, Response};
+use client::{Connection, PATIENCE, Request, Response};
 use real_server::Server;
 use stream::Stream;
 
@@ -83,6 +84,21 @@ impl Attacked {
     fn expect_memory_below(&self, bytes: usize) {
         let more = self.server.memory().1.saturating_sub(self.memory);
         assert!(more <= bytes, "{} MiB more than at the start", more / MIB);
+    }
+
+    /// Checks that resident memory soon exceeds its size at the start by no more than `bytes`: the
+    /// allocator gives free memory back after half a second.
+    fn expect_memory_falls_below(&self, bytes: usize) {
+        let started = Instant::now();
+        let more = || self.server.memory().0.saturating_sub(self.memory);
+        while more() > bytes {
+            let more = more() / MIB;
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{more} MiB more than at the start"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn ask(&self, request: &Request) -> Response {
