@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 use crate::config::HubConfig;
 use crate::event::Event;
-use crate::name::EventId;
+use crate::name::{EventId, IdText};
 use crate::position::{Epoch, Position};
 use crate::ring::Entry;
 use crate::sse::{self, Frame, OpenFrame};
@@ -150,7 +150,7 @@ impl Feed {
         store: &S,
     ) -> Result<usize, S::Error> {
         let (key, etag, frame) = event.into_parts();
-        let event = self.close(etag.as_ref(), frame, now);
+        let event = self.close(etag, frame, now);
 
         // Saved before any reader gets it: a restart must not forget an event that a reader knows.
         store.save(Row::new(&key, self.epoch, &event, self.slots))?;
@@ -279,11 +279,20 @@ impl Feed {
     /// Gives the next event its ID and number, and writes the ID into its frame.
     fn close(
         &mut self,
-        etag: Option<&EventId<Box<str>>>,
+        etag: Option<EventId<Box<str>>>,
         frame: OpenFrame,
         now: Now,
     ) -> StoredEvent {
-        let id = boxed(self.topic.next_id(etag.map(EventId::borrowed), now.wall));
+        let text = etag.as_ref().map(EventId::borrowed);
+        let generated = match self.topic.next_id(text, now.wall) {
+            IdText::Etag(_) => None,
+            id @ (IdText::Time(_) | IdText::Position(_)) => Some(boxed(id)),
+        };
+        // The ETag is moved, because a copy would be made under the lock of the topic.
+        let id = generated
+            .or(etag)
+            .expect("an event is called by its ETag or by another ID");
+
         // It counts with what the ring counts for it, so that the difference is what readers hold.
         let frame = frame.close(&id, |buffer, start| {
             let size = event_size(buffer.len() - start, &id);

@@ -117,8 +117,11 @@ impl Shared {
 
     /// Records `now` as the latest moment.
     pub(super) fn observe_time(&self, now: Now) {
-        self.latest_instant
-            .fetch_max(now.instant.as_millis(), Relaxed);
+        let instant = now.instant.as_millis();
+        // Most calls are in the millisecond of the last one.
+        if self.latest_instant.load(Relaxed) < instant {
+            self.latest_instant.fetch_max(instant, Relaxed);
+        }
         self.latest_wall.store(now.wall.as_millis(), Relaxed);
     }
 
