@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_io::Timer;
-use event_listener::Event;
+use event_listener::{Event, EventListener};
 use futures_lite::future::or;
+use saacms_realtime_core::route::limits::CROWDED_IDLE_TIME;
 
 /// The connections of a server, each of which holds a clone, and the phase that they are in.
 #[derive(Clone, Default)]
@@ -18,6 +19,8 @@ struct Ending {
     /// [`RUNNING`], then [`DRAINING`], [`CLOSING`] and [`CUT`].
     phase: AtomicU8,
     changed: Event,
+    /// Notified while there is no room for another connection.
+    crowded: Event,
 }
 
 /// The server answers.
@@ -74,6 +77,24 @@ impl Connections {
     pub(crate) fn count(&self) -> usize {
         // One clone is the server's own.
         Arc::strong_count(&self.0) - 1
+    }
+
+    /// Notified, about once a second, while there is no room for another connection.
+    pub(crate) fn crowded(&self) -> EventListener {
+        self.0.crowded.listen()
+    }
+
+    /// Waits until there are fewer than `limit` connections. Meanwhile those are closed that have
+    /// been without a request for a second.
+    pub(crate) async fn room_within(&self, limit: usize) {
+        loop {
+            or(self.fewer_than(limit), after(CROWDED_IDLE_TIME, ())).await;
+            if self.count() < limit {
+                return;
+            }
+            // Not sooner, because it wakes every connection.
+            self.0.crowded.notify(usize::MAX);
+        }
     }
 
     /// Waits until there are fewer than `limit` connections.

@@ -11,11 +11,11 @@ use std::time::Duration;
 use async_io::{Async, Timer};
 use futures_lite::future::or;
 use http_body::Body as _;
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor as _;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Version};
 use saacms_realtime_core::route::http::{IdleWatch, KeepAlive, PeerAddress, Requests};
 use saacms_realtime_core::route::limits::{
     BACKLOG, DEFAULT_DRAIN_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_CONNECTIONS,
@@ -194,7 +194,7 @@ async fn accept(
             realtime.hub().notice(Notice::TooManyConnections);
         }
         // At least one, or nothing would ever be served.
-        connections.fewer_than(config.max_connections.max(1)).await;
+        connections.room_within(config.max_connections.max(1)).await;
 
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -239,9 +239,20 @@ async fn connection(
     );
     let requests = Arc::new(Requests::default());
     let mut socket = Socket::new(stream, Arc::clone(&requests));
-    let is_http_2 = or(socket.begins_with_http_2(), too_slow).await?;
+    let idle = until_idle(
+        config.idle_timeout,
+        Arc::clone(&requests),
+        realtime.clone(),
+        // A clone would count as a connection.
+        &connections,
+    );
+    let mut idle = pin!(idle);
+    let makes_room = async {
+        idle.as_mut().await;
+        given_up()
+    };
+    let is_http_2 = or(socket.begins_with_http_2(), or(too_slow, makes_room)).await?;
 
-    let idle = until_idle(config.idle_timeout, Arc::clone(&requests), realtime.clone());
     let keep_alive = KeepAlive::new(config.idle_timeout);
     let counted = Arc::clone(&requests);
     let watch = Watch::new(&realtime);
@@ -253,8 +264,7 @@ async fn connection(
             request.extensions_mut().insert(PeerAddress(peer));
         }
         let in_progress = counted.begin(!request.body().is_end_stream());
-        let is_http_1_1 = request.version() == Version::HTTP_11;
-        let keep_alive = is_http_1_1.then(|| keep_alive.clone());
+        let keep_alive = keep_alive.for_request(&request);
         let (realtime, kind) = (realtime.clone(), kind.clone());
         async move {
             let mut answer = Box::pin(realtime.respond(request)).await;
@@ -316,15 +326,27 @@ async fn connection(
 }
 
 /// Returns once a connection must end because it is idle. Polled after each poll of the connection.
-async fn until_idle(idle_timeout: Duration, requests: Arc<Requests>, realtime: Realtime) {
+async fn until_idle(
+    idle_timeout: Duration,
+    requests: Arc<Requests>,
+    realtime: Realtime,
+    connections: &Connections,
+) {
     let clock = realtime.clock();
     let mut watch = IdleWatch::new(idle_timeout, clock.now().instant);
     let mut timer = Timer::never();
     // The timer is never later than the watch wants to look again. It is not set at each request: if
     // it is early, the watch only looks once more.
     let mut timer_at = None;
+    let mut is_crowded = connections.crowded();
 
     poll_fn(|cx| {
+        while Pin::new(&mut is_crowded).poll(cx).is_ready() {
+            is_crowded = connections.crowded();
+            if watch.makes_room(&requests, clock.now().instant) {
+                return Poll::Ready(());
+            }
+        }
         loop {
             let Some(due) = watch.look(&requests, clock.now().instant) else {
                 return Poll::Ready(());

@@ -162,6 +162,24 @@ fn one_connection_too_many_waits_for_another_to_end() {
 }
 
 #[test]
+fn connections_that_ask_nothing_make_room_for_another() {
+    let mut config = ServeConfig::smol();
+    config.max_connections = 3;
+    let server = Server::start(config);
+    let _stream = server.subscribe();
+    let mut asked = server.connect();
+    asked.exchange(&Request::get("/any"));
+    let _silent = server.connect();
+
+    let started = Instant::now();
+    let published = server.connect().exchange(&Request::post(PUBLISH, EVENT));
+    assert_eq!(published.status(), 204);
+    let waited = started.elapsed();
+    assert!(waited < Duration::from_secs(9), "after {waited:?}");
+    assert_eq!(server.realtime.hub().stats().subscribers, 1, "it is read");
+}
+
+#[test]
 fn a_client_that_sends_no_request_in_time_is_cut() {
     let server = Server::start(ServeConfig::smol());
     let begins = ["", "GET / HTTP/1.1\r\nHost: ", "PRI * HTTP/2.0\r\n", "P"];

@@ -46,6 +46,7 @@ impl Hosts {
             return false;
         };
         let (name, _) = split_port(host);
+        let name = relative(name);
         let is_listed = |listed: &String| listed.eq_ignore_ascii_case(name);
         is_loopback_host(host) || self.0.iter().any(is_listed)
     }
@@ -68,18 +69,24 @@ fn host_name(text: &str) -> Result<String, InvalidHost> {
 
     let byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     // The longest name of the DNS (RFC 1035, 2.3.4).
-    if !(1..=253).contains(&text.len()) || !text.bytes().all(byte) {
+    if !(1..=253).contains(&relative(text).len()) || !text.bytes().all(byte) {
         return Err(invalid(
             "must be a host name without scheme and port, such as hub.example.org, of at most 253 \
              bytes",
         ));
     }
-    Ok(text.to_owned())
+    Ok(relative(text).to_owned())
+}
+
+/// A name without the dot at the end, which says only that it is absolute: the same host.
+fn relative(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// Whether `host`, with or without a port, names the machine that resolves it.
 pub(super) fn is_loopback_host(host: &str) -> bool {
     let (name, port) = split_port(host);
+    let name = relative(name);
     let is_ip = name
         .trim_matches(['[', ']'])
         .parse()
@@ -126,6 +133,8 @@ mod tests {
             "localhost",
             "LOCALHOST:8787",
             "hub.localhost",
+            "localhost.",
+            "Hub.Localhost.:80",
             "127.0.0.1",
             "127.9.9.9:1",
             "[::1]",
@@ -144,6 +153,8 @@ mod tests {
             "192.168.0.1",
             "[::]",
             "localhost:8787.evil.example",
+            "localhost..",
+            ".",
         ] {
             assert!(!is_loopback_host(host), "{host}");
         }
@@ -151,11 +162,19 @@ mod tests {
 
     #[test]
     fn a_host_is_listed_by_its_name_alone() {
-        let hosts = Hosts::new(["Hub.example", "[2001:db8:0::1]"]).expect("names");
-        assert!(hosts.names().eq(["Hub.example", "[2001:db8::1]"]));
+        let hosts = Hosts::new(["Hub.example", "[2001:db8:0::1]", "dot.example."]).expect("names");
+        assert!(
+            hosts
+                .names()
+                .eq(["Hub.example", "[2001:db8::1]", "dot.example"])
+        );
         for host in [
             "hub.example",
             "HUB.example:8443",
+            "hub.example.",
+            "hub.example.:80",
+            "dot.example",
+            "dot.example.",
             "[2001:db8::1]:1",
             "localhost",
         ] {
@@ -164,6 +183,7 @@ mod tests {
         for host in [
             "a.hub.example",
             "hub.example.evil",
+            "hub.example..",
             "",
             ":80",
             "hub.example, localhost",
@@ -173,6 +193,7 @@ mod tests {
         assert!(!hosts.has(b"\xff"));
         for text in [
             "",
+            ".",
             "hub.example:80",
             "https://a",
             "*",

@@ -13,6 +13,12 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than most clients keep idle connections. `Keep-Alive` tells them.
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
+/// How long a connection must have been without a request before it is closed to make room for
+/// another one, where a server has as many connections as it may have.
+///
+/// Clients whose requests wait for an answer would otherwise wait behind those that ask nothing.
+pub const CROWDED_IDLE_TIME: Duration = Duration::from_secs(1);
+
 /// How long a connection that closes is read on, so that a client that is still sending gets the
 /// answer and not a reset.
 pub const LINGER_TIME: Duration = Duration::from_secs(5);

@@ -18,14 +18,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use saacms_realtime_core::Subscription;
 use saacms_realtime_core::route::http::{Answering, InProgress, KeepAlive, PeerAddress, Requests};
 use saacms_realtime_core::route::limits::{
-    HTTP_2_PING, HTTP_2_PREFACE, MAX_BUFFER_BYTES, MAX_HTTP_2_HEADERS, MAX_HTTP_2_RESETS,
-    MAX_HTTP_2_STREAMS, speaks_http_2,
+    HTTP_2_PING, HTTP_2_PREFACE, LAST_ANSWERS, MAX_BUFFER_BYTES, MAX_HTTP_2_HEADERS,
+    MAX_HTTP_2_RESETS, MAX_HTTP_2_STREAMS, speaks_http_2,
 };
 use saacms_realtime_core::stall::ReaderKind;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Phase;
 use super::handoff::{Handoff, HandoffIo};
@@ -52,10 +52,9 @@ impl Common {
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }
-        let is_http_1_1 = request.version() == Version::HTTP_11;
         Begun {
             in_progress: self.requests.begin(!request.body().is_end_stream()),
-            keep_alive: is_http_1_1.then(|| self.keep_alive.clone()),
+            keep_alive: self.keep_alive.for_request(request),
         }
     }
 }
@@ -63,7 +62,7 @@ impl Common {
 /// A request that is counted from here to the end of its answer.
 struct Begun {
     in_progress: InProgress,
-    /// Present over HTTP/1.1.
+    /// Present over HTTP/1.1, unless the client has asked for the end of the connection.
     keep_alive: Option<KeepAlive>,
 }
 
@@ -171,6 +170,7 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     let watch = common.watch.clone();
+    let requests = Arc::clone(&common.requests);
     // Whoever connects during a drain gets an answer first: without one it would connect again.
     let goes_at = match *phase.borrow() {
         Phase::Running => Phase::Draining,
@@ -194,13 +194,21 @@ where
         .serve_connection(TokioIo::new(LingeringIo::new(stream)), service);
     let mut connection = pin!(connection);
 
-    tokio::select! {
+    let is_idle = tokio::select! {
         result = &mut connection => return Ok(result?),
-        () = reaches(phase, goes_at) => {}
-        () = poll_fn(|cx| idle.poll(cx)) => {}
-    }
+        () = reaches(phase, goes_at) => false,
+        () = poll_fn(|cx| idle.poll(cx)) => true,
+    };
     // hyper closes the connection once its client has confirmed that, or does not answer pings.
     connection.as_mut().graceful_shutdown();
+    if is_idle {
+        // One that asks nothing and does not even confirm that is not waited for.
+        match timeout(LAST_ANSWERS, &mut connection).await {
+            Ok(result) => return Ok(result?),
+            Err(_) if !requests.is_busy() => return Ok(()),
+            Err(_) => {}
+        }
+    }
     Ok(connection.await?)
 }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use saacms_realtime_core::Notice;
 use saacms_realtime_core::route::http::{IdleWatch, Requests};
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::realtime::Realtime;
@@ -20,6 +22,9 @@ pub(super) struct IdleTimer<'a> {
     /// Never later than the watch wants to look again. It is not reset at each request: if it is
     /// early, the watch only looks once more.
     timer: Pin<Box<Sleep>>,
+    /// Notified while the server has no room for another connection.
+    crowded: Arc<Notify>,
+    is_crowded: Pin<Box<OwnedNotified>>,
 }
 
 impl<'a> IdleTimer<'a> {
@@ -27,6 +32,7 @@ impl<'a> IdleTimer<'a> {
         idle_timeout: Duration,
         requests: Arc<Requests>,
         realtime: &'a Realtime,
+        crowded: &Arc<Notify>,
     ) -> Self {
         let clock = realtime.clock();
         let now = clock.now().instant;
@@ -35,12 +41,23 @@ impl<'a> IdleTimer<'a> {
             requests,
             realtime,
             timer: Box::pin(sleep_until(clock.deadline(now))),
+            crowded: Arc::clone(crowded),
+            is_crowded: Box::pin(Arc::clone(crowded).notified_owned()),
         }
     }
 
     /// Ready once the connection must end. Call it after each poll of the connection.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let clock = self.realtime.clock();
+        while self.is_crowded.as_mut().poll(cx).is_ready() {
+            self.is_crowded
+                .set(Arc::clone(&self.crowded).notified_owned());
+            if self.watch.makes_room(&self.requests, clock.now().instant) {
+                self.realtime.hub().notice(Notice::ConnectionIdle);
+                return Poll::Ready(());
+            }
+        }
+
         loop {
             let now = clock.now().instant;
             let Some(due) = self.watch.look(&self.requests, now) else {

@@ -24,6 +24,7 @@ mod uring;
 mod writer;
 
 use core::convert::Infallible;
+use core::future::poll_fn;
 use core::num::NonZero;
 use core::time::Duration;
 use std::io;
@@ -35,10 +36,9 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper::{Request, Response};
 use saacms_realtime_core::route::http::{KeepAlive, PeerAddress, Requests};
-use saacms_realtime_core::route::limits::{DEFAULT_IDLE_TIMEOUT, HEAD_TIMEOUT};
+use saacms_realtime_core::route::limits::DEFAULT_IDLE_TIMEOUT;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::timeout;
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
 use crate::realtime::Realtime;
 pub use options::bound_connections;
@@ -59,6 +59,8 @@ pub struct Connections {
     idle_timeout: Duration,
     /// Every connection that hyper serves has a receiver.
     phase: Arc<watch::Sender<Phase>>,
+    /// Wakes every connection that hyper serves.
+    crowded: Arc<Notify>,
 }
 
 /// How far the server is on its way to its end.
@@ -85,6 +87,7 @@ impl Connections {
             realtime: realtime.clone(),
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             phase: Arc::new(watch::Sender::new(Phase::Running)),
+            crowded: Arc::default(),
         })
     }
 
@@ -128,10 +131,18 @@ impl Connections {
             None
         };
 
-        let is_http_2 = timeout(HEAD_TIMEOUT, http::begins_with_http_2(&stream)).await??;
-
         let requests = Arc::new(Requests::default());
-        let idle = &mut IdleTimer::new(self.idle_timeout, Arc::clone(&requests), &self.realtime);
+        let idle = &mut IdleTimer::new(
+            self.idle_timeout,
+            Arc::clone(&requests),
+            &self.realtime,
+            &self.crowded,
+        );
+        let is_http_2 = tokio::select! {
+            is_http_2 = http::begins_with_http_2(&stream) => is_http_2?,
+            () = poll_fn(|cx| idle.poll(cx)) => return Ok(()),
+        };
+
         let common = Common {
             requests,
             keep_alive: KeepAlive::new(self.idle_timeout),
@@ -147,6 +158,15 @@ impl Connections {
             self.lanes.send(socket, subscription, permit)?;
         }
         Ok(())
+    }
+
+    /// Closes the connections that have been without a request for a second.
+    ///
+    /// Call it once a second while there is no room for another connection: a client that waits for
+    /// an answer would otherwise wait for the idle timeout of others. It wakes every connection that
+    /// is not a stream of a lane.
+    pub fn make_room(&self) {
+        self.crowded.notify_waiters();
     }
 
     /// Tells the clients that are connected over HTTP/2 to send new requests elsewhere, by GOAWAY.

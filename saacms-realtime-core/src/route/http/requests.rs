@@ -9,10 +9,10 @@ use core::sync::atomic::{AtomicBool, AtomicUsize};
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use http::{HeaderName, HeaderValue, Response, header};
+use http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::route::limits::HEAD_TIMEOUT;
+use crate::route::limits::{CROWDED_IDLE_TIME, HEAD_TIMEOUT};
 use crate::time::Instant;
 
 /// The requests of one connection. Its service, the bodies of its answers and its socket share it.
@@ -137,6 +137,15 @@ impl KeepAlive {
         Self(HeaderValue::try_from(value).expect("visible ASCII"))
     }
 
+    /// What to tell the client of this request; `None` if it does not speak HTTP/1.1, or has asked
+    /// for the end of the connection.
+    pub fn for_request<B>(&self, request: &Request<B>) -> Option<Self> {
+        let options = request.headers().get_all(header::CONNECTION).into_iter();
+        let mut options = options.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+        let closes = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"));
+        (request.version() == Version::HTTP_11 && !closes).then(|| self.clone())
+    }
+
     /// Adds the header to an answer, unless that already says something about its connection: a
     /// stream keeps it, and a server that stops closes it.
     pub fn add_to<B>(self, answer: &mut Response<B>) {
@@ -181,12 +190,7 @@ impl IdleWatch {
     ///
     /// Call it whenever the connection may have done something.
     pub fn look(&mut self, requests: &Requests, now: Instant) -> Option<Instant> {
-        let state = requests.state();
-        if state != self.state {
-            self.state = state;
-            self.since = now;
-        }
-
+        let state = self.observe(requests, now);
         if state.is_busy {
             // The end of a stream over HTTP/2 does not wake whoever looks.
             return Some(now.saturating_add(self.idle_timeout.min(HEAD_TIMEOUT)));
@@ -199,6 +203,22 @@ impl IdleWatch {
         };
         let due = self.since.saturating_add(limit);
         (due > now).then_some(due)
+    }
+
+    /// Whether the connection must end so that another one can be accepted: it has been without a
+    /// request for [`CROWDED_IDLE_TIME`].
+    pub fn makes_room(&mut self, requests: &Requests, now: Instant) -> bool {
+        let state = self.observe(requests, now);
+        !state.is_busy && self.since.saturating_add(CROWDED_IDLE_TIME) <= now
+    }
+
+    fn observe(&mut self, requests: &Requests, now: Instant) -> State {
+        let state = requests.state();
+        if state != self.state {
+            self.state = state;
+            self.since = now;
+        }
+        state
     }
 }
 
@@ -254,6 +274,54 @@ mod tests {
         drop(second);
         assert_eq!(watch.look(&requests, at(3_000)), Some(at(3_075)));
         assert_eq!(watch.look(&requests, at(3_075)), None);
+    }
+
+    #[test]
+    fn a_connection_makes_room_once_it_has_asked_nothing_for_a_second() {
+        let requests = Arc::new(Requests::default());
+        let mut watch = IdleWatch::new(IDLE, at(0));
+        let millis = Instant::from_millis;
+        assert!(!watch.makes_room(&requests, millis(999)));
+        assert!(watch.makes_room(&requests, millis(1_000)), "no head");
+
+        let request = requests.begin(false);
+        assert!(!watch.makes_room(&requests, at(100)));
+        drop(request);
+        // Nobody has seen when it ended.
+        assert!(!watch.makes_room(&requests, at(200)));
+        assert!(!watch.makes_room(&requests, millis(200_999)));
+        assert!(watch.makes_room(&requests, at(201)));
+    }
+
+    #[test]
+    fn a_client_that_closes_its_connection_is_not_told_how_long_it_stays_open() {
+        let keep_alive = KeepAlive::new(IDLE);
+        let request = |version, connection: &[&str]| {
+            let request = Request::builder().version(version);
+            let add = |request: http::request::Builder, value: &&str| {
+                request.header("connection", *value)
+            };
+            let request = connection.iter().fold(request, add);
+            request.body(()).expect("a request")
+        };
+        for connection in [&[][..], &["keep-alive"], &["closed, x"]] {
+            let request = request(Version::HTTP_11, connection);
+            assert!(keep_alive.for_request(&request).is_some(), "{connection:?}");
+        }
+        for connection in [&["close"][..], &["te ,\tClose"], &["te", "close"]] {
+            let request = request(Version::HTTP_11, connection);
+            assert!(keep_alive.for_request(&request).is_none(), "{connection:?}");
+        }
+        assert!(
+            keep_alive
+                .for_request(&request(Version::HTTP_10, &[]))
+                .is_none()
+        );
+        assert!(
+            keep_alive
+                .for_request(&request(Version::HTTP_2, &[]))
+                .is_none()
+        );
     }
 
     #[test]

@@ -11,7 +11,9 @@ use std::thread::available_parallelism;
 
 use hyper::service::service_fn;
 use saacms_realtime_core::route::Api;
-use saacms_realtime_core::route::limits::{BACKLOG, LAST_ANSWERS, reserved_connections};
+use saacms_realtime_core::route::limits::{
+    BACKLOG, CROWDED_IDLE_TIME, LAST_ANSWERS, reserved_connections,
+};
 use saacms_realtime_core::{Hub, Notice};
 use saacms_realtime_tokio::Realtime;
 use saacms_realtime_tokio::server::{Connections, bound_connections};
@@ -152,7 +154,8 @@ fn announce(address: SocketAddr, api: &Api) {
     let _ = writeln!(io::stdout(), "open http://{address}/ in a browser");
 }
 
-/// Accepts connections as long as there is room; the next one waits in the kernel.
+/// Accepts connections as long as there is room; the next one waits in the kernel, at most until
+/// another one has been idle for a second.
 async fn accept(
     listener: TcpListener,
     site: Arc<Site>,
@@ -163,10 +166,14 @@ async fn accept(
         if room.available_permits() == 0 {
             site.notice(Notice::TooManyConnections);
         }
-        let permit = Arc::clone(&room)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let permit = loop {
+            let permit = Arc::clone(&room).acquire_owned();
+            match timeout(CROWDED_IDLE_TIME, permit).await {
+                Ok(permit) => break permit.expect("the semaphore is never closed"),
+                // Not sooner, because it wakes every connection.
+                Err(_) => connections.make_room(),
+            }
+        };
         let stream = next_stream(&listener).await;
 
         tokio::spawn(connection(
