@@ -33,31 +33,41 @@ impl TrustedProxies {
     /// The address of the client that a request comes from; `None` if its peer is not known.
     ///
     /// A peer that is not trusted is the client itself: whatever it says about another is ignored.
-    /// A trusted one names its own peer last in `Forwarded` (RFC 7239) or, if there is none, in
-    /// `X-Forwarded-For`. If that address is trusted too, the one to its left is taken, and so on.
+    /// A trusted one names its own peer last in `Forwarded` (RFC 7239) or in `X-Forwarded-For`. If
+    /// that address is trusted too, the one to its left is taken, and so on.
+    ///
+    /// Most proxies write one of the two headers and pass on the other as the client sent it. If they
+    /// name different clients, one is forged, and the peer stands for both.
     pub(super) fn client_of(&self, request: &Request<'_>) -> Option<IpAddr> {
         let peer = request.peer?.to_canonical();
         if !self.trusts(peer) {
             return Some(peer);
         }
 
-        let named = match request.header("forwarded") {
-            Some(value) => forwarded_for(&value),
-            None => match request.header("x-forwarded-for") {
-                Some(value) => addresses_in(value.split(|byte| *byte == b',')),
-                None => Vec::new(),
-            },
-        };
+        let forwarded = request.header("forwarded");
+        let forwarded = forwarded.map(|value| self.client_among(&forwarded_for(&value), peer));
+        let x_forwarded_for = request.header("x-forwarded-for").map(|value| {
+            let named = addresses_in(value.split(|byte| *byte == b','));
+            self.client_among(&named, peer)
+        });
+        match (forwarded, x_forwarded_for) {
+            (Some(one), Some(other)) if one != other => Some(peer),
+            (one, other) => one.or(other).or(Some(peer)),
+        }
+    }
+
+    /// The client of a trusted peer, of those that are named, the last of them by the peer.
+    fn client_among(&self, named: &[Option<IpAddr>], peer: IpAddr) -> IpAddr {
         let mut client = peer;
-        for address in named.into_iter().rev() {
+        for address in named.iter().rev() {
             // What is no address hides the client; the last one that is known stands for it.
             let Some(address) = address else { break };
-            client = address;
+            client = *address;
             if !self.trusts(client) {
                 break;
             }
         }
-        Some(client)
+        client
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -215,12 +225,22 @@ mod tests {
         ] {
             assert_eq!(named("forwarded", value), expected, "{value}");
         }
-        // One header is believed, the one that has a standard.
-        let both = [
-            ("x-forwarded-for", "6.6.6.6"),
-            ("forwarded", "for=192.0.2.1"),
-        ];
-        assert_eq!(client(&networks, "10.0.0.1", &both), "192.0.2.1");
+    }
+
+    #[test]
+    fn a_header_that_the_proxy_only_passes_on_makes_no_other_client() {
+        let both = |x_forwarded_for, forwarded| {
+            let headers = [
+                ("x-forwarded-for", x_forwarded_for),
+                ("forwarded", forwarded),
+            ];
+            client(&["10.0.0.0/8"], "10.0.0.1", &headers)
+        };
+        // Whichever of the two the proxy has written, the client cannot choose who it is.
+        assert_eq!(both("192.0.2.1", "for=6.6.6.6"), "10.0.0.1");
+        assert_eq!(both("6.6.6.6", "for=192.0.2.1"), "10.0.0.1");
+        assert_eq!(both("192.0.2.1", "for=unknown"), "10.0.0.1");
+        assert_eq!(both("6.6.6.6, 192.0.2.1", "for=192.0.2.1"), "192.0.2.1");
     }
 
     #[test]
