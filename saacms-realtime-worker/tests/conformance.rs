@@ -33,6 +33,10 @@ const WITHOUT: &[(&str, &str)] = &[
         WHOLE_BODY,
     ),
     ("a_client_that_leaves_is_forgotten", HUB),
+    (
+        "a_reader_that_takes_nothing_is_cut_and_comes_back_where_it_was",
+        HUB,
+    ),
     ("a_client_that_leaves_without_reading_is_forgotten", HUB),
     (
         "a_client_that_ends_its_connection_abruptly_is_forgotten",
@@ -154,6 +158,7 @@ fn start(config: HubConfig, api: Api) -> Running {
         ("MAX_AGE", millis(config.max_age)),
         ("MAX_LAG", config.max_lag.to_string()),
         ("MAX_LAG_BYTES", config.max_lag_bytes.to_string()),
+        ("MAX_HISTORY_BYTES", config.max_history_bytes.to_string()),
         (
             "MAX_SUBSCRIBERS_PER_TOPIC",
             config.max_subscribers_per_topic.to_string(),
