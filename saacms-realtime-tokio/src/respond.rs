@@ -138,11 +138,12 @@ impl Realtime {
         if let Some(notice) = reply.notice {
             self.hub().notice(notice);
         }
+        let closes = reply.closes_connection;
         let mut response = answer
             .add_to(reply)
             .into_shared_response(|document| self.hub().share(document));
         // Otherwise a client would go on with a connection that is about to close.
-        if self.hub().is_draining() {
+        if closes || self.hub().is_draining() {
             close_connection(&mut response, version);
         }
         response

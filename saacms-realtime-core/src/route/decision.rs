@@ -76,10 +76,15 @@ impl StreamRefusal {
     /// The reply to a client that is refused for `problem`. `jitter` is a random number, such as that
     /// of [`Hub::jitter`](crate::Hub::jitter): not all come back at once.
     pub fn reply(self, problem: Problem, jitter: u64) -> Reply {
-        match problem.retry_millis(jitter) {
+        let retry_millis = problem.retry_millis(jitter);
+        let mut reply = match retry_millis {
             Some(millis) if self.accepts_only_event_stream => Reply::unavailable(problem, millis),
             _ => problem.into(),
-        }
+        };
+
+        // A hub that is full needs the room of a client that has to wait.
+        reply.closes_connection = retry_millis.is_some();
+        reply
     }
 
     /// An `Accept` header with which a router asks the object of a record: its refusal then has the
@@ -139,6 +144,22 @@ mod tests {
             told(Some(b"text/event-stream, */*"), refusal, 0),
             (503, document)
         );
+    }
+
+    #[test]
+    fn a_refusal_that_passes_closes_the_connection_of_its_client() {
+        let closes = |accept, problem| {
+            StreamRefusal::of(accept)
+                .reply(problem, 0)
+                .closes_connection
+        };
+        for accept in [EVENT_SOURCE, None] {
+            assert!(closes(
+                accept,
+                Refusal::TooManySubscribers { limit: 3 }.into()
+            ));
+            assert!(!closes(accept, Problem::not_acceptable()));
+        }
     }
 
     #[test]

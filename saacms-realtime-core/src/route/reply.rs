@@ -25,6 +25,9 @@ pub struct Reply {
     /// The notice of this refusal, if it has one. An adapter counts it with
     /// [`Hub::notice`](crate::Hub::notice) as it sends the reply.
     pub notice: Option<Notice>,
+    /// Whether the connection closes after this reply: its client has no use for it until it comes
+    /// back, and others may wait for the room. An adapter tells it so over HTTP/1.
+    pub closes_connection: bool,
 }
 
 impl Reply {
@@ -74,7 +77,7 @@ impl Reply {
         let document = problem.to_json();
         let text = format!("retry: {retry_millis}\n\nevent: {UNAVAILABLE}\ndata: {document}\n\n");
 
-        // It is short, so it is an answer with a length, and its connection stays open.
+        // It is short, so it is an answer with a length.
         let mut reply = Self::stream(false, Duration::ZERO);
         reply.body = text.into_bytes();
         reply.notice = problem.notice();
@@ -87,6 +90,7 @@ impl Reply {
             headers: Vec::new(),
             body,
             notice: None,
+            closes_connection: false,
         }
     }
 

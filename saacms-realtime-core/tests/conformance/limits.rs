@@ -58,6 +58,12 @@ fn one_subscriber_too_many_is_refused_with_a_retry_time(start: Start) {
     expect_refusal(&world, &Request::get(&path("3")), 503, kind, detail);
     assert_eq!((world.stats().subscribers, world.stats().topics), (3, 2));
 
+    // Whoever has to wait needs no connection, and others may need its room.
+    for accept in ["*/*", "text/event-stream"] {
+        let refused = world.ask(&Request::get(&path("1")).header("Accept", accept));
+        assert_eq!(refused.header("connection"), Some("close"), "{accept}");
+    }
+
     // The refusals affect neither publishers nor the streams that are open.
     let live = world.publish("1", "v1");
     streams[..2]
@@ -150,9 +156,8 @@ fn full(start: Start, id: &str, config: HubConfig) -> (World, Stream) {
 /// again and again.
 fn expect_told_within_stream(world: &World, kind: &str) {
     let request = Request::get(&path("1")).header("Accept", "text/event-stream");
-    let mut connection = world.connect();
     for _ in 0..5 {
-        let millis = expect_unavailable(&connection.exchange(&request), kind);
+        let millis = expect_unavailable(&world.ask(&request), kind);
         assert!((10_000..=40_000).contains(&millis), "{kind}: {millis}");
     }
 }
@@ -279,7 +284,8 @@ fn a_refused_client_is_not_counted(start: Start) {
 
     assert_eq!((world.stats().subscribers, world.stats().topics), (1, 1));
     let mut connection = Connection::open(world.running.address);
-    assert_eq!(connection.exchange(&Request::get(&path("1"))).status(), 429);
+    let refused = Request::get(&path("2")).header("Accept", "text/html");
+    assert_eq!(connection.exchange(&refused).status(), 406);
     Stream::over(connection, &Request::get(&path("2"))).greeting();
 }
 
