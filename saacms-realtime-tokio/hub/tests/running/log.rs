@@ -13,8 +13,8 @@ use crate::{EVENT, PUBLISH, SUBSCRIBE};
 fn a_limit_that_is_reached_is_logged_once_however_often_it_is_reached() {
     let server = Server::start(&["--max-subscribers", "1"]);
     let _stream = Stream::open(server.address, &Request::get(SUBSCRIBE));
-    let mut connection = Connection::open(server.address);
     for _ in 0..20 {
+        let mut connection = Connection::open(server.address);
         assert_eq!(connection.exchange(&Request::get(SUBSCRIBE)).status(), 503);
     }
 
