@@ -4,7 +4,7 @@
 // The bench and the tests use different parts of it.
 #![allow(dead_code)]
 
-mod http2;
+pub(crate) mod http2;
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};

@@ -3,30 +3,19 @@
 use core::time::Duration;
 use std::time::Instant;
 
+use crate::attack::http2::{END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, frame};
 use crate::client::{Connection, PATIENCE, Request};
 use crate::real_server::Server;
 use crate::{Attacked, MIB, PUBLISH, event, figure_of};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
-const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// `GET http://localhost/`, in HPACK's static table.
 const GET_ROOT: &[u8] = b"\x82\x84\x86\x41\x09localhost";
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(payload.len())
-        .expect("a short payload")
-        .to_be_bytes();
-    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
 
 /// Requests that a connection may have in progress.
 const STREAMS_PER_CONNECTION: u32 = 100;
