@@ -36,7 +36,7 @@ pub(crate) struct Socket {
     watch: Option<WatchedSocket>,
 }
 
-/// What such a client may still send, and for how long.
+/// The bytes that such a client may still send, and the time that it has for them.
 #[derive(Debug)]
 struct Linger {
     left: usize,
@@ -55,7 +55,7 @@ impl Socket {
         }
     }
 
-    /// Has the hub know of it while it is full.
+    /// Reports to the hub while the socket is full.
     pub(crate) fn watch(&mut self, watch: WatchedSocket) {
         self.watch = Some(watch);
     }

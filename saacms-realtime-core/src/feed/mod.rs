@@ -47,7 +47,7 @@ type FrameTopic = Topic<Box<str>, Frame, VecDeque<Held>>;
 /// allocator, the reference count of the frame and the fingerprint of the ID.
 const ENTRY_BYTES: usize = 2 * size_of::<Held>() + 144;
 
-/// What an event counts as, in its ring and by the ledger.
+/// Returns the bytes that an event counts for, in its ring and in the ledger.
 fn event_size(frame_len: usize, id: &EventId<Box<str>>) -> usize {
     frame_len + id.as_str().len() + ENTRY_BYTES
 }

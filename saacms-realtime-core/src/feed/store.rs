@@ -116,14 +116,13 @@ impl StoredEvent {
         self.number % slots
     }
 
-    /// What it counts as in a history.
+    /// The bytes that it counts for in a history.
     pub(super) fn size(&self) -> usize {
         event_size(self.frame.as_bytes().len(), &self.id)
     }
 }
 
-/// What is known of an event whose frame is not kept: a client that names it has missed nothing up
-/// to it.
+/// An event whose frame is not kept. A client that names it has missed nothing up to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPlace {
     /// Its number in the ring.
@@ -160,7 +159,7 @@ pub struct StoredRing {
     place: Option<StoredPlace>,
     /// By number, each greater than that of `place`.
     events: BTreeMap<u64, StoredEvent>,
-    /// What `events` count as in a ring.
+    /// The bytes that `events` count for in a ring.
     bytes: usize,
     max_bytes: usize,
 }
@@ -262,8 +261,8 @@ impl StoredRing {
             .map(move |event| Row::new(&self.key, self.epoch, event, slots))
     }
 
-    /// What [`Feed::restore`](super::Feed::restore) takes: the place, and the events after it, oldest
-    /// first.
+    /// Splits it for [`Feed::restore`](super::Feed::restore): the place, and the events after it,
+    /// oldest first.
     pub fn into_parts(self) -> (Option<StoredPlace>, impl Iterator<Item = StoredEvent>) {
         (self.place, self.events.into_values())
     }

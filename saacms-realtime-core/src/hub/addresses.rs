@@ -54,8 +54,8 @@ impl Drop for AddressGuard {
     }
 }
 
-/// What counts as one address: an IPv4 address, or a /64 network of IPv6, because a single client
-/// usually has all addresses of one.
+/// Returns the key under which streams of `address` are counted: the address itself over IPv4, its
+/// /64 network over IPv6, because a single client usually has all addresses of one.
 fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

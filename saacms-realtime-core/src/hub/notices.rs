@@ -16,7 +16,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 const KINDS: usize = Notice::ALL.len();
 
-/// What to do about a hub's notices, as [`Hub::poll_notices`] returns it.
+/// The next step of an adapter that logs a hub's notices; [`Hub::poll_notices`] returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum NoticeOutput {

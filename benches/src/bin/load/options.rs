@@ -48,7 +48,7 @@ pub(crate) enum Scenario {
     Mixed(Options),
     /// As fanout, but one in ten does not read while events are published
     Slow(Options),
-    /// As fanout, first on a quiet server, then beside 550 connections that ask and do not read
+    /// Fanout on a quiet server, then beside 550 connections that send requests and never read
     Attacked(Options),
     /// All are disconnected, miss events, and reconnect at once
     Storm(Options),

@@ -46,7 +46,7 @@ pub(crate) struct Setup {
     pub(crate) connect_seconds: f64,
 }
 
-/// What the attack does to the 99th percentile of latencies.
+/// The figure that compares the 99th percentile of latencies under attack with the one before.
 pub(crate) const ATTACKED_P99: &str = "p99 over that before the attack";
 
 /// One subscriber in ten does not read.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::name::{IdText, ResyncReason};
 
-/// What typed polls of a reader return until it is idle.
+/// Polls a reader until it is idle, and returns what it got.
 fn typed(feed: &mut Feed, reader: &mut Reader, now: Now) -> Vec<TypedOutput> {
     core::iter::from_fn(|| match feed.poll_typed(reader, now) {
         TypedOutput::Idle { .. } => None,
