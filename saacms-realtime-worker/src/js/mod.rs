@@ -3,7 +3,9 @@
 mod alarm;
 mod callbacks;
 mod durable_object;
+mod guard;
 mod host;
+mod inner;
 mod platform;
 pub mod router;
 mod sql;

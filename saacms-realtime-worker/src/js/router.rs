@@ -14,7 +14,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, ReadableStreamDefaultReader, Request, Response};
 
-use super::durable_object::PASSES_IDS_ON;
+use super::inner::PASSES_IDS_ON;
 use super::platform::{self, Head, Namespace, member, set_member};
 use crate::settings::{Environment, RouterSettings};
 

@@ -1,0 +1,303 @@
+//! The state of the Durable Object, and what it does with requests.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
+
+use js_sys::{ArrayBuffer, Function, Uint8Array};
+use saacms_realtime_core::feed::Store;
+use saacms_realtime_core::route::{
+    Api, ObjectAction, Problem, PublishFormat, Reply, StreamRefusal,
+};
+use saacms_realtime_core::settings::VARIABLE_PREFIX;
+use saacms_realtime_core::{Epoch, Instant, Now, ResourceKey};
+use wasm_bindgen::prelude::*;
+use web_sys::{Request, Response};
+
+use super::alarm::Alarm;
+use super::callbacks::{Callbacks, StreamNews};
+use super::guard::ObjectGuard;
+use super::platform::{self, Head, member};
+use super::sql::{SqlStore, Wanted};
+use super::streams::{JsSink, Streams};
+use super::timers::Timers;
+use crate::object::Object;
+use crate::settings::{self, Environment, Settings};
+
+pub(super) struct Inner {
+    settings: Settings,
+    api: Api,
+    pub(super) key: Option<ResourceKey>,
+    pub(super) store: Option<SqlStore>,
+    pub(super) streams: Rc<Streams>,
+    pub(super) callbacks: Callbacks<Self>,
+    /// `None` until the first use, which reads the ring back.
+    pub(super) object: RefCell<Option<Object<JsSink>>>,
+    /// News of streams that the runtime reported while the object was in use.
+    pub(super) news: RefCell<Vec<(u32, StreamNews)>>,
+    pub(super) timers: Timers,
+    pub(super) alarm: Alarm,
+    /// Called after the last stream has left.
+    pub(super) unused: RefCell<Option<Function>>,
+    /// The host's clock; `None` is the platform's.
+    pub(super) clock: RefCell<Option<Function>>,
+    /// Whether streams get no turns.
+    pub(super) serves_at_once: Cell<bool>,
+    /// Whether the log was told of an idle timeout that does not count.
+    has_warned: Cell<bool>,
+    /// The latest time that [`now`](Self::now) returned.
+    latest_millis: Cell<u64>,
+}
+
+impl Inner {
+    /// The state of the object whose state at the platform is `ctx`.
+    ///
+    /// # Errors
+    ///
+    /// A variable of the environment has an invalid value.
+    pub(super) fn new(ctx: &JsValue, env: &JsValue) -> Result<Rc<Self>, JsValue> {
+        let variable = |name: &str| platform::variable(env, name);
+        let settings = Settings::read(Environment(&variable))
+            .map_err(|error| js_sys::Error::new(&error.to_string()))?;
+        let cors = settings::cors(Environment(&variable))
+            .map_err(|error| js_sys::Error::new(&error.to_string()))?;
+
+        let mut store = SqlStore::of(ctx);
+        if !settings.storage
+            && let Some(unused) = store.take()
+        {
+            unused.clear()?;
+        }
+
+        // An object without SQLite still works, so this is not an error.
+        if settings.storage && store.is_none() {
+            let warning = format!(
+                "saacms-realtime: this class has no SQLite storage (new_sqlite_classes), so its \
+                 history is lost when the object is evicted; set {VARIABLE_PREFIX}STORAGE=off if \
+                 that is intended"
+            );
+            web_sys::console::warn_1(&warning.into());
+        }
+
+        Ok(Rc::new_cyclic(|inner| Self {
+            settings,
+            // The router, or the host's own code, has decided who may publish.
+            api: Api::default()
+                .with_open_publish()
+                .with_cors(cors)
+                .with_heartbeat(settings.hub.heartbeat),
+            key: key_of(ctx),
+            store,
+            streams: Rc::new(Streams::new(ctx)),
+            callbacks: Callbacks::new(inner),
+            object: RefCell::new(None),
+            news: RefCell::new(Vec::new()),
+            timers: Timers::default(),
+            alarm: Alarm::default(),
+            unused: RefCell::default(),
+            clock: RefCell::default(),
+            has_warned: Cell::new(false),
+            serves_at_once: Cell::new(false),
+            latest_millis: Cell::new(0),
+        }))
+    }
+
+    pub(super) fn fetch(&self, request: &Request) -> Result<JsValue, JsValue> {
+        let head = Head::of(request);
+        match self.api.decide_object(&head.as_request()) {
+            ObjectAction::Subscribe {
+                last_event_id,
+                head,
+                refuse,
+                ..
+            } => self
+                .subscribe(last_event_id.as_deref(), &head, refuse, request)
+                .map(Into::into),
+            ObjectAction::Head { head, .. } => {
+                let position = self.lock()?.position();
+                Ok(platform::response(&head.with_position(position), None)?.into())
+            }
+            ObjectAction::Publish { format, .. } => {
+                let publish = self.callbacks.publish(format);
+                let fail = self.callbacks.fail_body();
+                platform::then(&request.array_buffer()?, &publish, fail)
+            }
+            ObjectAction::Reply(reply) => platform::answer(&reply),
+        }
+    }
+
+    fn subscribe(
+        &self,
+        last_event_id: Option<&[u8]>,
+        head: &Reply,
+        refuse: StreamRefusal,
+        request: &Request,
+    ) -> Result<Response, JsValue> {
+        let mut object = self.lock()?;
+        // Reserved first, because the stream's callbacks are bound to the number.
+        let number = match object.reserve() {
+            Ok(number) => number,
+            Err(refusal) => {
+                let reply = refuse.reply(refusal.into(), platform::jitter());
+                platform::report(&reply);
+                return platform::response(&reply, None);
+            }
+        };
+
+        self.timers.start();
+        let callbacks = self.callbacks.of_stream(number);
+        let (stream, sink) = self.streams.open(number, &callbacks)?;
+        let now = object.now;
+        let can_resume = last_event_id.is_some() || passes_ids_on(request);
+        if !can_resume {
+            self.warn_of_idle_timeout();
+        }
+        object.subscribe(number, sink, last_event_id, can_resume, now);
+        // Sends the stream's first bytes, before the runtime gets its body.
+        drop(object);
+
+        // Both, because the runtime does not always cancel the stream of a client that is gone.
+        let signal = request.signal();
+        let _ = signal.add_event_listener_with_callback("abort", callbacks.cancel.unchecked_ref());
+        platform::response(head, Some(&stream))
+    }
+
+    /// Calls the host a little later, when no callback of a stream is about to come any more.
+    pub(super) fn report_unused(&self) {
+        const LATER_MILLIS: f64 = 1_000.0;
+        if let Some(unused) = &*self.unused.borrow() {
+            platform::set_timer(unused, LATER_MILLIS);
+        }
+    }
+
+    /// Says once that `IDLE_TIMEOUT` does not end a stream whose client could not resume.
+    fn warn_of_idle_timeout(&self) {
+        if !self.settings.idle_timeout.is_zero() && !self.has_warned.replace(true) {
+            let text = format!(
+                "saacms-realtime: {VARIABLE_PREFIX}IDLE_TIMEOUT does not end a stream whose request \
+                 names no last event ID, unless its host says by `?{PASSES_IDS_ON}` that it passes \
+                 them on: without one, its client would lose events"
+            );
+            web_sys::console::warn_1(&text.into());
+        }
+    }
+
+    /// Locks the object for one use. The first use reads the ring back.
+    pub(super) fn lock(&self) -> Result<ObjectGuard<'_>, JsValue> {
+        let now = self.now();
+        let mut object = self.object.borrow_mut();
+        if object.is_none() {
+            *object = Some(self.load(now)?);
+        }
+
+        let object = RefMut::map(object, |object| object.as_mut().expect("was just loaded"));
+        Ok(ObjectGuard::new(self, object, now))
+    }
+
+    /// Locks the object for a call of the runtime that cannot fail, and logs an error.
+    pub(super) fn lock_or_report(&self) -> Option<ObjectGuard<'_>> {
+        match self.lock() {
+            Ok(object) => Some(object),
+            Err(error) => {
+                web_sys::console::error_1(&error);
+                None
+            }
+        }
+    }
+
+    /// Publishes the events of a body.
+    pub(super) fn publish_body(
+        &self,
+        format: PublishFormat,
+        body: &ArrayBuffer,
+    ) -> Result<Reply, JsValue> {
+        let max_body_bytes = self.api.max_body_bytes();
+        // Checked before the body is copied into the module's memory.
+        if body.byte_length() as usize > max_body_bytes {
+            return Ok(Problem::body_too_large(max_body_bytes).into());
+        }
+
+        let body = Uint8Array::new(body).to_vec();
+        let store = self.store.as_ref();
+        let store = store.map(|store| store as &dyn Store<Error = String>);
+        let mut object = self.lock()?;
+        let now = object.now;
+        let reply = format.run(&body, |event| object.publish(event, now, store));
+        // Sends the events, before the publisher gets its answer.
+        drop(object);
+
+        Ok(reply)
+    }
+
+    fn load(&self, now: Now) -> Result<Object<JsSink>, JsValue> {
+        let max_age_millis = self.settings.hub.max_age.as_millis() as u64;
+        let since = now.instant.as_millis().saturating_sub(max_age_millis);
+        let wanted = Wanted {
+            slots: Object::<JsSink>::slots(&self.settings),
+            since: Instant::from_millis(since),
+            max_bytes: self.settings.hub.max_history_bytes,
+        };
+        let stored = match &self.store {
+            Some(store) => store.load(wanted)?,
+            None => None,
+        };
+
+        if let Some(store) = self.store.as_ref().filter(|store| store.has_frames()) {
+            self.alarm
+                .ask(store.storage(), self.callbacks.alarm_is_at());
+        }
+
+        // Two halves, because `Math.random` has fewer than 64 bits.
+        let random = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
+        let epoch = Epoch::from_number(random() << 32 | random());
+        let key = self.key.clone();
+        let mut object = Object::new(self.settings, key, stored, epoch, now);
+        if self.serves_at_once.get() {
+            object.serve_at_once();
+        }
+        Ok(object)
+    }
+
+    pub(super) fn alarm(&self) -> Result<(), JsValue> {
+        self.alarm.has_fired();
+        let object = self.lock()?;
+        // Dropping the object sets the next alarm if there are younger events.
+        if let Some(store) = self.store.as_ref().filter(|store| store.has_frames())
+            && object.forget_at() <= object.now.instant
+            && let Some((key, newest)) = object.newest()
+        {
+            let slots = Object::<JsSink>::slots(&self.settings);
+            store.forget(key, object.position().epoch, &newest, slots)?;
+        }
+        Ok(())
+    }
+
+    /// Reads both clocks from the platform's only one.
+    ///
+    /// Stored events must age across a restart, so the monotonic clock is the wall clock as well. It
+    /// stands still while that one is set back, so that no event becomes younger.
+    pub(super) fn now(&self) -> Now {
+        let clock = self.clock.borrow().clone();
+        let told = clock.and_then(|now| now.call0(&JsValue::UNDEFINED).ok()?.as_f64());
+        let wall_millis = told.unwrap_or_else(js_sys::Date::now);
+        let millis = self.latest_millis.get().max(wall_millis.max(0.0) as u64);
+        self.latest_millis.set(millis);
+        Now::from_millis(millis, wall_millis as i64)
+    }
+}
+
+/// The record that an object is named after: `<slug>:<id>`, where a slug has no colon.
+fn key_of(ctx: &JsValue) -> Option<ResourceKey> {
+    let name = member(&member(ctx, "id"), "name").as_string()?;
+    let (slug, id) = name.split_once(':')?;
+    ResourceKey::new(slug, id).ok()
+}
+
+/// The query by which a host says that it passes last event IDs on.
+pub(super) const PASSES_IDS_ON: &str = "passesIds";
+
+/// Whether the host of a request says that it passes last event IDs on: the plugin does not.
+fn passes_ids_on(request: &Request) -> bool {
+    let url = request.url();
+    let (_, _, query) = platform::parts(&url);
+    query.is_some_and(|query| query.split('&').any(|part| part == PASSES_IDS_ON))
+}
