@@ -16,6 +16,7 @@
 //! | a record's events | [`Topic`], [`EventId`], [`Position`] | a ring with the IDs of its events, and what a last event ID means |
 //! | the format | [`sse`] | frames written into any [`core::fmt::Write`], and the [decoder](sse::Decoder) |
 //! | a record's frames | [`Event`], [`feed`] | what each reader gets next, in whole frames; what a store keeps |
+//! | events that outlive the process | [`engine`], [`Told`] | what a hub and the engine behind it say to each other |
 //! | all records | [`Hub`], [`Subscription`], [`Lane`] | key to topic map, locks, wakers, limits, sweep, drain |
 //! | HTTP | [`route`] | the contract without HTTP: a request in, a decision out |
 //! | settings | [`HubConfig`], [`settings`] | the settings of a hub, and how they are read from text |
@@ -26,7 +27,7 @@
 //! | --- | --- |
 //! | none | rings and topics over the caller's storage, frames into [`core::fmt::Write`]; no allocation at all |
 //! | `heapless` | `heapless::Deque` as storage of a ring |
-//! | `alloc` | owned keys and events, [`feed`], the decoder, [`route`] |
+//! | `alloc` | owned keys and events, [`feed`], [`engine`], the decoder, [`route`] |
 //! | `std` (default) | the [`Hub`] |
 //! | `http` | conversions between [`route`] and the `http` crate |
 //!
@@ -45,11 +46,15 @@ extern crate std;
 #[cfg(feature = "alloc")]
 mod config;
 #[cfg(feature = "alloc")]
+pub mod engine;
+#[cfg(feature = "alloc")]
 mod event;
 #[cfg(feature = "alloc")]
 mod excerpt;
 #[cfg(feature = "alloc")]
 pub mod feed;
+#[cfg(feature = "alloc")]
+mod follow;
 #[cfg(feature = "std")]
 mod hub;
 mod name;
@@ -79,6 +84,8 @@ pub use topic::{IdPolicy, Named, Opening, Topic};
 pub use config::{ConfigError, EventIds, HubConfig};
 #[cfg(feature = "alloc")]
 pub use event::{Event, EventError};
+#[cfg(feature = "alloc")]
+pub use follow::{Link, Mark, Span, Told};
 #[cfg(feature = "alloc")]
 pub use name::{InvalidKey, KeyPart, ResourceKey};
 #[cfg(feature = "alloc")]

@@ -9,11 +9,13 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::engine::{Packed, Stamp};
 use crate::event::Event;
 use crate::name::{EventId, EventType};
 use crate::position::{Epoch, Position};
 use crate::route::{Action, Api, Cors, Problem, Request};
 use crate::sse::{Decoded, Decoder, Message, write_event};
+use crate::time::Timestamp;
 
 pub use operations::operations;
 
@@ -244,6 +246,37 @@ pub fn position(bytes: &[u8]) {
     }
 }
 
+/// Bytes of an engine make no panic, and what is read of them makes one message.
+pub fn packed(bytes: &[u8]) {
+    let mut packed = Packed::from_bytes(bytes.to_vec().into());
+    let Ok(unpacked) = packed.parse() else {
+        return;
+    };
+
+    let id = unpacked
+        .etag
+        .unwrap_or(EventId::new("0").expect("a valid ID"));
+    let mut frame = String::new();
+    write_event(&mut frame, unpacked.event_type, &id, unpacked.data).expect("a String");
+    let messages = messages(frame.as_bytes()).expect("short enough");
+    assert!(
+        matches!(&messages[..], [message] if message.data == unpacked.data),
+        "{messages:?}"
+    );
+
+    // A stamp changes nothing but the stamp.
+    let before = packed.clone();
+    let stamp = Stamp {
+        at: Timestamp::from_millis(bytes.len() as i64),
+        is_id: bytes.len().is_multiple_of(2),
+    };
+    packed.stamp(stamp);
+    let stamped = packed.parse().expect("it was valid before");
+    let mut expected = before.parse().expect("it was valid before");
+    expected.stamp = Some(stamp);
+    assert_eq!(stamped, expected);
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -278,6 +311,7 @@ mod tests {
         });
         replay("route", route);
         replay("position", position);
+        replay("packed", packed);
         replay("operations", operations);
     }
 }

@@ -1,0 +1,45 @@
+/// Names one event of an engine exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    /// The place of the event in the engine's sequence, which rises over all records.
+    pub sequence: u64,
+    /// Tells two events apart that had the same sequence, because the engine lost the first one.
+    pub print: u64,
+}
+
+/// What an engine says about the event before another one in the same record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// The previous event.
+    After {
+        /// Its sequence.
+        sequence: u64,
+        /// Its print, where the engine knows it.
+        print: Option<u64>,
+    },
+    /// The engine keeps no earlier event of the record.
+    First,
+    /// The engine does not say.
+    Unknown,
+}
+
+/// An event as an engine tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told<E> {
+    /// The name of the event.
+    pub mark: Mark,
+    /// The event before it.
+    pub link: Link,
+    /// The event.
+    pub event: E,
+}
+
+/// The part of an engine's sequence that an answer covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Of the events after this sequence, the engine has dropped only the oldest of records that
+    /// had more than it keeps.
+    pub since: u64,
+    /// The newest sequence of any record when the engine answered.
+    pub upto: u64,
+}
