@@ -59,7 +59,7 @@ pub use saacms_realtime_core::route::{
 #[doc(no_inline)]
 pub use saacms_realtime_core::{
     ConfigError, Event, EventError, EventIds, EventType, Hub, HubConfig, InvalidKey, Position,
-    Refusal, ResourceKey, Stats,
+    Publishing, Refusal, ResourceKey, Stats,
 };
 
 /// The program in the README.

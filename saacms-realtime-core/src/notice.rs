@@ -61,6 +61,21 @@ notices! {
     PublishNotKept: true,
         "events of records that nobody reads were not kept: every record that max_topics allows has \
          a subscriber";
+    /// An event was refused because the engine cannot be reached.
+    PublishEngineAway: true,
+        "events were refused, because the engine is away (503)";
+    /// An event was refused because too many wait for the engine.
+    PublishEngineBusy: true,
+        "events were refused: as many as are allowed wait for the engine (503)";
+    /// An event was refused because the engine has no room left.
+    PublishEngineFull: true,
+        "events were refused, because the engine has no room left (507)";
+    /// An event may have been published: the engine did not confirm it.
+    PublishUnconfirmed: true,
+        "events may or may not have been published, because the engine did not confirm them (503)";
+    /// An event was refused because it is larger than the engine accepts.
+    PublishEventTooLarge: true,
+        "events were refused, because they are larger than the engine accepts (413)";
     /// A publish was refused for what is in it (400, 415).
     PublishInvalid: false,
         "publishes were refused, because their events are invalid (400) or compressed (415)";

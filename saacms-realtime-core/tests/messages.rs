@@ -5,7 +5,7 @@ use core::error::Error as _;
 use core::time::Duration;
 use std::collections::HashMap;
 
-use saacms_realtime_core::route::{Api, Cors, Problem, Token};
+use saacms_realtime_core::route::{Api, Cors, Problem, Reply, Token};
 use saacms_realtime_core::sse::Decoder;
 use saacms_realtime_core::{
     Event, EventError, EventId, EventType, HubConfig, InvalidEventId, InvalidKey, KeyPart, Refusal,
@@ -37,8 +37,58 @@ fn a_refusal_of_the_hub_names_the_limit_that_is_reached() {
             Refusal::TooManyStreamsOfAddress { limit: 6 },
             "this address is at its limit of 6 streams",
         ),
+        (
+            Refusal::EngineAway,
+            "the engine that keeps the history is away; the event was not published, try again in a \
+             moment",
+        ),
+        (
+            Refusal::EngineBusy,
+            "too many events wait for the engine that keeps the history; the event was not \
+             published, try again in a moment",
+        ),
+        (
+            Refusal::EngineFull,
+            "the engine that keeps the history has no room left; the event was not published",
+        ),
+        (
+            Refusal::MaybePublished,
+            "the engine that keeps the history did not confirm the event, so it may have been \
+             published; publishing it again does no harm to the state",
+        ),
+        (
+            Refusal::EventTooLarge { limit: 7 },
+            "the event is larger than the limit of 7 bytes of the engine that keeps the history; it \
+             was not published",
+        ),
     ] {
         assert_eq!(refusal.to_string(), said);
+    }
+}
+
+#[test]
+fn a_publisher_is_told_whether_an_engine_may_take_the_event_later() {
+    for (refusal, status, name, retry_after) in [
+        (Refusal::EngineAway, 503, "engine-away", Some("5")),
+        (Refusal::EngineBusy, 503, "engine-busy", Some("1")),
+        (Refusal::MaybePublished, 503, "maybe-published", Some("5")),
+        (Refusal::EngineFull, 507, "engine-full", None),
+        (
+            Refusal::EventTooLarge { limit: 7 },
+            413,
+            "event-too-large",
+            None,
+        ),
+    ] {
+        let reply = Reply::from(Problem::from(refusal));
+        let headers = reply.headers.iter();
+        let mut retries = headers.filter(|(name, _)| *name == "retry-after");
+
+        let found = (reply.status, retries.next().map(|(_, value)| &**value));
+        assert_eq!(found, (status, retry_after), "{refusal:?}");
+        let said = String::from_utf8(reply.body).expect("UTF-8");
+        let begin = format!(r#"{{"type":"urn:saacms-realtime:{name}","#);
+        assert!(said.starts_with(&begin), "{said}");
     }
 }
 

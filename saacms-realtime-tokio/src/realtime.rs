@@ -5,8 +5,8 @@ use std::sync::Arc;
 use saacms_realtime_core::route::Api;
 use saacms_realtime_core::route::http::BodyBudget;
 use saacms_realtime_core::{
-    ConfigError, Event, Hub, HubConfig, Notice, Position, Refusal, ResourceKey, Subscription,
-    report, sweep,
+    ConfigError, Event, Hub, HubConfig, Notice, Position, Publishing, Refusal, ResourceKey,
+    Subscription, report, sweep,
 };
 
 use crate::clock::Clock;
@@ -67,6 +67,19 @@ impl Realtime {
     /// [`Refusal::Draining`]: nothing is published.
     pub fn publish(&self, event: Event) -> Result<(), Refusal> {
         self.hub.publish(event, self.clock.now())
+    }
+
+    /// Publishes an event, and waits until it is in the record's history.
+    ///
+    /// The publish begins with this call, whether the future is polled or not. It works whatever
+    /// keeps the history; while that is memory, the future is ready at once.
+    ///
+    /// # Errors
+    ///
+    /// The future resolves to any [`Refusal`] of a publish. After [`Refusal::MaybePublished`] the
+    /// event may have been published; after every other one it was not.
+    pub fn submit(&self, event: Event) -> Publishing {
+        self.hub.submit(event, self.clock.now())
     }
 
     /// Subscribes to a record, starting after `last_event_id` if there is one.

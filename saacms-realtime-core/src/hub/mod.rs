@@ -6,6 +6,7 @@
 mod addresses;
 mod lane;
 mod notices;
+mod publishing;
 mod registry;
 mod shared;
 mod stats;
@@ -36,6 +37,7 @@ use crate::unread::Stalls;
 
 pub use lane::{Lane, Outgoing, Piece};
 pub use notices::{NoticeOutput, report};
+pub use publishing::Publishing;
 pub use stats::Stats;
 pub use subscription::{Output, Subscription, TypedOutput};
 pub use sweep::sweep;
@@ -48,8 +50,9 @@ use sync::Arc;
 /// - *Getters*: [`position`](Self::position), [`config`](Self::config), [`stats`](Self::stats),
 ///   [`stalls`](Self::stalls), [`jitter`](Self::jitter), [`check_running`](Self::check_running),
 ///   [`is_draining`](Self::is_draining).
-/// - *Commands*: [`publish`](Self::publish), [`subscribe`](Self::subscribe),
-///   [`source_lost`](Self::source_lost), [`drain`](Self::drain), [`notice`](Self::notice).
+/// - *Commands*: [`publish`](Self::publish), [`submit`](Self::submit),
+///   [`subscribe`](Self::subscribe), [`source_lost`](Self::source_lost), [`drain`](Self::drain),
+///   [`notice`](Self::notice).
 /// - *Polls*: [`poll_sweep`](Self::poll_sweep), [`poll_notices`](Self::poll_notices), and
 ///   [`Subscription::poll`].
 /// - *For one thread that serves many subscribers*: [`Lane`].
@@ -125,7 +128,7 @@ impl Hub {
         let registry = &shared.registry;
         shared.observe_time(now);
         self.check_running()
-            .inspect_err(|_| self.notice(Notice::PublishDraining))?;
+            .inspect_err(|refusal| self.count_refused_publish(*refusal))?;
 
         let wakers = loop {
             let Ok(cell) = shared.find_or_create(event.key(), now) else {
@@ -185,15 +188,7 @@ impl Hub {
     ) -> Result<Subscription, Refusal> {
         self.shared.observe_time(now);
         let opened = self.open(address, key, last_event_id, now);
-        opened.inspect_err(|refusal| {
-            self.notice(match refusal {
-                Refusal::Draining { .. } => Notice::SubscribeDraining,
-                Refusal::TooManyTopics { .. } => Notice::SubscribeTooManyTopics,
-                Refusal::TooManySubscribers { .. } => Notice::SubscribeTooMany,
-                Refusal::TooManySubscribersOfTopic { .. } => Notice::SubscribeTooManyOfTopic,
-                Refusal::TooManyStreamsOfAddress { .. } => Notice::SubscribeTooManyOfAddress,
-            });
-        })
+        opened.inspect_err(|refusal| self.count_refused_subscribe(*refusal))
     }
 
     fn open(

@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::Hub;
 use super::sync::{AtomicU64, Mutex, lock};
 use crate::notice::Notice;
+use crate::refusal::Refusal;
 use crate::time::{Instant, Now};
 
 /// Time between two lines of one kind.
@@ -108,6 +109,38 @@ impl Hub {
     /// waits for a line.
     pub fn notice(&self, notice: Notice) {
         self.shared.registry.notices.count(notice);
+    }
+
+    /// Counts a publish that is refused.
+    pub(super) fn count_refused_publish(&self, refusal: Refusal) {
+        self.notice(match refusal {
+            Refusal::Draining { .. } => Notice::PublishDraining,
+            Refusal::EngineAway => Notice::PublishEngineAway,
+            Refusal::EngineBusy => Notice::PublishEngineBusy,
+            Refusal::EngineFull => Notice::PublishEngineFull,
+            Refusal::MaybePublished => Notice::PublishUnconfirmed,
+            Refusal::EventTooLarge { .. } => Notice::PublishEventTooLarge,
+            Refusal::TooManyTopics { .. }
+            | Refusal::TooManySubscribers { .. }
+            | Refusal::TooManySubscribersOfTopic { .. }
+            | Refusal::TooManyStreamsOfAddress { .. } => return, // Refuses no publish.
+        });
+    }
+
+    /// Counts a subscription that is refused.
+    pub(super) fn count_refused_subscribe(&self, refusal: Refusal) {
+        self.notice(match refusal {
+            Refusal::Draining { .. } => Notice::SubscribeDraining,
+            Refusal::TooManyTopics { .. } => Notice::SubscribeTooManyTopics,
+            Refusal::TooManySubscribers { .. } => Notice::SubscribeTooMany,
+            Refusal::TooManySubscribersOfTopic { .. } => Notice::SubscribeTooManyOfTopic,
+            Refusal::TooManyStreamsOfAddress { .. } => Notice::SubscribeTooManyOfAddress,
+            Refusal::EngineAway
+            | Refusal::EngineBusy
+            | Refusal::EngineFull
+            | Refusal::MaybePublished
+            | Refusal::EventTooLarge { .. } => return, // Refuses no subscription.
+        });
     }
 
     /// Returns the next line for the log: at most one a minute and kind.
@@ -244,6 +277,39 @@ mod tests {
         assert!(task.as_mut().poll(&mut cx).is_ready());
         let gone = pin!(report(Weak::new(), Now::default, timer, |_, _| ()));
         assert!(gone.poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn a_refusal_has_a_kind_of_its_own_and_is_counted_once() {
+        use std::collections::BTreeSet;
+
+        let hub = hub();
+        let count = |refusal| {
+            hub.count_refused_publish(refusal);
+            hub.count_refused_subscribe(refusal);
+        };
+        let retry_after = Duration::ZERO;
+        let limit = 1;
+
+        // Both are refused while the hub drains.
+        count(Refusal::Draining { retry_after });
+        count(Refusal::TooManyTopics { limit });
+        count(Refusal::TooManySubscribers { limit });
+        count(Refusal::TooManySubscribersOfTopic { limit });
+        count(Refusal::TooManyStreamsOfAddress { limit });
+        count(Refusal::EngineAway);
+        count(Refusal::EngineBusy);
+        count(Refusal::EngineFull);
+        count(Refusal::MaybePublished);
+        count(Refusal::EventTooLarge { limit });
+
+        let cx = Context::from_waker(Waker::noop());
+        let mut texts = BTreeSet::new();
+        while let NoticeOutput::Line { notice, count } = hub.poll_notices(&cx, Now::default()) {
+            assert_eq!(count, 1, "{notice:?}");
+            texts.insert(notice.text());
+        }
+        assert_eq!(texts.len(), 11);
     }
 
     #[test]

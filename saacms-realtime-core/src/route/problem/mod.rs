@@ -1,8 +1,13 @@
+#[rustfmt::skip] // one kind, one line
+mod kind;
+
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+
+use kind::Kind;
 
 use super::limits::{MAX_FAILED_LINES, MAX_RESULTS_BYTES};
 use super::reply::Header;
@@ -34,6 +39,18 @@ struct Retry {
 const LATER: Retry = Retry {
     after: Duration::from_secs(10),
     spread: Duration::from_secs(30),
+};
+
+/// When an engine that is away may be back. Publishers that wait at once are few.
+const ENGINE_BACK: Retry = Retry {
+    after: Duration::from_secs(5),
+    spread: Duration::ZERO,
+};
+
+/// When an engine has stored what waits for it.
+const ENGINE_FREE: Retry = Retry {
+    after: Duration::from_secs(1),
+    spread: Duration::ZERO,
 };
 
 impl Problem {
@@ -290,53 +307,6 @@ impl Problem {
     }
 }
 
-/// The parts that all problems of one kind share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Kind {
-    /// The last part of the URN that is the document's `type`.
-    name: &'static str,
-    status: u16,
-    title: &'static str,
-}
-
-/// Every kind of problem, by status.
-#[rustfmt::skip] // one kind, one line
-mod kind {
-    use super::Kind;
-
-    const fn kind(name: &'static str, status: u16, title: &'static str) -> Kind {
-        Kind { name, status, title }
-    }
-
-    pub(super) const BODY_INCOMPLETE: Kind = kind("body-incomplete", 400, "Body incomplete");
-    pub(super) const DOT_SEGMENT: Kind = kind("dot-segment", 400, "Dot segment in the path");
-    pub(super) const HOST_MISSING: Kind = kind("host-missing", 400, "Host missing");
-    pub(super) const INVALID_EVENT: Kind = kind("invalid-event", 400, "Invalid event");
-    pub(super) const INVALID_KEY: Kind = kind("invalid-key", 400, "Invalid resource key");
-    pub(super) const TOKEN_MISSING: Kind = kind("token-missing", 401, "Publish token missing");
-    pub(super) const FOREIGN_HOST: Kind = kind("foreign-host", 403, "Host not allowed");
-    pub(super) const FOREIGN_ORIGIN: Kind = kind("foreign-origin", 403, "Origin not allowed");
-    pub(super) const PUBLISHING_OFF: Kind = kind("publishing-is-off", 403, "Publishing is off");
-    pub(super) const TOKEN_WRONG: Kind = kind("token-wrong", 403, "Publish token wrong");
-    pub(super) const NOT_FOUND: Kind = kind("not-found", 404, "Not found");
-    pub(super) const METHOD_NOT_ALLOWED: Kind = kind("method-not-allowed", 405, "Method not allowed");
-    pub(super) const NOT_ACCEPTABLE: Kind = kind("not-acceptable", 406, "Not acceptable");
-    pub(super) const BODY_TOO_SLOW: Kind = kind("body-too-slow", 408, "Body too slow");
-    pub(super) const OTHER_RECORD: Kind = kind("other-record", 409, "Another record");
-    pub(super) const BODY_TOO_LARGE: Kind = kind("body-too-large", 413, "Body too large");
-    pub(super) const LINES_NOT_TRIED: Kind = kind("lines-not-tried", 413, "Lines not tried");
-    pub(super) const UNKNOWN_CONTENT_CODING: Kind = kind("unknown-content-coding", 415, "Compressed body");
-    pub(super) const TOO_MANY_STREAMS_OF_ADDRESS: Kind = kind("too-many-streams-of-address", 429, "Too many streams of this address");
-    pub(super) const TOO_MANY_SUBSCRIBERS_OF_TOPIC: Kind = kind("too-many-subscribers-of-topic", 429, "Too many subscribers of this record");
-    pub(super) const NOT_STORED: Kind = kind("not-stored", 500, "Not stored");
-    pub(super) const UNKNOWN_TRANSFER_CODING: Kind = kind("unknown-transfer-coding", 501, "Transfer coding not understood");
-    pub(super) const RECORD_UNREACHABLE: Kind = kind("record-unreachable", 502, "Record unreachable");
-    pub(super) const DRAINING: Kind = kind("draining", 503, "Shutting down");
-    pub(super) const TOO_MANY_BODIES: Kind = kind("too-many-bodies", 503, "Too many bodies at once");
-    pub(super) const TOO_MANY_SUBSCRIBERS: Kind = kind("too-many-subscribers", 503, "Too many subscribers");
-    pub(super) const TOO_MANY_TOPICS: Kind = kind("too-many-topics", 503, "Too many records");
-}
-
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Kind { status, title, .. } = self.kind;
@@ -365,17 +335,25 @@ impl From<Refusal> for Problem {
                 // The hub has jittered it already.
                 let spread = Duration::ZERO;
                 let after = retry_after;
-                (kind::DRAINING, Retry { after, spread })
+                (kind::DRAINING, Some(Retry { after, spread }))
             }
-            Refusal::TooManyTopics { .. } => (kind::TOO_MANY_TOPICS, LATER),
-            Refusal::TooManySubscribers { .. } => (kind::TOO_MANY_SUBSCRIBERS, LATER),
+            Refusal::TooManyTopics { .. } => (kind::TOO_MANY_TOPICS, Some(LATER)),
+            Refusal::TooManySubscribers { .. } => (kind::TOO_MANY_SUBSCRIBERS, Some(LATER)),
             Refusal::TooManySubscribersOfTopic { .. } => {
-                (kind::TOO_MANY_SUBSCRIBERS_OF_TOPIC, LATER)
+                (kind::TOO_MANY_SUBSCRIBERS_OF_TOPIC, Some(LATER))
             }
-            Refusal::TooManyStreamsOfAddress { .. } => (kind::TOO_MANY_STREAMS_OF_ADDRESS, LATER),
+            Refusal::TooManyStreamsOfAddress { .. } => {
+                (kind::TOO_MANY_STREAMS_OF_ADDRESS, Some(LATER))
+            }
+            Refusal::EngineAway => (kind::ENGINE_AWAY, Some(ENGINE_BACK)),
+            Refusal::EngineBusy => (kind::ENGINE_BUSY, Some(ENGINE_FREE)),
+            Refusal::MaybePublished => (kind::MAYBE_PUBLISHED, Some(ENGINE_BACK)),
+            // Nobody knows when there is room again, and the event does not become smaller.
+            Refusal::EngineFull => (kind::ENGINE_FULL, None),
+            Refusal::EventTooLarge { .. } => (kind::EVENT_TOO_LARGE, None),
         };
         let mut problem = Self::new(kind, refusal.to_string());
-        problem.retry = Some(retry);
+        problem.retry = retry;
         problem
     }
 }

@@ -1,0 +1,90 @@
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use super::Hub;
+use crate::event::Event;
+use crate::refusal::Refusal;
+use crate::time::Now;
+
+/// An event on its way to the history of its record. [`Hub::submit`] returns it.
+///
+/// It resolves to `Ok` once the event is kept. The publish has begun already: dropping this does not
+/// take the event back, and its outcome is then unknown to the caller.
+#[derive(Debug)]
+#[must_use = "whether the event was published is known only once this is awaited"]
+pub struct Publishing(State);
+
+#[derive(Debug)]
+enum State {
+    /// The outcome is known.
+    Done(Result<(), Refusal>),
+}
+
+impl Publishing {
+    /// A publish that has ended, such as every publish of a hub whose history is in memory.
+    pub(super) fn done(result: Result<(), Refusal>) -> Self {
+        Self(State::Done(result))
+    }
+}
+
+impl Future for Publishing {
+    type Output = Result<(), Refusal>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.0 {
+            State::Done(result) => Poll::Ready(result),
+        }
+    }
+}
+
+impl Hub {
+    /// Publishes an event, and returns a future that resolves once the event is in its record's
+    /// history.
+    ///
+    /// The publish begins with this call, whether the future is polled or not: events of a record
+    /// are published in the order of the calls. If the history is in memory, the future is ready at
+    /// once, and this costs no more than [`publish`](Self::publish).
+    ///
+    /// # Errors
+    ///
+    /// The future resolves to any [`Refusal`] of a publish. After [`Refusal::MaybePublished`] the
+    /// event may have been published; after every other one it was not.
+    pub fn submit(&self, event: Event, now: Now) -> Publishing {
+        Publishing::done(self.publish(event, now))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use core::task::Waker;
+    use core::time::Duration;
+
+    use super::*;
+    use crate::config::HubConfig;
+    use crate::name::ResourceKey;
+
+    fn poll(publishing: &mut Publishing) -> Poll<Result<(), Refusal>> {
+        Pin::new(publishing).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn an_event_is_published_by_the_call_and_its_outcome_is_ready_at_once() {
+        let hub = Hub::new(HubConfig::default(), 0).expect("valid");
+        let key = ResourceKey::new("posts", "1").expect("valid");
+        let submit = || hub.submit(Event::deleted(key.clone()), Now::from_millis(0, 0));
+
+        let mut publishing = submit();
+        assert_eq!(hub.stats().published, 1);
+        assert_eq!(poll(&mut publishing), Poll::Ready(Ok(())));
+        drop(submit());
+        assert_eq!(hub.stats().published, 2);
+
+        hub.drain_within(Duration::ZERO);
+        let refused = poll(&mut submit());
+        assert!(
+            matches!(refused, Poll::Ready(Err(Refusal::Draining { .. }))),
+            "{refused:?}"
+        );
+        assert_eq!(hub.stats().published, 2);
+    }
+}
