@@ -110,6 +110,8 @@ step_arrows() {
     forbid $CORE/src/route $here 'hub|sse|feed'
     forbid $CORE/src/sse $here 'ring|subscriber|topic|feed|hub'
     forbid $CORE/src/ring $here 'sse|event|feed|hub'
+    # A pure machine: no clock, no I/O, and events are opaque to it.
+    forbid $CORE/src/follow crate '\w+'
     forbid $CORE/src std 'net|process|thread'
     forbid $CORE/src '(?<!::)' "$runtimes"
     # By its room: the root of the crate hands on what is in all of them.

@@ -16,6 +16,7 @@
 //! | a record's events | [`Topic`], [`EventId`], [`Position`] | a ring with the IDs of its events, and what a last event ID means |
 //! | the format | [`sse`] | frames written into any [`core::fmt::Write`], and the [decoder](sse::Decoder) |
 //! | a record's frames | [`Event`], [`feed`] | what each reader gets next, in whole frames; what a store keeps |
+//! | a record of an engine | [`Follower`] | a history outside of this process: what is passed on of it, what it is asked |
 //! | events that outlive the process | [`engine`], [`Told`] | what a hub and the engine behind it say to each other |
 //! | all records | [`Hub`], [`Subscription`], [`Lane`] | key to topic map, locks, wakers, limits, sweep, drain |
 //! | HTTP | [`route`] | the contract without HTTP: a request in, a decision out |
@@ -85,7 +86,7 @@ pub use config::{ConfigError, EventIds, HubConfig};
 #[cfg(feature = "alloc")]
 pub use event::{Event, EventError};
 #[cfg(feature = "alloc")]
-pub use follow::{Link, Mark, Span, Told};
+pub use follow::{Ask, Effect, Follower, Link, Mark, Span, Told};
 #[cfg(feature = "alloc")]
 pub use name::{InvalidKey, KeyPart, ResourceKey};
 #[cfg(feature = "alloc")]

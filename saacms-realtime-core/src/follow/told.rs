@@ -3,7 +3,8 @@
 pub struct Mark {
     /// The place of the event in the engine's sequence, which rises over all records.
     pub sequence: u64,
-    /// Tells two events apart that had the same sequence, because the engine lost the first one.
+    /// Tells two events apart that had the same sequence, because the engine lost the first one. No
+    /// two events have had the same print at the same sequence.
     pub print: u64,
 }
 
@@ -17,7 +18,7 @@ pub enum Link {
         /// Its print, where the engine knows it.
         print: Option<u64>,
     },
-    /// The engine keeps no earlier event of the record.
+    /// The engine keeps no earlier event of the record. It may have had some.
     First,
     /// The engine does not say.
     Unknown,
@@ -35,6 +36,8 @@ pub struct Told<E> {
 }
 
 /// The part of an engine's sequence that an answer covers.
+///
+/// An engine that cannot name `upto` exactly may name a lower one: at worst, it is asked once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Of the events after this sequence, the engine has dropped only the oldest of records that
