@@ -238,7 +238,7 @@ impl Realtime {
     async fn publish_in_turns(&self, format: PublishFormat, body: &[u8]) -> Reply {
         let mut turns = format.turns(body);
         loop {
-            if let Some(reply) = turns.turn(|event| self.publish(event)) {
+            if let Some(reply) = turns.turn(|event| self.submit(event)).await {
                 return reply;
             }
             yield_now().await;

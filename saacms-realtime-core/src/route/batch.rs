@@ -1,7 +1,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use super::publish::{Results, lines};
+use super::ndjson::{Results, lines};
 use super::{Problem, Reply};
 use crate::event::Event;
 use crate::name::ResourceKey;

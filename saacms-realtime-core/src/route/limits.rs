@@ -33,7 +33,8 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// largest bodies if that is more.
 pub const MAX_UNFINISHED_BODIES: usize = 64 << 20;
 
-/// Lines of an NDJSON body that may fail. The rest is then not tried.
+/// Lines of an NDJSON body that may fail. The rest is then not tried. As many lines at most, less
+/// those that failed, wait for their outcomes.
 pub const MAX_FAILED_LINES: usize = 1_000;
 
 /// The results of an NDJSON body after which the rest is not tried, in bytes.

@@ -14,6 +14,7 @@ mod hosts;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod limits;
+mod ndjson;
 mod object;
 mod path;
 mod problem;

@@ -1,12 +1,14 @@
-use alloc::vec::Vec;
-use core::iter;
+use alloc::collections::VecDeque;
+use core::future::{self, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, Waker, ready};
 
-use memchr::memchr;
-
-use super::limits::{MAX_FAILED_LINES, MAX_RESULTS_BYTES, PUBLISH_TURN_BYTES};
+use super::limits::PUBLISH_TURN_BYTES;
+#[cfg(doc)]
+use super::limits::{MAX_FAILED_LINES, MAX_RESULTS_BYTES};
+use super::ndjson::{NDJSON, Results, next_line};
 use super::{Problem, Reply};
 use crate::event::Event;
-use crate::notice::Notice;
 
 /// How the body of a publish is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,15 +49,19 @@ impl PublishFormat {
 
     /// Passes the events of `body` to `publish`, and returns the answer.
     ///
-    /// It does so in one go; [`turns`](Self::turns) lets other tasks run meanwhile.
+    /// It does so in one go, and `publish` knows its outcome at once; [`turns`](Self::turns) lets
+    /// other tasks run meanwhile, and waits for outcomes.
     pub fn run<E: Into<Problem>>(
         self,
         body: &[u8],
         mut publish: impl FnMut(Event) -> Result<(), E>,
     ) -> Reply {
         let mut turns = self.turns(body);
+        let mut cx = Context::from_waker(Waker::noop());
         loop {
-            if let Some(reply) = turns.turn(&mut publish) {
+            let turn = pin!(turns.turn(|event| future::ready(publish(event))));
+            // Never pending, because every outcome is ready.
+            if let Poll::Ready(Some(reply)) = turn.poll(&mut cx) {
                 return reply;
             }
         }
@@ -66,246 +72,114 @@ impl PublishFormat {
     /// JSON is one event. Each line of NDJSON stands alone: its result is `{"status":204}` or a
     /// problem document. Empty lines are skipped. After [`MAX_FAILED_LINES`] or [`MAX_RESULTS_BYTES`]
     /// the rest is not tried, and one more result says how many lines that are.
-    pub fn turns(self, body: &[u8]) -> PublishTurns<'_> {
+    pub fn turns<F>(self, body: &[u8]) -> PublishTurns<'_, F> {
         PublishTurns {
             format: self,
             rest: body,
+            submitted: VecDeque::new(),
             results: Results::default(),
         }
     }
 }
 
-const NDJSON: &str = "application/x-ndjson";
-
 /// A body whose events are published in turns.
+///
+/// Call [`turn`](Self::turn) until it returns the answer. If this is dropped earlier, nobody learns
+/// what became of the events that were submitted.
 #[derive(Debug)]
-pub struct PublishTurns<'b> {
+pub struct PublishTurns<'b, F> {
     format: PublishFormat,
-    /// What has not been published yet.
+    /// What has not been submitted yet.
     rest: &'b [u8],
+    /// The lines of NDJSON whose results are not written yet, in order.
+    submitted: VecDeque<Line<F>>,
     results: Results,
 }
 
-impl PublishTurns<'_> {
-    /// Passes the next events to `publish`: those of [`PUBLISH_TURN_BYTES`], at least one. Returns
-    /// the answer once none is left; until then, let other tasks run before the next turn.
-    pub fn turn<E: Into<Problem>>(
-        &mut self,
-        mut publish: impl FnMut(Event) -> Result<(), E>,
-    ) -> Option<Reply> {
-        let mut publish_text = |text: &[u8]| -> Result<(), Problem> {
-            publish(Event::from_json(text)?).map_err(Into::into)
-        };
+/// A line of NDJSON that waits for its result, or for that of an earlier line.
+#[derive(Debug)]
+enum Line<F> {
+    /// Its event is being published.
+    Submitted(F),
+    /// It is no event.
+    Failed(Problem),
+}
 
+impl<F, E> PublishTurns<'_, F>
+where
+    F: Future<Output = Result<(), E>> + Unpin,
+    E: Into<Problem>,
+{
+    /// Passes the next events to `submit`: those of [`PUBLISH_TURN_BYTES`], at least one. Returns the
+    /// answer once none is left; until then, let other tasks run before the next turn.
+    ///
+    /// `submit` begins to publish when it is called, and returns the outcome as a future. It is called
+    /// in the order of the lines, and a line does not wait for the outcomes of earlier ones, so that an
+    /// engine can store many at once. At most [`MAX_FAILED_LINES`] lines wait at a time: the next one
+    /// is tried only once it is certain that no limit was reached before it.
+    pub async fn turn(&mut self, mut submit: impl FnMut(Event) -> F) -> Option<Reply> {
         if self.format == PublishFormat::Json {
-            return Some(match publish_text(self.rest) {
+            let outcome = match Event::from_json(self.rest) {
+                Ok(event) => submit(event).await.map_err(Into::into),
+                Err(error) => Err(error.into()),
+            };
+            return Some(match outcome {
                 Ok(()) => Reply::no_content(),
                 Err(problem) => problem.into(),
             });
         }
 
         let last_of_turn = self.rest.len().saturating_sub(PUBLISH_TURN_BYTES);
-        // A bad line fails alone: the lines after it are still published.
         while let Some(line) = next_line(&mut self.rest) {
+            poll_fn(|cx| self.poll_limits(cx)).await;
             if self.results.wants(line) {
-                match publish_text(line) {
-                    Ok(()) => self.results.push(br#"{"status":204}"#),
-                    Err(problem) => self.results.push_failure(&problem),
-                }
+                // A bad line fails alone: the lines after it are still published.
+                self.submitted.push_back(match Event::from_json(line) {
+                    Ok(event) => Line::Submitted(submit(event)),
+                    Err(error) => Line::Failed(error.into()),
+                });
+                poll_fn(|cx| Poll::Ready(self.poll_results(cx).is_ready())).await;
             }
+
             if self.rest.len() <= last_of_turn && !self.rest.is_empty() {
                 return None;
             }
         }
+
+        poll_fn(|cx| self.poll_results(cx)).await;
         Some(core::mem::take(&mut self.results).into_reply())
     }
-}
 
-/// Takes the next line off `rest`, without blanks around it.
-fn next_line<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
-    if rest.is_empty() {
-        return None;
-    }
-    let end = memchr(b'\n', rest).unwrap_or(rest.len());
-    let (line, after) = rest.split_at(end);
-    *rest = after.get(1..).unwrap_or_default();
-    Some(line.trim_ascii())
-}
-
-/// The lines of NDJSON, without the empty ones.
-pub(super) fn lines(mut body: &[u8]) -> impl Iterator<Item = &[u8]> {
-    iter::from_fn(move || next_line(&mut body)).filter(|line| !is_empty(line))
-}
-
-/// Whether a line has no event. An editor may have put a byte order mark on an empty line.
-fn is_empty(line: &[u8]) -> bool {
-    line.is_empty() || line == "\u{feff}".as_bytes()
-}
-
-/// The answer to NDJSON: one result per line, in the order of the events.
-#[derive(Debug, Default)]
-pub(super) struct Results {
-    text: Vec<u8>,
-    failed: usize,
-    /// Lines after the limits were reached.
-    not_tried: usize,
-    /// The notice of the first line that failed with one.
-    notice: Option<Notice>,
-}
-
-impl Results {
-    /// Whether `line` has an event that is to be tried. Counts those that are not.
-    pub(super) fn wants(&mut self, line: &[u8]) -> bool {
-        if is_empty(line) {
-            return false;
+    /// Ready once it is certain whether the next line is to be tried.
+    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.submitted.is_empty() && self.results.may_be_full_after(self.submitted.len()) {
+            ready!(self.poll_oldest(cx));
         }
-        let is_full = self.failed >= MAX_FAILED_LINES || self.text.len() >= MAX_RESULTS_BYTES;
-        self.not_tried += usize::from(is_full);
-        !is_full
+        Poll::Ready(())
     }
 
-    pub(super) fn push(&mut self, result: &[u8]) {
-        self.text.extend_from_slice(result);
-        self.text.push(b'\n');
-    }
-
-    pub(super) fn push_failure(&mut self, problem: &Problem) {
-        self.failed += 1;
-        self.notice = self.notice.or(problem.notice());
-        self.push(problem.to_json().as_bytes());
-    }
-
-    /// Forgets the results, and keeps how many lines are not tried.
-    pub(super) fn emptied(self) -> Self {
-        Self {
-            not_tried: self.not_tried,
-            notice: self.notice,
-            ..Self::default()
+    /// Writes the results that are known. Ready once every line has its result.
+    fn poll_results(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.submitted.is_empty() {
+            ready!(self.poll_oldest(cx));
         }
+        Poll::Ready(())
     }
 
-    pub(super) fn into_reply(mut self) -> Reply {
-        if self.not_tried > 0 {
-            let problem = Problem::lines_not_tried(self.not_tried).to_json();
-            self.push(problem.as_bytes());
+    /// Ready once the result of the oldest line is written, if there is one.
+    fn poll_oldest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.submitted.front_mut() {
+            Some(Line::Submitted(outcome)) => match ready!(Pin::new(outcome).poll(cx)) {
+                Ok(()) => self.results.push(br#"{"status":204}"#),
+                Err(error) => self.results.push_failure(&error.into()),
+            },
+            Some(Line::Failed(problem)) => self.results.push_failure(problem),
+            None => {}
         }
-        let mut reply = Reply::ok(NDJSON, self.text);
-        reply.notice = self.notice;
-        reply
+        self.submitted.pop_front();
+        Poll::Ready(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::borrow::ToOwned as _;
-    use alloc::format;
-    use alloc::string::String;
-    use alloc::vec;
-
-    #[test]
-    fn a_bad_line_fails_alone() {
-        let body = b"{\"type\":\"deleted\",\"slug\":\"s\",\"id\":\"1\"}\r\n\nnope\n \n{\"type\":\"deleted\",\"slug\":\"s\",\"id\":\"2\"}";
-        let mut published = Vec::new();
-        let reply = PublishFormat::Ndjson.run(body, |event| {
-            published.push(event.key().id().parse::<u32>().expect("a number"));
-            Ok::<(), Problem>(())
-        });
-        assert_eq!(published, [1, 2]);
-        let lines: Vec<_> = reply.body.split(|byte| *byte == b'\n').collect();
-        assert_eq!(
-            (lines.len(), lines[0], lines[2]),
-            (4, &br#"{"status":204}"#[..], lines[0])
-        );
-        assert!(lines[1].starts_with(br#"{"type":"urn:saacms-realtime:invalid-event""#));
-    }
-
-    fn deleted(id: usize) -> String {
-        format!("{{\"type\":\"deleted\",\"slug\":\"s\",\"id\":\"{id}\"}}\n")
-    }
-
-    /// Runs a body of NDJSON. Returns the IDs published, the turns it took, and the results.
-    fn run(body: &str) -> (Vec<usize>, usize, Vec<String>) {
-        let mut published = Vec::new();
-        let mut turns = PublishFormat::Ndjson.turns(body.as_bytes());
-        for count in 1.. {
-            let reply = turns.turn(|event| {
-                published.push(event.key().id().parse().expect("a number"));
-                Ok::<(), Problem>(())
-            });
-            if let Some(reply) = reply {
-                let text = String::from_utf8(reply.body).expect("UTF-8");
-                return (published, count, text.lines().map(String::from).collect());
-            }
-        }
-        unreachable!("turns end")
-    }
-
-    #[test]
-    fn lines_are_published_in_turns_of_a_few_kilobytes() {
-        let body: String = (0..2_000).map(deleted).collect();
-        let (published, turns, results) = run(&body);
-        assert!(published.into_iter().eq(0..2_000));
-        assert_eq!(
-            (turns, results.len()),
-            (body.len().div_ceil(PUBLISH_TURN_BYTES), 2_000)
-        );
-        let empty_lines = "\n".repeat(4 * PUBLISH_TURN_BYTES);
-        assert_eq!(run(&empty_lines), (Vec::new(), 4, Vec::new()));
-        assert_eq!(run(""), (Vec::new(), 1, Vec::new()));
-    }
-
-    #[test]
-    fn after_a_thousand_failures_the_rest_is_not_tried() {
-        let bad = "x\n".repeat(MAX_FAILED_LINES);
-        let (published, _, results) = run(&(bad.clone() + "\n \n"));
-        assert_eq!(
-            (published.len(), results.len()),
-            (0, MAX_FAILED_LINES),
-            "nothing is left"
-        );
-
-        let (published, _, results) =
-            run(&(deleted(1) + &bad + &deleted(2) + "\nx\n" + &deleted(3)));
-        assert_eq!((published, results.len()), (vec![1], MAX_FAILED_LINES + 2));
-        let closing = results.last().expect("a result");
-        assert!(
-            closing.contains("lines-not-tried") && closing.contains("last 3 lines"),
-            "{closing}"
-        );
-    }
-
-    #[test]
-    fn after_a_megabyte_of_results_the_rest_is_not_tried() {
-        let per_line = "{\"status\":204}\n".len();
-        let tried = MAX_RESULTS_BYTES.div_ceil(per_line);
-        let body: String = (0..tried + 7).map(deleted).collect();
-        let (published, _, results) = run(&body);
-        assert_eq!((published.len(), results.len()), (tried, tried + 1));
-        assert!(
-            results[tried].contains("last 7 lines"),
-            "{}",
-            results[tried]
-        );
-    }
-
-    #[test]
-    fn a_byte_order_mark_is_skipped() {
-        let (published, _, results) = run(&format!("\u{feff}{}\u{feff}\n", deleted(1)));
-        assert_eq!((published, results.len()), (vec![1], 1));
-        let body = "\u{feff}".to_owned() + &deleted(1);
-        let reply = PublishFormat::Json.run(body.as_bytes(), |_| Ok::<(), Problem>(()));
-        assert_eq!(reply.status, 204);
-    }
-
-    #[test]
-    fn the_media_type_decides_and_its_parameters_do_not() {
-        let format = |content_type: &str| PublishFormat::of(Some(content_type.as_bytes()));
-        assert_eq!(
-            format("Application/X-NDJSON; charset=utf-8"),
-            PublishFormat::Ndjson
-        );
-        assert_eq!(format("text/plain"), PublishFormat::Json);
-        assert_eq!(PublishFormat::of(None), PublishFormat::Json);
-    }
-}
+mod tests;
