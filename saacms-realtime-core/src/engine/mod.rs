@@ -18,7 +18,8 @@
 //! 7. [`Report::Lost`] follows whenever stored events may be gone.
 //! 8. Everything is bounded: what does not fit becomes a doubt.
 //! 9. Every ask is answered within 5 s, if only by [`Failed`].
-//! 10. Live events are reported in the order in which they arrive.
+//! 10. Live events are reported in the order in which they arrive. [`Report::Lost`], and an
+//!     [`Report::Up`] with another life, come before everything that belongs to that life.
 
 mod packed;
 mod report;
@@ -47,6 +48,9 @@ pub struct EngineSpec {
     pub audit_every: Option<Duration>,
     /// The longest [`Packed`] event that it takes, in bytes.
     pub max_event_bytes: usize,
+    /// How long a publish waits for the engine, and how long the engine may be away until publishes
+    /// are refused at once. 15 s by default.
+    pub publish_timeout: Duration,
 }
 
 /// One life of an engine's history. After a loss it has another one.

@@ -8,7 +8,8 @@ use crate::name::ResourceKey;
 /// What an engine tells its hub.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// The engine can be reached, and this is the life of its history.
+    /// The engine can be reached, and this is the life of its history. It watches no record, and has
+    /// forgotten all asks: the hub watches and asks again.
     Up {
         /// The life.
         life: Life,
@@ -19,7 +20,8 @@ pub enum Report {
     Down,
     /// Live events of these records may have been missed; `None` = of all records.
     Doubt(Option<Vec<ResourceKey>>),
-    /// Stored events are gone, and this is the life that begins.
+    /// Stored events are gone, and this is the life that begins. The asks that are out are forgotten;
+    /// what is watched stays so.
     Lost(Life),
     /// An event of a watched record was stored.
     Live(ResourceKey, Told<Packed>),
@@ -35,8 +37,8 @@ pub enum Report {
         Number,
         Result<(Vec<Told<Packed>>, Span), Failed>,
     ),
-    /// What became of a publish.
-    Stored(Ticket, Result<(), NotStored>),
+    /// What became of a publish: the sequence of the event if it was stored.
+    Stored(Ticket, Result<u64, NotStored>),
 }
 
 /// An ask was not answered; the hub repeats it.
