@@ -96,7 +96,7 @@ build() {
     rm "$work/module_bg.wasm"
     cp npm/*.js npm/index.d.ts npm/README.md ../LICENSE-APACHE ../LICENSE-MIT "$work"
     # The browser's client has one source, which the program serves too.
-    cp ../saacms-realtime-tokio/hub/client/client.js ../saacms-realtime-tokio/hub/client/client.d.ts "$work"
+    cp ../saacms-realtime-tokio/hub/client/*.{js,d.ts} "$work"
     local file
     for file in package.json plugin.js; do
         sed "s/\(version\"*: \)\"0\.0\.0\"/\1\"$(package_version)\"/" "npm/$file" >"$work/$file"

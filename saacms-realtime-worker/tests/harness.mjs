@@ -31,7 +31,7 @@ const text = (value) => JSON.stringify(String(value));
 /** The modules of the package in a Worker, its own Worker first. */
 function packageModules() {
   if (!existsSync(join(PACKAGE, "module.wasm"))) throw new Error(`no module.wasm in ${PACKAGE}: build first`);
-  const isModule = (name) => /\.(js|wasm)$/.test(name) && !["index.js", "node.js", "client.js"].includes(name);
+  const isModule = (name) => /\.(js|wasm)$/.test(name) && !["index.js", "node.js", "client.js", "websocket.js"].includes(name);
   return ["index.js", ...readdirSync(PACKAGE).filter(isModule)];
 }
 

@@ -47,7 +47,7 @@ describe("the package", options, () => {
 
   test("its client is the one that the program serves", () => {
     const source = join(HERE, "../../saacms-realtime-tokio/hub/client");
-    for (const name of ["client.js", "client.d.ts"]) {
+    for (const name of ["client.js", "websocket.js", "client.d.ts"]) {
       assert.equal(readFileSync(at(name), "utf8"), readFileSync(join(source, name), "utf8"));
     }
   });

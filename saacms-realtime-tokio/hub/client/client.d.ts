@@ -60,12 +60,41 @@ export interface LiveRecordOptions<T> {
   version?(record: T): number | bigint | string | Date | undefined;
   /** Where to begin, for a page that comes with its record: nothing is loaded at first. */
   lastEventId?: string;
+  /**
+   * How edits arrive; `sse` unless given. The events are the same, and so are places and resyncs.
+   *
+   * - `sse`: an event stream over HTTP, which every hub serves.
+   * - `websocket`: a WebSocket, which a Worker serves: its object sleeps meanwhile, and is not billed for that. A hub of
+   *   another kind serves none.
+   * - `auto`: a WebSocket, and an event stream where there is none: the platform lacks `WebSocket`, or the hub, a proxy
+   *   or the page's policy refuses it, or no message comes within 8 seconds. If the hub then answers with an event
+   *   stream, all records of that hub use event streams from there on, until the page is loaded again. Where a WebSocket
+   *   has worked before, it is tried three times more.
+   *
+   * A WebSocket sends cookies as the browser decides, and no headers; `fetch` is not asked. `websocket` throws where the
+   * platform has no `WebSocket` (Node has it from 22 on).
+   */
+  transport?: LiveTransport;
+  /** Used instead of the platform's `WebSocket`: that of a library where there is none, as in Node 20. */
+  WebSocket?: new (url: string) => LiveSocket;
   /** Used instead of `fetch`, to add credentials or headers. It must pass the signal and the headers on. */
   fetch?(url: string, init: RequestInit): Promise<Response>;
   /** For tests. */
   clock?: LiveClock;
   /** For tests: used instead of `Math.random`. */
   random?(): number;
+}
+
+export type LiveTransport = 'sse' | 'websocket' | 'auto';
+
+/** What a client uses of a `WebSocket`. */
+export interface LiveSocket {
+  binaryType: string;
+  onmessage: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
+  send(text: string): void;
+  close(): void;
 }
 
 /** Time, as a client reads it. */

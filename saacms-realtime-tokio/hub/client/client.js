@@ -1,5 +1,6 @@
 // The browser client of saacms-realtime: a plain ES module without dependencies, for pages, workers and Node 20.
-// Its types are in client.d.ts. The hub serves this file as `GET /client.js`.
+// Its types are in client.d.ts. The hub serves this file as `GET /client.js`, and beside it websocket.js, which is loaded
+// only where `transport` asks for WebSockets.
 
 const WAITING_AFTER = 5_000;   // a browser that has no free connection to the host queues the request
 const POLLING_AFTER = 10_000;  // how long there may be no stream before `load` is called from time to time
@@ -17,6 +18,7 @@ const POLL = { first: 5_000, most: 60_000 };
 
 /** Statuses that say that the request itself is wrong. They get long pauses, because a retry rarely helps. */
 const REFUSALS = new Set([400, 401, 403, 404, 406]);
+const TRANSPORTS = new Set(['sse', 'websocket', 'auto']);
 const EVENT_TYPES = new Set(['snapshot', 'changed', 'deleted']);
 
 /**
@@ -53,6 +55,10 @@ export class LiveRecord extends EventTarget {
     for (const name of ['load', 'show']) {
       if (typeof options?.[name] !== 'function') throw new TypeError(`LiveRecord needs the function \`${name}\``);
     }
+    const { transport = 'sse', WebSocket = globalThis.WebSocket } = options;
+    if (!TRANSPORTS.has(transport)) throw new TypeError('`transport` must be "sse", "websocket" or "auto"');
+    if (transport === 'websocket' && !WebSocket) throw new TypeError('there is no WebSocket here: use the transport "auto", or pass a class as `WebSocket`');
+
     this.#url = String(url);
     this.#options = options;
     this.#clock = options.clock ?? SYSTEM_CLOCK;
@@ -118,7 +124,7 @@ export class LiveRecord extends EventTarget {
 
     try {
       expectByteWithin(ANSWER_TIMEOUT, 'the hub did not answer');
-      const response = await this.#request(attempt.signal);
+      const response = await this.#open(attempt.signal);
       if (!isStream(response)) return ended(await refusal(response));
 
       const heartbeat = Number(response.headers.get('saacms-heartbeat')) || 0;
@@ -157,7 +163,19 @@ export class LiveRecord extends EventTarget {
     }
   }
 
-  #request(signal) {
+  async #open(signal) {
+    const { transport = 'sse', WebSocket = globalThis.WebSocket } = this.#options;
+    const fetchStream = () => this.#fetch(signal);
+    if (transport === 'sse' || !WebSocket) return fetchStream();
+
+    // A service worker cannot import it, and somebody may have copied this file alone.
+    const sockets = await import('./websocket.js').catch((error) => { if (transport === 'websocket') throw error; });
+    const attempt = { url: this.#url, lastEventId: this.#lastEventId, failures: this.#failures };
+    const platform = { WebSocket, clock: this.#clock, signal };
+    return sockets ? sockets.openStream({ transport, ...attempt, ...platform }, fetchStream) : fetchStream();
+  }
+
+  #fetch(signal) {
     const request = this.#options.fetch ?? fetch;
     // Naming the problem document asks for refusals as statuses, not within a stream.
     const headers = { Accept: 'text/event-stream, application/problem+json' };

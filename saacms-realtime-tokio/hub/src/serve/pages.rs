@@ -21,7 +21,12 @@ use tower::ServiceExt as _;
 use tracing::{Level, debug, enabled};
 
 const PAGE: &str = include_str!("../page.html");
-const CLIENT: &str = include_str!("../../client/client.js");
+
+/// The browser client, and the module that it loads for WebSockets.
+static CLIENT: LazyLock<Module> =
+    LazyLock::new(|| Module::new(include_str!("../../client/client.js")));
+static WEBSOCKET: LazyLock<Module> =
+    LazyLock::new(|| Module::new(include_str!("../../client/websocket.js")));
 
 /// The API of a hub, and the pages beside it.
 pub(super) struct Site {
@@ -34,7 +39,11 @@ impl Site {
         let page = page(realtime);
         let pages = Router::new()
             .route("/", get(async move || page))
-            .route("/client.js", get(client))
+            .route("/client.js", get(async |request| CLIENT.answer(request)))
+            .route(
+                "/websocket.js",
+                get(async |request| WEBSOCKET.answer(request)),
+            )
             .route("/healthz", get(health))
             .route("/readyz", get(ready))
             .method_not_allowed_fallback(other_method)
@@ -62,7 +71,7 @@ impl Site {
         let version = request.version();
         let refusal = self.realtime.hub().check_running().err();
         let mut response = match request.uri().path() {
-            path @ ("/" | "/client.js" | "/healthz" | "/readyz") => {
+            path @ ("/" | "/client.js" | "/websocket.js" | "/healthz" | "/readyz") => {
                 let is_health = matches!(path, "/healthz" | "/readyz");
                 let problem = self.realtime.api().check_head(&(&request).into()).err();
                 let refusal = refusal.filter(|_| !is_health).map(Problem::from);
@@ -112,7 +121,7 @@ fn page(realtime: &Realtime) -> impl IntoResponse + Clone + use<> {
     // The page names the client with its version, so that a cached one of another version is not used.
     let page = PAGE
         .replace("{{base}}", realtime.api().base_path())
-        .replace("{{client}}", client_version());
+        .replace("{{client}}", &CLIENT.version);
     (headers, Bytes::from(page))
 }
 
@@ -123,38 +132,45 @@ async fn other_method() -> Response<Body> {
     response.map(Body::new)
 }
 
-/// Serves the browser client, to the live page and to pages of every origin.
-async fn client(request: HeaderMap) -> Response<Body> {
-    let etag = format!("\"{}\"", client_version());
-    let known = request.get_all(header::IF_NONE_MATCH).iter();
-    let is_known = known
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|tags| tags.split(','))
-        .map(|tag| tag.trim().trim_start_matches("W/"))
-        .any(|tag| tag == "*" || tag == etag);
-
-    let headers = [
-        (header::ETAG, etag.as_str()),
-        (header::CACHE_CONTROL, "public, max-age=3600"),
-        // A module of another origin is loaded only where its server allows that. The file is public.
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    if is_known {
-        return (StatusCode::NOT_MODIFIED, headers).into_response();
-    }
-    let content_type = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")];
-    (headers, content_type, CLIENT).into_response()
+/// A JavaScript module, for the live page and for pages of every origin.
+struct Module {
+    text: &'static str,
+    /// Names the content.
+    version: String,
 }
 
-/// Names the content of the client.
-fn client_version() -> &'static str {
-    static VERSION: LazyLock<String> = LazyLock::new(|| {
+impl Module {
+    fn new(text: &'static str) -> Self {
         let mut hasher = DefaultHasher::new();
-        CLIENT.hash(&mut hasher);
-        format!("{:016x}", hasher.finish())
-    });
-    &VERSION
+        text.hash(&mut hasher);
+        Self {
+            text,
+            version: format!("{:016x}", hasher.finish()),
+        }
+    }
+
+    fn answer(&self, request: HeaderMap) -> Response<Body> {
+        let etag = format!("\"{}\"", self.version);
+        let known = request.get_all(header::IF_NONE_MATCH).iter();
+        let is_known = known
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|tags| tags.split(','))
+            .map(|tag| tag.trim().trim_start_matches("W/"))
+            .any(|tag| tag == "*" || tag == etag);
+
+        let headers = [
+            (header::ETAG, etag.as_str()),
+            (header::CACHE_CONTROL, "public, max-age=3600"),
+            // A module of another origin is loaded only where its server allows that. The file is public.
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ];
+        if is_known {
+            return (StatusCode::NOT_MODIFIED, headers).into_response();
+        }
+        let content_type = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")];
+        (headers, content_type, self.text).into_response()
+    }
 }
 
 /// Answers that the process is alive.

@@ -44,7 +44,7 @@ fn a_request_that_breaks_off_anywhere_does_nothing() {
 #[test]
 fn a_page_refuses_other_methods_as_the_api_does() {
     let attacked = Attacked::start(&[]);
-    for path in ["/", "/client.js", "/healthz", "/readyz"] {
+    for path in ["/", "/client.js", "/websocket.js", "/healthz", "/readyz"] {
         for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
             let request = Request::new(method, path).header("Content-Length", "0");
             let answer = attacked.ask(&request);

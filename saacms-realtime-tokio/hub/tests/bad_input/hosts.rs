@@ -12,7 +12,14 @@ fn status(server: &Server, request: &Request) -> u16 {
 
 /// The status of a request for every page to this host; all are the same, or a panic.
 fn status_of_all(server: &Server, host: &str) -> u16 {
-    let paths = ["/", "/client.js", "/healthz", "/readyz", SUBSCRIBE];
+    let paths = [
+        "/",
+        "/client.js",
+        "/websocket.js",
+        "/healthz",
+        "/readyz",
+        SUBSCRIBE,
+    ];
     let statuses = paths.map(|path| {
         let method = if path == SUBSCRIBE { "HEAD" } else { "GET" };
         let answer =

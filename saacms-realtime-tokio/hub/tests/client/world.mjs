@@ -98,18 +98,49 @@ class Load {
   async fail(error = new Error('the store is down')) { this.reject(error); await settle(); }
 }
 
+/** One WebSocket of the client, for whose other end the test speaks. `send` and `close` are what the client calls. */
+class Socket {
+  binaryType = 'blob';
+  isClosed = false;
+  sent = [];
+  #isOpen = false;
+
+  constructor(at, url) { Object.assign(this, { at, url }); }
+
+  send(text) {
+    if (!this.#isOpen) throw new DOMException('it is not open', 'InvalidStateError');
+    this.sent.push(text);
+  }
+
+  close() { this.isClosed = true; }
+
+  /** Opens it, and sends the greeting or another text. */
+  async open(begin = ':keepalive\n\n') {
+    await this.accept();
+    await this.message(begin);
+  }
+
+  async accept() { this.#isOpen = true; await settle(); }
+  async message(data) { this.onmessage?.({ data }); await settle(); }
+  event(type, id, record) { return this.message(frame(type, id, record)); }
+  async end(code, reason = '') { this.onclose?.({ code, reason }); await settle(); }
+  async break() { this.onerror?.({}); await this.end(1006); }
+}
+
 /** A client in its world. `random` 0 gives the longest pauses: 1, 2, 4 ... seconds. */
 export class World {
   clock = new FakeClock();
   requests = [];
+  sockets = [];
   loads = [];
   shown = [];
   states = [];
   errors = [];
   random = 0;
 
-  constructor(options = {}) {
-    this.record = new LiveRecord(URL, {
+  constructor({ url = URL, ...options } = {}) {
+    const { clock, sockets } = this;
+    this.record = new LiveRecord(url, {
       load: (request) => {
         this.loads.push(new Load(this.clock.now(), request));
         return this.loads.at(-1).answered;
@@ -121,7 +152,13 @@ export class World {
         this.requests.push(exchange);
         return exchange.response;
       },
-      clock: this.clock,
+      WebSocket: class extends Socket {
+        constructor(url) {
+          super(clock.now(), url);
+          sockets.push(this);
+        }
+      },
+      clock,
       random: () => this.random,
       ...options,
     });
@@ -129,8 +166,9 @@ export class World {
     this.record.addEventListener('error', ({ detail }) => this.errors.push(detail.error));
   }
 
-  /** The newest request, and the newest `load`. */
+  /** The newest request, the newest WebSocket, and the newest `load`. */
   get request() { return this.requests.at(-1); }
+  get socket() { return this.sockets.at(-1); }
   get load() { return this.loads.at(-1); }
   get records() { return this.shown.map(({ record }) => record); }
 

@@ -56,6 +56,7 @@ fn a_drain_that_a_stalled_reader_delays_turns_nobody_away_for_good() {
         (SUBSCRIBE, 503),
         ("/", 503),
         ("/client.js", 503),
+        ("/websocket.js", 503),
         ("/healthz", 200),
         ("/readyz", 503),
         ("/api/saacms/v1/nothing", 404),

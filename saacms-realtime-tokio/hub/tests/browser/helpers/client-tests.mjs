@@ -3,51 +3,18 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
-import puppeteer from 'puppeteer-core';
+import { PATH, launchBrowser, openClient as open } from './clients.mjs';
 import { startHub } from './hub.mjs';
 import { startProxy } from './proxy.mjs';
 import { until } from './until.mjs';
 
-const PATH = '/api/saacms/v1/posts/1/subscribe';
 const timeout = 90_000;
-const BROWSERS = {
-  chrome: { executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'] },
-  firefox: { executablePath: '/usr/bin/firefox-esr', args: [] },
-};
-
 export function clientTests(name) {
   let browser;
-  before(async () => {
-    browser = await puppeteer.launch({ browser: name, headless: true, timeout: 60_000, ...BROWSERS[name] });
-  }, { timeout });
+  before(async () => { browser = await launchBrowser(name); }, { timeout });
   after(() => browser?.close(), { timeout });
 
-  /** A page of `origin` with a client of `url`, whose `load` asks the test's store. `seen` is what it did. */
-  async function openClient(t, origin, { url = PATH, store = () => null, context } = {}) {
-    const own = context ?? await browser.createBrowserContext();
-    if (!context) t.after(() => own.close());
-    const page = await own.newPage();
-    await page.exposeFunction('store', store);
-    await page.goto(`${origin}/readyz`); // any document without a policy of its own
-    await page.evaluate(async (url) => {
-      const { LiveRecord } = await import('/client.js');
-      const began = performance.now();
-      window.seen = { shown: [], states: [], loads: [] };
-      window.record = new LiveRecord(url, {
-        load({ reason }) { seen.loads.push(reason); return store(reason); },
-        show(record) { seen.shown.push(record && record.n); },
-      });
-      record.addEventListener('state', ({ detail }) => seen.states.push({ at: performance.now() - began, ...detail }));
-    }, url);
-    const seen = () => page.evaluate(() => ({ ...seen, state: record.state }));
-    return {
-      page,
-      seen,
-      is: (state) => until(async () => (await seen()).state === state, `the client is ${state}`),
-      shows: (n) => until(async () => (await seen()).shown.at(-1) === n, `the client shows ${n}`),
-    };
-  }
-
+  const openClient = (t, origin, options) => open(t, browser, origin, options);
   const publish = async (hub, n) => assert.equal((await hub.publish({ record: { n }, etag: `v${n}` })).status, 204);
   const subscribers = async (hub) => (await (await fetch(`${hub.origin}/healthz`)).json()).subscribers;
 

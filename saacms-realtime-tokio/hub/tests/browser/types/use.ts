@@ -10,12 +10,16 @@ const post = new LiveRecord<Post>(new URL('http://x/y'), {
   },
   version: (record) => record.updatedAt,
   fetch: (url, init) => fetch(url, { ...init, credentials: 'include' }),
+  transport: 'auto',
+  WebSocket,
   clock: { now: () => 0, setTimeout: (run, ms) => setTimeout(run, ms), clearTimeout: (timer) => clearTimeout(timer) },
 });
 post.addEventListener('state', ({ detail }) => { const s: LiveState = detail.state; console.log(detail.reason?.length, detail.problem?.title, s); });
 post.addEventListener('error', ({ detail }) => console.log(detail.error));
 // @ts-expect-error
 new LiveRecord('x', { show() {} });
+// @ts-expect-error
+new LiveRecord('x', { load() {}, show() {}, transport: 'http' });
 // @ts-expect-error
 post.state = 'live';
 post.close();

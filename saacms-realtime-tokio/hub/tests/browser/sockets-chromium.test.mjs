@@ -1,0 +1,3 @@
+import { socketTests } from './helpers/socket-tests.mjs';
+
+socketTests('chrome');
