@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::accept::accepts_event_stream;
 use super::hosts::{Hosts, InvalidHost};
 use super::path::{self, InvalidBasePath, Target};
+use super::websocket;
 use super::{Action, AnswerHeaders, Cors, Decision, Problem, PublishFormat, Reply, Request};
 use super::{DEFAULT_BASE_PATH, DEFAULT_MAX_BODY_BYTES};
 use super::{StreamRefusal, Token, TrustedProxies};
@@ -30,6 +31,15 @@ pub struct Api {
     trusted_proxies: TrustedProxies,
     /// What the heads of streams tell clients; zero = nothing.
     pub(super) heartbeat: Duration,
+    /// Whether a client that asks for a WebSocket gets one.
+    has_websockets: bool,
+}
+
+/// The head of a stream, and how it is refused.
+pub(super) struct StreamHead {
+    pub(super) head: Reply,
+    pub(super) is_websocket: bool,
+    pub(super) refuse: StreamRefusal,
 }
 
 /// Who may publish without a token.
@@ -52,6 +62,7 @@ impl Default for Api {
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             trusted_proxies: TrustedProxies::default(),
             heartbeat: Duration::ZERO,
+            has_websockets: false,
         }
     }
 }
@@ -138,6 +149,14 @@ impl Api {
     #[must_use]
     pub fn with_heartbeat(mut self, heartbeat: Duration) -> Self {
         self.heartbeat = heartbeat;
+        self
+    }
+
+    /// The API that serves streams over WebSockets, too, to clients that ask for it: for an adapter
+    /// that can. Others ignore `Upgrade`, and answer with an event stream.
+    #[must_use]
+    pub fn with_websockets(mut self) -> Self {
+        self.has_websockets = true;
         self
     }
 
@@ -266,7 +285,11 @@ impl Api {
             return Err(Problem::not_acceptable());
         }
 
-        let head = Reply::stream(request.is_http_1_1, self.heartbeat);
+        let StreamHead {
+            head,
+            is_websocket,
+            refuse,
+        } = self.stream_head(request)?;
         // The headers that a GET would get, and the position; nothing is subscribed.
         if request.method == "HEAD" {
             return Ok(Action::Head { key, head });
@@ -277,7 +300,28 @@ impl Api {
             last_event_id: last_event_id(request),
             client: self.trusted_proxies.client_of(request),
             head,
-            refuse: StreamRefusal::of(request.header("accept").as_deref()),
+            is_websocket,
+            refuse,
+        })
+    }
+
+    /// How a stream begins: as an event stream, or as a WebSocket if the client asks for one and the
+    /// adapter has them.
+    pub(super) fn stream_head(&self, request: &Request<'_>) -> Result<StreamHead, Problem> {
+        let is_websocket = self.has_websockets && websocket::is_upgrade(request);
+        if !is_websocket {
+            return Ok(StreamHead {
+                head: Reply::stream(request.is_http_1_1, self.heartbeat),
+                is_websocket,
+                refuse: StreamRefusal::of(request.header("accept").as_deref()),
+            });
+        }
+
+        self.cors.check_websocket(request)?;
+        Ok(StreamHead {
+            head: Reply::switching_protocols(),
+            is_websocket,
+            refuse: StreamRefusal::BY_STATUS,
         })
     }
 
@@ -304,11 +348,9 @@ impl Api {
                 return Err(Problem::proxied_without_token());
             }
             (None, OpenTo::ThisMachine | OpenTo::Everyone) => {
-                // Over HTTP/2 the host is in `:authority`, and there is no `Host` header.
-                let host = request.header("host");
-                let host = host.as_deref().or(request.authority.map(str::as_bytes));
+                let host = request.host();
                 self.cors
-                    .check_publisher(request.header("origin").as_deref(), host)?;
+                    .check_publisher(request.header("origin").as_deref(), host.as_deref())?;
             }
         }
 

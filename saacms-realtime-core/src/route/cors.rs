@@ -143,7 +143,8 @@ impl Cors {
         }
     }
 
-    fn allows(&self, origin: &[u8]) -> bool {
+    /// Whether this origin is listed, or every one is.
+    pub(super) fn allows(&self, origin: &[u8]) -> bool {
         self.any
             || self
                 .origins

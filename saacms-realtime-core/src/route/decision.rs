@@ -32,6 +32,9 @@ pub enum Action {
         client: Option<IpAddr>,
         /// Status and headers of the stream.
         head: Reply,
+        /// Whether the client gets a WebSocket instead of an event stream; never unless the adapter
+        /// has [them](super::Api::with_websockets).
+        is_websocket: bool,
         /// How the client is told that it gets no stream.
         refuse: StreamRefusal,
     },
@@ -67,6 +70,11 @@ pub struct StreamRefusal {
 }
 
 impl StreamRefusal {
+    /// A status: for a client that does not read an event stream, such as that of a WebSocket.
+    pub(super) const BY_STATUS: Self = Self {
+        accepts_only_event_stream: false,
+    };
+
     pub(super) fn of(accept: Option<&[u8]>) -> Self {
         Self {
             accepts_only_event_stream: accepts_only_event_stream(accept),

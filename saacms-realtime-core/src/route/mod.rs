@@ -23,6 +23,7 @@ mod publish;
 mod reply;
 mod request;
 mod token;
+mod websocket;
 
 pub use api::Api;
 pub use batch::{Batch, Part};

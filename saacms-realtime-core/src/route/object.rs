@@ -15,6 +15,9 @@ pub enum ObjectAction {
         last_event_id: Option<Vec<u8>>,
         /// Status and headers of the stream.
         head: Reply,
+        /// Whether the client gets a WebSocket instead of an event stream; never unless the adapter
+        /// has [them](Api::with_websockets).
+        is_websocket: bool,
         /// How the client is told that it gets no stream.
         refuse: StreamRefusal,
     },
@@ -43,6 +46,9 @@ impl Api {
     /// counts. An object serves three requests: `GET .../subscribe`, the same with `HEAD`, and
     /// `POST .../publish`. Everything else gets 404, even a `GET .../subscribe` whose `Accept` header
     /// excludes the stream (contract, section 6). The router adds the headers for CORS.
+    ///
+    /// A WebSocket is refused to a page of another origin here, too, because a host need not check it.
+    /// The host's own origin is that of the request's URL.
     pub fn decide_object(&self, request: &Request<'_>) -> ObjectAction {
         let last_segment = request.path.rsplit('/').next().unwrap_or_default();
 
@@ -52,10 +58,14 @@ impl Api {
             {
                 ObjectAction::Reply(Problem::nothing_here().into())
             }
-            ("GET", "subscribe") => ObjectAction::Subscribe {
-                last_event_id: last_event_id(request),
-                head: Reply::stream(request.is_http_1_1, self.heartbeat),
-                refuse: StreamRefusal::of(request.header("accept").as_deref()),
+            ("GET", "subscribe") => match self.stream_head(request) {
+                Ok(stream) => ObjectAction::Subscribe {
+                    last_event_id: last_event_id(request),
+                    head: stream.head,
+                    is_websocket: stream.is_websocket,
+                    refuse: stream.refuse,
+                },
+                Err(problem) => ObjectAction::Reply(problem.into()),
             },
             ("HEAD", "subscribe") => ObjectAction::Head {
                 head: Reply::stream(request.is_http_1_1, self.heartbeat),
@@ -74,22 +84,29 @@ impl Api {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Headers;
     use super::*;
+    use std::vec;
 
-    fn decide(method: &str, target: &str, headers: &[(&str, &str)]) -> ObjectAction {
+    fn request<'a>(method: &'a str, target: &'a str, headers: &'a dyn Headers) -> Request<'a> {
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
         };
-        Api::default().with_open_publish().decide_object(&Request {
+        Request {
             method,
             path,
             query,
             authority: Some("object"),
             is_http_1_1: false,
             peer: None,
-            headers: &headers,
-        })
+            headers,
+        }
+    }
+
+    fn decide(method: &str, target: &str, headers: &[(&str, &str)]) -> ObjectAction {
+        let api = Api::default().with_open_publish();
+        api.decide_object(&request(method, target, &headers))
     }
 
     fn status(method: &str, target: &str, headers: &[(&str, &str)]) -> u16 {
@@ -134,6 +151,29 @@ mod tests {
     fn a_body_over_the_limit_is_refused_before_it_is_read() {
         let length = |value| status("POST", "/publish", &[("content-length", value)]);
         assert_eq!((length("1048576"), length("1048577")), (0, 413));
+    }
+
+    #[test]
+    fn an_object_has_a_websocket_for_whoever_may_have_one() {
+        let status = |api: &Api, origin: Option<&str>| {
+            let mut headers = vec![("upgrade", "websocket")];
+            headers.extend(origin.map(|origin| ("origin", origin)));
+            match api.decide_object(&request("GET", "/subscribe", &headers.as_slice())) {
+                ObjectAction::Subscribe {
+                    head, is_websocket, ..
+                } => (head.status, is_websocket),
+                ObjectAction::Reply(reply) => (reply.status, false),
+                other @ (ObjectAction::Head { .. } | ObjectAction::Publish { .. }) => {
+                    panic!("no subscription: {other:?}")
+                }
+            }
+        };
+        let api = Api::default();
+        assert_eq!(status(&api, None), (200, false));
+        let api = api.with_websockets();
+        assert_eq!(status(&api, None), (101, true));
+        assert_eq!(status(&api, Some("https://object")), (101, true));
+        assert_eq!(status(&api, Some("https://evil.example")), (403, false));
     }
 
     #[test]

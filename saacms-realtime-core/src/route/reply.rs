@@ -47,6 +47,11 @@ impl Reply {
         self.with(LAST_EVENT_ID_HEADER, position.to_string())
     }
 
+    /// 101, to which the platform adds the headers of its handshake.
+    pub(super) fn switching_protocols() -> Self {
+        Self::new(101, Vec::new())
+    }
+
     /// 204.
     pub(super) fn no_content() -> Self {
         Self::new(204, Vec::new())

@@ -28,6 +28,13 @@ impl<'a> Request<'a> {
         self.headers.value(name)
     }
 
+    /// Host and port that the client addresses. Over HTTP/2 they are in `:authority`, and there is no
+    /// `Host` header.
+    pub(super) fn host(&self) -> Option<Cow<'a, [u8]>> {
+        let authority = || self.authority.map(|text| Cow::Borrowed(text.as_bytes()));
+        self.header("host").or_else(authority)
+    }
+
     /// Refuses a request whose head leaves open what it asks for, at whatever path.
     ///
     /// Every proxy on the way must understand a request as the server does: where they differ on

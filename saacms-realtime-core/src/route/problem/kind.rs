@@ -25,6 +25,7 @@ pub(super) const INVALID_KEY: Kind = kind("invalid-key", 400, "Invalid resource 
 pub(super) const TOKEN_MISSING: Kind = kind("token-missing", 401, "Publish token missing");
 pub(super) const FOREIGN_HOST: Kind = kind("foreign-host", 403, "Host not allowed");
 pub(super) const FOREIGN_ORIGIN: Kind = kind("foreign-origin", 403, "Origin not allowed");
+pub(super) const FOREIGN_PAGE: Kind = kind("foreign-page", 403, "Origin not allowed");
 pub(super) const PUBLISHING_OFF: Kind = kind("publishing-is-off", 403, "Publishing is off");
 pub(super) const TOKEN_WRONG: Kind = kind("token-wrong", 403, "Publish token wrong");
 pub(super) const NOT_FOUND: Kind = kind("not-found", 404, "Not found");

@@ -292,6 +292,14 @@ impl Problem {
         )
     }
 
+    pub(super) fn foreign_page() -> Self {
+        Self::new(
+            kind::FOREIGN_PAGE,
+            "a page may open a WebSocket only from an origin that the server lists, or from the server's \
+             own; an application that passes requests on passes them with their own URL",
+        )
+    }
+
     fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
             kind,
