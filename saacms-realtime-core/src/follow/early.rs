@@ -69,4 +69,14 @@ impl<E> Early<E> {
     pub(super) const fn is_void(&self) -> bool {
         self.is_void
     }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.events.capacity()
+    }
 }

@@ -403,3 +403,6 @@ impl<E> Follower<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

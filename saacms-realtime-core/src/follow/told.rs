@@ -25,7 +25,7 @@ pub enum Link {
 }
 
 /// An event as an engine tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told<E> {
     /// The name of the event.
     pub mark: Mark,
