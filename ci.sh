@@ -36,7 +36,8 @@ usage: ./ci.sh [STEP ...]     without a step: all of the first list, in this ord
   no-alloc   core without an allocator: run here, on an emulated Cortex-M4 and as WebAssembly
   test       all Rust tests and doctests, among them the golden vectors and the foreign parsers; the
              browser client's tests without a browser
-  simulate   the deterministic simulation of hub, clients and network, \$SEEDS seeds (20000; quick: 500)
+  simulate   the deterministic simulations of hub, clients and network, and of followers of an engine,
+             \$SEEDS seeds each (20000; quick: 500)
   mutants    small faults in core, each of which tests or simulation must catch
   loom       every interleaving of the hub's threads
   fuzz       each fuzz target for 5 seconds, or \`./ci.sh fuzz --minutes N\`
@@ -239,6 +240,7 @@ step_simulate() {
         build simulate
     fi
     "$program" --seeds "$SEEDS"
+    "$program" --of follower --seeds "$SEEDS"
 }
 
 step_mutants() {
@@ -269,6 +271,7 @@ step_miri() {
     # take too long in an interpreter.
     cargo +nightly miri test -p saacms-realtime-core --all-features \
         --lib --test messages --test topic --test wakers -- --skip _fuzz
+    cargo +nightly miri test -p saacms-realtime-proof --bin simulate -- follow
 }
 
 step_tsan() {

@@ -1,26 +1,34 @@
 use core::ops::AddAssign;
 
+/// How often each thing happened, to show that rare paths were reached.
+pub(crate) trait Counted: Copy + Default + AddAssign + Send {
+    /// What each number counts, and the number.
+    fn table(&self) -> Vec<(&'static str, u64)>;
+}
+
 macro_rules! counts {
     ($($(#[doc = $text:literal])+ $name:ident,)+) => {
-        /// How often each thing happened, to show that rare paths were reached.
+        /// How often each thing happened.
         #[derive(Clone, Copy, Debug, Default)]
         pub(crate) struct Counts {
             $($(#[doc = $text])+ pub(crate) $name: u64,)+
         }
 
-        impl AddAssign for Counts {
+        impl core::ops::AddAssign for Counts {
             fn add_assign(&mut self, other: Self) {
                 $(self.$name += other.$name;)+
             }
         }
 
-        impl Counts {
-            pub(crate) fn table(&self) -> Vec<(&'static str, u64)> {
+        impl crate::counts::Counted for Counts {
+            fn table(&self) -> Vec<(&'static str, u64)> {
                 vec![$((concat!($($text),+), self.$name),)+]
             }
         }
     };
 }
+
+pub(crate) use counts;
 
 counts! {
     /// operations

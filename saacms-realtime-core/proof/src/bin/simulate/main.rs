@@ -5,6 +5,8 @@
 //! runs out of memory, drains and restarts. A reference keeps the full history of each record, and
 //! each stream is checked against it; at the end each client must know the record as it is. A seed
 //! gives the same run each time.
+//!
+//! With `--of follower` it is the followers of an engine (`follow`) instead of a hub.
 
 #[path = "../../../../tests/support/chance.rs"]
 mod chance;
@@ -14,6 +16,7 @@ mod connect;
 mod connection;
 mod counts;
 mod drive;
+mod follow;
 mod life;
 mod log;
 mod reference;
@@ -27,14 +30,19 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use report::{Totals, replay, report};
+use run::Simulation;
+use scenario::Scenario;
 
 /// Runs many small simulated worlds against core, and reports the first that fails.
 #[derive(Debug, Parser)]
 #[command(name = "simulate")]
 struct Arguments {
+    /// What is simulated.
+    #[arg(long, value_enum, default_value_t = Subject::Hub)]
+    of: Subject,
     /// How many seeds to run.
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
@@ -49,13 +57,28 @@ struct Arguments {
     threads: Option<NonZero<usize>>,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Subject {
+    /// A hub, its clients and the network between them.
+    Hub,
+    /// Followers of one record of an engine, on several nodes, and the clients of these.
+    Follower,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
 
     // A panic in core is a failure of its seed, and is reported as such.
     std::panic::set_hook(Box::new(|_| {}));
+    match arguments.of {
+        Subject::Hub => simulate::<Scenario>(&arguments),
+        Subject::Follower => simulate::<follow::Scenario>(&arguments),
+    }
+}
+
+fn simulate<S: Simulation>(arguments: &Arguments) -> ExitCode {
     if let Some(seed) = arguments.seed {
-        return replay(seed);
+        return replay::<S>(seed);
     }
 
     let threads = arguments
@@ -63,6 +86,6 @@ fn main() -> ExitCode {
         .or(std::thread::available_parallelism().ok());
     let started = Instant::now();
     let seeds = arguments.from..arguments.from + arguments.seeds;
-    let tally = Totals::of(seeds, threads.map_or(1, NonZero::get));
-    report(&tally, started.elapsed())
+    let totals = Totals::<S>::of(seeds, threads.map_or(1, NonZero::get));
+    report(&totals, started.elapsed())
 }

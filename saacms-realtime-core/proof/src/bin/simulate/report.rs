@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::counts::Counts;
-use crate::run::{run, shrink};
-use crate::scenario::Scenario;
+use crate::counts::Counted;
+use crate::run::{Simulation, shrink};
 
 /// The results of many seeds.
-#[derive(Default)]
-pub(crate) struct Totals {
+pub(crate) struct Totals<S: Simulation> {
     seeds: u64,
-    counts: Counts,
+    counts: S::Counts,
     /// The sum of the hashes of all traces: it does not depend on which thread ran which seed.
     hash: u64,
     failed: Option<u64>,
@@ -23,18 +21,27 @@ pub(crate) struct Totals {
 /// Seeds that a thread takes at a time: enough that threads rarely meet at the counter.
 const BLOCK: u64 = 64;
 
-impl Totals {
+impl<S: Simulation> Totals<S> {
+    fn new() -> Self {
+        Self {
+            seeds: 0,
+            counts: S::Counts::default(),
+            hash: 0,
+            failed: None,
+        }
+    }
+
     pub(crate) fn of(seeds: Range<u64>, threads: usize) -> Self {
         let style = "{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left";
         let bar = ProgressBar::new(seeds.end - seeds.start);
         bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
 
         let (next, has_failed) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
-        let tally = Mutex::new(Self::default());
+        let tally = Mutex::new(Self::new());
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    let mut own = Self::default();
+                    let mut own = Self::new();
                     // After a failure the other threads only finish their block.
                     while !has_failed.load(Relaxed) {
                         let start = next.fetch_add(BLOCK, Relaxed);
@@ -57,7 +64,7 @@ impl Totals {
     }
 
     fn add(&mut self, seed: u64) {
-        let outcome = run(&Scenario::draw(seed), false);
+        let outcome = S::draw(seed).run(false);
         self.seeds += 1;
         self.counts += outcome.counts;
         self.hash = self.hash.wrapping_add(outcome.hash);
@@ -75,7 +82,7 @@ impl Totals {
 }
 
 /// Prints the totals; of a failure, the smallest scenario and its trace.
-pub(crate) fn report(tally: &Totals, took: Duration) -> ExitCode {
+pub(crate) fn report<S: Simulation>(tally: &Totals<S>, took: Duration) -> ExitCode {
     for (what, count) in tally.counts.table() {
         println!("{count:>14} {what}");
     }
@@ -93,36 +100,36 @@ pub(crate) fn report(tally: &Totals, took: Duration) -> ExitCode {
         println!("{:>14} no failure", "");
         return ExitCode::SUCCESS;
     };
-    fail(&Scenario::draw(seed))
+    fail(&S::draw(seed))
 }
 
 /// Runs one seed and prints its trace.
-pub(crate) fn replay(seed: u64) -> ExitCode {
-    let scenario = Scenario::draw(seed);
-    let outcome = run(&scenario, true);
+pub(crate) fn replay<S: Simulation>(seed: u64) -> ExitCode {
+    let scenario = S::draw(seed);
+    let outcome = scenario.run(true);
     if outcome.result.is_err() {
         return fail(&scenario);
     }
-    println!("{:#?}", scenario.settings);
+    println!("{:#?}", scenario.settings());
     outcome.trace.iter().for_each(|line| println!("{line}"));
     println!("trace {:016x}, no failure", outcome.hash);
     ExitCode::SUCCESS
 }
 
-fn fail(scenario: &Scenario) -> ExitCode {
-    let smallest = shrink(scenario);
-    let outcome = run(&smallest, true);
+fn fail<S: Simulation>(scenario: &S) -> ExitCode {
+    let mut smallest = shrink(scenario);
+    let outcome = smallest.run(true);
 
     // The error last, after a trace that may be long.
-    println!("{:#?}", smallest.settings);
+    println!("{:#?}", smallest.settings());
     outcome.trace.iter().for_each(|line| println!("{line}"));
     let error = outcome.result.err().unwrap_or_default();
     println!(
         "seed {} failed: {error}\n({} of its {} operations are enough; run it with --seed {})",
-        scenario.seed,
-        smallest.ops.len(),
-        scenario.ops.len(),
-        scenario.seed
+        scenario.seed(),
+        smallest.ops().len(),
+        scenario.clone().ops().len(),
+        scenario.seed()
     );
     ExitCode::FAILURE
 }

@@ -1,3 +1,4 @@
+use core::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
@@ -5,36 +6,69 @@ use saacms_realtime_core::Hub;
 
 use crate::client::Client;
 use crate::connection::Connection;
-use crate::counts::Counts;
+use crate::counts::{Counted, Counts};
 use crate::log::Log;
 use crate::scenario::{Op, Scenario};
 use crate::sut::{HubWithLane, Sut};
 use crate::world::{World, overhead};
 
+/// The settings and operations of one run of a simulation, all drawn from one seed.
+pub(crate) trait Simulation: Clone {
+    type Counts: Counted;
+    type Op;
+
+    fn draw(seed: u64) -> Self;
+    fn run(&self, is_traced: bool) -> Outcome<Self::Counts>;
+    fn seed(&self) -> u64;
+    fn settings(&self) -> &dyn Debug;
+    /// Each carries its own random choices, so a list without some of them is again a scenario.
+    fn ops(&mut self) -> &mut Vec<Self::Op>;
+}
+
 /// The result of one run.
-pub(crate) struct Outcome {
+pub(crate) struct Outcome<C> {
     pub(crate) hash: u64,
-    pub(crate) counts: Counts,
+    pub(crate) counts: C,
     pub(crate) trace: Vec<String>,
     pub(crate) result: Result<(), String>,
 }
 
-/// Runs a scenario. Odd seeds have their streams in a lane.
-pub(crate) fn run(scenario: &Scenario, is_traced: bool) -> Outcome {
-    match scenario.seed % 2 {
-        0 => run_over::<Hub>(scenario, is_traced),
-        _ => run_over::<HubWithLane>(scenario, is_traced),
+impl Simulation for Scenario {
+    type Counts = Counts;
+    type Op = Op;
+
+    fn draw(seed: u64) -> Self {
+        Self::draw(seed)
+    }
+
+    /// Odd seeds have their streams in a lane.
+    fn run(&self, is_traced: bool) -> Outcome<Counts> {
+        match self.seed % 2 {
+            0 => run_over::<Hub>(self, is_traced),
+            _ => run_over::<HubWithLane>(self, is_traced),
+        }
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn settings(&self) -> &dyn Debug {
+        &self.settings
+    }
+
+    fn ops(&mut self) -> &mut Vec<Op> {
+        &mut self.ops
     }
 }
 
-fn run_over<S: Sut>(scenario: &Scenario, is_traced: bool) -> Outcome {
+fn run_over<S: Sut>(scenario: &Scenario, is_traced: bool) -> Outcome<Counts> {
     // Measured once, and not for each of a million seeds.
     static OVERHEAD: OnceLock<usize> = OnceLock::new();
     let overhead = *OVERHEAD.get_or_init(overhead::<Hub>);
 
     let mut world = World::<S>::new(scenario, overhead, Log::new(is_traced));
-    let result = catch_unwind(AssertUnwindSafe(|| world.play(&scenario.ops)))
-        .unwrap_or_else(|panic| Err(format!("panicked: {}", text_of(&*panic))));
+    let result = catching_panics(|| world.play(&scenario.ops));
 
     Outcome {
         hash: world.log.hash(),
@@ -44,19 +78,24 @@ fn run_over<S: Sut>(scenario: &Scenario, is_traced: bool) -> Outcome {
     }
 }
 
+/// Runs `play`; a panic is an error.
+pub(crate) fn catching_panics(play: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(play))
+        .unwrap_or_else(|panic| Err(format!("panicked: {}", text_of(&*panic))))
+}
+
 /// Removes operations as long as the rest still fails: first halves, at last single ones.
-pub(crate) fn shrink(scenario: &Scenario) -> Scenario {
+pub(crate) fn shrink<S: Simulation>(scenario: &S) -> S {
     let mut smallest = scenario.clone();
-    let mut size = smallest.ops.len() / 2;
+    let mut size = smallest.ops().len() / 2;
 
     while size > 0 {
         let mut start = 0;
-        while start < smallest.ops.len() {
+        while start < smallest.ops().len() {
             let mut smaller = smallest.clone();
-            smaller
-                .ops
-                .drain(start..(start + size).min(smallest.ops.len()));
-            if run(&smaller, false).result.is_err() {
+            let end = (start + size).min(smaller.ops().len());
+            smaller.ops().drain(start..end);
+            if smaller.run(false).result.is_err() {
                 // The operations after those are at `start` now.
                 smallest = smaller;
             } else {
@@ -217,9 +256,9 @@ mod tests {
         // Each hub has hashes of its own. In these seeds several records of a lane drain at once.
         for seed in [17, 389, 469, 475, 567, 593] {
             let scenario = Scenario::draw(seed);
-            let hash = run(&scenario, false).hash;
+            let hash = scenario.run(false).hash;
             for _ in 0..5 {
-                assert_eq!(run(&scenario, false).hash, hash, "seed {seed}");
+                assert_eq!(scenario.run(false).hash, hash, "seed {seed}");
             }
         }
     }
