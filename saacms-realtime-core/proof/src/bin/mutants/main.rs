@@ -31,7 +31,7 @@ struct Arguments {
     /// Seeds that the simulation runs for each fault.
     #[arg(long, default_value_t = 5_000)]
     seeds: u64,
-    /// Only faults with this in their name.
+    /// Only faults with this in their name or in that of their file.
     #[arg(long, default_value = "")]
     only: String,
     /// Only find the place of each fault; build and run nothing.
@@ -51,7 +51,10 @@ fn main() -> Result<ExitCode> {
         .ok_or("the package lies in the workspace")?;
     let list = fs::read_to_string(root.join("saacms-realtime-core/proof/mutants.toml"))?;
     let mut mutants = list::read(&list)?;
-    mutants.retain(|mutant| mutant.name.contains(&arguments.only));
+    mutants.retain(|mutant| {
+        let file = mutant.file.to_string_lossy();
+        mutant.name.contains(&arguments.only) || file.contains(&arguments.only)
+    });
 
     // All places first: a build takes minutes.
     let missing = count_missing(&root.join("saacms-realtime-core/src"), &mutants)?;

@@ -134,21 +134,24 @@ impl Workspace {
 }
 
 impl Programs {
-    /// Runs the simulation, the unit tests and the other tests; returns the first that fails.
+    /// Runs the simulations, the unit tests and the other tests; returns the first that fails.
     pub(crate) fn catcher(&self, fault: usize, seeds: u64) -> Result<Option<String>> {
         let seeds = seeds.to_string();
 
-        // One thread, as faults already run on all processors.
-        let mut command = self.command(PATIENCE_OF_SIMULATION, &self.simulate, fault);
-        let run = Run::of(command.args(["--threads", "1", "--seeds", &seeds]))?;
-        if !run.is_ok {
-            let seed = run
-                .text
-                .lines()
-                .rev()
-                .find_map(|line| line.strip_prefix("seed "));
-            let seed = seed.unwrap_or_else(|| run.how_it_ended());
-            return Ok(Some(format!("simulation: seed {seed:.70}")));
+        for subject in ["hub", "follower"] {
+            // One thread, as faults already run on all processors.
+            let arguments = ["--of", subject, "--threads", "1", "--seeds", &seeds];
+            let mut command = self.command(PATIENCE_OF_SIMULATION, &self.simulate, fault);
+            let run = Run::of(command.args(arguments))?;
+            if !run.is_ok {
+                let seed = run
+                    .text
+                    .lines()
+                    .rev()
+                    .find_map(|line| line.strip_prefix("seed "));
+                let seed = seed.unwrap_or_else(|| run.how_it_ended());
+                return Ok(Some(format!("simulation: {subject}, seed {seed:.70}")));
+            }
         }
 
         for tests in core::iter::once(&self.unit_tests).chain(&self.other_tests) {
