@@ -1,12 +1,17 @@
 import { warnOnce } from "./log.js";
 import { RecordObject } from "./record.js";
 import { PublishError } from "./refused.js";
-import { checkMembers, checkedVariables } from "./settings.js";
+import { runtime } from "./runtime.js";
+import { checkMembers, checkedVariables, linesOf, shown } from "./settings.js";
 
 const USAGE = "new SaacmsRealtimeDO(ctx, env) or new SaacmsRealtimeDO({ retention, heartbeatMs, now })";
 
 /** Reads the arguments of the constructor: those of the platform, or the plugin's options. */
-function read(ctx, env) {
+function read([ctx, env = runtime.env, ...others]) {
+  if (others.length > 0) {
+    throw new TypeError(`${USAGE}: a third argument has no effect; write super(ctx, { ...env, retention, heartbeatMs })`);
+  }
+
   const isState = typeof ctx === "object" && ctx !== null && ("id" in ctx || "storage" in ctx);
   if (!isState) {
     const options = ctx ?? {};
@@ -40,42 +45,60 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
     #env;
     #now;
     #object;
+    /** The options that it starts with, as lines of variables; `undefined` for those that its storage keeps. */
+    #lines;
+    /** The options that it runs with. */
+    #runsWith;
+    /** The options that were told last, as JSON. */
     #told;
+    #hasWarned = false;
     /** Requests that are not answered yet. */
     #requests = 0;
 
-    constructor(ctx, env) {
-      const { options, ...platform } = read(ctx, env);
-      super(ctx, env);
-      this.#ctx = platform.ctx;
+    constructor(...given) {
+      const { options, ctx, env } = read(given);
+      super(given[0], env);
+      this.#ctx = ctx;
       const { now } = options;
       if (now !== undefined && typeof now !== "function") throw new TypeError("now must be a function");
       this.#now = now;
 
       const variables = checkedVariables(options);
-      this.#env = Object.keys(variables).length === 0 ? platform.env : { ...platform.env, ...variables };
-      if (platform.ctx === undefined) onlyInMemory();
+      this.#env = Object.keys(variables).length === 0 ? env : { ...env, ...variables };
+      if (ctx === undefined) onlyInMemory();
     }
 
     /** The module's object. `told` are the plugin's options, if a request told them. */
     #use(told) {
+      const text = JSON.stringify(told);
+      const isNew = told !== undefined && text !== this.#told;
+      const lines = isNew ? linesOf(told) : undefined;
+      this.#told = text ?? this.#told;
+
       if (this.#object === undefined) {
-        const env = told === undefined ? this.#env : { ...this.#env, ...checkedVariables(told) };
-        this.#object = new RecordObject(this.#ctx, env, { now: this.#now });
-        this.#told = JSON.stringify(told);
-        this.#env = env;
+        this.#lines ??= lines;
+        this.#object = new RecordObject(this.#ctx, this.#env, { now: this.#now, told: this.#lines });
+        this.#runsWith = this.#object.options;
         if (!hearsOfEviction && this.#ctx !== undefined) {
           warnOfDate();
           this.#object.onUnused(() => this.#freeIfUnused());
         }
-      } else if (told !== undefined && JSON.stringify(told) !== this.#told) {
-        console.warn(
-          `saacms-realtime: this object runs with the options ${this.#told ?? "of its environment"}; ` +
-            `${JSON.stringify(told)} counts after its next start`,
-        );
-        this.#told = JSON.stringify(told);
       }
+
+      if (isNew && lines !== this.#runsWith) this.#keep(lines);
       return this.#object;
+    }
+
+    /** Keeps options for the next start: once, because two hosts with different ones may take turns. */
+    #keep(lines) {
+      if (this.#hasWarned) return;
+      this.#hasWarned = true;
+      console.warn(
+        `saacms-realtime: this object runs with ${shown(this.#runsWith)}, as its storage or its first request said; ` +
+          `${shown(lines)}, of another host, counts after its next start`,
+      );
+      this.#lines = lines;
+      this.#object.keepOptions(lines);
     }
 
     // Not `async`, so that a panic ends the call that it happened in.

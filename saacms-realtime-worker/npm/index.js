@@ -5,8 +5,8 @@ import * as platform from "cloudflare:workers";
 import { durableObject } from "./durable-object.js";
 import * as module from "./module.js";
 import compiled from "./module.wasm";
-import { runtime } from "./plugin.js";
 import { guarded } from "./record.js";
+import { runtime } from "./runtime.js";
 
 module.start(compiled);
 runtime.env = platform.env;

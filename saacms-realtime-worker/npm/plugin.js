@@ -2,14 +2,12 @@ import { BoundRecords, checkNamespace } from "./binding.js";
 import { clientOfContext, clientOfRequest } from "./client-request.js";
 import { LocalRecords } from "./in-process.js";
 import { warnOnce } from "./log.js";
+import { runtime } from "./runtime.js";
 import { checkMembers, checkedVariables } from "./settings.js";
 
 const SUBSCRIBE_ROUTE = "GET /api/saacms/v1/:collection/:id/subscribe";
 const DEFAULT_BINDING = "SAACMS_REALTIME";
 const OPTIONS = ["binding", "bindingName", "retention", "heartbeatMs", "onRefused"];
-
-/** What the runtime has: the environment of a Worker, if it is one, and whether timers end with their request. */
-export const runtime = { env: undefined, ticks: false };
 
 const warnOfOneIsolate = warnOnce(
   "realtime() has no binding, so an event reaches only clients of the isolate that published it; " +
@@ -23,10 +21,10 @@ function readOptions(options) {
   return { ...options, onRefused };
 }
 
-/** The options that reach an object; `undefined` if there are none. */
+/** The options that reach an object. It is also told that there are none, to forget those it had. */
 function toldOf({ retention, heartbeatMs }) {
-  const isTold = Object.keys(checkedVariables({ retention, heartbeatMs })).length > 0;
-  return isTold ? { retention, heartbeatMs } : undefined;
+  checkedVariables({ retention, heartbeatMs });
+  return { retention, heartbeatMs };
 }
 
 /** The records of a plugin: in objects, or in this process. */

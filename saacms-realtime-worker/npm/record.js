@@ -58,15 +58,20 @@ export function refusalOfNobody(event) {
   });
 }
 
-/** `now` is the clock, if it is not the platform's; `atOnce` says that streams get no turns. */
+/**
+ * `now` is the clock, if it is not the platform's; `atOnce` says that streams get no turns. `told` are
+ * options as lines of variables; without them, those count that the storage has kept.
+ */
 export class RecordObject {
   #create;
   #object;
   #life;
+  #told;
 
-  constructor(ctx, env, { now, atOnce = false } = {}) {
+  constructor(ctx, env, { now, told, atOnce = false } = {}) {
+    this.#told = told;
     this.#create = () => {
-      this.#object = new module.SaacmsRealtimeDO(ctx, env);
+      this.#object = new module.SaacmsRealtimeDO(ctx, env, this.#told);
       if (now !== undefined) this.#object.setClock(now);
       if (atOnce) this.#object.serveAtOnce();
       this.#life = life;
@@ -103,6 +108,17 @@ export class RecordObject {
       if (isUnused) object.free();
       return isUnused;
     });
+  }
+
+  /** The options that the object runs with, as lines of variables. */
+  get options() {
+    return this.#use((object) => object.options());
+  }
+
+  /** Keeps other options for the object's next start. */
+  keepOptions(told) {
+    this.#told = told;
+    this.#use((object) => object.keepOptions(told));
   }
 
   alarm() {

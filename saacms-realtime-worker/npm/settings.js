@@ -10,7 +10,7 @@ const NAMES = {
 
 /** Throws if `value` is no object, or has a member that is not in `names`: nothing is ignored. */
 export function checkMembers(what, value, names) {
-  if (typeof value !== "object" || value === null) throw new TypeError(`${what} must be an object`);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new TypeError(`${what} must be an object`);
   for (const name of Object.keys(value)) {
     if (!names.includes(name)) throw new TypeError(`${what} has no member \`${name}\`, only ${names.join(", ")}`);
   }
@@ -46,4 +46,18 @@ export function checkedVariables(options) {
     throw new RangeError(Object.entries(NAMES).reduce(name, error.message), { cause: error });
   }
   return variables;
+}
+
+/** Options that a request tells, as lines of variables. Throws if they make no sense. */
+export function linesOf(told) {
+  checkMembers("cf.saacmsRealtime", told, ["retention", "heartbeatMs"]);
+  return Object.entries(checkedVariables(told))
+    .map(([variable, value]) => `${variable}=${value}`)
+    .join("\n");
+}
+
+/** Lines of variables as a person reads them. */
+export function shown(lines) {
+  const named = Object.entries(NAMES).reduce((text, [variable, option]) => text.replace(variable, option), lines);
+  return named === "" ? "no options" : named.replaceAll("\n", ", ").replaceAll("=", " = ");
 }

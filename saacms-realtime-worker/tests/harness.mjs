@@ -1,6 +1,6 @@
 // Starts workerd with the built package, and reads event streams over plain sockets.
 import { spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -138,6 +138,20 @@ export async function start({
   };
   await worker.launch();
   return worker;
+}
+
+/** Whether a Worker's databases, or their logs, have this text in a file. */
+export function stores(worker, text) {
+  const entries = readdirSync(join(worker.folder, "store"), { recursive: true, withFileTypes: true });
+  return entries.some((entry) => {
+    try {
+      return entry.isFile() && readFileSync(join(entry.parentPath ?? entry.path, entry.name)).includes(text);
+    } catch (error) {
+      // An object has deleted its database.
+      if (error.code !== "ENOENT") throw error;
+      return false;
+    }
+  });
 }
 
 /** Adds a timeout to a promise. The error names what it waited for. */

@@ -1,22 +1,13 @@
 // What an object stores: how long, how much, and what a wake-up reads of it.
 import assert from "node:assert/strict";
-import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 
-import { HERE, KEEPALIVE, Stream, ask, changed, frame, publish, start, until } from "./harness.mjs";
+import { HERE, KEEPALIVE, Stream, ask, changed, frame, publish, sleep, start, stores, until } from "./harness.mjs";
 
 const API = "/api/saacms/v1";
 const SECRET = "the text of the record";
 const options = { timeout: 60_000 };
-
-/** The files of all databases: the databases themselves and their logs. */
-const files = (worker) =>
-  readdirSync(join(worker.folder, "store"), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => readFileSync(join(entry.parentPath ?? entry.path, entry.name)));
-
-const has = (worker, text) => files(worker).some((bytes) => bytes.includes(text));
 
 async function withWorker(settings, run) {
   const worker = await start(settings);
@@ -42,10 +33,10 @@ describe("stored events", options, () => {
     withWorker({ vars: { SAACMS_REALTIME_MAX_AGE: "2s" } }, async (worker) => {
       const api = worker.url + API;
       await publishMany(api, "old");
-      assert.ok(has(worker, SECRET), "it is stored");
+      assert.ok(stores(worker, SECRET), "it is stored");
       const before = await place(`${api}/posts/old/subscribe`);
       assert.match(before, /\.130$/);
-      await until("nothing of the record is stored but the newest ID", () => !has(worker, SECRET) && has(worker, "v129"));
+      await until("nothing of the record is stored but the newest ID", () => !stores(worker, SECRET) && stores(worker, "v129"));
 
       await worker.restart();
       const url = `${worker.url}${API}/posts/old/subscribe`;
@@ -73,12 +64,12 @@ describe("stored events", options, () => {
         assert.equal((await publish(api, changed("young", `v${++last}`, SECRET))).status, 204);
         return Date.now() > end;
       });
-      assert.ok(has(worker, SECRET));
+      assert.ok(stores(worker, SECRET));
       await worker.restart();
       const back = await Stream.open(`${worker.url}${API}/posts/young/subscribe`, { "last-event-id": `v${last - 1}` });
       await back.is(KEEPALIVE + frame(changed("young", `v${last}`, SECRET)));
       back.leave();
-      await until("nothing of the record is stored", () => !has(worker, SECRET));
+      await until("nothing of the record is stored", () => !stores(worker, SECRET));
     }));
 
   test("go with STORAGE=off at the first request", options, () =>
@@ -87,21 +78,84 @@ describe("stored events", options, () => {
       worker.configure({ SAACMS_REALTIME_STORAGE: "off" });
       await worker.restart();
       await place(`${worker.url}${API}/posts/off/subscribe`);
-      await until("nothing of the record is stored", () => !has(worker, SECRET));
+      await until("nothing of the record is stored", () => !stores(worker, SECRET));
     }));
 
-  test("are read once at a wake-up, and no more", options, () =>
-    withWorker({ main: "failing.mjs" }, async (worker) => {
-      const post = (etag) => publish(`${worker.url}/wake`, changed("wake", etag));
-      for (let number = 0; number < 150; number++) assert.equal((await post(`v${number}`)).status, 204);
-      await worker.restart();
-      const back = await Stream.open(`${worker.url}/wake/subscribe`, { "last-event-id": "v148" });
-      await back.is(KEEPALIVE + frame(changed("wake", "v149")));
-      const rows = JSON.parse((await ask(`${worker.url}/rows/x`)).text);
-      // 101 events, and the table's row in the schema.
-      assert.deepEqual(rows, { rowsWritten: 0, rowsRead: 102 });
-      back.leave();
-    }));
+  describe("are read at a wake-up as far as they are needed", options, () => {
+    /** What a search for the newest event reads of 101 slots, and the table's row in the schema. */
+    const SEARCH = 12;
+    const url = (worker, what) => `${worker.url}/wake/${what}`;
+    const post = async (worker, ...etags) => {
+      for (const etag of etags) assert.equal((await publish(`${worker.url}/wake`, changed("wake", etag))).status, 204);
+    };
+    const names = (count, name = "v") => Array.from({ length: count }, (_, number) => name + number);
+    const rows = async (worker) => JSON.parse((await ask(`${worker.url}/rows/x`)).text);
+    const counts = async (worker, least) => {
+      const { rowsRead, rowsWritten } = await rows(worker);
+      assert.equal(rowsWritten, 0);
+      assert.ok(least <= rowsRead && rowsRead <= least + SEARCH, `${rowsRead} rows are read for ${least}`);
+    };
+
+    for (const count of [1, 60, 101, 150, 201, 202, 203]) {
+      test(`by a client that names none, and by one that names one, after ${count} events`, options, () =>
+        withWorker({ main: "failing.mjs" }, async (worker) => {
+          const etags = names(count);
+          await post(worker, ...etags);
+          await worker.restart();
+          const fresh = await Stream.open(url(worker, "subscribe"));
+          await fresh.is(KEEPALIVE);
+          assert.match(fresh.place, new RegExp(`\\.${count}$`));
+          assert.equal(await place(url(worker, "subscribe")), fresh.place);
+          await counts(worker, 1);
+
+          // The ring is read in addition: at most 100 events, and the one before them.
+          const missed = etags.slice(-101);
+          const back = await Stream.open(url(worker, "subscribe"), { "last-event-id": missed[0] });
+          await back.is(KEEPALIVE + missed.slice(1).map((etag) => frame(changed("wake", etag))).join(""));
+          await counts(worker, missed.length);
+
+          await post(worker, "next");
+          for (const stream of [fresh, back]) await stream.has(frame(changed("wake", "next")));
+          await fresh.is(KEEPALIVE + frame(changed("wake", "next")));
+          for (const stream of [fresh, back]) stream.leave();
+        }));
+    }
+
+    test("and none that are too old", options, () =>
+      withWorker({ main: "failing.mjs", vars: { SAACMS_REALTIME_MAX_AGE: "2s" } }, async (worker) => {
+        await post(worker, ...names(130, "old"));
+        await sleep(2_100);
+        await post(worker, ...names(4, "young"));
+        await worker.restart();
+        await rows(worker);
+        const back = await Stream.open(url(worker, "subscribe"), { "last-event-id": "old129" });
+        await back.is(KEEPALIVE + names(4, "young").map((etag) => frame(changed("wake", etag))).join(""));
+        await counts(worker, 5);
+        const missed = await Stream.open(url(worker, "subscribe"), { "last-event-id": "old128" });
+        await missed.has("saacms-resync");
+        for (const stream of [back, missed]) stream.leave();
+      }));
+
+    test("also if they are in slots of another number, which are put in order once", options, () =>
+      withWorker({ main: "failing.mjs", vars: { SAACMS_REALTIME_MAX_EVENTS: "50" } }, async (worker) => {
+        await post(worker, ...names(80));
+        worker.configure({});
+        await worker.restart();
+        await rows(worker);
+        for (const _ of ["out of order", "in order"]) {
+          const fresh = await Stream.open(url(worker, "subscribe"));
+          assert.match(fresh.place ?? (await place(url(worker, "subscribe"))), /\.80$/);
+          fresh.leave();
+        }
+        const { rowsRead, rowsWritten } = await rows(worker);
+        assert.ok(rowsWritten > 0 && rowsRead < 4 * 51, `${rowsWritten} written, ${rowsRead} read`);
+        await worker.restart();
+        const back = await Stream.open(url(worker, "subscribe"), { "last-event-id": "v40" });
+        await back.is(KEEPALIVE + names(80).slice(41).map((etag) => frame(changed("wake", etag))).join(""));
+        await counts(worker, 51);
+        back.leave();
+      }));
+  });
 });
 
 describe("the bytes of a history", options, () => {
@@ -129,14 +183,16 @@ describe("the bytes of a history", options, () => {
 
   test("are bounded as they are read back, if more was stored", options, () =>
     withWorker({ main: "failing.mjs" }, async (worker) => {
-      for (let number = 0; number < 10; number++) await publish(`${worker.url}/large`, event(number));
+      for (let number = 0; number < 60; number++) await publish(`${worker.url}/large`, event(number));
       worker.configure({ SAACMS_REALTIME_MAX_HISTORY_BYTES: "64KiB" });
       await worker.restart();
       const url = `${worker.url}/large/subscribe`;
-      const known = await Stream.open(url, { "last-event-id": "v6" });
-      await known.is(KEEPALIVE + [7, 8, 9].map((number) => frame(event(number))).join(""));
-      const missed = await Stream.open(url, { "last-event-id": "v5" });
+      const known = await Stream.open(url, { "last-event-id": "v56" });
+      await known.is(KEEPALIVE + [57, 58, 59].map((number) => frame(event(number))).join(""));
+      const missed = await Stream.open(url, { "last-event-id": "v55" });
       await missed.has("saacms-resync");
+      const { rowsRead } = JSON.parse((await ask(`${worker.url}/rows/x`)).text);
+      assert.ok(rowsRead <= 4 + 12, `${rowsRead} rows are read`);
       for (const stream of [known, missed]) stream.leave();
     }));
 });
@@ -170,5 +226,28 @@ describe("a Worker whose compatibility date has no FinalizationRegistry", option
       await publish(api, changed("first-0", "v5"));
       await back.has(frame(changed("first-0", "v5")));
       back.leave();
+    }));
+
+  test("frees an object after its streams have left, too", options, () =>
+    withWorker({ ...settings, vars: { ...settings.vars, SAACMS_REALTIME_HEARTBEAT: "100ms" } }, async (worker) => {
+      const api = worker.url + API;
+      const memory = async () => Number((await ask(`${worker.url}/memory`)).text);
+      const wave = async (name) => {
+        for (let record = 0; record < 12; record++) {
+          const id = `${name}-${record}`;
+          const stream = await Stream.open(`${api}/posts/${id}/subscribe`);
+          for (const etag of ["v1", "v2", "v3", "v4"]) {
+            assert.equal((await publish(api, changed(id, etag, "m".repeat(100_000)))).status, 204);
+          }
+          await stream.has("id: v4\n");
+          stream.leave();
+        }
+        // An object hears that its client is gone, and waits a second for calls that are on their way.
+        await sleep(2_000);
+        return memory();
+      };
+      const sizes = [];
+      for (const name of ["first", "second", "third"]) sizes.push(await wave(name));
+      assert.ok(sizes[2] <= sizes[0] + (2 << 20), `${sizes} bytes`);
     }));
 });

@@ -24,14 +24,17 @@ pub struct SaacmsRealtimeDO {
 impl SaacmsRealtimeDO {
     /// Creates the object. The runtime calls this before the first request.
     ///
+    /// `options` are variables that win over those of `env`, one `NAME=value` in a line. The object's
+    /// storage keeps them for lives that are given none.
+    ///
     /// # Errors
     ///
     /// A variable of the environment has an invalid value.
     #[wasm_bindgen(constructor)]
-    pub fn new(ctx: JsValue, env: JsValue) -> Result<Self, JsValue> {
+    pub fn new(ctx: JsValue, env: JsValue, options: Option<String>) -> Result<Self, JsValue> {
         platform::report_panics();
         Ok(Self {
-            inner: Inner::new(&ctx, &env)?,
+            inner: Inner::new(&ctx, &env, options)?,
         })
     }
 

@@ -22,6 +22,7 @@ impl SaacmsRealtimeDO {
         // accepted.
         match self.inner.publish_body(PublishFormat::Json, body)? {
             reply if reply.status == 204 => Ok(None),
+            // Not logged: the host throws it.
             reply => platform::response(&reply, None).map(Some),
         }
     }
@@ -38,6 +39,24 @@ impl SaacmsRealtimeDO {
     #[wasm_bindgen(js_name = setClock)]
     pub fn set_clock(&self, now: Function) {
         self.inner.clock.replace(Some(now));
+    }
+
+    /// The options that the object runs with, in the form of the constructor.
+    pub fn options(&self) -> String {
+        self.inner.options.as_str().to_owned()
+    }
+
+    /// Keeps other options for the object's next life.
+    ///
+    /// # Errors
+    ///
+    /// An exception of the storage.
+    #[wasm_bindgen(js_name = keepOptions)]
+    pub fn keep_options(&self, options: &str) -> Result<(), JsValue> {
+        match &self.inner.store {
+            Some(store) => store.keep_options(options),
+            None => Ok(()),
+        }
     }
 
     /// The number of open streams.

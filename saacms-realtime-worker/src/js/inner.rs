@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 
 use js_sys::{ArrayBuffer, Function, Uint8Array};
-use saacms_realtime_core::feed::Store;
+use saacms_realtime_core::feed::{Store, StoredRing};
 use saacms_realtime_core::route::{
     Api, ObjectAction, Problem, PublishFormat, Reply, StreamRefusal,
 };
@@ -16,6 +16,7 @@ use web_sys::{Request, Response};
 use super::alarm::Alarm;
 use super::callbacks::{Callbacks, StreamNews};
 use super::guard::ObjectGuard;
+use super::options::{self, Options};
 use super::platform::{self, Head, member};
 use super::sql::{SqlStore, Wanted};
 use super::streams::{JsSink, Streams};
@@ -44,6 +45,10 @@ pub(super) struct Inner {
     pub(super) serves_at_once: Cell<bool>,
     /// Whether the log was told of an idle timeout that does not count.
     has_warned: Cell<bool>,
+    /// The options that the object runs with.
+    pub(super) options: Options,
+    /// Whether the whole ring was read back, and not only its newest event.
+    is_whole: Cell<bool>,
     /// The latest time that [`now`](Self::now) returned.
     latest_millis: Cell<u64>,
 }
@@ -54,18 +59,27 @@ impl Inner {
     /// # Errors
     ///
     /// A variable of the environment has an invalid value.
-    pub(super) fn new(ctx: &JsValue, env: &JsValue) -> Result<Rc<Self>, JsValue> {
-        let variable = |name: &str| platform::variable(env, name);
+    pub(super) fn new(
+        ctx: &JsValue,
+        env: &JsValue,
+        options: Option<String>,
+    ) -> Result<Rc<Self>, JsValue> {
+        let mut store = SqlStore::of(ctx);
+        let options = options::decide(options, store.as_ref())?;
+        let variable = |name: &str| options.get(name).or_else(|| platform::variable(env, name));
         let settings = Settings::read(Environment(&variable))
             .map_err(|error| js_sys::Error::new(&error.to_string()))?;
         let cors = settings::cors(Environment(&variable))
             .map_err(|error| js_sys::Error::new(&error.to_string()))?;
 
-        let mut store = SqlStore::of(ctx);
         if !settings.storage
             && let Some(unused) = store.take()
         {
             unused.clear()?;
+        }
+
+        if let Some(store) = &store {
+            store.keep_options(options.as_str())?;
         }
 
         // An object without SQLite still works, so this is not an error.
@@ -97,6 +111,8 @@ impl Inner {
             clock: RefCell::default(),
             has_warned: Cell::new(false),
             serves_at_once: Cell::new(false),
+            options,
+            is_whole: Cell::new(false),
             latest_millis: Cell::new(0),
         }))
     }
@@ -113,7 +129,7 @@ impl Inner {
                 .subscribe(last_event_id.as_deref(), &head, refuse, request)
                 .map(Into::into),
             ObjectAction::Head { head, .. } => {
-                let position = self.lock()?.position();
+                let position = self.lock_newest()?.position();
                 Ok(platform::response(&head.with_position(position), None)?.into())
             }
             ObjectAction::Publish { format, .. } => {
@@ -132,7 +148,13 @@ impl Inner {
         refuse: StreamRefusal,
         request: &Request,
     ) -> Result<Response, JsValue> {
-        let mut object = self.lock()?;
+        // Without quiet resume an idle stream is told a time, which no later event may get.
+        let needs_ring = last_event_id.is_some() || !self.settings.hub.quiet_resume;
+        let mut object = if needs_ring {
+            self.lock()?
+        } else {
+            self.lock_newest()?
+        };
         // Reserved first, because the stream's callbacks are bound to the number.
         let number = match object.reserve() {
             Ok(number) => number,
@@ -184,9 +206,20 @@ impl Inner {
     /// Locks the object for one use. The first use reads the ring back.
     pub(super) fn lock(&self) -> Result<ObjectGuard<'_>, JsValue> {
         let now = self.now();
+        if !self.is_whole.replace(true) {
+            self.load(now).inspect_err(|_| self.is_whole.set(false))?;
+        }
+        self.lock_newest()
+    }
+
+    /// Locks the object for one use that neither publishes nor looks a last event ID up. The first use
+    /// reads only the newest event back.
+    pub(super) fn lock_newest(&self) -> Result<ObjectGuard<'_>, JsValue> {
+        let now = self.now();
         let mut object = self.object.borrow_mut();
         if object.is_none() {
-            *object = Some(self.load(now)?);
+            let stored = self.read(now, SqlStore::load_newest)?;
+            *object = Some(self.create(stored, now));
         }
 
         let object = RefMut::map(object, |object| object.as_mut().expect("was just loaded"));
@@ -195,7 +228,7 @@ impl Inner {
 
     /// Locks the object for a call of the runtime that cannot fail, and logs an error.
     pub(super) fn lock_or_report(&self) -> Option<ObjectGuard<'_>> {
-        match self.lock() {
+        match self.lock_newest() {
             Ok(object) => Some(object),
             Err(error) => {
                 web_sys::console::error_1(&error);
@@ -228,7 +261,29 @@ impl Inner {
         Ok(reply)
     }
 
-    fn load(&self, now: Now) -> Result<Object<JsSink>, JsValue> {
+    /// Reads the ring back, whatever of it is known already.
+    fn load(&self, now: Now) -> Result<(), JsValue> {
+        let stored = self.read(now, SqlStore::load)?;
+        match &mut *self.object.borrow_mut() {
+            Some(object) => {
+                if let Some(stored) = stored {
+                    object.complete(stored, now);
+                }
+            }
+            none => *none = Some(self.create(stored, now)),
+        }
+        Ok(())
+    }
+
+    /// Reads from the storage, if there is one.
+    fn read(
+        &self,
+        now: Now,
+        read: impl FnOnce(&SqlStore, Wanted) -> Result<Option<StoredRing>, JsValue>,
+    ) -> Result<Option<StoredRing>, JsValue> {
+        let Some(store) = &self.store else {
+            return Ok(None);
+        };
         let max_age_millis = self.settings.hub.max_age.as_millis() as u64;
         let since = now.instant.as_millis().saturating_sub(max_age_millis);
         let wanted = Wanted {
@@ -236,11 +291,11 @@ impl Inner {
             since: Instant::from_millis(since),
             max_bytes: self.settings.hub.max_history_bytes,
         };
-        let stored = match &self.store {
-            Some(store) => store.load(wanted)?,
-            None => None,
-        };
+        read(store, wanted)
+    }
 
+    /// Creates the object, which continues where `stored` ends.
+    fn create(&self, stored: Option<StoredRing>, now: Now) -> Object<JsSink> {
         if let Some(store) = self.store.as_ref().filter(|store| store.has_frames()) {
             self.alarm
                 .ask(store.storage(), self.callbacks.alarm_is_at());
@@ -254,12 +309,12 @@ impl Inner {
         if self.serves_at_once.get() {
             object.serve_at_once();
         }
-        Ok(object)
+        object
     }
 
     pub(super) fn alarm(&self) -> Result<(), JsValue> {
         self.alarm.has_fired();
-        let object = self.lock()?;
+        let object = self.lock_newest()?;
         // Dropping the object sets the next alarm if there are younger events.
         if let Some(store) = self.store.as_ref().filter(|store| store.has_frames())
             && object.forget_at() <= object.now.instant

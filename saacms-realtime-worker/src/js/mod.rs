@@ -6,6 +6,7 @@ mod durable_object;
 mod guard;
 mod host;
 mod inner;
+mod options;
 mod platform;
 pub mod router;
 mod sql;

@@ -118,6 +118,16 @@ impl<S: Sink> Object<S> {
         }
     }
 
+    /// Replaces what is known of the ring, if that is only its newest event, by all that is stored.
+    ///
+    /// Nothing may have been published meanwhile. Streams stay where they are, at the end of the ring.
+    pub(crate) fn complete(&mut self, stored: StoredRing, now: Now) {
+        let mut feed = Feed::new(&self.settings.hub, stored.epoch());
+        let (place, events) = stored.into_parts();
+        feed.restore(place, events, now);
+        self.feed = feed;
+    }
+
     /// Sends to all streams at once from now on, instead of in turns.
     pub(crate) fn serve_at_once(&mut self) {
         self.serves_at_once = true;

@@ -48,9 +48,15 @@ export default {
       if (what === "rpc") await stub().publish(await request.json());
       if (what === "count") return Response.json(await stub().count());
       if (what === "named") await realtime({ bindingName: name }).services.realtime.publish(await request.json());
+      if (what === "subscribers") return Response.json(await stub().__subscriberCount());
       if (what === "options") {
-        const options = await request.json();
-        await realtime({ binding: env[name], ...options }).services.realtime.publish({ type: "deleted", slug: "posts", id });
+        const { event = { type: "deleted", slug: "posts", id }, ...options } = await request.json();
+        await realtime({ binding: env[name], ...options }).services.realtime.publish(event);
+      }
+      // What only another Worker of the account could do.
+      if (what === "told") {
+        const told = new Request("https://do/subscribe", { method: "HEAD", cf: { saacmsRealtime: await request.json() } });
+        return await stub().fetch(told);
       }
       return new Response(null, { status: 204 });
     } catch (error) {

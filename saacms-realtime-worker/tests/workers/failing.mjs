@@ -6,6 +6,27 @@ let mode = "works";
 let rowsWritten = 0;
 let rowsRead = 0;
 
+/** A cursor whose rows are counted as they are read: not those that it would find. */
+function counted(cursor) {
+  let [read, written] = [0, 0];
+  const count = () => {
+    rowsRead += cursor.rowsRead - read;
+    rowsWritten += cursor.rowsWritten - written;
+    [read, written] = [cursor.rowsRead, cursor.rowsWritten];
+  };
+  count();
+  return {
+    [Symbol.iterator]() {
+      return this;
+    },
+    next() {
+      const result = cursor.next();
+      count();
+      return result;
+    },
+  };
+}
+
 export class SaacmsRealtimeDO {
   constructor(ctx, env) {
     const sql = {
@@ -16,11 +37,7 @@ export class SaacmsRealtimeDO {
           mode = "works";
           this.inner.fetch(new Request("https://do/subscribe"));
         }
-        const cursor = ctx.storage.sql.exec(...query);
-        const rows = cursor.toArray();
-        rowsWritten += cursor.rowsWritten;
-        rowsRead += cursor.rowsRead;
-        return rows;
+        return counted(ctx.storage.sql.exec(...query));
       },
     };
     this.inner = new Inner({ id: ctx.id, storage: { sql } }, env);
@@ -29,7 +46,8 @@ export class SaacmsRealtimeDO {
 
   fetch(request) {
     if (request.url.endsWith("/frames")) return Response.json(this.frames());
-    return this.inner.fetch(request);
+    const told = request.headers.get("x-told");
+    return this.inner.fetch(told === null ? request : new Request(request, { cf: { saacmsRealtime: JSON.parse(told) } }));
   }
 }
 

@@ -1,16 +1,18 @@
 //! The ring in the object's SQLite storage: one row per event, and one slot per replayed event.
 //!
-//! A row without a frame is the place of an event: it says what number and ID the event had.
+//! A row without a frame is the place of an event: it says what number and ID the event had. The row
+//! in slot -1 is no event: it has the options of a host.
 
-use std::cell::Cell;
+mod read;
 
-use bytes::Bytes;
+use std::cell::{Cell, RefCell};
+
 use js_sys::{Array, Uint8Array};
-use saacms_realtime_core::feed::{Row, Store, StoredEvent, StoredPlace, StoredRing};
-use saacms_realtime_core::sse::Frame;
-use saacms_realtime_core::{Epoch, EventId, Instant, ResourceKey, Timestamp};
+use saacms_realtime_core::feed::{Row, Store, StoredPlace};
+use saacms_realtime_core::{Epoch, Instant, ResourceKey, Timestamp};
 use wasm_bindgen::prelude::*;
 
+pub(crate) use self::read::Wanted;
 use super::platform::{Sql, Storage, member};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS saacms_realtime (
@@ -24,29 +26,21 @@ const HAS_TABLE: &str = "SELECT 1 AS one FROM sqlite_master WHERE name = 'saacms
 const HAS_OTHERS: &str = "SELECT 1 AS one FROM sqlite_master
     WHERE name NOT IN ('saacms_realtime', '_cf_METADATA') LIMIT 1";
 
-/// In any order: sorting would read each row twice. Frames that are too old are not read.
-const LOAD: &str = "SELECT slot, number, pushed_at, latest_time, epoch, slug, record, id,
-    CASE WHEN pushed_at >= ? THEN frame END AS frame, length(frame) AS length
-    FROM saacms_realtime";
-
 /// Writes a single row. The slot is the row's address, so there is no index to keep and no row to
 /// delete.
 const SAVE: &str = "INSERT OR REPLACE INTO saacms_realtime VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 const STRIP: &str = "UPDATE saacms_realtime SET frame = x'' WHERE slot = ? AND number = ?";
 
-const DELETE: &str = "DELETE FROM saacms_realtime";
+const DELETE: &str = "DELETE FROM saacms_realtime WHERE slot >= 0";
 
-/// What a [`SqlStore::load`] reads.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
-    /// The number of slots, which may have been another one before.
-    pub(crate) slots: u64,
-    /// Events from before this are too old.
-    pub(crate) since: Instant,
-    /// The bytes of history that an object keeps.
-    pub(crate) max_bytes: usize,
-}
+const OPTIONS: &str = "SELECT id AS options FROM saacms_realtime WHERE slot = -1";
+
+/// A release that does not know this row passes over it, as its epoch is none.
+const KEEP_OPTIONS: &str =
+    "INSERT OR REPLACE INTO saacms_realtime VALUES (-1, 0, 0, NULL, '', '', '', ?, x'')";
+
+const DROP_OPTIONS: &str = "DELETE FROM saacms_realtime WHERE slot = -1";
 
 /// The SQLite storage of an object.
 #[derive(Debug)]
@@ -56,6 +50,8 @@ pub(crate) struct SqlStore {
     has_table: Cell<bool>,
     /// Whether there is a row with a frame.
     has_frames: Cell<bool>,
+    /// The options of a host that are to be stored; empty if there are none.
+    options: RefCell<String>,
 }
 
 impl SqlStore {
@@ -70,6 +66,7 @@ impl SqlStore {
             storage: storage.unchecked_into(),
             has_table: Cell::new(false),
             has_frames: Cell::new(false),
+            options: RefCell::default(),
         })
     }
 
@@ -83,76 +80,40 @@ impl SqlStore {
         self.has_frames.get()
     }
 
-    /// Reads the ring back, if one was stored, and moves its events if there were more or fewer slots
-    /// before.
-    pub(crate) fn load(&self, wanted: Wanted) -> Result<Option<StoredRing>, JsValue> {
-        // The first publish creates the table, so an object without events has written nothing.
-        if !self.find(HAS_TABLE)? {
-            return Ok(None);
+    /// The options that an earlier life of the object was told to keep; empty if there are none.
+    pub(crate) fn options(&self) -> Result<String, JsValue> {
+        if !self.find_table()? {
+            return Ok(String::new());
         }
-        self.has_table.set(true);
-
-        let mut ring: Option<(StoredRing, Instant)> = None;
-        let mut misplaced = false;
-        let since = [JsValue::from(wanted.since.as_millis() as f64)];
-        let cursor = self.exec(LOAD, &since.iter().collect())?;
-        // Row by row, as all frames together may be large.
-        for row in rows(&cursor)? {
-            let Some(row) = ReadRow::of(&row?) else {
-                continue;
-            };
-
-            misplaced |= row.slot != row.place.slot(wanted.slots);
-            if row.has_frame {
-                self.has_frames.set(true);
-            }
-            // An older release that did not know this ring has begun another one. Only one counts.
-            let is_same = ring
-                .as_ref()
-                .is_some_and(|(ring, _)| ring.epoch() == row.epoch && *ring.key() == row.key);
-            let newest_at = ring.as_ref().map_or(Instant::ZERO, |(_, at)| *at);
-            if !is_same {
-                if ring.is_some() && row.pushed_at < newest_at {
-                    continue;
-                }
-                let new = StoredRing::new(row.key.clone(), row.epoch, wanted.max_bytes);
-                ring = Some((new, row.pushed_at));
-            }
-
-            let (ring, at) = ring.as_mut().expect("was just set");
-            *at = newest_at.max(row.pushed_at);
-            match row.frame {
-                Some(frame) => ring.insert(StoredEvent {
-                    number: row.place.number,
-                    pushed_at: row.pushed_at,
-                    latest_time: row.place.latest_time,
-                    id: row.place.id,
-                    frame,
-                }),
-                None => ring.insert_place(row.place),
-            }
-        }
-
-        let mut ring = ring.map(|(ring, _)| ring);
-        // The number of slots has changed. Where the rows are, the next events would not replace the
-        // oldest ones.
-        if let Some(ring) = ring.as_mut().filter(|_| misplaced) {
-            self.move_to(ring, wanted.slots)?;
-        }
-        Ok(ring)
+        let cursor = self.exec(OPTIONS, &Array::new())?;
+        let row = rows(&cursor)?.next().transpose()?;
+        let options = row.and_then(|row| member(&row, "options").as_string());
+        let options = options.unwrap_or_default();
+        self.options.replace(options.clone());
+        Ok(options)
     }
 
-    /// Writes all rows of a ring again, each into its slot.
-    fn move_to(&self, ring: &mut StoredRing, slots: u64) -> Result<(), JsValue> {
-        ring.truncate(slots);
-        self.exec(DELETE, &Array::new())?;
-        if let Some(place) = ring.place() {
-            self.save_place(ring.key(), ring.epoch(), place, slots)?;
+    /// Keeps the options for the object's next life, in place of those kept so far. They are stored
+    /// with the first event, so a record without events stores nothing.
+    pub(crate) fn keep_options(&self, options: &str) -> Result<(), JsValue> {
+        if *self.options.borrow() == options {
+            return Ok(());
         }
-        for row in ring.rows(slots) {
-            self.save_row(row)?;
+        options.clone_into(&mut self.options.borrow_mut());
+        if self.has_table.get() {
+            self.save_options()?;
         }
         Ok(())
+    }
+
+    fn save_options(&self) -> Result<(), JsValue> {
+        let options = self.options.borrow();
+        let (query, values) = if options.is_empty() {
+            (DROP_OPTIONS, Array::new())
+        } else {
+            (KEEP_OPTIONS, Array::of1(&options.as_str().into()))
+        };
+        self.exec(query, &values).map(drop)
     }
 
     /// Forgets all events but the place of the newest, which stays: its clients have missed nothing.
@@ -170,7 +131,7 @@ impl SqlStore {
     /// Drops the ring that was stored, if any: the next events are not stored, and a ring that
     /// continued without them would hide a gap.
     pub(crate) fn clear(&self) -> Result<(), JsValue> {
-        if self.find(HAS_TABLE)? {
+        if self.find_table()? {
             self.erase()?;
         }
         Ok(())
@@ -238,6 +199,9 @@ impl SqlStore {
         if !self.has_table.get() {
             self.exec(TABLE, &Array::new())?;
             self.has_table.set(true);
+            if !self.options.borrow().is_empty() {
+                self.save_options()?;
+            }
         }
 
         // Numbers are exact in JavaScript up to 2^53. An epoch uses all 64 bits, so it is text.
@@ -257,6 +221,15 @@ impl SqlStore {
         ];
 
         self.exec(SAVE, &values.iter().collect()).map(drop)
+    }
+
+    /// Whether the table is there: the first publish creates it, so an object without events has
+    /// written nothing.
+    fn find_table(&self) -> Result<bool, JsValue> {
+        if !self.has_table.get() {
+            self.has_table.set(self.find(HAS_TABLE)?);
+        }
+        Ok(self.has_table.get())
     }
 
     /// Whether a query finds a row.
@@ -303,52 +276,4 @@ impl Store for SqlStore {
 /// The rows of a cursor, as they are read.
 fn rows(cursor: &JsValue) -> Result<js_sys::IntoIter, JsValue> {
     Ok(js_sys::try_iter(cursor)?.ok_or("the storage answered no rows")?)
-}
-
-/// A row as it was read.
-struct ReadRow {
-    slot: u64,
-    key: ResourceKey,
-    epoch: Epoch,
-    pushed_at: Instant,
-    place: StoredPlace,
-    /// Whether a frame is stored.
-    has_frame: bool,
-    /// The frame; `None` if there is none, or it is too old.
-    frame: Option<Frame>,
-}
-
-impl ReadRow {
-    /// Reads a row; `None` for one that this version would not have written.
-    fn of(row: &JsValue) -> Option<Self> {
-        let number = |name| member(row, name).as_f64();
-        let text = |name| member(row, name).as_string();
-
-        let frame = member(row, "frame");
-        let frame = if frame.is_object() {
-            Uint8Array::new(&frame).to_vec()
-        } else {
-            Vec::new()
-        };
-        let frame = match frame.is_empty() {
-            true => None,
-            false => Some(Frame::parse(Bytes::from(frame))?),
-        };
-
-        let place = StoredPlace {
-            number: number("number")? as u64,
-            latest_time: number("latest_time").map(|time| Timestamp::from_millis(time as i64)),
-            id: EventId::new(text("id")?).ok()?.into_boxed(),
-        };
-        let epoch = u64::from_str_radix(&text("epoch")?, 16).ok()?;
-        Some(Self {
-            slot: number("slot")? as u64,
-            key: ResourceKey::new(&text("slug")?, &text("record")?).ok()?,
-            epoch: Epoch::from_number(epoch),
-            pushed_at: Instant::from_millis(number("pushed_at")? as u64),
-            place,
-            has_frame: number("length")? > 0.0,
-            frame,
-        })
-    }
 }
