@@ -73,6 +73,27 @@ for (const release of RELEASES) {
       stream.leave();
     });
 
+    test("an object tells its number of clients by RPC", options, async () => {
+      const count = () => call("subscribers/SAACMS_REALTIME/many");
+      assert.equal(await count(), 0);
+      const streams = [await open("SAACMS_REALTIME", "many"), await open("SAACMS_REALTIME", "many")];
+      assert.equal(await count(), 2);
+      for (const stream of streams) stream.leave();
+      await until("none is left", async () => {
+        await call("rpc/SAACMS_REALTIME/many", changed("many", "v1"));
+        return (await count()) === 0;
+      });
+    });
+
+    test("what an object refuses is logged with its problem", options, async () => {
+      await call("warnings");
+      const refused = { type: "changed", slug: "posts", id: "refused" };
+      await call("publish/SAACMS_REALTIME/refused", refused);
+      const said = await call("warnings");
+      assert.equal(said.length, 1, said.join("\n"));
+      assert.match(said[0], /^saacms-realtime: refused, 400: \{.*`record` is missing/);
+    });
+
     test("options of the plugin reach an object, and others than it runs with are logged", options, async () => {
       await call("options/SAACMS_REALTIME/told", { retention: { maxEvents: 1 } });
       for (const etag of ["v1", "v2", "v3"]) await call("rpc/SAACMS_REALTIME/told", changed("told", etag));
@@ -84,7 +105,7 @@ for (const release of RELEASES) {
       for (const _ of [1, 2]) await call("options/SAACMS_REALTIME/told", { retention: { maxEvents: 2 } });
       const said = await call("warnings");
       assert.equal(said.length, 1);
-      assert.match(said[0], /runs with the options .*"maxEvents":1.*"maxEvents":2.* counts after its next start/);
+      assert.match(said[0], /runs with retention\.maxEvents = 1, .*; retention\.maxEvents = 2, .* counts after its next start/);
     });
   });
 }

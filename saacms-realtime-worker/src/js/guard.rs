@@ -106,7 +106,7 @@ impl Handler for Inner {
 
     fn publish(&self, format: PublishFormat, body: &ArrayBuffer) -> Result<JsValue, JsValue> {
         let reply = self.publish_body(format, body)?;
-        Ok(platform::response(&reply, None)?.into())
+        platform::answer(&reply)
     }
 
     fn notify(&self, number: u32, news: StreamNews) -> bool {
