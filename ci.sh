@@ -20,7 +20,7 @@ readonly all_steps=(setup fmt arrows clippy deny features no-alloc test simulate
 # Required for every commit: under three minutes if the last commit was built.
 readonly quick_steps=(fmt arrows clippy places core conformance simulate)
 # Deeper than every change needs: these run only when named.
-readonly deep_steps=(advisories public-items cargo-mutants miri tsan faults guarantees bench)
+readonly deep_steps=(advisories public-items cargo-mutants miri tsan faults engines guarantees bench)
 
 usage() {
     cat <<EOF
@@ -67,6 +67,9 @@ only when named:
   miri       core's tests in an interpreter that finds undefined behaviour, data races and leaks
   tsan       core's tests with real threads under ThreadSanitizer, which finds data races
   faults     real faults against the server's binary, with their results; also part of \`test\`
+  engines    the history on disk: processes that are killed, power cuts, full and damaged disks, with
+             their results; also part of \`test\`. Mounts file systems, which needs root and loop
+             devices; \$SAACMS_TEST_NO_MOUNT=1 leaves those tests out
   guarantees every long check of the laws except \`cargo-mutants\`; writes the figures into
              GUARANTEES.md: half an hour
   bench      speed as ratios to peers and to the limit: fails if one is 1.3 times as bad as in
@@ -303,6 +306,10 @@ step_bench() {
 
 step_faults() {
     cargo test -p saacms-realtime --test faults -- --nocapture --test-threads=1
+}
+
+step_engines() {
+    cargo test -p saacms-realtime-tokio --all-features --test engines -- --nocapture
 }
 
 step_guarantees() {

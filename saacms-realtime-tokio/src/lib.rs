@@ -26,6 +26,7 @@
 //!
 //! | feature | what it adds |
 //! | --- | --- |
+//! | `disk` | [`engine::disk`], history in a folder, which outlives the process |
 //! | `server` | [`server::Connections`], which the program `saacms-realtime` serves with |
 
 #![forbid(unsafe_code)]
@@ -33,6 +34,8 @@
 mod body;
 mod clock;
 mod embedded;
+#[cfg(feature = "disk")]
+pub mod engine;
 pub mod handlers;
 mod realtime;
 mod respond;

@@ -1,0 +1,146 @@
+use std::fs::{self, DirBuilder, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use saacms_realtime_core::Timestamp;
+
+use super::OpenError;
+
+const HISTORY: &str = "history";
+const LOG: &str = "history-wal";
+const WITNESS: &str = "history.witness";
+const LOCK: &str = "lock";
+
+/// What the name of a file that was moved aside begins with.
+const DAMAGED: &str = "history.damaged-";
+
+/// Files that were moved aside and are kept. An older one is deleted, so that a disk that fails again
+/// and again does not fill up.
+const MAX_DAMAGED: usize = 3;
+
+/// The folder of a history, locked for this process.
+///
+/// The lock ends when the value is dropped, and when the process ends, however it does.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    /// Holds the lock.
+    _lock: fs::File,
+}
+
+impl Folder {
+    /// Locks a folder. One that does not exist is created, for this user alone.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::InUse`], or [`OpenError::Folder`].
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        create(path)?;
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { pid: pid(lock) }),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+
+        // For the message of another process that finds the folder locked; nothing else reads it.
+        lock.set_len(0)?;
+        lock.rewind()?;
+        write!(lock, "{}", std::process::id())?;
+
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// The path of the folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn history(&self) -> PathBuf {
+        self.path.join(HISTORY)
+    }
+
+    pub(super) fn witness(&self) -> PathBuf {
+        self.path.join(WITNESS)
+    }
+
+    /// Moves the file and its log aside, and tells where to.
+    pub(super) fn move_aside(&self, now: Timestamp) -> io::Result<PathBuf> {
+        // Colons are not allowed in names everywhere.
+        let time = now.to_string().replace([':', '-'], "");
+        let to = self.path.join(format!("{DAMAGED}{time}"));
+        // The log first: if the process ends in between, the next one finds the file damaged again.
+        // A file without its log could look whole.
+        rename(&self.path.join(LOG), &log_of(&to))?;
+        rename(&self.history(), &to)?;
+        self.delete_oldest()?;
+        Ok(to)
+    }
+
+    fn delete_oldest(&self) -> io::Result<()> {
+        let mut damaged = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            if let Some(name) = name.to_str()
+                && name.starts_with(DAMAGED)
+                && !name.ends_with("-wal")
+            {
+                damaged.push(self.path.join(name));
+            }
+        }
+
+        // Their names are in the order of their times.
+        damaged.sort();
+        let surplus = damaged.len().saturating_sub(MAX_DAMAGED);
+        for file in &damaged[..surplus] {
+            delete(&log_of(file))?;
+            delete(file)?;
+        }
+        Ok(())
+    }
+}
+
+fn log_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+/// Creates a folder, and those that it is in.
+fn create(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    unless_absent(fs::rename(from, to))
+}
+
+fn delete(path: &Path) -> io::Result<()> {
+    unless_absent(fs::remove_file(path))
+}
+
+fn unless_absent(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// The number of the process that wrote a lock file.
+fn pid(lock: fs::File) -> Option<u32> {
+    let mut text = String::new();
+    lock.take(16).read_to_string(&mut text).ok()?;
+    text.parse().ok()
+}

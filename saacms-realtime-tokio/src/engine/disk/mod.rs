@@ -1,0 +1,71 @@
+//! History in a folder, which outlives the process.
+//!
+//! One SQLite file in WAL mode, one connection, and one transaction per batch of publishes: an event
+//! that is stored is on the disk. What must be in order:
+//!
+//! 1. [`Folder::open`] locks the folder for this process; the lock lasts as long as the value.
+//! 2. [`File::open`] opens the file in it, or begins another one if that is damaged.
+//! 3. [`Store::new`] reads and writes. After [`StoreError::Damaged`] it is of no more use: drop it and
+//!    its file, and [recover](File::recover) with the same folder.
+//!
+//! Nothing here has a thread or a clock: time comes in as `now`.
+
+mod erase;
+mod error;
+mod file;
+mod folder;
+mod forget;
+mod heads;
+mod meta;
+mod read;
+mod row;
+mod statements;
+mod store;
+mod witness;
+mod write;
+
+use core::time::Duration;
+
+pub use error::{OpenError, StoreError};
+pub use file::{Damage, File};
+pub use folder::Folder;
+pub use store::{Batch, Store};
+
+/// What a [`Store`] keeps, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Events of one record; the oldest are dropped first. 1 to 1,048,576. Default 101: one more than
+    /// a hub replays, as the ID of the event before those counts as known, too.
+    pub events: usize,
+    /// How long a record is kept after its newest event. A record that is watched is kept as long as
+    /// it is. Default 24 hours.
+    pub remember: Duration,
+    /// The longest that the file may become, without the write-ahead log beside it, which has at most
+    /// about 64 MiB more. Default 1 GiB.
+    ///
+    /// [1 MiB](Self::MIN_BYTES) to [32 GiB](Self::MAX_BYTES). At this length, the records that have
+    /// been idle longest are forgotten. A file that was longer before stays so, but does not grow.
+    pub max_bytes: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            events: 101,
+            remember: Duration::from_secs(24 * 3_600),
+            max_bytes: 1 << 30,
+        }
+    }
+}
+
+impl Keep {
+    /// The least of [`max_bytes`](Self::max_bytes).
+    pub const MIN_BYTES: u64 = 1 << 20;
+    /// The most of [`max_bytes`](Self::max_bytes).
+    pub const MAX_BYTES: u64 = 32 << 30;
+
+    /// The number of slots of a record.
+    fn slots(&self) -> u64 {
+        (self.events as u64).clamp(1, row::MAX_SLOTS)
+    }
+}

@@ -1,0 +1,3 @@
+//! Engines: what keeps events longer than this process lives.
+
+pub mod disk;

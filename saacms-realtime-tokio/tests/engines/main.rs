@@ -1,0 +1,19 @@
+//! The history on disk: what was acknowledged is there, whatever happens to the process, the machine
+//! or the file. Without a hub: these tests know only the store.
+//!
+//! The tests of a power cut and of a full file system mount file systems, which needs root and loop
+//! devices. Where there are none, they fail; `SAACMS_TEST_NO_MOUNT=1` leaves them out.
+
+#[path = "../../../saacms-realtime-core/tests/support/chance.rs"]
+mod chance;
+mod damage;
+mod deleted;
+mod full;
+mod kept;
+mod killed;
+mod locked;
+mod mounted;
+mod power;
+mod spans;
+mod victim;
+mod world;
