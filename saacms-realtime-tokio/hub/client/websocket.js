@@ -18,11 +18,11 @@ const hosts = new Map();
 const PLANNED = new Set([1000, 1001, 1005]);
 
 /**
- * Opens a stream: by WebSocket, or by `fetchStream` where `transport` is `auto` and there is none.
+ * Opens a stream: by WebSocket, or by `fetchStream` where `transport` is `auto` and no WebSocket opens.
  *
- * A host counts as one without WebSockets only once it has answered with an event stream, so an outage does not. Where
- * a WebSocket has worked, a failure is more likely a restart, and an event stream that is opened because of it keeps
- * the object awake for as long as the page lives: it is tried again first.
+ * A host is remembered as one without WebSockets only if it then answers with an event stream, so an outage does not
+ * count. Where a WebSocket has worked before, a failure is probably a restart. There, some attempts fail before an event
+ * stream is opened, because that would keep the object awake for as long as the page lives.
  */
 export async function openStream({ transport, url, lastEventId, failures, ...platform }, fetchStream) {
   platform.signal.throwIfAborted();
@@ -65,7 +65,6 @@ function socketAddress(url, lastEventId) {
 class SocketStream {
   #socket;
   #clock;
-  #signal;
   #resolve;
   #reject;
   #stream;
@@ -77,7 +76,6 @@ class SocketStream {
 
   constructor(address, { WebSocket, clock, signal }) {
     this.#clock = clock;
-    this.#signal = signal;
     this.#stream = new ReadableStream({ start: (controller) => { this.#body = controller; } });
     /** Resolves at the first message. Rejects if the socket ends before. */
     this.response = new Promise((resolve, reject) => { [this.#resolve, this.#reject] = [resolve, reject]; });
@@ -90,10 +88,8 @@ class SocketStream {
     // In a browser the error says nothing, so that pages learn nothing about other hosts.
     this.#socket.onerror = ({ message }) => this.#end(new Error(`the WebSocket failed${message ? `: ${message}` : ''}`));
     this.#timer = clock.setTimeout(() => this.#end(new Error(`the WebSocket said nothing within ${FIRST_WITHIN / 1000} s`)), FIRST_WITHIN);
-    signal.addEventListener('abort', this.#abort);
+    signal.addEventListener('abort', () => this.#end(signal.reason));
   }
-
-  #abort = () => this.#end(this.#signal.reason);
 
   #receive(data) {
     const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : new Uint8Array(data);
@@ -129,8 +125,9 @@ class SocketStream {
   /** Ends the response, normally where there is no error. */
   #end(error) {
     this.#clock.clearTimeout(this.#timer);
-    this.#signal.removeEventListener('abort', this.#abort);
-    this.#socket.onmessage = this.#socket.onclose = this.#socket.onerror = null;
+    this.#socket.onmessage = this.#socket.onclose = null;
+    // npm's `ws` throws an error that nobody listens for, and makes one if it is closed while it opens.
+    this.#socket.onerror = () => {};
     this.#socket.close();
     if (error) this.#body.error(error);
     else this.#body.close();
