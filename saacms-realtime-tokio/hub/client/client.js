@@ -36,7 +36,7 @@ export class LiveRecord extends EventTarget {
   #lastEventId;
 
   #attempt;             // AbortController of the current attempt or stream
-  #why = 'no answer yet: a browser with six streams to a host has no connection left'; // there is no stream
+  #why = 'no answer yet'; // there is no stream
   #failures = 0;        // attempts in a row without a steady stream
   #pauseTimer;
   #isDown = false;      // whether the two timers of an outage run, or have run out
@@ -58,6 +58,7 @@ export class LiveRecord extends EventTarget {
     const { transport = 'sse', WebSocket = globalThis.WebSocket } = options;
     if (!TRANSPORTS.has(transport)) throw new TypeError('`transport` must be "sse", "websocket" or "auto"');
     if (transport === 'websocket' && !WebSocket) throw new TypeError('there is no WebSocket here: use the transport "auto", or pass a class as `WebSocket`');
+    if (transport === 'sse') this.#why += ': a browser with six streams to a host has no connection left';
 
     this.#url = String(url);
     this.#options = options;

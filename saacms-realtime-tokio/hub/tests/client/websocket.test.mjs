@@ -288,7 +288,7 @@ test('auto takes an event stream where a WebSocket opens and stays silent, befor
   assert.ok(client.socket.isClosed);
   await client.request.open();
   assert.equal(client.record.state, 'live');
-  assert.deepEqual(client.states.map(({ state }) => state), ['waiting', 'live']);
+  assert.deepEqual(client.states.map(({ state, reason }) => [state, reason]), [['waiting', 'no answer yet'], ['live', undefined]]);
 });
 
 test('auto remembers nothing of a host that does not answer, and tells a refusal as a status', async () => {
