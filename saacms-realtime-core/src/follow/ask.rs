@@ -30,6 +30,10 @@ pub enum Ask {
 pub enum Effect<E> {
     /// Readers may begin: each event after this one will be pushed. `None` if the engine keeps no
     /// event of the record; then each event after [`Span::upto`] will be.
+    ///
+    /// A replica that was behind may not have had an event that the engine told of before this node
+    /// watched the record. A driver calls [`Follower::make_sure`](super::Follower::make_sure) a moment
+    /// later; otherwise that event would be delivered only with the next one.
     Begin(Option<Told<E>>, Span),
     /// Deliver this event: it is the next one.
     Push(Told<E>),
@@ -41,7 +45,7 @@ pub enum Effect<E> {
     History(Vec<Told<E>>, u64),
     /// No event was missed up to the moment at which the engine looked.
     Confirmed {
-        /// Whether the answer cannot have been stale.
+        /// Whether the answer cannot have been stale. A replica that is behind confirms what it knows.
         sure: bool,
     },
 }

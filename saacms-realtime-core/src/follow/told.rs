@@ -1,7 +1,8 @@
 /// Names one event of an engine exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mark {
-    /// The place of the event in the engine's sequence, which rises over all records.
+    /// The place of the event in the engine's sequence, which rises over all records. At least 1: 0 is
+    /// the place before the first event.
     pub sequence: u64,
     /// Tells two events apart that had the same sequence, because the engine lost the first one. No
     /// two events have had the same print at the same sequence.
@@ -18,7 +19,8 @@ pub enum Link {
         /// Its print, where the engine knows it.
         print: Option<u64>,
     },
-    /// The engine keeps no earlier event of the record. It may have had some.
+    /// The engine keeps no earlier event of the record. If it had some, they left by age or for room,
+    /// and none because the record had more than the engine keeps.
     First,
     /// The engine does not say.
     Unknown,
@@ -37,12 +39,15 @@ pub struct Told<E> {
 
 /// The part of an engine's sequence that an answer covers.
 ///
-/// An engine that cannot name `upto` exactly may name a lower one: at worst, it is asked once more.
+/// An engine that cannot name `upto` exactly names a lower one: at worst, it is asked once more. A
+/// higher one would be a place after events that nobody has heard of, and so a silent gap. A replica
+/// that may be behind must not take it from its leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Of the events after this sequence, the engine has dropped only the oldest of records that
     /// had more than it keeps.
     pub since: u64,
-    /// The newest sequence of any record when the engine answered.
+    /// The newest sequence of any record when the engine answered: the answer lacks no event up to it
+    /// that is kept.
     pub upto: u64,
 }

@@ -21,7 +21,7 @@ pub(crate) struct Node {
     pub(crate) is_up: bool,
     /// Readers may begin.
     pub(crate) has_begun: bool,
-    /// It joined, and has not asked since whether it missed anything meanwhile.
+    /// It joined, and nobody who is never behind has confirmed since that it missed nothing.
     pub(crate) is_fresh: bool,
     /// The ring has all that the engine keeps, so there is no need to look back.
     pub(crate) is_complete: bool,

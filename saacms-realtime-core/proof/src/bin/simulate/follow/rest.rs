@@ -12,9 +12,8 @@ impl World {
         self.stop_dropping();
         for node in 0..self.nodes.len() {
             self.reconnect(node);
-            // Without a fault nobody needs to ask; after one, once is enough. A driver asks by itself
-            // a moment after each join.
-            if self.is_doubtful() || self.nodes[node].is_fresh {
+            // Without a fault nobody needs to ask; after one, once is enough.
+            if self.is_doubtful() {
                 self.doubt(node);
             }
         }
@@ -33,7 +32,9 @@ impl World {
                 if !at.is_fresh {
                     return Ok(());
                 }
-                self.doubt(node);
+                // As a driver does a moment after each join: a replica that is behind may not have
+                // had an event that was told before this node watched the record.
+                self.nodes[node].follower.make_sure();
             }
             self.deliver(node)?;
             self.ask(node);

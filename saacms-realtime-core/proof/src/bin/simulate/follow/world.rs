@@ -66,7 +66,7 @@ impl World {
             860..870 if is_wild => self.lose(),
             870..890 if is_wild => self.disconnect(node),
             890..920 => self.reconnect(node),
-            920..930 if self.settings.ages => self.age(),
+            920..930 | 950..970 if self.settings.ages => self.age(),
             930..940 if is_wild => self.squeeze(),
             940..950 => self.forget(node),
             _ => self.engine.sequence += 1 + self.chance.below(5),
@@ -204,6 +204,7 @@ impl World {
                 Effect::Confirmed { sure } => {
                     if sure || self.engine.is_exact() {
                         at.confirmed = at.asks;
+                        at.is_fresh = false;
                     }
                 }
             }
@@ -228,7 +229,6 @@ impl World {
     }
 
     pub(super) fn doubt(&mut self, node: usize) {
-        self.nodes[node].is_fresh = false;
         self.nodes[node].follower.doubt();
         self.counts.doubts += 1;
         say!(self, "node {node} doubts");
