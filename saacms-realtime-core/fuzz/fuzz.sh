@@ -39,7 +39,7 @@ run() {
         -verbosity=0 -print_final_stats=1 >"$found/$1.log" 2>&1 || touch "$found/$1.failed"
 }
 
-targets=(event_json sse_decode sse_encode_decode route position packed operations)
+targets=(event_json sse_decode sse_encode_decode route position packed operations follow)
 for index in "${!targets[@]}"; do
     run "${targets[index]}" &
     # One per processor at a time.

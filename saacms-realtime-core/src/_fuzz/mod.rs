@@ -3,6 +3,7 @@
 //! They are part of the library so that every test build compiles them and replays the corpus; the
 //! targets in `fuzz/` are one line each. Not part of the API.
 
+mod follow;
 mod operations;
 
 use alloc::format;
@@ -17,6 +18,7 @@ use crate::route::{Action, Api, Cors, Problem, Request};
 use crate::sse::{Decoded, Decoder, Message, write_event};
 use crate::time::Timestamp;
 
+pub use follow::follow;
 pub use operations::operations;
 
 /// No body of a publish makes the parser panic, and an event it accepts is one whole message.
@@ -313,5 +315,6 @@ mod tests {
         replay("position", position);
         replay("packed", packed);
         replay("operations", operations);
+        replay("follow", follow);
     }
 }
