@@ -9,6 +9,7 @@ mod chance;
 mod damage;
 mod deleted;
 mod full;
+mod inspect;
 mod kept;
 mod killed;
 mod locked;

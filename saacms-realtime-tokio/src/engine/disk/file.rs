@@ -118,7 +118,8 @@ impl File {
         })
     }
 
-    fn open_whole(folder: &Folder, keep: Keep) -> Result<Self, OpenError> {
+    /// Opens the history of a folder if it is whole, or begins one.
+    pub(super) fn open_whole(folder: &Folder, keep: Keep) -> Result<Self, OpenError> {
         let (witness, seen) = Witness::open(&folder.witness())?;
         let connection = connect(&folder.history(), keep)?;
         let is_new = connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| {

@@ -1,15 +1,17 @@
 use std::fs::{self, DirBuilder, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use saacms_realtime_core::Timestamp;
 
 use super::OpenError;
 
-const HISTORY: &str = "history";
-const LOG: &str = "history-wal";
-const WITNESS: &str = "history.witness";
-const LOCK: &str = "lock";
+pub(super) const HISTORY: &str = "history";
+pub(super) const LOG: &str = "history-wal";
+pub(super) const WITNESS: &str = "history.witness";
+pub(super) const LOCK: &str = "lock";
 
 /// What the name of a file that was moved aside begins with.
 const DAMAGED: &str = "history.damaged-";
@@ -17,6 +19,10 @@ const DAMAGED: &str = "history.damaged-";
 /// Files that were moved aside and are kept. An older one is deleted, so that a disk that fails again
 /// and again does not fill up.
 const MAX_DAMAGED: usize = 3;
+
+/// How often a folder that is locked is tried, and the pause in between.
+const MAX_TRIES: usize = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// The folder of a history, locked for this process.
 ///
@@ -42,10 +48,15 @@ impl Folder {
             .create(true)
             .truncate(false)
             .open(path.join(LOCK))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { pid: pid(lock) }),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
+        let mut tries = 1;
+        while let Err(error) = lock.try_lock() {
+            match error {
+                // Whoever only asks whether somebody has the lock has it for a moment.
+                TryLockError::WouldBlock if tries < MAX_TRIES => thread::sleep(BETWEEN_TRIES),
+                TryLockError::WouldBlock => return Err(OpenError::InUse { pid: pid(lock) }),
+                TryLockError::Error(error) => return Err(error.into()),
+            }
+            tries += 1;
         }
 
         // For the message of another process that finds the folder locked; nothing else reads it.
@@ -139,7 +150,7 @@ fn unless_absent(result: io::Result<()>) -> io::Result<()> {
 }
 
 /// The number of the process that wrote a lock file.
-fn pid(lock: fs::File) -> Option<u32> {
+pub(super) fn pid(lock: fs::File) -> Option<u32> {
     let mut text = String::new();
     lock.take(16).read_to_string(&mut text).ok()?;
     text.parse().ok()

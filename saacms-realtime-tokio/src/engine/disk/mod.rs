@@ -16,6 +16,7 @@ mod file;
 mod folder;
 mod forget;
 mod heads;
+mod inspect;
 mod meta;
 mod read;
 mod row;
@@ -29,6 +30,7 @@ use core::time::Duration;
 pub use error::{OpenError, StoreError};
 pub use file::{Damage, File};
 pub use folder::Folder;
+pub use inspect::{Contents, Inspection, User, inspect};
 pub use store::{Batch, Store};
 
 /// What a [`Store`] keeps, and for how long.

@@ -98,6 +98,13 @@ impl Store<'_> {
         }
     }
 
+    /// The numbers of all records.
+    pub(super) fn record_numbers(&self) -> Result<Vec<i64>, StoreError> {
+        let mut statement = self.connection.prepare("SELECT number FROM record")?;
+        let numbers = statement.query_map([], |row| row.get(0))?;
+        Ok(numbers.collect::<Result<_, _>>()?)
+    }
+
     /// The newest event of a record, which has one.
     pub(super) fn newest_row(&mut self, record: &Record) -> Result<Row, StoreError> {
         let (first, last) = places(record.number);
