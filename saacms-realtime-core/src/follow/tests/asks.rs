@@ -233,3 +233,22 @@ fn a_failed_ask_is_asked_again() {
     driven.follower.failed();
     assert_eq!(driven.ask(), surely_run_from(12));
 }
+
+#[test]
+fn a_second_doubt_does_not_undo_the_first() {
+    let mut driven = Driven::joined(12);
+    driven.follower.doubt();
+    assert_eq!(driven.ask(), NEWEST);
+    driven.live(told(22, after(12)));
+    driven.follower.doubt();
+    driven.follower.doubt();
+
+    let newest = Some(told(12, Link::Unknown));
+    assert_eq!(driven.newest(newest, span(0, 20)), "confirmed");
+    assert_eq!(driven.ask(), SURELY_NEWEST, "the early event is void");
+
+    driven.follower.doubt();
+    driven.follower.doubt();
+    assert_eq!(driven.newest(newest, span(0, 21)), "sure");
+    assert_eq!(driven.ask(), NEWEST, "the engine may have looked before");
+}
