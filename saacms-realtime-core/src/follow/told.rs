@@ -45,7 +45,7 @@ pub struct Told<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Of the events after this sequence, the engine has dropped only the oldest of records that
-    /// had more than it keeps.
+    /// had more than it keeps. Never after `upto`.
     pub since: u64,
     /// The newest sequence of any record when the engine answered: the answer lacks no event up to it
     /// that is kept.

@@ -137,7 +137,8 @@ impl Engine {
     pub(crate) fn answer(&self, ask: Ask, is_stale: bool) -> Answer {
         let history = if is_stale { &self.stale } else { &self.history };
         let upto = if is_stale {
-            history.all.last().map_or(0, |stored| stored.sequence)
+            let newest = history.all.last().map_or(0, |stored| stored.sequence);
+            newest.max(history.dropped)
         } else {
             self.sequence
         };
