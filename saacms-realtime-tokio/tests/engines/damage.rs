@@ -73,8 +73,10 @@ fn outcome(path: &Path, acknowledged: &Acknowledged) -> Outcome {
     let mut file = File::open(&folder, keep(KEEP), at(8)).expect("can be opened");
     if file.damage().is_none() {
         let mut store = Store::new(&mut file).expect("has its tables");
-        let missing = missing(&mut store, acknowledged, KEEP);
-        let missing = missing.and_then(|missing| {
+        // All of it is checked within a minute.
+        let checked = (0..60).try_for_each(|_| store.tend(at(8)));
+        let missing = checked.and_then(|()| {
+            let missing = missing(&mut store, acknowledged, KEEP)?;
             // Whatever is there can be written to.
             let events = (0..60).map(|record| (key(record), event(record, "after")));
             store.publish(&mut batch(events), at(9))?;
@@ -116,6 +118,12 @@ fn outcome(path: &Path, acknowledged: &Acknowledged) -> Outcome {
     Outcome::NewLife
 }
 
+/// `ENGINES_TIMES` makes these tests that many times longer.
+fn longer() -> u64 {
+    let times = std::env::var("ENGINES_TIMES");
+    times.map_or(1, |times| times.parse().expect("a number"))
+}
+
 /// Changes a file of the history many times, each time from the same state, and tells how often it was
 /// whole and how often another life began.
 fn change(
@@ -131,7 +139,7 @@ fn change(
     assert!(bytes.len() > 100_000, "{} bytes", bytes.len());
 
     let mut outcomes = [0, 0];
-    for seed in 0..times {
+    for seed in 0..times * longer() {
         copy(&whole, &changed);
         let mut bytes = bytes.clone();
         change(&mut bytes, &mut Chance::new(seed));
@@ -165,7 +173,7 @@ fn flip(bytes: &mut [u8], chance: &mut Chance) {
 
 #[test]
 fn a_history_that_nobody_changed_is_whole() {
-    assert_eq!(change("unchanged", "history-wal", 1, |_, _| {}), [1, 0]);
+    assert_eq!(change("unchanged", "history-wal", 1, |_, _| {})[1], 0);
 }
 
 #[test]

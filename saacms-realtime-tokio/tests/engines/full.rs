@@ -10,7 +10,7 @@ use crate::world::{
 };
 
 /// Fills a file system up.
-fn fill(path: &Path) {
+pub(crate) fn fill(path: &Path) {
     let mut file = PlainFile::create(path).expect("can be created");
     let mut bytes = vec![1; 1 << 20];
     while !bytes.is_empty() {

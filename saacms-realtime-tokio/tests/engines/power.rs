@@ -7,7 +7,7 @@ use saacms_realtime_tokio::engine::disk::{File, Folder, Store};
 use crate::chance::Chance;
 use crate::mounted::{self, Mounted, run};
 use crate::victim::{self, KEEP};
-use crate::world::{TempDir, at, keep, missing};
+use crate::world::{Acknowledged, TempDir, at, keep, missing};
 
 /// What is left after a power cut.
 #[derive(Debug)]
@@ -45,7 +45,8 @@ fn cut_power(name: &str, is_synced: bool, wait: Duration) -> Left {
     drop(mounted);
 
     let _mounted = Mounted::mount(&path("b.img"), &path("b"));
-    let (acknowledged, count) = victim::read_acks(&at_cut);
+    let mut acknowledged = Acknowledged::new();
+    let count = victim::read_acks(&at_cut, &mut acknowledged);
     let folder = Folder::open(&path("b/data")).expect("nobody else has it");
     let mut file = File::open(&folder, keep(KEEP), at(0)).expect("can be opened");
     let is_damaged = file.damage().is_some();

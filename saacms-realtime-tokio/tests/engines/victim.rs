@@ -59,10 +59,10 @@ fn acknowledged_bytes(acks: &Path) -> u64 {
     acks.metadata().map_or(0, |file| file.len())
 }
 
-/// Reads what victims have acknowledged.
-pub(crate) fn read_acks(acks: &Path) -> (Acknowledged, usize) {
+/// Adds what a victim has acknowledged, and returns how many events that were.
+pub(crate) fn read_acks(acks: &Path, acknowledged: &mut Acknowledged) -> usize {
     let text = std::fs::read_to_string(acks).expect("the victim has written it");
-    let (mut acknowledged, mut count) = (Acknowledged::new(), 0);
+    let mut count = 0;
     // A line that was not finished is of an event that nobody was told of.
     for line in text
         .split_inclusive('\n')
@@ -79,7 +79,7 @@ pub(crate) fn read_acks(acks: &Path) -> (Acknowledged, usize) {
             .push((sequence, text.to_owned()));
         count += 1;
     }
-    (acknowledged, count)
+    count
 }
 
 /// Not a test: what [`start`] starts.

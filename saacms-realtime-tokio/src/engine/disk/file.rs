@@ -30,14 +30,15 @@ const SETTINGS: &str = "
     PRAGMA temp_store = MEMORY;
     PRAGMA cache_size = -4096;";
 
-/// A record is written once, with its first event, and then about once an hour. An event is one row in a
-/// slot of its record, so a commit writes one page for each event, and nothing has to be deleted.
+/// An event is one row in a slot of its record, so that a commit writes one page for each event, and one
+/// for many records. Nothing has to be deleted.
 const TABLES: &str = "
     CREATE TABLE record (number INTEGER PRIMARY KEY, slug TEXT NOT NULL, id TEXT NOT NULL,
-        since INTEGER NOT NULL, newest INTEGER NOT NULL, slots INTEGER NOT NULL, UNIQUE (slug, id));
+        since INTEGER NOT NULL, newest INTEGER NOT NULL, next INTEGER NOT NULL,
+        oldest INTEGER NOT NULL, latest_time INTEGER NOT NULL, slots INTEGER NOT NULL, sum INTEGER NOT NULL,
+        UNIQUE (slug, id));
     CREATE TABLE event (place INTEGER PRIMARY KEY, n INTEGER NOT NULL, sequence INTEGER NOT NULL,
-        before INTEGER NOT NULL, latest_time INTEGER NOT NULL, packed BLOB NOT NULL,
-        sum INTEGER NOT NULL);
+        before INTEGER NOT NULL, packed BLOB NOT NULL, sum INTEGER NOT NULL);
     CREATE TABLE meta (life INTEGER NOT NULL, lost INTEGER NOT NULL, sequence INTEGER NOT NULL,
         floor INTEGER NOT NULL, floor_time INTEGER NOT NULL, latest_time INTEGER NOT NULL,
         deleted INTEGER NOT NULL, sum INTEGER NOT NULL)";
@@ -155,6 +156,11 @@ impl File {
     /// The life of the history.
     pub fn life(&self) -> Life {
         self.meta.life()
+    }
+
+    /// The sequence of the newest event of any record.
+    pub fn last(&self) -> u64 {
+        self.meta.sequence
     }
 
     /// Why this life has begun, if that was because the file of an earlier one was damaged.

@@ -3,34 +3,49 @@ use std::collections::BinaryHeap;
 use rusqlite::{Row as SqlRow, params};
 use saacms_realtime_core::{ResourceKey, Timestamp};
 
+use super::record::Record;
 use super::row::{Row, places};
 use super::{Store, StoreError};
 
-/// Sweeps until every record was looked at once: an hour of them, one a second.
-const SWEEPS_PER_ROUND: i64 = 3_600;
+/// Calls of [`Store::tend`] in which each record is looked at once: an hour, at one a second.
+const CALLS_PER_ROUND: i64 = 3_600;
+
+/// Calls of the first round. Files are damaged while no process has them more often than at other times.
+const CALLS_OF_FIRST_ROUND: i64 = 60;
 
 /// Records that are forgotten at once to make room.
 const MAX_FORGOTTEN: usize = 1_000;
 
-/// How far the search for old records has come.
-#[derive(Debug, Default)]
+/// How far the look at all records has come.
+#[derive(Debug)]
 pub(super) struct Sweep {
     /// The number of the last record that was looked at.
     after: i64,
+    calls_per_round: i64,
 }
 
-/// A record that may be forgotten.
+impl Default for Sweep {
+    fn default() -> Self {
+        Self {
+            after: 0,
+            calls_per_round: CALLS_OF_FIRST_ROUND,
+        }
+    }
+}
+
+/// A record that may be forgotten, in the order in which they are.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
-    /// A sequence that its newest event has at least: the last one that was noted.
+    /// The sequence of its newest event.
     newest: u64,
     number: i64,
     key: ResourceKey,
 }
 
 impl Store<'_> {
-    /// Forgets old records, and erases what was deleted. To be called once a second: each call looks at
-    /// a 3,600th of the records, and what was deleted is in no file a minute later.
+    /// Forgets old records, erases what was deleted, and looks for damage. To be called once a second:
+    /// all records are looked at within a minute, and then once an hour; what was deleted is in no file
+    /// after a minute.
     ///
     /// # Errors
     ///
@@ -38,20 +53,54 @@ impl Store<'_> {
     pub fn tend(&mut self, now: Timestamp) -> Result<(), StoreError> {
         self.erase()?;
 
-        let last: Option<i64> = self
-            .statements
-            .last_record
-            .query_row([], |row| row.get(0))?;
-        let last = last.unwrap_or(0);
-        let from = self.sweep.after;
-        let to = from + last.div_euclid(SWEEPS_PER_ROUND) + 1;
-        let found = self.records_between(from, to)?;
-        self.review(&found, |store, candidate, newest| {
-            let is_old = store.is_old(newest, now);
-            is_old && !store.is_watched(&candidate.key)
-        })?;
-        self.sweep.after = if to >= last { 0 } else { to };
+        let last = self.read_last_record()?;
+        let Sweep {
+            after,
+            calls_per_round,
+        } = self.sweep;
+        let to = after + last.div_euclid(calls_per_round) + 1;
+        let mut old = Vec::new();
+        for candidate in self.candidates_between(after, to)? {
+            let record = self.check(&candidate)?;
+            if self.is_watched(&candidate.key) {
+                continue;
+            }
+            let newest = self.newest_row(&record)?;
+            if self.is_old(time_of(&newest), now) {
+                old.push(candidate);
+            }
+        }
+        self.forget_all(&old)?;
+
+        self.sweep.after = to;
+        if to >= last {
+            self.sweep = Sweep {
+                after: 0,
+                calls_per_round: CALLS_PER_ROUND,
+            };
+        }
         Ok(())
+    }
+
+    /// All records, each of them checked.
+    pub(super) fn all_records(&mut self) -> Result<Vec<Record>, StoreError> {
+        let candidates = self.candidates_between(0, i64::MAX)?;
+        let records = candidates.iter();
+        records.map(|candidate| self.check(candidate)).collect()
+    }
+
+    /// Checks that a record is found by its key, and that its events are whole.
+    fn check(&mut self, candidate: &Candidate) -> Result<Record, StoreError> {
+        let Some(record) = self.find_stored(&candidate.key)? else {
+            return Err(StoreError::damaged("a record is not found by its key"));
+        };
+        if record.number != candidate.number || record.newest != candidate.newest {
+            return Err(StoreError::damaged(
+                "a record is another one than its key says",
+            ));
+        }
+        self.check_rows(&record)?;
+        Ok(record)
     }
 
     /// Forgets the records that have been idle longest and are not watched, if the file is at its
@@ -66,76 +115,42 @@ impl Store<'_> {
             return Ok(false);
         }
 
-        // What was noted of a record may be from an hour ago. Then the note is renewed, and those that
-        // are idle longest are searched for again.
-        loop {
-            let found = self.idlest_records()?;
-            if found.is_empty() {
-                return Ok(false);
-            }
-            let forgotten = self.review(&found, |_, _, _| true)?;
-            if forgotten > 0 {
-                return Ok(true);
-            }
-        }
+        let idlest = self.idlest_records()?;
+        self.forget_all(&idlest)?;
+        Ok(!idlest.is_empty())
     }
 
-    /// Compares records with what was noted of them, forgets those that `is_forgettable` names by the
-    /// time of their newest event, and renews the notes of the others. A record that had an event
-    /// since the note is not forgotten. Returns how many were.
-    fn review(
-        &mut self,
-        candidates: &[Candidate],
-        is_forgettable: impl Fn(&Self, &Candidate, Timestamp) -> bool,
-    ) -> Result<usize, StoreError> {
-        let (mut old, mut outdated) = (Vec::new(), Vec::new());
-        for candidate in candidates {
-            let record = self.find(&candidate.key)?;
-            let Some(record) = record.filter(|record| record.number == candidate.number) else {
-                return Err(StoreError::damaged("a record is not where its key is"));
-            };
-            let newest = self.newest_row(&record)?;
-            if newest.sequence != candidate.newest {
-                outdated.push((candidate, newest.sequence));
-            } else if is_forgettable(self, candidate, time_of(&newest)) {
-                old.push((candidate, newest.latest_time));
-            }
+    fn forget_all(&mut self, candidates: &[Candidate]) -> Result<(), StoreError> {
+        if candidates.is_empty() {
+            return Ok(());
         }
-        if old.is_empty() && outdated.is_empty() {
-            return Ok(0);
-        }
-
         self.transact(|store| {
-            // What is forgotten first leaves room for the notes.
-            for (candidate, latest_time) in &old {
-                store.forget(candidate, *latest_time)?;
-            }
-            for (candidate, newest) in &outdated {
-                let values = params![newest.cast_signed(), candidate.number];
-                store.statements.note_newest.execute(values)?;
-            }
-            Ok(())
-        })?;
-        Ok(old.len())
+            candidates
+                .iter()
+                .try_for_each(|candidate| store.forget(candidate))
+        })
     }
 
     /// Forgets a record, within a transaction.
-    fn forget(&mut self, candidate: &Candidate, latest_time: i64) -> Result<(), StoreError> {
-        let (first, last) = places(candidate.number);
-        self.statements
-            .delete_events
-            .execute(params![first, last, i64::MAX])?;
-        self.statements.delete_record.execute([candidate.number])?;
-        self.heads.remove(&candidate.key);
+    fn forget(&mut self, candidate: &Candidate) -> Result<(), StoreError> {
+        let Some(record) = self.find_stored(&candidate.key)? else {
+            return Err(StoreError::damaged("a record is not found by its key"));
+        };
+        let (first, last) = places(record.number);
+        let all = params![first, last, i64::MAX];
+        self.statements.delete_events.execute(all)?;
+        self.statements.delete_record.execute([record.number])?;
+        self.records.remove(&candidate.key);
 
-        // A record with this key that begins anew has events and times after these.
-        self.meta.floor = self.meta.floor.max(candidate.newest);
-        self.meta.floor_time = self.meta.floor_time.max(latest_time);
+        // If it begins anew, its events and its times come after these.
+        self.meta.floor = self.meta.floor.max(record.newest);
+        self.meta.floor_time = self.meta.floor_time.max(record.latest_time);
         Ok(())
     }
 
-    fn records_between(&mut self, from: i64, to: i64) -> Result<Vec<Candidate>, StoreError> {
-        let mut rows = self.statements.records_between.query([from, to])?;
+    /// The records whose numbers are after `after`, up to `to`.
+    fn candidates_between(&mut self, after: i64, to: i64) -> Result<Vec<Candidate>, StoreError> {
+        let mut rows = self.statements.records_between.query([after, to])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             found.push(Candidate::read(row)?);
@@ -145,7 +160,7 @@ impl Store<'_> {
 
     /// The records that have been idle longest and are not watched, at most 1,000.
     fn idlest_records(&mut self) -> Result<Vec<Candidate>, StoreError> {
-        // The one of these that was idle for the shortest time is on top.
+        // Of these, the one that was idle for the shortest time is on top.
         let mut idlest = BinaryHeap::new();
         let mut rows = self.statements.records_between.query([0, i64::MAX])?;
         while let Some(row) = rows.next()? {

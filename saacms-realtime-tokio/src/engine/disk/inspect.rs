@@ -157,9 +157,9 @@ fn read(copy: &Path) -> Result<Contents, OpenError> {
         events: 0,
         stored: None,
     };
-    for record in store.record_numbers()? {
+    for record in store.all_records()? {
         contents.records += 1;
-        for row in store.rows(record, 0)? {
+        for row in store.rows(&record, 0)? {
             contents.events += 1;
             let stamp = row.packed.parse().ok().and_then(|parsed| parsed.stamp);
             if let Some(stamp) = stamp {

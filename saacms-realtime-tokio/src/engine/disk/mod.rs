@@ -8,17 +8,17 @@
 //! 3. [`Store::new`] reads and writes. After [`StoreError::Damaged`] it is of no more use: drop it and
 //!    its file, and [recover](File::recover) with the same folder.
 //!
-//! Nothing here has a thread or a clock: time comes in as `now`.
+//! None of these has a thread or a clock: time comes in as `now`.
 
 mod erase;
 mod error;
 mod file;
 mod folder;
 mod forget;
-mod heads;
 mod inspect;
 mod meta;
 mod read;
+mod record;
 mod row;
 mod statements;
 mod store;

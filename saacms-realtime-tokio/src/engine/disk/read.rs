@@ -1,21 +1,10 @@
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 use saacms_realtime_core::engine::Packed;
 use saacms_realtime_core::{ResourceKey, Span, Told};
 
-use super::row::{Row, places};
+use super::record::Record;
+use super::row::{Link, Row, places};
 use super::{Store, StoreError};
-
-/// A record as it is stored.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Record {
-    pub(super) number: i64,
-    /// Of its events after this sequence, only the oldest were dropped.
-    pub(super) since: u64,
-    /// A sequence that its newest event has at least.
-    pub(super) newest: u64,
-    /// The number of slots that its events are in.
-    pub(super) slots: u64,
-}
 
 impl Store<'_> {
     /// The newest event of a record, and the span of this answer.
@@ -49,13 +38,8 @@ impl Store<'_> {
             return Ok((Vec::new(), self.span_without(key)));
         };
 
-        let rows = self.rows(record.number, from)?;
-        let newest = rows.last().map_or(0, |row| row.sequence);
-        if newest < record.newest && from <= record.newest {
-            return Err(StoreError::damaged("the newest event of a record is gone"));
-        }
-
-        // A record with more slots before has more events than are kept.
+        let rows = self.rows(&record, from)?;
+        // A record that had more slots before has more events than are kept.
         let surplus = rows.len().saturating_sub(self.keep.slots() as usize);
         let told = rows[surplus..].iter().map(|row| row.told(self.meta.life));
         Ok((told.collect(), self.span_of(&record)))
@@ -76,75 +60,88 @@ impl Store<'_> {
         }
     }
 
+    /// The record with this key, if it has events.
     pub(super) fn find(&mut self, key: &ResourceKey) -> Result<Option<Record>, StoreError> {
-        let found = self
-            .statements
-            .find_record
-            .query_row([key.slug(), key.id()], |row| {
-                Ok(Record {
-                    number: row.get(0)?,
-                    since: row.get::<_, i64>(1)?.cast_unsigned(),
-                    newest: row.get::<_, i64>(2)?.cast_unsigned(),
-                    slots: row.get::<_, i64>(3)?.cast_unsigned(),
-                })
-            })
-            .optional()?;
-        // Its numbers have no checksum, but none can be later than the last event.
-        match found {
-            Some(record) if record.since.max(record.newest) > self.meta.sequence + 1 => {
-                Err(StoreError::damaged("a record is later than the last event"))
-            }
-            found => Ok(found),
+        if let Some(record) = self.records.get(key) {
+            return Ok(Some(record));
+        }
+        let found = self.find_stored(key)?;
+        if let Some(record) = found {
+            self.records.set(key, record);
+        }
+        Ok(found)
+    }
+
+    /// [`find`](Self::find) in the file.
+    pub(super) fn find_stored(&mut self, key: &ResourceKey) -> Result<Option<Record>, StoreError> {
+        let mut rows = self.statements.find_record.query([key.slug(), key.id()])?;
+        match rows.next()? {
+            Some(row) => Record::read(row, key).map(Some),
+            None => Ok(None),
         }
     }
 
-    /// The numbers of all records.
-    pub(super) fn record_numbers(&self) -> Result<Vec<i64>, StoreError> {
-        let mut statement = self.connection.prepare("SELECT number FROM record")?;
-        let numbers = statement.query_map([], |row| row.get(0))?;
-        Ok(numbers.collect::<Result<_, _>>()?)
-    }
-
-    /// The newest event of a record, which has one.
+    /// The newest event of a record.
     pub(super) fn newest_row(&mut self, record: &Record) -> Result<Row, StoreError> {
-        let (first, last) = places(record.number);
-        let place: Option<i64> = self
-            .statements
-            .newest_place
-            .query_row([first, last], |row| row.get(0))?;
-
-        let mut rows = self.statements.event_at.query(params![place])?;
-        let row = match rows.next()? {
+        let place = record.newest_place();
+        let mut rows = self.statements.event_at.query([place])?;
+        let newest = match rows.next()? {
             Some(row) => Row::read(row)?,
-            None => return Err(StoreError::damaged("a record has no event")),
+            None => return Err(StoreError::damaged("the newest event of a record is gone")),
         };
-        if row.sequence < record.newest || row.sequence > self.meta.sequence {
-            return Err(StoreError::damaged("the newest event of a record is gone"));
+        match newest.sequence == record.newest {
+            true => Ok(newest),
+            false => Err(StoreError::damaged(
+                "the newest event of a record is another one",
+            )),
         }
-        Ok(row)
     }
 
     /// The events of a record from a sequence on, oldest first, without a gap.
-    pub(super) fn rows(&mut self, record: i64, from: u64) -> Result<Vec<Row>, StoreError> {
-        let (first, last) = places(record);
-        let from = i64::try_from(from).unwrap_or(i64::MAX);
-        let mut found = self
-            .statements
-            .events_from
-            .query(params![first, last, from])?;
+    pub(super) fn rows(&mut self, record: &Record, from: u64) -> Result<Vec<Row>, StoreError> {
+        let (first, last) = places(record.number);
+        let from_signed = i64::try_from(from).unwrap_or(i64::MAX);
+        let values = params![first, last, from_signed];
+        let mut found = self.statements.events_from.query(values)?;
         let mut rows = Vec::new();
         while let Some(row) = found.next()? {
             rows.push(Row::read(row)?);
         }
 
         rows.sort_unstable_by_key(|row| row.sequence);
-        let is_gap =
-            |pair: &[Row]| pair[1].before != pair[0].sequence || pair[1].n != pair[0].n + 1;
-        match rows.windows(2).any(is_gap) {
-            true => Err(StoreError::damaged(
-                "an event is missing between two others",
-            )),
-            false => Ok(rows),
+        let links: Vec<Link> = rows.iter().map(Row::link).collect();
+        check_links(record, &links, from)?;
+        Ok(rows)
+    }
+
+    /// Reads all events of a record, and keeps none.
+    pub(super) fn check_rows(&mut self, record: &Record) -> Result<(), StoreError> {
+        let (first, last) = places(record.number);
+        let mut found = self.statements.events_from.query(params![first, last, 0])?;
+        let mut links = Vec::new();
+        while let Some(row) = found.next()? {
+            links.push(Row::read_link(row)?);
         }
+
+        links.sort_unstable_by_key(|link| link.sequence);
+        check_links(record, &links, 0)
+    }
+}
+
+/// Checks that nothing is missing among the events of a record from a sequence on.
+fn check_links(record: &Record, links: &[Link], from: u64) -> Result<(), StoreError> {
+    let (Some(first), Some(last)) = (links.first(), links.last()) else {
+        return match from > record.newest {
+            true => Ok(()),
+            false => Err(StoreError::damaged("the events of a record are gone")),
+        };
+    };
+
+    let begins = first.n == record.oldest_kept() || from > 0 && first.before < from;
+    let follows = |pair: &[Link]| pair[1].before == pair[0].sequence && pair[1].n == pair[0].n + 1;
+    let ends = last.sequence == record.newest && last.n + 1 == record.next;
+    match begins && ends && links.windows(2).all(follows) {
+        true => Ok(()),
+        false => Err(StoreError::damaged("an event of a record is gone")),
     }
 }

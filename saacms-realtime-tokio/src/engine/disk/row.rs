@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use rusqlite::Row as SqlRow;
 use saacms_realtime_core::engine::Packed;
-use saacms_realtime_core::{Link, Mark, Told};
+use saacms_realtime_core::{Link as ToldLink, Mark, Told};
 
 use super::StoreError;
 
@@ -16,11 +16,17 @@ pub(super) struct Row {
     pub(super) n: u64,
     /// Its number among the events of all records.
     pub(super) sequence: u64,
-    /// The sequence of the event before it in its record; 0 = none is kept.
+    /// The sequence of the event before it in its record; 0 = it was the first.
     pub(super) before: u64,
-    /// The latest time that this record has given as an ID, this event included.
-    pub(super) latest_time: i64,
     pub(super) packed: Packed,
+}
+
+/// The numbers of a [`Row`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub(super) n: u64,
+    pub(super) sequence: u64,
+    pub(super) before: u64,
 }
 
 /// Where a row of a record is: the number of the record above, the slot below.
@@ -34,36 +40,50 @@ pub(super) fn places(record: i64) -> (i64, i64) {
 }
 
 impl Row {
-    /// Reads the columns `place, n, sequence, before, latest_time, packed, sum`.
+    /// Reads the columns `place, n, sequence, before, packed, sum`.
     pub(super) fn read(row: &SqlRow<'_>) -> Result<Self, StoreError> {
+        let Link {
+            n,
+            sequence,
+            before,
+        } = Self::read_link(row)?;
+        let packed = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
+        Ok(Self {
+            n,
+            sequence,
+            before,
+            packed: Packed::from_bytes(Bytes::copy_from_slice(packed)),
+        })
+    }
+
+    /// [`read`](Self::read) without a copy of the event, which is checked, too.
+    pub(super) fn read_link(row: &SqlRow<'_>) -> Result<Link, StoreError> {
         let number = |column| row.get(column).map(i64::cast_unsigned);
-        let packed = row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?;
-        let read = Self {
+        let link = Link {
             n: number(1)?,
             sequence: number(2)?,
             before: number(3)?,
-            latest_time: row.get(4)?,
-            packed: Packed::from_bytes(Bytes::copy_from_slice(packed)),
         };
+        let packed = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
 
         // SQLite does not notice a flipped bit in a value.
-        if read.sum(row.get(0)?) != row.get::<_, i64>(6)? {
+        if link.sum(row.get(0)?, packed) != row.get::<_, i64>(5)? {
             return Err(StoreError::damaged("an event has another checksum"));
         }
-        Ok(read)
+        Ok(link)
+    }
+
+    pub(super) fn link(&self) -> Link {
+        Link {
+            n: self.n,
+            sequence: self.sequence,
+            before: self.before,
+        }
     }
 
     /// The checksum of the row at a place.
     pub(super) fn sum(&self, place: i64) -> i64 {
-        Sum::new()
-            .add(place.cast_unsigned())
-            .add(self.n)
-            .add(self.sequence)
-            .add(self.before)
-            .add(self.latest_time.cast_unsigned())
-            .add_bytes(self.packed.as_bytes())
-            .get()
-            .cast_signed()
+        self.link().sum(place, self.packed.as_bytes())
     }
 
     /// The event as readers of the record are told of it.
@@ -74,8 +94,8 @@ impl Row {
                 print: life,
             },
             link: match self.before {
-                0 => Link::First,
-                sequence => Link::After {
+                0 => ToldLink::First,
+                sequence => ToldLink::After {
                     sequence,
                     print: Some(life),
                 },
@@ -85,13 +105,27 @@ impl Row {
     }
 }
 
+impl Link {
+    fn sum(self, place: i64, packed: &[u8]) -> i64 {
+        Sum::new()
+            .add(place.cast_unsigned())
+            .add(self.n)
+            .add(self.sequence)
+            .add(self.before)
+            .add_bytes(packed)
+            .get()
+            .cast_signed()
+    }
+}
+
 /// A checksum against damage, not against people: any change within eight bytes changes it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sum(u64);
 
 impl Sum {
     pub(super) fn new() -> Self {
-        // Not 0, or a sum of zeros would be 0: files are damaged by zeros most often.
+        // Not 0, or a sum of zeros would be 0: files are damaged by zeros most often. Ends with the
+        // version of the tables, so that those of another version have other sums.
         Self(0x5341_4143_4d53_0001)
     }
 

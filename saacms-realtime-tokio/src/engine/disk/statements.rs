@@ -10,16 +10,14 @@ pub(super) struct Statements<'f> {
 
     pub(super) find_record: Statement<'f>,
     pub(super) add_record: Statement<'f>,
-    pub(super) note_newest: Statement<'f>,
-    pub(super) note_slots: Statement<'f>,
+    pub(super) save_record: Statement<'f>,
     pub(super) delete_record: Statement<'f>,
     pub(super) last_record: Statement<'f>,
     pub(super) records_between: Statement<'f>,
 
-    pub(super) newest_place: Statement<'f>,
     pub(super) event_at: Statement<'f>,
     pub(super) events_from: Statement<'f>,
-    pub(super) add_event: Statement<'f>,
+    pub(super) save_event: Statement<'f>,
     pub(super) delete_events: Statement<'f>,
 }
 
@@ -36,32 +34,28 @@ impl<'f> Statements<'f> {
             )?,
 
             find_record: prepare(
-                "SELECT number, since, newest, slots FROM record WHERE slug = ? AND id = ?",
+                "SELECT number, since, newest, next, oldest, latest_time, slots, sum FROM record
+                 WHERE slug = ? AND id = ?",
             )?,
-            add_record: prepare(
-                "INSERT INTO record (slug, id, since, newest, slots) VALUES (?, ?, ?, ?, ?)",
+            add_record: prepare("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?,
+            save_record: prepare(
+                "UPDATE record SET newest = ?, next = ?, oldest = ?, latest_time = ?, slots = ?, sum = ?
+                 WHERE number = ?",
             )?,
-            note_newest: prepare("UPDATE record SET newest = ? WHERE number = ?")?,
-            note_slots: prepare("UPDATE record SET slots = ? WHERE number = ?")?,
             delete_record: prepare("DELETE FROM record WHERE number = ?")?,
             last_record: prepare("SELECT max(number) FROM record")?,
             records_between: prepare(
                 "SELECT number, slug, id, newest FROM record WHERE number > ? AND number <= ?",
             )?,
 
-            // The other column is that of the row with the maximum.
-            newest_place: prepare(
-                "SELECT place, max(sequence) FROM event WHERE place BETWEEN ? AND ?",
-            )?,
             event_at: prepare(
-                "SELECT place, n, sequence, before, latest_time, packed, sum FROM event
-                 WHERE place = ?",
+                "SELECT place, n, sequence, before, packed, sum FROM event WHERE place = ?",
             )?,
             events_from: prepare(
-                "SELECT place, n, sequence, before, latest_time, packed, sum FROM event
+                "SELECT place, n, sequence, before, packed, sum FROM event
                  WHERE place BETWEEN ? AND ? AND sequence >= ?",
             )?,
-            add_event: prepare("INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?, ?, ?)")?,
+            save_event: prepare("INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?, ?)")?,
             delete_events: prepare(
                 "DELETE FROM event WHERE place BETWEEN ? AND ? AND sequence < ?",
             )?,

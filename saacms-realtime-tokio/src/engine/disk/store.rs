@@ -7,8 +7,8 @@ use saacms_realtime_core::{ResourceKey, Timestamp};
 use super::erase::{Erasing, Pages};
 use super::file::File;
 use super::forget::Sweep;
-use super::heads::Heads;
 use super::meta::Meta;
+use super::record::RecordCache;
 use super::statements::Statements;
 use super::witness::Witness;
 use super::{Keep, StoreError};
@@ -41,6 +41,11 @@ impl Batch {
         self.bytes = bytes;
         self.events.push((key, packed));
         Ok(())
+    }
+
+    /// The events, in the order in which they were added.
+    pub fn into_events(self) -> Vec<(ResourceKey, Packed)> {
+        self.events
     }
 
     /// The number of events.
@@ -90,7 +95,9 @@ pub struct Store<'f> {
     pub(super) witness: &'f mut Witness,
     pub(super) pages: &'f mut Pages,
     pub(super) keep: Keep,
-    pub(super) heads: Heads,
+    pub(super) records: RecordCache,
+    /// The greatest number of a record; `None` if that is to be read.
+    pub(super) last_record: Option<i64>,
     /// The records that are watched, each with the floor when it began to be.
     pub(super) watched: HashMap<ResourceKey, u64>,
     pub(super) sweep: Sweep,
@@ -126,7 +133,8 @@ impl<'f> Store<'f> {
             witness,
             pages,
             keep: *keep,
-            heads: Heads::default(),
+            records: RecordCache::default(),
+            last_record: None,
             watched: HashMap::new(),
             sweep: Sweep::default(),
             erasing,
@@ -159,6 +167,11 @@ impl<'f> Store<'f> {
         self.watched.contains_key(key)
     }
 
+    /// Whether something that was deleted is still in the file. [`tend`](Self::tend) erases it.
+    pub fn is_erasing(&self) -> bool {
+        !matches!(self.erasing, Erasing::Idle)
+    }
+
     /// Begins another life, because the events of this one may be others than those that readers got:
     /// a backup was restored, or a hub has proof of it.
     ///
@@ -188,7 +201,8 @@ impl<'f> Store<'f> {
         let done = self.try_transact(work);
         if done.is_err() {
             *self.meta = before;
-            self.heads.clear();
+            self.records.clear();
+            self.last_record = None;
             // Some errors have rolled back by themselves.
             if !self.connection.is_autocommit() {
                 self.statements.rollback.execute([])?;

@@ -2,7 +2,7 @@ use rusqlite::params;
 use saacms_realtime_core::engine::{Packed, Stamp};
 use saacms_realtime_core::{EventType, ResourceKey, Timestamp, Told};
 
-use super::heads::Head;
+use super::record::Record;
 use super::row::{Row, place, places};
 use super::{Batch, Store, StoreError};
 
@@ -45,52 +45,85 @@ impl Store<'_> {
         packed: &mut Packed,
         now: Timestamp,
     ) -> Result<Told<Packed>, StoreError> {
-        let mut head = match self.heads.get(key) {
-            Some(head) => head,
-            None => self.read_head(key)?,
+        let found = self.find(key)?;
+        let is_new = found.is_none();
+        let mut record = match found {
+            Some(record) => self.with_slots(record)?,
+            None => self.new_record(key)?,
         };
 
         let parsed = packed.parse().ok();
         let has_etag = parsed.is_some_and(|parsed| parsed.etag.is_some());
         let is_deletion = parsed.is_some_and(|parsed| parsed.event_type == EventType::Deleted);
-        // A time is an ID only once, and is never one that a clock before it was set back has given.
-        let is_id = !has_etag && head.latest_time < now.as_millis();
+        // A time is an ID only once, and never one that a clock has given before it was set back.
+        let is_id = !has_etag && record.latest_time < now.as_millis();
         packed.stamp(Stamp { at: now, is_id });
         if is_id {
-            head.latest_time = now.as_millis();
+            record.latest_time = now.as_millis();
             self.meta.latest_time = self.meta.latest_time.max(now.as_millis());
         }
 
         self.meta.sequence += 1;
         let row = Row {
-            n: head.next,
+            n: record.next,
             sequence: self.meta.sequence,
-            before: head.sequence,
-            latest_time: head.latest_time,
+            before: record.newest,
             packed: packed.clone(),
         };
-        self.add_row(head.record, &row, self.keep.slots())?;
+        record.next += 1;
+        record.newest = row.sequence;
         if is_deletion {
-            self.delete_events_before(head.record, row.sequence)?;
+            record.oldest = row.n;
         }
-
-        head.next += 1;
-        head.sequence = row.sequence;
-        self.heads.set(key, head);
+        self.save_row(&record, &row)?;
+        self.save_record(key, &record, is_new)?;
+        if is_deletion {
+            self.delete_events_before(record.number, row.sequence)?;
+        }
         Ok(row.told(self.meta.life))
     }
 
-    fn add_row(&mut self, record: i64, row: &Row, slots: u64) -> Result<(), StoreError> {
-        let place = place(record, row.n % slots);
-        self.statements.add_event.execute(params![
+    fn save_row(&mut self, record: &Record, row: &Row) -> Result<(), StoreError> {
+        let place = place(record.number, row.n % record.slots);
+        self.statements.save_event.execute(params![
             place,
             row.n.cast_signed(),
             row.sequence.cast_signed(),
             row.before.cast_signed(),
-            row.latest_time,
             &row.packed.as_bytes()[..],
             row.sum(place),
         ])?;
+        Ok(())
+    }
+
+    fn save_record(
+        &mut self,
+        key: &ResourceKey,
+        record: &Record,
+        is_new: bool,
+    ) -> Result<(), StoreError> {
+        let (newest, next) = (record.newest.cast_signed(), record.next.cast_signed());
+        let (oldest, slots) = (record.oldest.cast_signed(), record.slots.cast_signed());
+        let (latest_time, sum) = (record.latest_time, record.sum(key));
+        if is_new {
+            self.statements.add_record.execute(params![
+                record.number,
+                key.slug(),
+                key.id(),
+                record.since.cast_signed(),
+                newest,
+                next,
+                oldest,
+                latest_time,
+                slots,
+                sum,
+            ])?;
+        } else {
+            let number = record.number;
+            let values = params![newest, next, oldest, latest_time, slots, sum, number];
+            self.statements.save_record.execute(values)?;
+        }
+        self.records.set(key, *record);
         Ok(())
     }
 
@@ -104,60 +137,56 @@ impl Store<'_> {
         Ok(())
     }
 
-    /// Where a record stands. One that is not in the file is added.
-    fn read_head(&mut self, key: &ResourceKey) -> Result<Head, StoreError> {
-        let Some(record) = self.find(key)? else {
-            return self.add_record(key);
+    /// A record that is not in the file.
+    fn new_record(&mut self, key: &ResourceKey) -> Result<Record, StoreError> {
+        let last = match self.last_record {
+            Some(last) => last,
+            None => self.read_last_record()?,
         };
-
-        let newest = self.newest_row(&record)?;
-        if record.slots != self.keep.slots() {
-            self.move_events(record.number)?;
-        }
-        Ok(Head {
-            record: record.number,
-            next: newest.n + 1,
-            sequence: newest.sequence,
-            latest_time: newest.latest_time,
-        })
-    }
-
-    fn add_record(&mut self, key: &ResourceKey) -> Result<Head, StoreError> {
-        // Followers that have watched it before its first event were told this floor.
-        let since = *self.watched.get(key).unwrap_or(&self.meta.floor);
-        let record = self.statements.add_record.insert(params![
-            key.slug(),
-            key.id(),
-            since.cast_signed(),
-            // The event that follows in this transaction.
-            (self.meta.sequence + 1).cast_signed(),
-            self.keep.slots().cast_signed(),
-        ])?;
-        Ok(Head {
-            record,
+        self.last_record = Some(last + 1);
+        Ok(Record {
+            number: last + 1,
+            // Followers that have watched it before its first event were told this floor.
+            since: *self.watched.get(key).unwrap_or(&self.meta.floor),
+            newest: 0,
             next: 0,
-            sequence: 0,
+            oldest: 0,
             latest_time: self.meta.floor_time,
+            slots: self.keep.slots(),
         })
     }
 
-    /// Moves the events of a record to the slots where they belong, because it had more or fewer slots
-    /// before. Otherwise the next ones would not replace the oldest.
-    fn move_events(&mut self, record: i64) -> Result<(), StoreError> {
-        let slots = self.keep.slots();
-        let rows = self.rows(record, 0)?;
-        let (first, last) = places(record);
-        self.statements
-            .delete_events
-            .execute(params![first, last, i64::MAX])?;
+    /// The greatest number of a record in the file; 0 if there is none.
+    pub(super) fn read_last_record(&mut self) -> Result<i64, StoreError> {
+        let last: Option<i64> = self
+            .statements
+            .last_record
+            .query_row([], |row| row.get(0))?;
+        Ok(last.unwrap_or(0))
+    }
 
-        let surplus = rows.len().saturating_sub(self.keep.slots() as usize);
-        for row in &rows[surplus..] {
-            self.add_row(record, row, slots)?;
+    /// Moves the events of a record to the slots where they belong, if it had more or fewer slots
+    /// before. Otherwise the next ones would not replace the oldest.
+    fn with_slots(&mut self, record: Record) -> Result<Record, StoreError> {
+        let slots = self.keep.slots();
+        if record.slots == slots {
+            return Ok(record);
         }
-        self.statements
-            .note_slots
-            .execute(params![slots.cast_signed(), record])?;
-        Ok(())
+
+        let rows = self.rows(&record, 0)?;
+        let (first, last) = places(record.number);
+        let all = params![first, last, i64::MAX];
+        self.statements.delete_events.execute(all)?;
+
+        let surplus = rows.len().saturating_sub(slots as usize);
+        let record = Record {
+            oldest: rows[surplus].n,
+            slots,
+            ..record
+        };
+        for row in &rows[surplus..] {
+            self.save_row(&record, row)?;
+        }
+        Ok(record)
     }
 }
