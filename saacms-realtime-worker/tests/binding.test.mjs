@@ -204,5 +204,7 @@ describe("an option that makes no sense is an error that says what does", option
     assert.throws(() => realtime({ binding: {} }), /options\.binding is not the binding of a Durable Object/);
     assert.throws(() => new SaacmsRealtimeDO({ maxEvents: 5 }), /no member `maxEvents`, only retention, heartbeatMs, now/);
     assert.throws(() => new SaacmsRealtimeDO({ now: 5 }), /now must be a function/);
+    const third = () => new SaacmsRealtimeDO({ id: {}, storage: {} }, {}, { retention: { maxEvents: 5 } });
+    assert.throws(third, /a third argument has no effect; write super\(ctx, \{ \.\.\.env, retention, heartbeatMs \}\)/);
   });
 });

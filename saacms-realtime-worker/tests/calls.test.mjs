@@ -5,13 +5,15 @@ import { after, before, describe, test } from "node:test";
 import { KEEPALIVE, RELEASES, Stream, ask, changed, frame, start, until } from "./harness.mjs";
 
 const options = { timeout: 60_000 };
-const classes = ["ByVariable", "ByOption", "InMemory", "Wrong"];
+const classes = ["ByVariable", "ByEnvironment", "ByOption", "InMemory", "Wrong"];
+/** Of the Worker: its subclasses have others. */
+const vars = { SAACMS_REALTIME_MAX_EVENTS: "4", SAACMS_REALTIME_GREETING: "false" };
 const namespaces = { SAACMS_REALTIME: "SaacmsRealtimeDO", ...Object.fromEntries(classes.map((name) => [name, name])) };
 
 for (const release of RELEASES) {
   describe(`a Worker in ${release}`, options, () => {
     let worker;
-    before(async () => (worker = await start({ release, main: "calls.mjs", namespaces })), options);
+    before(async () => (worker = await start({ release, main: "calls.mjs", namespaces, vars })), options);
     after(() => worker.stop());
 
     const call = async (path, body) => {
@@ -55,6 +57,19 @@ for (const release of RELEASES) {
         for (const stream of [back, lost]) stream.leave();
       });
     }
+
+    test("a subclass that passes no environment on has the Worker's settings", options, async () => {
+      const etags = ["v1", "v2", "v3", "v4", "v5", "v6"];
+      for (const etag of etags) await call("rpc/ByEnvironment/1", changed("1", etag));
+      const back = await open("ByEnvironment", "1", { "last-event-id": "v2" });
+      await back.is(KEEPALIVE + etags.slice(2).map((etag) => frame(changed("1", etag))).join(""));
+      const lost = await open("ByEnvironment", "1", { "last-event-id": "v1" });
+      await lost.has("saacms-resync");
+      const inMemory = await open("InMemory", "greeted");
+      await inMemory.has(KEEPALIVE);
+      assert.equal(inMemory.place, undefined);
+      for (const stream of [back, lost, inMemory]) stream.leave();
+    });
 
     test("a subclass that keeps no storage is told what to write", options, async () => {
       await call("rpc/InMemory/other", changed("other", "v1"));

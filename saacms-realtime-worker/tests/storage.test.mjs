@@ -228,6 +228,18 @@ describe("a Worker whose compatibility date has no FinalizationRegistry", option
       back.leave();
     }));
 
+  test("says so at its first object, and that one without storage is never freed", options, () =>
+    withWorker({ ...settings, sql: false }, async (worker) => {
+      for (const id of ["1", "2"]) await publish(worker.url + API, changed(id, "v1"));
+      const said = JSON.parse((await ask(`${worker.url}/warnings`)).text).filter((text) => text.includes("FinalizationRegistry"));
+      assert.equal(said.length, 1, said.join("\n"));
+      assert.match(said[0], /one without storage stays in memory for ever; set compatibility_date to 2025-05-05/);
+      const back = await Stream.open(`${worker.url}${API}/posts/1/subscribe`, { "last-event-id": "v1" });
+      await publish(worker.url + API, changed("1", "v2"));
+      await back.is(KEEPALIVE + frame(changed("1", "v2")));
+      back.leave();
+    }));
+
   test("frees an object after its streams have left, too", options, () =>
     withWorker({ ...settings, vars: { ...settings.vars, SAACMS_REALTIME_HEARTBEAT: "100ms" } }, async (worker) => {
       const api = worker.url + API;

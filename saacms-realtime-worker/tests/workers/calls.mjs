@@ -20,6 +20,13 @@ export class ByOption extends SaacmsRealtimeDO {
   }
 }
 
+// It passes no environment on, and is given that of the Worker.
+export class ByEnvironment extends SaacmsRealtimeDO {
+  constructor(ctx) {
+    super(ctx);
+  }
+}
+
 // As the plugin's documentation has it.
 export class InMemory extends SaacmsRealtimeDO {
   constructor() {
