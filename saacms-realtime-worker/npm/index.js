@@ -7,10 +7,12 @@ import * as module from "./module.js";
 import compiled from "./module.wasm";
 import { guarded } from "./record.js";
 import { runtime } from "./runtime.js";
+import { warmUp } from "./warm-up.js";
 
 module.start(compiled);
 runtime.env = platform.env;
 runtime.ticks = true;
+warmUp();
 
 /** The platform's base class, without which an object has no RPC. It refuses any state but its own. */
 class Base extends platform.DurableObject {

@@ -147,16 +147,20 @@ for (const streams of values.streams.map(Number)) {
   }
 }
 
-console.log("\n| start-up | first answer of a fresh object, ms |\n| --- | --- |");
-const cold = { PLAIN: [], MEMORY: [] };
+console.log("\n| first answer, ms | in a fresh isolate | of the next fresh objects |\n| --- | --- | --- |");
+const firsts = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, { isolate: [], object: [] }]));
 for (let round = 0; round < ROUNDS; round++) {
-  for (const kind of Object.keys(cold)) {
+  for (const [kind, { isolate, object }] of Object.entries(firsts)) {
     await worker.restart();
-    const at = performance.now();
-    const stream = await Stream.open(`${worker.url}/${kind}/cold/subscribe`);
-    cold[kind].push(performance.now() - at);
-    stream.leave();
+    for (const times of [isolate, object, object, object]) {
+      const at = performance.now();
+      const stream = await Stream.open(`${worker.url}/${kind}/cold${isolate.length}${object.length}/subscribe`);
+      times.push(performance.now() - at);
+      stream.leave();
+    }
   }
 }
-for (const [kind, times] of Object.entries(cold)) console.log(`| ${KINDS[kind]} | ${median(times).toFixed(1)} |`);
+for (const [kind, { isolate, object }] of Object.entries(firsts)) {
+  console.log(`| ${KINDS[kind]} | ${median(isolate).toFixed(1)} | ${median(object).toFixed(1)} |`);
+}
 await worker.stop();
