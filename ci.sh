@@ -45,7 +45,7 @@ usage: ./ci.sh [STEP ...]     without a step: all of the first list, in this ord
   msrv       everything builds with Rust $MSRV, the oldest supported version
   clients    clients of other projects over a drain, a crash, a cut and refusals of the server
   browser    the live page in Chromium, against the server and against the Worker; the browser
-             client in Chromium and in Firefox
+             client in Chromium and in Firefox, by event stream and by WebSocket
   worker     the Durable Object: lints for WebAssembly, then its tests in workerd, and those of its npm
              package in Node, Bun and Deno; \$SAACMS_SEED is the folder of the plugin that the package is
              compared with
