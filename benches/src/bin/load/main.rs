@@ -16,6 +16,7 @@ mod readers;
 mod results;
 mod scenario;
 mod server;
+mod store;
 mod storm;
 mod stream;
 mod tally;

@@ -32,6 +32,9 @@ Examples:
   load fanout --against axum,limit --rounds 3       flat out, compared with other servers
                                                     and beside what the machine allows
   load fanout --rate 50 --plot latency.svg          latency at a fixed rate
+  load spread --rate 2000 --against axum            many records with one reader each
+  load publish --subscribers 64 --data-dir /var/tmp --against axum,store
+                                                    publishes that are on the disk when they are answered
   load idle --subscribers 10000 --hold 60           what a silent stream costs
   load storm --subscribers 10000                    everybody reconnects at once
   load fanout --url 127.0.0.1:8787 --pid 4242       a server that runs already
@@ -75,7 +78,7 @@ pub(crate) struct Options {
     /// Events in flight at once: 1 = one at a time, 64 = as fast as possible
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) window: u64,
-    /// Events per second, at a fixed rate; latency then counts from when each was due
+    /// Events per second of all publishers together, at a fixed rate; latency then counts from when each was due
     #[arg(long, conflicts_with = "window", value_parser = seconds)]
     pub(crate) rate: Option<f64>,
     /// Connections that publish, each to keys of its own [default: 1; spread and mixed: 8]
@@ -99,7 +102,7 @@ pub(crate) struct Options {
     /// storm: events that all subscribers miss
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) missed: u64,
-    /// Other servers to run in turn
+    /// Other servers to run in turn; `store` only with publish
     #[arg(long, value_delimiter = ',', value_name = "SERVER")]
     pub(crate) against: Vec<Kind>,
     /// Runs of each server; the median counts
@@ -111,6 +114,9 @@ pub(crate) struct Options {
     /// One more argument for the server, such as --server-arg=--max-lag=64; repeat it
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub(crate) server_arg: Vec<String>,
+    /// The servers keep their history on disk, each run in a new folder in this one
+    #[arg(long, value_name = "FOLDER", conflicts_with = "url")]
+    pub(crate) data_dir: Option<PathBuf>,
     /// Address of a running server, such as 127.0.0.1:8787
     #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["server", "server_arg", "against"])]
     pub(crate) url: Option<SocketAddr>,
@@ -161,6 +167,7 @@ impl Options {
         Programs {
             ours: self.server.clone(),
             arguments: self.server_arg.clone(),
+            data_dir: self.data_dir.clone(),
         }
     }
 

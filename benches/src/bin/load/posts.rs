@@ -13,6 +13,7 @@ use crate::limits;
 use crate::options::Options;
 use crate::publisher::{PATIENCE, body, check, request};
 use crate::server::{Kind, Server};
+use crate::store;
 
 /// Time before figures count.
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -62,6 +63,9 @@ impl Poster {
 }
 
 pub(crate) fn run(kind: Kind, options: &Options) -> Result<Figures, String> {
+    if kind == Kind::Store {
+        return store::run(options);
+    }
     limits::make_room(options.subscribers)?;
     let server = match options.url {
         Some(address) => Server::running(address, options.pid),
@@ -145,7 +149,10 @@ fn connect(poll: &Poll, address: SocketAddr, count: usize) -> io::Result<Vec<Pos
 }
 
 /// The figures that only this scenario has.
-fn more(figures: &Figures, connections: usize) -> Vec<(&'static str, f64, &'static str)> {
+pub(crate) fn more(
+    figures: &Figures,
+    connections: usize,
+) -> Vec<(&'static str, f64, &'static str)> {
     let events = figures.events as f64;
     vec![
         ("connections", connections as f64, ""),

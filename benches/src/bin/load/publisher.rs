@@ -20,11 +20,13 @@ pub(crate) enum Pace {
 }
 
 /// What all publishers share.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) address: SocketAddr,
     pub(crate) prefix: &'a str,
+    /// Of all publishers together.
     pub(crate) pace: Pace,
+    pub(crate) publishers: usize,
     /// Approximate size of a frame, in bytes.
     pub(crate) frame_bytes: usize,
     /// How many subscribers of each key read.
@@ -47,9 +49,11 @@ pub(crate) enum Until {
 /// How long deliveries may take before they count as lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Publishes to the keys that `next_key` draws; returns how many events.
+/// Publishes to the keys that `next_key` draws; returns how many events. `number` is that of this
+/// publisher, from 0 on.
 pub(crate) fn publish(
     plan: &Plan<'_>,
+    number: usize,
     until: Until,
     mut next_key: impl FnMut() -> usize,
 ) -> Result<u64, String> {
@@ -61,7 +65,11 @@ pub(crate) fn publish(
     loop {
         let scheduled = match plan.pace {
             Pace::Window(_) => Instant::now(),
-            Pace::Rate(rate) => begin + Duration::from_secs_f64(count as f64 / rate),
+            // The publishers take turns, so that their events are evenly spaced.
+            Pace::Rate(rate) => {
+                let before = count * plan.publishers as u64 + number as u64;
+                begin + Duration::from_secs_f64(before as f64 / rate)
+            }
         };
 
         match until {
@@ -89,12 +97,12 @@ pub(crate) fn publish(
         };
 
         let key = next_key();
-        let number = plan.published[key].fetch_add(1, Relaxed) + 1;
+        let etag = plan.published[key].fetch_add(1, Relaxed) + 1;
         // Before the post: deliveries may come before its answer.
         plan.due.fetch_add(plan.subscribers[key], SeqCst);
         let id = format!("{}{key}", plan.prefix);
         connection
-            .post(&body(&id, number, at.as_nanos() as u64, plan.frame_bytes))
+            .post(&body(&id, etag, at.as_nanos() as u64, plan.frame_bytes))
             .map_err(cannot)?;
         count += 1;
     }

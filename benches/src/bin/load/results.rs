@@ -132,6 +132,16 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
         let figures = scenario::run(Shape::Attacked, Kind::Ours, &attacked);
         run("attacked", Kind::Ours, figures)?;
 
+        for kind in all {
+            let spread = Options {
+                rate: Some(2_000.0),
+                // Long enough for 10,000 deliveries, as an event has one.
+                seconds: options.seconds.max(6.0),
+                ..base.clone()
+            };
+            run("spread", kind, scenario::run(Shape::Spread, kind, &spread))?;
+        }
+
         for kind in [Kind::Ours, Kind::Axum] {
             let posts = Options {
                 subscribers: 64,

@@ -123,11 +123,17 @@ impl Setup {
         until: Until,
         next_keys: Vec<N>,
     ) -> Result<u64, String> {
-        let plan = self.plan(pace, frame_bytes);
+        let plan = Plan {
+            publishers: next_keys.len(),
+            ..self.plan(pace, frame_bytes)
+        };
         let events = thread::scope(|scope| {
             let publishers: Vec<_> = next_keys
                 .into_iter()
-                .map(|next_key| scope.spawn(|| publish(&plan, until, next_key)))
+                .enumerate()
+                .map(|(number, next_key)| {
+                    scope.spawn(move || publish(&plan, number, until, next_key))
+                })
                 .collect();
             let ended = publishers
                 .into_iter()
@@ -151,7 +157,7 @@ impl Setup {
             subscribers: &reading,
             ..self.plan(Pace::Window(1), frame_bytes)
         };
-        publish(&plan, Until::Events(events), || 0).map(drop)
+        publish(&plan, 0, Until::Events(events), || 0).map(drop)
     }
 
     fn plan(&self, pace: Pace, frame_bytes: usize) -> Plan<'_> {
@@ -159,6 +165,7 @@ impl Setup {
             address: self.server.address,
             prefix: &self.prefix,
             pace,
+            publishers: 1,
             frame_bytes,
             subscribers: &self.reading,
             published: &self.published,

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use tempfile::TempDir;
+
 /// The server that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
@@ -17,6 +19,8 @@ pub(crate) enum Kind {
     Axum,
     /// A program that only writes (`examples/peer_limit.rs`): the limit of the machine.
     Limit,
+    /// The store of the disk engine alone (`examples/peer_store.rs`), for `publish --data-dir`.
+    Store,
 }
 
 impl Kind {
@@ -25,6 +29,7 @@ impl Kind {
             Self::Ours => "ours",
             Self::Axum => "axum",
             Self::Limit => "limit",
+            Self::Store => "store",
         }
     }
 }
@@ -34,6 +39,8 @@ impl Kind {
 pub(crate) struct Programs {
     pub(crate) ours: Option<PathBuf>,
     pub(crate) arguments: Vec<String>,
+    /// Where each server makes the folder of its history; `None` keeps that in memory.
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 /// A server that is ready.
@@ -42,6 +49,8 @@ pub(crate) struct Server {
     child: Option<Child>,
     pid: Option<u32>,
     pub(crate) address: SocketAddr,
+    /// Its history, which is removed with it.
+    _data_dir: Option<TempDir>,
 }
 
 /// The resources that a process has used so far.
@@ -79,6 +88,11 @@ impl Server {
             command.args(&programs.arguments);
         }
 
+        let data_dir = programs.new_data_dir()?;
+        if let Some(folder) = &data_dir {
+            command.arg("--data-dir").arg(folder.path());
+        }
+
         let cannot = |error| format!("cannot start {}: {error}", program.display());
         let mut child = command.stdout(Stdio::piped()).spawn().map_err(cannot)?;
         // Each server prints its address once it listens.
@@ -108,6 +122,7 @@ impl Server {
             child: Some(child),
             pid,
             address,
+            _data_dir: data_dir,
         })
     }
 
@@ -116,6 +131,7 @@ impl Server {
             child: None,
             pid,
             address,
+            _data_dir: None,
         }
     }
 
@@ -156,8 +172,19 @@ impl Drop for Server {
     }
 }
 
+impl Programs {
+    /// An empty folder for the history of one run.
+    pub(crate) fn new_data_dir(&self) -> Result<Option<TempDir>, String> {
+        let make = |folder: &PathBuf| {
+            TempDir::new_in(folder)
+                .map_err(|error| format!("cannot make a folder in {}: {error}", folder.display()))
+        };
+        self.data_dir.as_ref().map(make).transpose()
+    }
+}
+
 /// The program of a server: that of the options, or the one that was built beside this one.
-fn program(kind: Kind, programs: &Programs) -> Result<PathBuf, String> {
+pub(crate) fn program(kind: Kind, programs: &Programs) -> Result<PathBuf, String> {
     let here = std::env::current_exe().map_err(|error| error.to_string())?;
     let folder = here.parent().unwrap_or(Path::new("."));
     let program = match kind {
@@ -167,12 +194,13 @@ fn program(kind: Kind, programs: &Programs) -> Result<PathBuf, String> {
             .unwrap_or_else(|| folder.join("saacms-realtime")),
         Kind::Axum => folder.join("examples/peer_axum"),
         Kind::Limit => folder.join("examples/peer_limit"),
+        Kind::Store => folder.join("examples/peer_store"),
     };
 
     if !program.exists() {
         let build = match kind {
             Kind::Ours => "cargo build --release -p saacms-realtime",
-            Kind::Axum | Kind::Limit => {
+            Kind::Axum | Kind::Limit | Kind::Store => {
                 "cargo build --release -p saacms-realtime-benches --examples"
             }
         };

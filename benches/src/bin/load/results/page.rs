@@ -43,7 +43,8 @@ pub(super) fn markdown(rows: &[Row], runs: &Runs, options: &ResultsOptions) -> S
     }
 
     out += "\n*one*: one event at a time. *flat*: 64 events on their way at any time. *half*: half \
-            the capacity. *storm*: 10,000 reconnects, 50 events each.\n";
+            the capacity. *spread*: 1,000 subscribers of a key each, 2,000 events a second. *storm*: \
+            10,000 reconnects, 50 events each.\n";
     out
 }
 

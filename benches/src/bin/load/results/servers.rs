@@ -44,6 +44,7 @@ pub(super) fn rows(runs: &Runs) -> Vec<Row> {
             "the same, publishers flat out, over axum's",
             None,
         ),
+        spread(runs),
     ]
 }
 
@@ -62,6 +63,20 @@ fn per_million(
         peer.name()
     );
     ratio(key, figure, target, pair, &words, command)
+}
+
+/// Every event has one delivery, so this is the cost of an event.
+fn spread(runs: &Runs) -> Row {
+    let cost = |kind| of(runs, "spread", kind, Figures::cpu_per_million);
+    let [ours, axum, limit] = [Kind::Ours, Kind::Axum, Kind::Limit].map(cost);
+    ratio(
+        "spread_axum",
+        "server CPU per event, 1,000 records with one subscriber each, over axum's",
+        None,
+        [ours, axum],
+        &format!("{ours:.0} against {axum:.0} µs, limit {limit:.0} µs"),
+        "load spread --rate 2000 --against axum,limit --rounds 3".into(),
+    )
 }
 
 fn tail(runs: &Runs) -> Row {
