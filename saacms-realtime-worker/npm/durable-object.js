@@ -1,3 +1,4 @@
+import { Holders } from "./holders.js";
 import { warnOnce } from "./log.js";
 import { RecordObject } from "./record.js";
 import { PublishError } from "./refused.js";
@@ -34,6 +35,8 @@ const warnOfDate = warnOnce(
     "or later, or the flag enable_weak_ref",
 );
 
+const holders = new Holders();
+
 /**
  * The class of the Durable Object, over the platform's base class where there is one.
  *
@@ -54,6 +57,8 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
     #hasWarned = false;
     /** Requests that are not answered yet. */
     #requests = 0;
+    /** Its name among the holders, if it is one. */
+    #holder;
 
     constructor(...given) {
       const { options, ctx, env } = read(given);
@@ -66,6 +71,7 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
       const variables = checkedVariables(options);
       this.#env = Object.keys(variables).length === 0 ? env : { ...env, ...variables };
       if (ctx === undefined) onlyInMemory();
+      else if (hearsOfEviction) this.#holder = new WeakRef(this);
     }
 
     /** The module's object. `told` are the plugin's options, if a request told them. */
@@ -86,6 +92,7 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
       }
 
       if (isNew && lines !== this.#runsWith) this.#keep(lines);
+      if (this.#holder !== undefined) holders.use(this.#holder, this.#object.historyBytes, (other) => other.#freeIfUnused());
       return this.#object;
     }
 
@@ -109,16 +116,18 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
     }
 
     #answered(answer) {
-      if (hearsOfEviction) return answer;
       this.#requests++;
       return answer.finally(() => {
         this.#requests--;
-        this.#freeIfUnused();
+        if (!hearsOfEviction) this.#freeIfUnused();
       });
     }
 
+    /** Frees the module's object, if it can be read back. Returns whether it did. */
     #freeIfUnused() {
-      if (this.#requests === 0 && this.#object?.freeIfUnused()) this.#object = undefined;
+      const isFree = this.#requests === 0 && this.#object?.freeIfUnused() === true;
+      if (isFree) this.#object = undefined;
+      return isFree;
     }
 
     /** The platform calls this at the time that the object has set, to forget events that are too old. */
@@ -129,6 +138,7 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
 
     async publish(event) {
       const refusal = this.#use().publish(event);
+      this.#answered(Promise.resolve());
       if (refusal !== undefined) throw await PublishError.of(refusal);
     }
 

@@ -197,6 +197,31 @@ describe("the bytes of a history", options, () => {
     }));
 });
 
+describe("the histories of an isolate's objects", options, () => {
+  test("have a bound, as objects without streams are freed and read back", options, () =>
+    withWorker({ main: "memory.mjs", extra: { "spy.mjs": join(HERE, "workers/spy.mjs") }, vars: { SAACMS_REALTIME_OPEN_PUBLISH: "true" } }, async (worker) => {
+      const api = worker.url + API;
+      const text = "h".repeat(1_000_000);
+      const stream = await Stream.open(`${api}/posts/h0/subscribe`);
+      for (let record = 0; record < 40; record++) {
+        for (const etag of ["v1", "v2", "v3", "v4"]) {
+          assert.equal((await publish(api, changed(`h${record}`, etag, text))).status, 204);
+        }
+      }
+      const memory = Number((await ask(`${worker.url}/memory`)).text);
+      assert.ok(memory <= 64 << 20, `${memory} bytes for 160 MB of histories`);
+      for (const id of ["h0", "h1", "h39"]) {
+        const back = await Stream.open(`${api}/posts/${id}/subscribe`, { "last-event-id": "v2" });
+        await back.is(KEEPALIVE + frame(changed(id, "v3", text)) + frame(changed(id, "v4", text)));
+        back.leave();
+      }
+      await stream.has(frame(changed("h0", "v4", text)));
+      await publish(api, changed("h0", "v5"));
+      await stream.has(frame(changed("h0", "v5")));
+      stream.leave();
+    }));
+});
+
 describe("a Worker whose compatibility date has no FinalizationRegistry", options, () => {
   const settings = {
     main: "memory.mjs",
