@@ -7,6 +7,7 @@
 
 mod ask;
 mod early;
+mod state;
 mod told;
 
 use alloc::vec::Vec;
@@ -15,6 +16,7 @@ pub use ask::{Ask, Effect};
 pub use told::{Link, Mark, Span, Told};
 
 use early::Early;
+use state::{Fit, State};
 
 /// Where one node stands in one record of an engine.
 ///
@@ -81,29 +83,6 @@ pub struct Follower<E> {
     looks_back: bool,
     /// Most events of one record that the engine keeps.
     keep: usize,
-}
-
-/// What a follower is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// It finds out where the record stands. `interrupt`: readers have begun, and must refetch.
-    Joining { interrupt: bool },
-    /// Events are passed on as they arrive.
-    Live,
-    /// It asks whether the tail is still the newest event.
-    Checking,
-    /// It reads what came after the tail.
-    Reading,
-}
-
-/// How a live event relates to what was passed on.
-enum Fit {
-    /// It is the next one.
-    Next,
-    /// It was passed on, or is no more.
-    Old,
-    /// It is new, and something may be missing before it.
-    Gap,
 }
 
 impl<E> Follower<E> {
