@@ -74,10 +74,7 @@ impl Subscriber {
     /// A reader that begins at `resume` and gets a keep-alive after each `heartbeat` of silence;
     /// zero = never.
     pub const fn new(resume: Resume, heartbeat: Duration) -> Self {
-        let (cursor, reason) = match resume {
-            Resume::At(cursor) => (cursor, ResyncReason::Lagged),
-            Resume::Lost(reason) => (0, reason),
-        };
+        let (cursor, reason) = start_of(resume);
         Self {
             cursor,
             reason,
@@ -141,12 +138,26 @@ impl Subscriber {
         self.wrote(now);
     }
 
+    /// Moves to where a reader begins that has got nothing but keep-alives.
+    #[cfg(feature = "std")]
+    pub(crate) const fn begin_at(&mut self, resume: Resume) {
+        (self.cursor, self.reason) = start_of(resume);
+    }
+
     /// Puts off the keep-alive: something was sent.
     fn wrote(&mut self, now: Instant) {
         self.keep_alive_at = match self.heartbeat_millis {
             0 => None,
             millis => Some(Instant::from_millis(now.as_millis().saturating_add(millis))),
         };
+    }
+}
+
+/// The first cursor of a reader, and the reason of its next resync.
+const fn start_of(resume: Resume) -> (u64, ResyncReason) {
+    match resume {
+        Resume::At(cursor) => (cursor, ResyncReason::Lagged),
+        Resume::Lost(reason) => (0, reason),
     }
 }
 

@@ -6,6 +6,8 @@
 //! it can continue after a restart.
 
 mod fingerprints;
+#[cfg(feature = "std")]
+mod followed;
 mod joined;
 mod pieces;
 mod poll;
@@ -29,6 +31,8 @@ use crate::time::{Now, Timestamp};
 use crate::topic::{IdPolicy, Named, Topic, without_outer_blanks};
 use crate::unread::Ledger;
 
+#[cfg(feature = "std")]
+pub(crate) use followed::EngineEvent;
 pub use poll::{Output, TypedOutput};
 pub use reader::Reader;
 pub use store::{NoStore, Row, Store, StoredEvent, StoredPlace, StoredRing, slots};

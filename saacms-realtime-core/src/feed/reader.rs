@@ -1,6 +1,8 @@
 use core::time::Duration;
 
 use crate::position::Position;
+#[cfg(feature = "std")]
+use crate::subscriber::Resume;
 use crate::subscriber::Subscriber;
 use crate::time::Instant;
 use crate::topic::Opening;
@@ -19,6 +21,13 @@ impl Reader {
             subscriber: Subscriber::new(opening.resume, heartbeat),
             greeting: opening.greeting,
         }
+    }
+
+    /// Moves on to the event that is published next, and gets none of those before it.
+    #[cfg(feature = "std")]
+    pub(crate) fn skip_all(&mut self, feed: &super::Feed) {
+        let next = Resume::At(feed.topic.ring().next());
+        self.subscriber.begin_at(next);
     }
 
     /// Number of the next event; 0 before the resync of a reader that began lost.

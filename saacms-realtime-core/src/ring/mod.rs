@@ -1,11 +1,15 @@
 //! The ring of one record: the last items with their times. It never looks inside an item.
 
+#[cfg(feature = "std")]
+mod prepend;
 mod retention;
 mod storage;
 
 use core::fmt;
 use core::marker::PhantomData;
 
+#[cfg(feature = "std")]
+pub(crate) use prepend::Older;
 pub use retention::Retention;
 pub use storage::{Slots, Storage};
 

@@ -1,5 +1,7 @@
 //! The events of one record: a ring, the IDs of its events, and what a last event ID means.
 
+#[cfg(feature = "std")]
+mod followed;
 mod gone;
 mod id_clock;
 mod opening;
@@ -12,6 +14,8 @@ use crate::ring::{At, Entry, Retention, Ring, Storage};
 use crate::subscriber::{Resume, Step, Subscriber};
 use crate::time::{Instant, Now, Timestamp};
 
+#[cfg(feature = "std")]
+pub(crate) use followed::{OlderEvent, Start};
 pub use opening::Opening;
 
 use gone::Gone;
@@ -152,8 +156,12 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
 
     /// Adds an event of `size` bytes.
     pub fn publish(&mut self, id: EventId<I>, item: T, size: usize, now: Instant) {
-        let sequence = self.head;
-        self.head += 1;
+        self.push(id, self.head, item, size, now);
+    }
+
+    /// Adds an event of `size` bytes that has this sequence.
+    fn push(&mut self, id: EventId<I>, sequence: u64, item: T, size: usize, now: Instant) {
+        self.raise_head(sequence.saturating_add(1));
         let named = Named { id, sequence, item };
         let gone = &mut self.gone;
         self.ring
