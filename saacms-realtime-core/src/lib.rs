@@ -96,8 +96,8 @@ pub use refusal::Refusal;
 
 #[cfg(feature = "std")]
 pub use hub::{
-    Hub, Lane, NoticeOutput, Outgoing, Output, Piece, Publishing, Stats, Subscription, TypedOutput,
-    report, sweep,
+    EnginePort, EngineStats, Hub, Lane, NoticeOutput, Outgoing, Output, Piece, Publishing,
+    Reporter, Stats, Subscription, TypedOutput, report, sweep,
 };
 
 /// Readers that do not take their bytes: how an adapter watches and cuts them.

@@ -99,6 +99,10 @@ notices! {
     PublishTooMany: true,
         "publishes were refused: bodies that have not arrived whole take all the room there is for \
          them (503)";
+    /// An event of the engine could not be read, and the readers of its record were told to refetch.
+    EngineUnreadable: true,
+        "events of the engine could not be read, because a later version wrote them: their readers \
+         were told to refetch";
     /// Old history was dropped at `max_history_bytes`.
     HistoryReclaimed: true,
         "history was dropped to stay within max_history_bytes";

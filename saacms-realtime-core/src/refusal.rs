@@ -47,6 +47,9 @@ pub enum Refusal {
     /// It can be published again, because each event carries the whole record: if it arrives twice,
     /// readers end with the same record.
     MaybePublished,
+    /// The hub has an engine, so whether an event is published is known only later: it is to be
+    /// [submitted](crate::Hub::submit). It was not published.
+    NeedsSubmit,
     /// The event is larger than the engine accepts. It was not published.
     EventTooLarge {
         /// The limit, in bytes.
@@ -84,6 +87,10 @@ impl fmt::Display for Refusal {
             Self::MaybePublished => f.write_str(
                 "the engine that keeps the history did not confirm the event, so it may have been \
                  published; publishing it again does no harm to the state",
+            ),
+            Self::NeedsSubmit => f.write_str(
+                "the hub has an engine that keeps the history: events must be submitted to it; the \
+                 event was not published",
             ),
             Self::EventTooLarge { limit } => write!(
                 f,

@@ -4,6 +4,7 @@
 //! calls a waker.
 
 mod addresses;
+mod engine;
 mod lane;
 mod notices;
 mod publishing;
@@ -35,6 +36,7 @@ use crate::refusal::Refusal;
 use crate::time::{Instant, Now, whole_millis};
 use crate::unread::Stalls;
 
+pub use engine::{EnginePort, EngineStats, Reporter};
 pub use lane::{Lane, Outgoing, Piece};
 pub use notices::{NoticeOutput, report};
 pub use publishing::Publishing;
@@ -99,7 +101,7 @@ impl Hub {
     pub fn new(config: HubConfig, seed: u64) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
-            shared: Arc::new(Shared::new(config, seed)),
+            shared: Arc::new(Shared::new(config, seed, None)),
         })
     }
 
@@ -122,11 +124,14 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::Draining`]; then nothing was published. The hub's clients refetch when they come
-    /// back, to a hub of another epoch.
+    /// back, to a hub of another epoch. [`Refusal::NeedsSubmit`], always, if the hub has an engine.
     pub fn publish(&self, event: Event, now: Now) -> Result<(), Refusal> {
         let shared = &*self.shared;
         let registry = &shared.registry;
         shared.observe_time(now);
+        if registry.engine.is_some() {
+            return Err(Refusal::NeedsSubmit);
+        }
         self.check_running()
             .inspect_err(|refusal| self.count_refused_publish(*refusal))?;
 
@@ -225,7 +230,10 @@ impl Hub {
     /// event that the store already shows may come again. None is lost as long as each writer publishes
     /// after it has written.
     ///
-    /// Locks nothing and creates no topic.
+    /// With an engine it is the greatest place that this hub was told of any record, without asking. Before
+    /// the engine was up it is a place of this process alone, whose reader is told to refetch.
+    ///
+    /// Creates no topic.
     ///
     /// ```
     /// use core::task::{Context, Waker};
@@ -256,13 +264,21 @@ impl Hub {
     pub fn position(&self, key: &ResourceKey) -> Position {
         // One sequence counts the events of all records.
         let _ = key;
-        self.shared.registry.position()
+        let registry = &self.shared.registry;
+        let of_engine = registry.engine.as_ref().and_then(|it| it.position());
+        of_engine.unwrap_or_else(|| registry.position())
     }
 
     /// Reports that the source of this record's events lost data: drops the history and sends every
     /// subscriber a resync.
+    ///
+    /// With an engine, that follows once the engine has said where the record stands. Only subscribers of
+    /// this hub are told, and only while it watches the record: report it to every hub of the engine.
     pub fn source_lost(&self, key: &ResourceKey) {
         let registry = &self.shared.registry;
+        if let Some(engine) = &registry.engine {
+            return self.source_lost_at(engine, key);
+        }
         let wakers = loop {
             let Some(cell) = registry.find_or_raise_floor(key) else {
                 return;
@@ -370,6 +386,7 @@ impl Hub {
             resyncs: counters.resyncs.load(Relaxed),
             unread_bytes: ledger.unread(),
             cut_readers: counters.cut.load(Relaxed),
+            engine: registry.engine.as_ref().map(|engine| engine.stats()),
         }
     }
 }

@@ -120,10 +120,12 @@ impl Hub {
             Refusal::EngineFull => Notice::PublishEngineFull,
             Refusal::MaybePublished => Notice::PublishUnconfirmed,
             Refusal::EventTooLarge { .. } => Notice::PublishEventTooLarge,
-            Refusal::TooManyTopics { .. }
+            // A fault of the program, or it refuses no publish.
+            Refusal::NeedsSubmit
+            | Refusal::TooManyTopics { .. }
             | Refusal::TooManySubscribers { .. }
             | Refusal::TooManySubscribersOfTopic { .. }
-            | Refusal::TooManyStreamsOfAddress { .. } => return, // Refuses no publish.
+            | Refusal::TooManyStreamsOfAddress { .. } => return,
         });
     }
 
@@ -139,6 +141,7 @@ impl Hub {
             | Refusal::EngineBusy
             | Refusal::EngineFull
             | Refusal::MaybePublished
+            | Refusal::NeedsSubmit
             | Refusal::EventTooLarge { .. } => return, // Refuses no subscription.
         });
     }

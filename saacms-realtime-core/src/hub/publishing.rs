@@ -1,7 +1,11 @@
 use core::pin::Pin;
+use core::sync::atomic::Ordering::Relaxed;
 use core::task::{Context, Poll};
 
 use super::Hub;
+use super::engine::{Outbox, Outcome};
+use super::sync::Arc;
+use crate::engine::{Packed, Stamp};
 use crate::event::Event;
 use crate::refusal::Refusal;
 use crate::time::Now;
@@ -18,6 +22,8 @@ pub struct Publishing(State);
 enum State {
     /// The outcome is known.
     Done(Result<(), Refusal>),
+    /// The engine has not said that it has the event.
+    Waiting(Arc<Outcome>),
 }
 
 impl Publishing {
@@ -30,9 +36,10 @@ impl Publishing {
 impl Future for Publishing {
     type Output = Result<(), Refusal>;
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.0 {
-            State::Done(result) => Poll::Ready(result),
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &self.0 {
+            State::Done(result) => Poll::Ready(*result),
+            State::Waiting(outcome) => outcome.poll(cx.waker()),
         }
     }
 }
@@ -50,7 +57,37 @@ impl Hub {
     /// The future resolves to any [`Refusal`] of a publish. After [`Refusal::MaybePublished`] the
     /// event may have been published; after every other one it was not.
     pub fn submit(&self, event: Event, now: Now) -> Publishing {
-        Publishing::done(self.publish(event, now))
+        match &self.shared.registry.engine {
+            None => Publishing::done(self.publish(event, now)),
+            Some(engine) => match self.submit_to(engine, &event, now) {
+                Ok(outcome) => Publishing(State::Waiting(outcome)),
+                Err(refusal) => {
+                    self.count_refused_publish(refusal);
+                    Publishing::done(Err(refusal))
+                }
+            },
+        }
+    }
+
+    /// Queues an event for the engine.
+    fn submit_to(&self, engine: &Outbox, event: &Event, now: Now) -> Result<Arc<Outcome>, Refusal> {
+        self.shared.observe_time(now);
+        self.check_running()?;
+
+        let mut packed = Packed::new(event);
+        if !engine.stamps() {
+            let at = now.wall;
+            packed.stamp(Stamp { at, is_id: false });
+        }
+        let outcome = engine.publish(event.key().clone(), packed, now.instant)?;
+        // No lock is held here: a waker may use the hub.
+        engine.wake();
+        Ok(outcome)
+    }
+
+    /// Counts an event that the engine has stored.
+    pub(super) fn count_published(&self) {
+        self.shared.counters.published.fetch_add(1, Relaxed);
     }
 }
 

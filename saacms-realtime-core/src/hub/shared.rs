@@ -2,6 +2,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::task::{Context, Waker};
 use core::time::Duration;
 
+use super::engine::Outbox;
 use super::registry::Registry;
 use super::stats::Counters;
 use super::sync::{Arc, AtomicBool, AtomicI64, AtomicU64, Mutex, lock};
@@ -49,11 +50,11 @@ struct Sweeper {
 }
 
 impl Shared {
-    pub(super) fn new(config: HubConfig, seed: u64) -> Self {
+    pub(super) fn new(config: HubConfig, seed: u64, engine: Option<Arc<Outbox>>) -> Self {
         let ledger = Ledger::counting();
         Self {
             config,
-            registry: Registry::new(config, seed, ledger.clone()),
+            registry: Registry::new(config, seed, ledger.clone(), engine),
             counters: Counters::default(),
             stalls: Stalls::new(
                 ledger.clone(),
@@ -98,6 +99,7 @@ impl Shared {
         if sweeper.next <= now {
             self.registry.sweep(now);
             sweeper.next = now.saturating_add(Duration::from_millis(SWEEP_MILLIS));
+            self.wake_engine();
         }
 
         // Store the waker before counting the topics: a topic created after the count finds the
@@ -105,6 +107,13 @@ impl Shared {
         sweeper.waker = Some(cx.waker().clone());
         let sweep_due = (self.registry.topics() > 0).then_some(sweeper.next);
         sweep_due.into_iter().chain(stall_due).min()
+    }
+
+    /// Wakes the engine if there is something for it. No lock may be held.
+    pub(super) fn wake_engine(&self) {
+        if let Some(engine) = &self.registry.engine {
+            engine.wake();
+        }
     }
 
     fn wake_sweeper(&self) {

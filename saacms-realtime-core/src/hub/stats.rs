@@ -1,3 +1,4 @@
+use super::engine::EngineStats;
 use super::sync::AtomicU64;
 
 /// Figures of a hub at one moment.
@@ -18,6 +19,8 @@ pub struct Stats {
     pub unread_bytes: usize,
     /// Readers that were cut since the hub was created, because they did not take their bytes.
     pub cut_readers: u64,
+    /// What the hub knows of its engine; `None` without one.
+    pub engine: Option<EngineStats>,
 }
 
 /// The counters that no other part of the hub keeps. They only grow.

@@ -12,6 +12,7 @@ use futures_core::Stream;
 
 use super::Hub;
 use super::addresses::AddressGuard;
+use super::engine::Waiting;
 use super::shared::Shared;
 use super::sync::{Arc, Mutex, lock};
 use super::topic_cell::TopicCell;
@@ -75,6 +76,8 @@ pub(super) struct Cursor {
     /// The `now` of the last poll. If the last subscriber leaves, the topic has been idle since
     /// then at the earliest.
     polled_at: Instant,
+    /// It has not begun, because the engine has not answered. Never without an engine.
+    waiting: Option<Box<Waiting>>,
 }
 
 impl Subscription {
@@ -85,11 +88,13 @@ impl Subscription {
         last_event_id: Option<&[u8]>,
         now: Now,
     ) -> Result<Self, Refusal> {
+        let registry = &hub.shared.registry;
         loop {
             let cell = hub.shared.find_or_create(key, now)?;
             // Read before the lock: what has a number below it is in the topic by then.
-            let head = hub.shared.registry.next_sequence();
-            let Some(mut topic) = hub.shared.registry.lock_topic(&cell) else {
+            let head = registry.next_sequence();
+            let place = registry.engine.as_ref().and_then(|it| it.position());
+            let Some(mut topic) = registry.lock_topic(&cell) else {
                 // The topic was removed between the two locks: its key is looked up again.
                 continue;
             };
@@ -99,16 +104,22 @@ impl Subscription {
                 return Err(Refusal::TooManySubscribersOfTopic { limit });
             }
 
-            topic.feed.topic.raise_head(head);
-            let heartbeat = hub.config().heartbeat;
-            let cursor = Cursor {
-                reader: topic.feed.subscribe(last_event_id, heartbeat, now),
-                has_ended: false,
-                polled_at: now.instant,
+            let cursor = match &registry.engine {
+                None => {
+                    topic.feed.topic.raise_head(head);
+                    let heartbeat = hub.config().heartbeat;
+                    Cursor::new(topic.feed.subscribe(last_event_id, heartbeat, now), now)
+                }
+                Some(engine) => {
+                    topic.watch(engine, now.instant);
+                    let waiting = Waiting::new(last_event_id, place, now.instant);
+                    Cursor::at_engine(&mut topic, &hub.shared, waiting, now)
+                }
             };
             topic.add_subscriber();
             let slot = topic.add_waker_slot();
             drop(topic);
+            hub.shared.wake_engine();
 
             let registration = Registration {
                 hub: hub.clone(),
@@ -145,6 +156,8 @@ impl Subscription {
         if let Output::Idle { .. } = output {
             topic.register_waker(self.registration.slot, cx.waker());
         }
+        drop(topic);
+        shared.wake_engine();
         output
     }
 
@@ -160,6 +173,54 @@ impl Subscription {
 }
 
 impl Cursor {
+    fn new(reader: feed::Reader, now: Now) -> Self {
+        Self {
+            reader,
+            has_ended: false,
+            polled_at: now.instant,
+            waiting: None,
+        }
+    }
+
+    /// The cursor of a reader whose record an engine keeps: it may have to wait for the engine.
+    fn at_engine(topic: &mut TopicCell, shared: &Shared, mut waiting: Waiting, now: Now) -> Self {
+        let mut cursor = Self::new(topic.feed.reader_at_end(shared.config.heartbeat), now);
+        topic.add_waiting(&mut waiting);
+        cursor.waiting = Some(Box::new(waiting));
+        cursor.try_to_begin(topic, shared, now);
+        cursor
+    }
+
+    /// Begins, if the engine has answered.
+    fn try_to_begin(&mut self, topic: &mut TopicCell, shared: &Shared, now: Now) {
+        let (Some(waiting), Some(engine)) = (&self.waiting, &shared.registry.engine) else {
+            return;
+        };
+        if let Some(opening) = topic.admit(waiting, engine, now) {
+            topic.remove_waiting();
+            self.waiting = None;
+            topic
+                .feed
+                .begin(&mut self.reader, opening, shared.config.heartbeat);
+        }
+    }
+
+    /// When a reader is greeted that is still to be silent, as it waits for the engine. It is polled
+    /// before everything else.
+    #[cold]
+    pub(super) fn wait(
+        &mut self,
+        topic: &mut TopicCell,
+        shared: &Shared,
+        now: Now,
+    ) -> Option<Instant> {
+        self.try_to_begin(topic, shared, now);
+        let waiting = self.waiting.as_ref()?;
+        // No event is for it: it is told where it begins.
+        self.reader.skip_all(&topic.feed);
+        Some(waiting.greeted_at).filter(|at| now.instant < *at)
+    }
+
     /// [`Subscription::poll`] without registering a waker.
     pub(super) fn poll(&mut self, topic: &mut TopicCell, shared: &Shared, now: Now) -> Output {
         if self.has_ended {
@@ -167,6 +228,11 @@ impl Cursor {
         }
 
         self.polled_at = now.instant;
+        if self.waiting.is_some()
+            && let Some(greeted_at) = self.wait(topic, shared, now)
+        {
+            return self.idle(Some(greeted_at), shared);
+        }
         // The feed counts for all its readers. The topic is locked, so what is added is this one's.
         let resyncs_before = topic.feed.resyncs();
         match topic.feed.poll(&mut self.reader, now) {
@@ -175,14 +241,19 @@ impl Cursor {
                 shared.counters.resyncs.fetch_add(resyncs, Relaxed);
                 Output::Frames(frames)
             }
-            feed::Output::Idle { wake_at } => match self.last_retry(shared) {
-                Some(millis) => {
-                    let mut retry = String::new();
-                    write_retry(&mut retry, millis).expect("a String is never full");
-                    Output::Frames(shared.ledger.share(retry.into_bytes()))
-                }
-                None => Output::Idle { wake_at },
-            },
+            feed::Output::Idle { wake_at } => self.idle(wake_at, shared),
+        }
+    }
+
+    /// What an idle subscriber does: nothing, or it ends.
+    fn idle(&mut self, wake_at: Option<Instant>, shared: &Shared) -> Output {
+        match self.last_retry(shared) {
+            Some(millis) => {
+                let mut retry = String::new();
+                write_retry(&mut retry, millis).expect("a String is never full");
+                Output::Frames(shared.ledger.share(retry.into_bytes()))
+            }
+            None => Output::Idle { wake_at },
         }
     }
 
@@ -223,6 +294,9 @@ impl Drop for Subscription {
         // The topic is unlocked before `remove_if_blank`, which must lock its shard first.
         let was_last = {
             let mut topic = lock(&self.registration.cell);
+            if self.cursor.waiting.is_some() {
+                topic.remove_waiting();
+            }
             topic.remove_subscriber(now);
             topic.subscribers() == 0
         };

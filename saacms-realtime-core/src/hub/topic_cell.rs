@@ -1,6 +1,8 @@
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::task::Waker;
 
+use super::engine::Followed;
 use crate::config::HubConfig;
 use crate::event::Event;
 use crate::feed::{Feed, NoStore};
@@ -8,9 +10,14 @@ use crate::position::Epoch;
 use crate::time::{Instant, Now};
 use crate::unread::Ledger;
 
+/// A topic is kept for at least this long after its last event or subscriber.
+pub(super) const MIN_LINGER_MILLIS: u64 = 60_000;
+
 /// A topic with its subscribers: what one lock protects.
 pub(super) struct TopicCell {
     pub(super) feed: Feed,
+    /// Where the engine stands; `None` in a hub without one.
+    pub(super) followed: Option<Box<Followed>>,
     subscribers: usize,
     slots: WakerSlots,
     /// When the last event was published or the last subscriber left, whichever is later.
@@ -33,6 +40,7 @@ impl TopicCell {
         feed.topic.raise_floor(floor);
         Self {
             feed,
+            followed: None,
             subscribers: 0,
             slots: WakerSlots::default(),
             idle_since: now,
@@ -68,6 +76,10 @@ impl TopicCell {
         let target = topic.ring().bytes() / 2;
         while topic.ring().bytes() > target && topic.evict_oldest() {}
         self.feed.forget_joined();
+        if let Some(followed) = &mut self.followed {
+            // The engine has those events still.
+            followed.is_complete = false;
+        }
     }
 
     /// Bytes that count against `max_history_bytes`.
@@ -81,12 +93,16 @@ impl TopicCell {
         (self.subscribers == 0).then_some(self.idle_since)
     }
 
-    /// Whether it has no event and has been idle for longer than `linger_millis`.
+    /// Whether it has no event and has been idle for longer than `linger_millis`. Events that an engine
+    /// keeps do not count: they are read again.
     pub(super) fn has_expired(&self, linger_millis: u64, now: Instant) -> bool {
-        self.feed.topic.ring().is_empty()
-            && self
-                .idle_since()
-                .is_some_and(|since| now.millis_since(since) > linger_millis)
+        let linger_millis = match self.followed {
+            Some(_) => MIN_LINGER_MILLIS,
+            None if self.feed.topic.ring().is_empty() => linger_millis,
+            None => return false,
+        };
+        self.idle_since()
+            .is_some_and(|since| now.millis_since(since) > linger_millis)
     }
 
     pub(super) fn subscribers(&self) -> usize {

@@ -5,6 +5,8 @@ mod followed;
 mod gone;
 mod id_clock;
 mod opening;
+#[cfg(feature = "alloc")]
+mod stored;
 
 use core::fmt;
 
@@ -122,21 +124,6 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
     /// Only for topics that share a sequence; one that stands alone counts by itself.
     pub fn raise_head(&mut self, head: u64) {
         self.head = self.head.max(head);
-    }
-
-    /// Gives the next event this number, 1 or more, as its sequence, too, and forgets the events
-    /// before it.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn begin_at(&mut self, number: u64) {
-        self.ring.begin_at(number);
-        self.raise_floor(number.saturating_sub(1));
-    }
-
-    /// Continues after the event with this number, which is gone, but whose ID is known.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn begin_after_event(&mut self, number: u64, id: EventId<I>) {
-        self.begin_at(number.saturating_add(1));
-        self.gone.record(id, number);
     }
 
     /// The ID of the event that is published next.
@@ -321,15 +308,6 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
             // The newest event is evicted, but a reader that resumes after it has missed nothing.
             (At::Gone | At::Next, Some(newest)) => IdText::Etag(newest.borrowed()),
             (At::Gone | At::Next, None) => IdText::Position(self.position()),
-        }
-    }
-
-    /// The ID of the newest event; `None` if it is not known.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn newest_id(&self) -> Option<&EventId<I>> {
-        match self.ring.at(self.ring.next() - 1) {
-            At::Item(newest) => Some(&newest.id),
-            At::Gone | At::Next => self.gone.id.as_ref(),
         }
     }
 

@@ -128,6 +128,8 @@ impl Record {
                     }
                 }
             }
+            drop(topic);
+            shared.wake_engine();
         }
         due
     }

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::hash::DefaultHasher;
 
 use super::addresses::{AddressGuard, Addresses};
+use super::engine::{Followed, Outbox};
 use super::notices::Notices;
 use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, lock};
 use super::topic_cell::TopicCell;
@@ -27,7 +28,8 @@ pub(super) use topic_guard::TopicGuard;
 
 /// The map from keys to topics, and the limits over all topics.
 ///
-/// Locks are taken in the order `reclaiming`, shard, topic. A thread never holds two of one kind.
+/// Locks are taken in the order `reclaiming`, shard, topic, outbox. A thread never holds two of one
+/// kind.
 pub(super) struct Registry {
     config: HubConfig,
     /// Each key is in the shard of its hash, so that publishes to different records rarely wait for
@@ -59,6 +61,8 @@ pub(super) struct Registry {
     /// Held for a walk over all topics: there is one at a time.
     reclaiming: Mutex<Reclaiming>,
     pub(super) notices: Notices,
+    /// What goes out to the engine, if there is one.
+    pub(super) engine: Option<Arc<Outbox>>,
 }
 
 /// The topics whose keys have one of the hashes.
@@ -74,7 +78,12 @@ struct Shard {
 const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
 
 impl Registry {
-    pub(super) fn new(config: HubConfig, seed: u64, ledger: Ledger) -> Self {
+    pub(super) fn new(
+        config: HubConfig,
+        seed: u64,
+        ledger: Ledger,
+        engine: Option<Arc<Outbox>>,
+    ) -> Self {
         let shards = iter::repeat_with(|| Mutex::new(Shard::default()));
         Self {
             config,
@@ -90,6 +99,7 @@ impl Registry {
             latest_removed_time: AtomicI64::new(i64::MIN),
             reclaiming: Mutex::new(Reclaiming::default()),
             notices: Notices::new(),
+            engine,
         }
     }
 
@@ -170,6 +180,10 @@ impl Registry {
             now,
         );
         topic.feed.topic.begin_after(latest_removed);
+        if let Some(engine) = &self.engine {
+            let followed = Followed::new(key.clone(), engine.keep());
+            topic.followed = Some(Box::new(followed));
+        }
 
         let cell = Arc::new(Mutex::new(topic));
         shard.topics.insert(key.clone(), Arc::clone(&cell));
@@ -213,6 +227,20 @@ impl Registry {
     /// Locks a topic; `None` if it was removed, so that the caller must find its key again.
     pub(super) fn lock_topic<'a>(&'a self, cell: &'a Mutex<TopicCell>) -> Option<TopicGuard<'a>> {
         TopicGuard::lock(self, cell)
+    }
+
+    /// All topics, in the order of their keys. Some may be removed before the caller locks them.
+    pub(super) fn cells(&self) -> Vec<Arc<Mutex<TopicCell>>> {
+        let mut by_key = Vec::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            let cells = shard.topics.iter();
+            by_key.extend(cells.map(|(key, cell)| (key.clone(), Arc::clone(cell))));
+        }
+
+        // The order of the maps differs in every process.
+        by_key.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        by_key.into_iter().map(|(_, cell)| cell).collect()
     }
 
     /// Takes the wakers of all topics. Wake them only after this returns, when nothing is locked.

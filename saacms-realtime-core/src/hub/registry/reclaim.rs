@@ -4,12 +4,11 @@ use core::time::Duration;
 
 use super::{Registry, Shard};
 use crate::hub::sync::lock;
+use crate::hub::topic_cell::MIN_LINGER_MILLIS;
 use crate::name::ResourceKey;
 use crate::notice::Notice;
 use crate::time::{Instant, whole_millis};
 
-/// A topic is kept for at least this long after its last event or subscriber.
-const MIN_LINGER_MILLIS: u64 = 60_000;
 /// After a walk that found nothing to remove, the next one waits this long.
 const FUTILE_MILLIS: u64 = 1_000;
 

@@ -35,6 +35,9 @@ impl<'a> TopicGuard<'a> {
     pub(super) fn mark_removed(mut self, floor: &mut u64) {
         let registry = self.registry;
         self.cell.is_removed = true;
+        if let Some(engine) = &registry.engine {
+            self.cell.unwatch(engine);
+        }
         *floor = self.cell.feed.topic.newest_sequence().max(*floor);
         registry.topics.fetch_sub(1, Relaxed);
         if let Some(latest) = self.cell.feed.topic.latest_time() {

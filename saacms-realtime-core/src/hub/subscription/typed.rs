@@ -82,6 +82,8 @@ impl Subscription {
         if let TypedOutput::Idle { .. } = output {
             topic.register_waker(self.registration.slot, cx.waker());
         }
+        drop(topic);
+        shared.wake_engine();
         output
     }
 }
@@ -94,6 +96,11 @@ impl Cursor {
         }
 
         self.polled_at = now.instant;
+        if self.waiting.is_some()
+            && let Some(greeted_at) = self.wait(topic, shared, now)
+        {
+            return self.idle_typed(Some(greeted_at), shared);
+        }
         match topic.feed.poll_typed(&mut self.reader, now) {
             feed::TypedOutput::Event(frame) => TypedOutput::Event(frame),
             feed::TypedOutput::Resync { reason, id } => {
@@ -101,10 +108,14 @@ impl Cursor {
                 TypedOutput::Resync { reason, id }
             }
             feed::TypedOutput::KeepAlive { id } => TypedOutput::KeepAlive { id },
-            feed::TypedOutput::Idle { wake_at } => match self.last_retry(shared) {
-                Some(millis) => TypedOutput::ReconnectionTime { millis },
-                None => TypedOutput::Idle { wake_at },
-            },
+            feed::TypedOutput::Idle { wake_at } => self.idle_typed(wake_at, shared),
+        }
+    }
+
+    fn idle_typed(&mut self, wake_at: Option<Instant>, shared: &Shared) -> TypedOutput {
+        match self.last_retry(shared) {
+            Some(millis) => TypedOutput::ReconnectionTime { millis },
+            None => TypedOutput::Idle { wake_at },
         }
     }
 }

@@ -359,6 +359,7 @@ impl From<Refusal> for Problem {
             // Nobody knows when there is room again, and the event does not become smaller.
             Refusal::EngineFull => (kind::ENGINE_FULL, None),
             Refusal::EventTooLarge { .. } => (kind::EVENT_TOO_LARGE, None),
+            Refusal::NeedsSubmit => (kind::NOT_STORED, None),
         };
         let mut problem = Self::new(kind, refusal.to_string());
         problem.retry = retry;
