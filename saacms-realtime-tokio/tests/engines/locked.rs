@@ -1,9 +1,11 @@
+use std::fs;
+use std::path::Path;
 use std::thread;
 
-use saacms_realtime_tokio::engine::disk::{Folder, OpenError};
+use saacms_realtime_tokio::engine::disk::{Folder, Keep, OpenError};
 
 use crate::victim;
-use crate::world::TempDir;
+use crate::world::{TempDir, at, publish, with_store};
 
 #[test]
 fn a_folder_that_another_process_has_is_refused_with_its_number() {
@@ -38,23 +40,35 @@ fn of_many_that_open_a_folder_at_once_one_gets_it() {
     assert!(opened.iter().all(is_refused), "{opened:?}");
 }
 
-#[cfg(unix)]
 #[test]
-fn a_new_folder_is_for_its_user_alone() {
+fn a_new_folder_and_what_is_in_any_folder_are_for_their_user_alone() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let dir = TempDir::new("rights");
+    let mode = |path: &Path| {
+        let mode = path.metadata().expect("is there").permissions().mode();
+        mode & 0o777
+    };
     let data = dir.path().join("data");
-    let _folder = Folder::open(&data).expect("can be created");
-    let mode = data.metadata().expect("is there").permissions().mode();
-    assert_eq!(mode & 0o777, 0o700);
+    with_store(&data, Keep::default(), |_| assert_eq!(mode(&data), 0o700));
+
+    let open = dir.path().join("open");
+    fs::create_dir(&open).expect("a folder");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).expect("our own");
+    with_store(&open, Keep::default(), |store| {
+        publish(store, 1, "a", at(0));
+        let files = ["lock", "history", "history-wal", "history.witness"];
+        for file in files {
+            assert_eq!(mode(&open.join(file)), 0o600, "{file}");
+        }
+    });
 }
 
 #[test]
 fn a_folder_that_cannot_be_created_says_why() {
     let dir = TempDir::new("no-folder");
     let file = dir.path().join("file");
-    std::fs::write(&file, "").expect("is writable");
+    fs::write(&file, "").expect("is writable");
     let error = Folder::open(&file.join("data")).expect_err("a file is in the way");
     assert!(matches!(error, OpenError::Folder(_)), "{error}");
 }

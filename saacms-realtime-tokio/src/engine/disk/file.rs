@@ -5,6 +5,7 @@ use saacms_realtime_core::Timestamp;
 use saacms_realtime_core::engine::Life;
 
 use super::erase::Pages;
+use super::folder::open_private;
 use super::meta::Meta;
 use super::witness::{Seen, Witness};
 use super::{Folder, Keep, OpenError, StoreError};
@@ -170,6 +171,8 @@ impl File {
 }
 
 fn connect(path: &Path, keep: Keep) -> Result<Connection, OpenError> {
+    // SQLite gives its log the rights of the file.
+    drop(open_private(path)?);
     // Not as a URI, in which `?` and `%` mean something, and without a mutex: it has one user.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE

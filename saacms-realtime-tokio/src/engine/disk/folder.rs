@@ -42,12 +42,7 @@ impl Folder {
     /// [`OpenError::InUse`], or [`OpenError::Folder`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         create(path)?;
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path.join(LOCK))?;
+        let mut lock = open_private(&path.join(LOCK))?;
         let mut tries = 1;
         while let Err(error) = lock.try_lock() {
             match error {
@@ -132,6 +127,16 @@ fn create(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+/// Opens a file to read and write it. One that does not exist is created, for this user alone: others
+/// may be allowed to enter a folder that was there before.
+pub(super) fn open_private(path: &Path) -> io::Result<fs::File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn rename(from: &Path, to: &Path) -> io::Result<()> {

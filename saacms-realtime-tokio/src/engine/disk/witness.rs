@@ -1,9 +1,10 @@
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
 use saacms_realtime_core::Timestamp;
 
+use super::folder::open_private;
 use super::meta::Meta;
 use super::row::Sum;
 
@@ -32,12 +33,7 @@ pub(super) struct Seen {
 impl Witness {
     /// Opens the witness at a path, and reads what it saw. One that cannot be read has seen nothing.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Option<Seen>)> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let mut file = open_private(path)?;
         let mut bytes = [0; LEN];
         let seen = match file.read_exact(&mut bytes) {
             Ok(()) => Seen::read(bytes),
