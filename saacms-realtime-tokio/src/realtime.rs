@@ -1,5 +1,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
+#[cfg(feature = "disk")]
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 
 use saacms_realtime_core::route::Api;
@@ -10,6 +12,8 @@ use saacms_realtime_core::{
 };
 
 use crate::clock::Clock;
+#[cfg(feature = "disk")]
+use crate::engine::disk::{DiskConfig, DiskThread, File, Folder, StartError};
 use crate::stream::EventStream;
 
 /// The hub with its clock and its API. Cheap to clone; every clone is the same hub.
@@ -22,6 +26,8 @@ pub struct Realtime {
     api: Arc<Api>,
     bodies: Arc<BodyBudget>,
     clock: Clock,
+    #[cfg(feature = "disk")]
+    disk: Option<Arc<DiskThread>>,
 }
 
 impl Realtime {
@@ -36,8 +42,46 @@ impl Realtime {
     ///
     /// Outside a tokio runtime.
     pub fn new(config: HubConfig, api: Api) -> Result<Self, ConfigError> {
-        let hub = Arc::new(Hub::with_random_seed(config)?);
+        Ok(Self::with_hub(
+            Hub::with_random_seed(config)?,
+            api,
+            Clock::start(),
+        ))
+    }
+
+    /// Creates a hub whose history is in a folder, and outlives this process: what
+    /// [`submit`](Self::submit) has published is on the disk, and clients that come back after a
+    /// restart continue where they were.
+    ///
+    /// Besides the tasks of [`new`](Self::new), a thread named `saacms-disk` is started. It ends with
+    /// the last clone of the hub, or by [`close_history`](Self::close_history).
+    ///
+    /// # Errors
+    ///
+    /// Any [`StartError`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    #[cfg(feature = "disk")]
+    pub fn with_disk(config: HubConfig, api: Api, disk: DiskConfig) -> Result<Self, StartError> {
+        config.check()?;
         let clock = Clock::start();
+        let keep = disk.keep(&config);
+        let folder = Folder::open(&disk.dir)?;
+        let file = File::open(&folder, keep, clock.now().wall)?;
+
+        // The seed of the standard library's hash maps, which no other process shares.
+        let seed = RandomState::new().build_hasher().finish();
+        let (hub, port) = Hub::with_engine(config, seed, disk.spec(keep))?;
+        let thread = DiskThread::start(port, folder, file, keep, clock);
+        let mut realtime = Self::with_hub(hub, api, clock);
+        realtime.disk = Some(Arc::new(thread.map_err(StartError::Thread)?));
+        Ok(realtime)
+    }
+
+    fn with_hub(hub: Hub, api: Api, clock: Clock) -> Self {
+        let hub = Arc::new(hub);
         let sleep_until = move |due| tokio::time::sleep_until(clock.deadline(due));
         tokio::spawn(sweep(
             Arc::downgrade(&hub),
@@ -52,12 +96,14 @@ impl Realtime {
         ));
 
         let api = api.with_heartbeat(hub.config().heartbeat);
-        Ok(Self {
+        Self {
             hub,
             bodies: Arc::new(BodyBudget::new(api.max_body_bytes())),
             api: Arc::new(api),
             clock,
-        })
+            #[cfg(feature = "disk")]
+            disk: None,
+        }
     }
 
     /// Publishes an event. When this returns `Ok`, the event is in the record's history.
@@ -149,6 +195,25 @@ impl Realtime {
     /// [`drain`](Self::drain) that may take this long.
     pub fn drain_within(&self, timeout: Duration) {
         self.hub.drain_within(timeout);
+    }
+
+    /// Whether events are refused because there is no room for them on the disk, or in the history's
+    /// file. Once a second the next ones are tried.
+    #[cfg(feature = "disk")]
+    pub fn is_disk_full(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.is_full())
+    }
+
+    /// Stores what was published so far, and closes the history on disk. What is published later is
+    /// refused.
+    ///
+    /// Blocks until that is done: for the end of a program, after its drain. Without a history on disk
+    /// there is nothing to do.
+    #[cfg(feature = "disk")]
+    pub fn close_history(&self) {
+        if let Some(disk) = &self.disk {
+            disk.stop();
+        }
     }
 
     /// The hub, for its statistics and for [`Hub::source_lost`].

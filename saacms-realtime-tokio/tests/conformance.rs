@@ -5,6 +5,7 @@
 mod conformance;
 mod served;
 
+use core::any::Any;
 use core::convert::Infallible;
 use core::time::Duration;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::io::Errno;
 use saacms_realtime_core::HubConfig;
 use saacms_realtime_core::route::{Api, Cors};
+#[cfg(feature = "disk")]
+use saacms_realtime_tokio::engine::disk::DiskConfig;
 use saacms_realtime_tokio::{Realtime, handlers, router};
 #[cfg(target_os = "linux")]
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
@@ -53,6 +56,34 @@ fn the_service_on_hyper_keeps_the_contract() {
 #[test]
 fn the_server_whose_streams_are_written_by_lanes_keeps_the_contract() {
     conformance::run("server", start_server);
+}
+
+#[cfg(feature = "disk")]
+#[test]
+fn the_server_with_a_history_on_disk_keeps_the_contract() {
+    let not_forgotten = "what a hub forgets, its history on disk has still";
+    let watched = "a record is watched for a minute after its last reader";
+    let without = [
+        (
+            "a_position_before_a_forgotten_history_is_a_miss",
+            not_forgotten,
+        ),
+        (
+            "a_publish_that_is_answered_is_in_the_history",
+            "a record that nobody reads has no topic",
+        ),
+        (
+            "publishing_is_off_without_a_token_unless_it_is_opened",
+            "the hub is not published to without its engine's clock",
+        ),
+        ("one_record_too_many_is_refused_with_a_retry_time", watched),
+        (
+            "an_event_that_nobody_reads_is_accepted_however_many_records_are_read",
+            watched,
+        ),
+        ("a_client_that_leaves_is_forgotten", watched),
+    ];
+    conformance::run_without("server with a history on disk", start_on_disk, &without);
 }
 
 /// Runs the list as in a container, whose seccomp profile usually refuses io_uring.
@@ -298,19 +329,40 @@ fn start_server(config: HubConfig, api: Api) -> Running {
     })
 }
 
+/// Starts the server with a history in a new folder.
+#[cfg(feature = "disk")]
+fn start_on_disk(config: HubConfig, api: Api) -> Running {
+    let dir = tempfile::tempdir().expect("a folder");
+    let history = DiskConfig::new(dir.path());
+    let open = || Realtime::with_disk(config, api, history).expect("valid settings");
+    start_with(open, dir, async |listener, realtime| {
+        served::accept(listener, realtime, Arc::new(Semaphore::new(10_000))).await;
+    })
+}
+
 fn start<F: Future<Output = ()> + Send + 'static>(
     config: HubConfig,
     api: Api,
     serve: impl FnOnce(TcpListener, Realtime) -> F,
 ) -> Running {
+    let open = || Realtime::new(config, api).expect("valid settings");
+    start_with(open, (), serve)
+}
+
+/// Starts a server. `files` are deleted once it has ended.
+fn start_with<F: Future<Output = ()> + Send + 'static>(
+    open: impl FnOnce() -> Realtime,
+    files: impl Any,
+    serve: impl FnOnce(TcpListener, Realtime) -> F,
+) -> Running {
     let runtime = Runtime::new().expect("a runtime");
     let _entered = runtime.enter();
-    let realtime = Realtime::new(config, api).expect("valid settings");
+    let realtime = open();
     let listener = runtime
         .block_on(TcpListener::bind("127.0.0.1:0"))
         .expect("a free port");
     let address = listener.local_addr().expect("bound");
     runtime.spawn(serve(listener, realtime.clone()));
     let hub = realtime.hub().clone();
-    Running::new(address, hub, move || realtime.drain(), runtime)
+    Running::new(address, hub, move || realtime.drain(), (runtime, files))
 }

@@ -1,5 +1,8 @@
 //! History in a folder, which outlives the process.
 //!
+//! [`Realtime::with_disk`](crate::Realtime::with_disk) starts a hub with one; the rest of this module is
+//! what it is made of, for tools and tests.
+//!
 //! One SQLite file in WAL mode, one connection, and one transaction per batch of publishes: an event
 //! that is stored is on the disk. What must be in order:
 //!
@@ -10,6 +13,8 @@
 //!
 //! None of these has a thread or a clock: time comes in as `now`.
 
+mod config;
+mod driver;
 mod erase;
 mod error;
 mod file;
@@ -22,16 +27,19 @@ mod record;
 mod row;
 mod statements;
 mod store;
+mod thread;
 mod witness;
 mod write;
 
 use core::time::Duration;
 
+pub use config::{DiskConfig, StartError};
 pub use error::{OpenError, StoreError};
 pub use file::{Damage, File};
 pub use folder::Folder;
 pub use inspect::{Contents, Inspection, User, inspect};
 pub use store::{Batch, Store};
+pub(crate) use thread::DiskThread;
 
 /// What a [`Store`] keeps, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,6 +45,15 @@ impl Store<'_> {
         Ok((told.collect(), self.span_of(&record)))
     }
 
+    /// Whether a record has events.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn has(&mut self, key: &ResourceKey) -> Result<bool, StoreError> {
+        Ok(self.find(key)?.is_some())
+    }
+
     fn span_of(&self, record: &Record) -> Span {
         Span {
             since: record.since,
