@@ -65,7 +65,7 @@ impl Drop for ObjectGuard<'_> {
             ..
         } = self.inner;
         if self.had_streams && self.object.streams() == 0 {
-            self.inner.report_unused();
+            self.inner.last_has_left(self.now.instant);
         }
         if let Some(store) = store.as_ref().filter(|store| store.has_frames()) {
             alarm.set(store.storage(), self.object.forget_at(), self.now.instant);

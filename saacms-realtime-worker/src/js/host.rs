@@ -102,7 +102,8 @@ impl SaacmsRealtimeDO {
     #[wasm_bindgen(js_name = canBeReadBack)]
     pub fn can_be_read_back(&self) -> bool {
         let inner = &self.inner;
-        let is_used = inner.timers.is_any_armed() || inner.alarm.is_asked();
+        let is_used =
+            inner.timers.is_any_armed() || inner.alarm.is_asked() || inner.may_be_called();
         inner.store.is_some() && self.subscribers() == 0 && !is_used
     }
 

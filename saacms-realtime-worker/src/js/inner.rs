@@ -24,6 +24,9 @@ use super::timers::Timers;
 use crate::object::Object;
 use crate::settings::{self, Environment, Settings};
 
+/// How long after a stream has left the runtime may still call its callbacks.
+const LATER_MILLIS: u64 = 1_000;
+
 pub(super) struct Inner {
     settings: Settings,
     api: Api,
@@ -45,6 +48,8 @@ pub(super) struct Inner {
     pub(super) serves_at_once: Cell<bool>,
     /// Whether the log was told of an idle timeout that does not count.
     has_warned: Cell<bool>,
+    /// When the last stream left; 0 if there was none.
+    left_at_millis: Cell<u64>,
     /// The options that the object runs with.
     pub(super) options: Options,
     /// Whether the whole ring was read back, and not only its newest event.
@@ -111,6 +116,7 @@ impl Inner {
             clock: RefCell::default(),
             has_warned: Cell::new(false),
             serves_at_once: Cell::new(false),
+            left_at_millis: Cell::new(0),
             options,
             is_whole: Cell::new(false),
             latest_millis: Cell::new(0),
@@ -183,12 +189,23 @@ impl Inner {
         platform::response(head, Some(&stream))
     }
 
+    /// Notes that the last stream has left.
+    pub(super) fn last_has_left(&self, now: Instant) {
+        self.left_at_millis.set(now.as_millis());
+        self.report_unused();
+    }
+
     /// Calls the host a little later, when no callback of a stream is about to come any more.
     pub(super) fn report_unused(&self) {
-        const LATER_MILLIS: f64 = 1_000.0;
         if let Some(unused) = &*self.unused.borrow() {
-            platform::set_timer(unused, LATER_MILLIS);
+            platform::set_timer(unused, LATER_MILLIS as f64);
         }
+    }
+
+    /// Whether a callback of a stream may still come, such as the signal of its request.
+    pub(super) fn may_be_called(&self) -> bool {
+        // A timer may be a little early.
+        self.now().instant.as_millis() + 100 < self.left_at_millis.get() + LATER_MILLIS
     }
 
     /// Says once that `IDLE_TIMEOUT` does not end a stream whose client could not resume.
