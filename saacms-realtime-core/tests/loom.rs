@@ -11,8 +11,10 @@ use std::task::{Context, Poll, Waker};
 use loom::future::{AtomicWaker, block_on};
 use loom::sync::Arc;
 use loom::thread;
+use saacms_realtime_core::engine::{EngineSpec, Life, Report, Request};
 use saacms_realtime_core::{
-    Event, EventIds, Hub, HubConfig, Lane, Now, Outgoing, Output, Piece, ResourceKey, Subscription,
+    EnginePort, Event, EventIds, Hub, HubConfig, Lane, Now, Outgoing, Output, Piece, Refusal,
+    ResourceKey, Span, Subscription,
 };
 
 /// How many switches between threads an order may have beyond those that a lock forces.
@@ -196,6 +198,55 @@ fn a_reader_of_two_records_that_is_cut_misses_nothing_after_the_place_it_was_tol
     });
 }
 
+#[test]
+fn an_engine_that_is_about_to_sleep_gets_a_publish_and_its_publisher_the_answer() {
+    model(|| {
+        let (hub, port) = hub_with_engine();
+        let engine = thread::spawn(move || answer_one(port));
+        let published = block_on(hub.submit(Event::deleted(key()), NOW));
+        assert_eq!(published, Ok(()));
+        drop(engine.join().expect("no panic"));
+        assert_eq!(in_flight(&hub), 0);
+    });
+}
+
+#[test]
+fn a_publish_that_nobody_waits_for_leaves_nothing_behind() {
+    model(|| {
+        let (hub, port) = hub_with_engine();
+        let engine = thread::spawn(move || answer_one(port));
+        drop(hub.submit(Event::deleted(key()), NOW));
+        let _port = engine.join().expect("no panic");
+        assert_eq!((in_flight(&hub), hub.stats().published), (0, 1));
+    });
+}
+
+#[test]
+fn a_publish_ends_with_the_port_of_its_engine() {
+    model(|| {
+        let (hub, port) = hub_with_engine();
+        let engine = thread::spawn(move || drop(port));
+        let refused = block_on(hub.submit(Event::deleted(key()), NOW));
+        assert_eq!(refused, Err(Refusal::EngineAway));
+        engine.join().expect("no panic");
+        assert_eq!(in_flight(&hub), 0);
+    });
+}
+
+#[test]
+fn a_reader_that_is_about_to_wait_begins_with_the_answer_of_the_engine() {
+    model(|| {
+        let (hub, port) = hub_with_engine();
+        let engine = thread::spawn(move || answer_one(port));
+        let mut reader = hub.subscribe(&key(), None, NOW).expect("room");
+        let greeting = next(&mut reader).expect("it goes on");
+        assert_eq!(told(&greeting), "0000000000000007.0");
+        drop(engine.join().expect("no panic"));
+        drop(reader);
+        assert_eq!(hub.stats().subscribers, 0);
+    });
+}
+
 const NOW: Now = Now::from_millis(1_000, 0);
 /// A moment when everything has expired.
 const LATER: Now = Now::from_millis(100_000_000, 0);
@@ -211,6 +262,54 @@ fn hub_with_reader() -> (Hub, Subscription) {
     let greeting = reader.poll(&Context::from_waker(Waker::noop()), NOW);
     assert!(matches!(greeting, Output::Frames(_)));
     (hub, reader)
+}
+
+/// A hub whose engine is up and empty.
+fn hub_with_engine() -> (Hub, EnginePort) {
+    let spec = EngineSpec {
+        keep: 101,
+        stamps: true,
+        audit_every: None,
+        max_event_bytes: 1_000,
+        publish_timeout: std::time::Duration::from_secs(15),
+    };
+    let (hub, port) = Hub::with_engine(HubConfig::default(), 1, spec).expect("valid");
+    let life = Life { number: 7, lost: 0 };
+    port.reporter().report(Report::Up { life, last: 0 }, NOW);
+    (hub, port)
+}
+
+fn in_flight(hub: &Hub) -> usize {
+    hub.stats().engine.expect("an engine").in_flight
+}
+
+/// Waits for a publish or for an ask, and answers it.
+fn answer_one(mut port: EnginePort) -> EnginePort {
+    let requests = block_on(poll_fn(|cx| {
+        let mut requests = Vec::new();
+        let _ = port.poll_requests(cx, NOW, &mut requests);
+        requests.retain(|request| !matches!(request, Request::Watch(_)));
+        if requests.is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(requests)
+        }
+    }));
+
+    let reporter = port.reporter();
+    for request in requests {
+        match request {
+            Request::Publish { ticket, .. } => reporter.report(Report::Stored(ticket, Ok(1)), NOW),
+            Request::Newest { of, .. } => {
+                for (key, number) in of {
+                    let nothing = Ok((None, Span { since: 0, upto: 0 }));
+                    reporter.report(Report::Newest(key, number, nothing), NOW);
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    port
 }
 
 fn key() -> ResourceKey {

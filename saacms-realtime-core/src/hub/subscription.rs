@@ -152,12 +152,15 @@ impl Subscription {
             return Output::End;
         };
 
+        let may_ask = self.cursor.waiting.is_some();
         let output = self.cursor.poll(&mut topic, shared, now);
         if let Output::Idle { .. } = output {
             topic.register_waker(self.registration.slot, cx.waker());
         }
-        drop(topic);
-        shared.wake_engine();
+        if may_ask {
+            drop(topic);
+            shared.wake_engine();
+        }
         output
     }
 

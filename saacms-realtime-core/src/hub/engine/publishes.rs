@@ -117,7 +117,7 @@ impl Publishes {
         Ok(outcome)
     }
 
-    /// Appends all that were not sent.
+    /// Appends all that were not sent and have not ended.
     pub(super) fn take(&mut self, requests: &mut Vec<Request>) {
         for (ticket, key, packed) in core::mem::take(&mut self.queue) {
             if let Some(waiting) = self.waiting.get_mut(&ticket.0) {
@@ -166,13 +166,6 @@ impl Publishes {
             let refusal = oldest.refusal();
             ended.extend(self.end(ticket, Err(refusal)));
         }
-        // The oldest of the queue is the one that has ended.
-        while let Some((ticket, ..)) = self.queue.front()
-            && !self.waiting.contains_key(&ticket.0)
-        {
-            self.queue.pop_front();
-        }
-
         let oldest = self.waiting.first_key_value().map(|(_, it)| it.since);
         let away_since = away_since.filter(|_| !self.queue.is_empty());
         let since = oldest.into_iter().chain(away_since).min();

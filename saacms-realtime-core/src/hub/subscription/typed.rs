@@ -78,12 +78,15 @@ impl Subscription {
             return TypedOutput::End;
         };
 
+        let may_ask = self.cursor.waiting.is_some();
         let output = self.cursor.poll_typed(&mut topic, shared, now);
         if let TypedOutput::Idle { .. } = output {
             topic.register_waker(self.registration.slot, cx.waker());
         }
-        drop(topic);
-        shared.wake_engine();
+        if may_ask {
+            drop(topic);
+            shared.wake_engine();
+        }
         output
     }
 }

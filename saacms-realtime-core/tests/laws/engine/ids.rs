@@ -1,5 +1,6 @@
 //! What events are called, and the places that are told.
 
+use saacms_realtime_core::engine::Report;
 use saacms_realtime_core::{Event, EventIds, HubConfig};
 
 use super::cluster::Cluster;
@@ -86,6 +87,17 @@ fn a_place_that_is_told_for_a_record_is_one_that_the_engine_has_confirmed() {
     assert_eq!(client.last_event_id(), "000000000000feed.0");
     let (_, said) = cluster.move_to(0, "1", client);
     assert_eq!(said, ["keepalive", "1"]);
+}
+
+#[test]
+fn a_place_that_the_engine_has_confirmed_is_told_to_the_next_reader() {
+    let mut cluster = Cluster::of(1, quiet_config());
+    let (_reader, _) = cluster.join(0, "1", None);
+    cluster.publish(0, "2", 1..=3);
+    cluster.report(0, Report::Doubt(None));
+    cluster.run();
+    let (client, _) = cluster.join(0, "1", None);
+    assert_eq!(client.last_event_id(), "000000000000feed.3");
 }
 
 #[test]

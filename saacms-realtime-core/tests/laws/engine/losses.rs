@@ -125,6 +125,24 @@ fn readers_refetch_once_after_a_loss_and_miss_nothing_after_that() {
 }
 
 #[test]
+fn readers_refetch_only_once_it_is_known_where_their_record_stands() {
+    let mut cluster = Cluster::of(2, quiet_config());
+    let (mut client, _) = cluster.join(1, "1", None);
+    cluster.publish(0, "1", 1..=3);
+    cluster.read(&mut client);
+    cluster.nodes[1].is_held = true;
+    cluster.lose(1);
+    assert_eq!(cluster.read(&mut client), [""; 0]);
+
+    // A refetch before this event would not show it, and it is not delivered either.
+    cluster.nodes[1].drops_live = true;
+    cluster.publish(0, "1", [4]);
+    cluster.nodes[1].is_held = false;
+    assert_eq!(cluster.read(&mut client), ["resync source-lost"]);
+    assert_eq!(client.last_event_id(), "v4");
+}
+
+#[test]
 fn events_from_before_a_loss_lend_no_id_to_a_hub_that_comes_after_it() {
     let mut cluster = Cluster::of(1, quiet_config());
     cluster.publish(0, "1", 1..=5);

@@ -108,6 +108,17 @@ fn an_engine_that_was_never_reached_is_away_from_the_first_publish_on() {
 }
 
 #[test]
+fn a_publish_whose_time_is_over_before_it_was_sent_is_not_sent() {
+    let mut cluster = Cluster::of(1, quiet_config());
+    let mut publishing = cluster.submit(0, "1", 1);
+    // The engine did not poll for so long.
+    cluster.clock.advance(15_000);
+    cluster.run();
+    assert_eq!(outcome(&mut publishing), Some(Err(Refusal::EngineAway)));
+    assert_eq!(cluster.sequence, 0);
+}
+
+#[test]
 fn a_publish_that_the_engine_does_not_answer_may_have_been_published() {
     let mut cluster = Cluster::of(1, quiet_config());
     cluster.nodes[0].is_held = true;

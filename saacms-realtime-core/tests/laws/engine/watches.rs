@@ -3,10 +3,10 @@
 use core::time::Duration;
 
 use saacms_realtime_core::engine::{Report, Request};
-use saacms_realtime_core::{Lane, Piece};
+use saacms_realtime_core::{Lane, Piece, Span};
 
 use super::cluster::Cluster;
-use crate::support::{CountingWaker, key, quiet_config, sweep};
+use crate::support::{Client, CountingWaker, key, quiet_config, sweep};
 
 #[test]
 fn only_records_with_readers_are_watched_and_take_memory() {
@@ -43,7 +43,7 @@ fn a_record_that_is_watched_again_before_that_was_sent_stays_watched() {
     cluster.clock.advance(80_000);
     sweep(cluster.hub(0), cluster.now());
     let hub = cluster.hub(0).clone();
-    let mut again = crate::support::Client::connect(&hub, &key("1"), None, cluster.now());
+    let mut again = Client::connect(&hub, &key("1"), None, cluster.now());
     cluster.take_log(0);
     assert_eq!(cluster.read(&mut again), ["keepalive"]);
     assert_eq!(cluster.take_log(0), ["newest"]);
@@ -100,7 +100,7 @@ fn an_answer_to_an_ask_from_before_an_absence_is_not_believed() {
     cluster.nodes[1].watched.clear();
     cluster.publish(0, "1", [1]);
     cluster.up(1);
-    let span = saacms_realtime_core::Span { since: 0, upto: 1 };
+    let span = Span { since: 0, upto: 1 };
     // It says that nothing was missed up to the event that was missed.
     cluster.report(1, Report::Newest(key, number, Ok((None, span))));
     cluster.nodes[1].is_held = false;
@@ -120,21 +120,13 @@ fn an_answer_to_an_ask_of_an_earlier_reader_is_not_believed() {
     sweep(cluster.hub(0), cluster.now());
 
     // The ask of the first reader is answered while that of the second is out.
-    let (mut client, _) = cluster.join(0, "1", Some("v1"));
-    cluster.collect(0);
-    cluster.nodes[0].watched.clear();
+    let (mut client, _) = cluster.join(0, "1", None);
     for request in early {
         cluster.carry_out(0, request);
     }
     assert_eq!(cluster.read(&mut client), [""; 0]);
-    cluster.nodes[0]
-        .waiting
-        .retain(|it| !matches!(it, Request::Watch(_)));
     cluster.nodes[0].is_held = false;
-    assert_eq!(
-        cluster.read(&mut client),
-        ["keepalive", "resync buffer-miss"]
-    );
+    assert_eq!(cluster.read(&mut client), ["keepalive"]);
 }
 
 #[test]
@@ -178,6 +170,64 @@ fn a_confirmation_wakes_no_reader_that_waits_for_events() {
     assert_eq!((cluster.take_log(0).len(), counter.count()), (3, 0));
     cluster.publish(0, "1", [1]);
     assert_eq!(counter.count(), 1);
+}
+
+#[test]
+fn a_reader_that_waits_is_woken_by_every_answer() {
+    let mut cluster = Cluster::of(1, quiet_config());
+    cluster.publish(0, "1", 1..=3);
+    let (_other, _) = cluster.join(0, "1", Some("v1"));
+    let hub = cluster.hub(0).clone();
+    let mut client = Client::connect(&hub, &key("1"), Some("unknown"), cluster.now());
+    let (counter, waker) = CountingWaker::new();
+    client.read_with(&core::task::Context::from_waker(&waker), cluster.now());
+    cluster.run();
+    assert_eq!(
+        counter.count(),
+        1,
+        "nothing was missed, and so the ID is unknown"
+    );
+    assert_eq!(
+        client.read(cluster.now()),
+        ["keepalive", "resync buffer-miss"]
+    );
+}
+
+#[test]
+fn the_port_is_woken_by_whatever_there_is_for_the_engine() {
+    let mut cluster = Cluster::of(1, quiet_config());
+    let (hub, now) = (cluster.hub(0).clone(), cluster.now());
+    let mut port = cluster.nodes[0].port.take().expect("a port");
+    let (counter, waker) = CountingWaker::new();
+    let cx = core::task::Context::from_waker(&waker);
+    let mut poll = || {
+        let mut requests = Vec::new();
+        let _ = port.poll_requests(&cx, now, &mut requests);
+        requests.into_iter().next_back()
+    };
+    assert!(poll().is_none());
+
+    let publishing = cluster.submit(0, "1", 1);
+    assert_eq!(counter.count(), 1);
+    assert!(matches!(poll(), Some(Request::Publish { .. })));
+    let mut client = Client::connect(&hub, &key("1"), Some("unknown"), now);
+    assert_eq!(counter.count(), 2);
+    let Some(Request::Newest { of, .. }) = poll() else {
+        panic!("the reader is the first of its record")
+    };
+    let (key, number) = of.into_iter().next().expect("one record");
+    let span = Span { since: 0, upto: 0 };
+    cluster.report(0, Report::Newest(key, number, Ok((None, span))));
+    assert_eq!(
+        counter.count(),
+        3,
+        "it is to poll again when a check is due"
+    );
+    assert!(poll().is_none());
+    assert_eq!(client.read(now), [""; 0]);
+    assert_eq!(counter.count(), 4, "the reader needs to know more");
+    assert!(matches!(poll(), Some(Request::Newest { sure: true, .. })));
+    drop(publishing);
 }
 
 #[test]
