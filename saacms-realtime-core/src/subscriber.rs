@@ -83,6 +83,14 @@ impl Subscriber {
         }
     }
 
+    /// A reader that was greeted in an earlier life, and has no heartbeat.
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn resumed(resume: Resume) -> Self {
+        let mut subscriber = Self::new(resume, Duration::ZERO);
+        subscriber.keep_alive_at = None;
+        subscriber
+    }
+
     /// What to do next. O(1); cannot fail.
     pub fn poll<'a, T, S: Storage<Entry<T>>>(
         &mut self,

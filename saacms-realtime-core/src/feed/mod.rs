@@ -23,10 +23,11 @@ use bytes::Bytes;
 
 use crate::config::HubConfig;
 use crate::event::Event;
-use crate::name::{EventId, IdText};
+use crate::name::{EventId, IdText, ResyncReason};
 use crate::position::{Epoch, Position};
 use crate::ring::Entry;
 use crate::sse::{self, Frame, OpenFrame};
+use crate::subscriber::Resume;
 use crate::time::{Now, Timestamp};
 use crate::topic::{IdPolicy, Named, Topic, without_outer_blanks};
 use crate::unread::Ledger;
@@ -59,9 +60,10 @@ fn event_size(frame_len: usize, id: &EventId<Box<str>>) -> usize {
 /// The frames of one record.
 ///
 /// - *Getters*: [`position`](Self::position), [`newest`](Self::newest), [`replayable`](Self::replayable),
-///   [`history_bytes`](Self::history_bytes), [`resyncs`](Self::resyncs), [`is_idle`](Self::is_idle).
+///   [`history_bytes`](Self::history_bytes), [`resyncs`](Self::resyncs), [`is_idle`](Self::is_idle),
+///   [`place_of`](Self::place_of).
 /// - *Inputs*: [`restore`](Self::restore), [`publish`](Self::publish),
-///   [`subscribe`](Self::subscribe).
+///   [`subscribe`](Self::subscribe), [`resume`](Self::resume).
 /// - *Polls*: [`poll`](Self::poll) for bytes, [`poll_typed`](Self::poll_typed) for other protocols,
 ///   [`farewell`](Self::farewell).
 ///
@@ -203,6 +205,15 @@ impl Feed {
         self.limit_bytes(|_| {});
     }
 
+    /// Continues after an event that nothing is kept of, which has this sequence: a reader that has it has
+    /// missed nothing. Call it instead of [`restore`](Self::restore).
+    pub fn continue_after(&mut self, sequence: u64, now: Now) {
+        self.topic.begin_at(sequence.saturating_add(1));
+        // An earlier life may have named any time before now.
+        self.topic
+            .begin_after(Timestamp::from_millis(now.wall.as_millis() - 1));
+    }
+
     /// Adds a reader. It begins after `last_event_id`, or with the next event if that is `None`.
     ///
     /// Lookup, replay and registration are one step, as a reader is only a place in the sequence.
@@ -224,6 +235,32 @@ impl Feed {
             opening.greeting = None;
         }
         Reader::new(opening, heartbeat)
+    }
+
+    /// Restores a reader that had everything up to `place` in an earlier life of this feed, and is still
+    /// connected. It has no heartbeat.
+    ///
+    /// The place is one that [`place_of`](Self::place_of) returned. Unlike a last event ID it is never
+    /// taken for an ETag, and the reader gets no greeting: what it is sent continues its stream.
+    pub fn resume(&mut self, place: Position, now: Now) -> Reader {
+        self.topic.evict(now.instant);
+        let replay_start = self.topic.ring().replay_start(now.instant);
+        let resume = match self.topic.resume_after(place, replay_start) {
+            // It was connected when it missed the event.
+            Resume::Lost(ResyncReason::BufferMiss) => Resume::Lost(ResyncReason::Lagged),
+            resume @ (Resume::At(_) | Resume::Lost(_)) => resume,
+        };
+        Reader::resumed(resume)
+    }
+
+    /// The place of a reader, once it has been polled: it was given everything up to there.
+    ///
+    /// Only for a feed that counts its events by itself, not one of a hub.
+    pub fn place_of(&self, reader: &Reader) -> Position {
+        Position {
+            epoch: self.epoch,
+            sequence: reader.cursor().saturating_sub(1),
+        }
     }
 
     /// The place after every event so far: a reader that resumes from it gets all later ones.

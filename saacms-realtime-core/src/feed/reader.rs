@@ -1,9 +1,7 @@
 use core::time::Duration;
 
 use crate::position::Position;
-#[cfg(feature = "std")]
-use crate::subscriber::Resume;
-use crate::subscriber::Subscriber;
+use crate::subscriber::{Resume, Subscriber};
 use crate::time::Instant;
 use crate::topic::Opening;
 
@@ -20,6 +18,14 @@ impl Reader {
         Self {
             subscriber: Subscriber::new(opening.resume, heartbeat),
             greeting: opening.greeting,
+        }
+    }
+
+    /// A reader that continues, and was greeted before.
+    pub(super) const fn resumed(resume: Resume) -> Self {
+        Self {
+            subscriber: Subscriber::resumed(resume),
+            greeting: None,
         }
     }
 

@@ -11,6 +11,7 @@ use std::string::{String, ToString as _};
 use std::vec;
 use std::vec::Vec;
 
+mod resumed;
 mod stripped;
 mod typed;
 

@@ -235,7 +235,7 @@ impl<I: AsRef<str>, T, S: Storage<Entry<Named<I, T>>>> Topic<I, T, S> {
     }
 
     /// Where a reader begins that has everything up to `position`, if that can be replayed.
-    fn resume_after(&self, position: Position, replay_start: u64) -> Resume {
+    pub(crate) fn resume_after(&self, position: Position, replay_start: u64) -> Resume {
         if position.epoch != self.epoch {
             return Resume::Lost(ResyncReason::Restarted);
         }
