@@ -3,7 +3,7 @@ import { subscribePath } from "./client-request.js";
 import { keyProblem, refusalOfNobody } from "./record.js";
 import { PublishError, refuse } from "./refused.js";
 
-const ORIGIN = "https://saacms-realtime-do";
+const HOST = "saacms-realtime-do";
 
 const isNamespace = (value) => typeof value?.idFromName === "function" && typeof value.get === "function";
 
@@ -37,20 +37,23 @@ export class BoundRecords {
     return namespace.get(namespace.idFromName(`${slug}:${id}`));
   }
 
-  #request(path, init) {
-    return new Request(`${ORIGIN}/${path}`, this.#cf === undefined ? init : { ...init, cf: this.#cf });
+  #request(path, init, host = HOST) {
+    return new Request(`https://${host}/${path}`, this.#cf === undefined ? init : { ...init, cf: this.#cf });
   }
 
   async subscribe(slug, id, client) {
     const problem = keyProblem(slug, id);
     if (problem !== undefined) return refuse(problem);
 
-    const { accept, header, method = "GET", signal } = client;
+    const { accept, header, method = "GET", signal, upgrade, page } = client;
     const headers = { Accept: accept };
     if (header !== undefined) headers["Last-Event-ID"] = header;
+    // A page of another origin gets no WebSocket. The object decides that, by the host of the request.
+    if (upgrade !== undefined) headers.Upgrade = upgrade;
+    if (page?.origin !== undefined) headers.Origin = page.origin;
     const init = { method, headers };
-    if (signal) init.signal = signal;
-    return this.#stub(slug, id).fetch(this.#request(subscribePath(client), init));
+    if (signal && upgrade === undefined) init.signal = signal;
+    return this.#stub(slug, id).fetch(this.#request(subscribePath(client), init, page?.host));
   }
 
   async publish(event) {

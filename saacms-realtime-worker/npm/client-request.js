@@ -23,17 +23,24 @@ function isUtf8(bytes) {
 
 const queryOf = (url) => /[?&]lastEventId(?:=([^&#]*))?(?=[&#]|$)/.exec(url ?? "");
 
+const hostOf = (url) => /^[a-z]+:\/\/([\w.:[\]-]+)(?=[/?#]|$)/i.exec(url ?? "")?.[1];
+
 /**
  * The client of a request.
  *
  * @returns `accept`; the last event ID as `header` if that can carry it, otherwise percent-encoded as
- *   `query`, or neither; `signal` and `method`.
+ *   `query`, or neither; `signal` and `method`. Of a client that asks for a WebSocket also `upgrade`, and
+ *   the `page` that it is from: its `origin`, and the `host` that it addresses.
  */
 function client(header, url, { signal, method } = {}) {
   // The reply to a client that reads problem documents is a status, not a stream that says it.
   const accept = header("accept") ?? "";
   const found = { accept: /text\/event-stream/i.test(accept) ? accept : "text/event-stream", signal, passesIds: true };
   if (method === "HEAD") found.method = method;
+  if (/(^|,)\s*websocket\s*(,|$)/i.test(header("upgrade") ?? "")) {
+    found.upgrade = "websocket";
+    found.page = { origin: header("origin") ?? undefined, host: hostOf(`x://${header("host") ?? ""}`) ?? hostOf(url) };
+  }
 
   const last = header("last-event-id");
   const query = queryOf(url);

@@ -108,6 +108,12 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
       this.#object.keepOptions(lines);
     }
 
+    /** The module's object for a call that nobody waits for. */
+    #wake() {
+      this.#answered(Promise.resolve());
+      return this.#use();
+    }
+
     // Not `async`, so that a panic ends the call that it happened in.
     fetch(request) {
       // Only a Worker of the same account can set `cf`: the platform sets that of a client.
@@ -132,8 +138,25 @@ export const durableObject = (Base, { onlyInMemory = () => {} } = {}) =>
 
     /** The platform calls this at the time that the object has set, to forget events that are too old. */
     alarm() {
-      this.#use().alarm();
-      this.#answered(Promise.resolve());
+      this.#wake().alarm();
+    }
+
+    // The platform calls these of WebSockets that it keeps, also to wake the object.
+    webSocketMessage(socket, message) {
+      this.#wake().webSocketMessage(socket, message);
+    }
+
+    webSocketClose(socket) {
+      this.#wake().webSocketClose(socket);
+    }
+
+    webSocketError(socket) {
+      this.#wake().webSocketError(socket);
+    }
+
+    /** Ends every stream and WebSocket with a farewell, after which its client comes back. */
+    drain() {
+      this.#wake().drain();
     }
 
     async publish(event) {

@@ -11,8 +11,8 @@ function replace(pattern, replacement) {
 }
 
 replace(/^import source wasmModule from .*$/m, "let wasmModule;");
-// The package is flat: the one function in JavaScript moves beside the module.
-replace(/^(import .* from )"\.\/snippets\/[^"]*"/m, '$1"./enqueue.js"');
+// The package is flat: the functions in JavaScript move beside the module.
+replace(/^(import .* from )["']\.\/snippets\/[^"']*["']/gm, '$1"./enqueue.js"');
 replace(
   /^let wasmInstance = (.*);\nlet wasm = (.*);\nwasm\.__wbindgen_start\(\);$/m,
   `let wasmInstance;

@@ -119,9 +119,17 @@ export declare class SaacmsRealtimeDO {
   publish(event: RealtimeEvent): Promise<void>;
   /** Forgets stored events that are too old. The platform calls it. */
   alarm(): void;
-  /** Ends heartbeats until the next stream is opened. */
+  /** Handles a message of a WebSocket's client. The platform calls it, also to wake the object. */
+  webSocketMessage(socket: object, message: string | ArrayBuffer): void;
+  /** Handles that a WebSocket's client is gone. The platform calls it. */
+  webSocketClose(socket: object, code?: number, reason?: string, wasClean?: boolean): void;
+  /** Handles that a WebSocket has failed. The platform calls it. */
+  webSocketError(socket: object, error?: unknown): void;
+  /** Ends every stream and WebSocket with a farewell, after which its client comes back. */
+  drain(): void;
+  /** Ends heartbeats until the next stream is opened. WebSockets have none. */
   stop(): void;
-  /** The number of open streams. */
+  /** The number of open streams and WebSockets. */
   __subscriberCount(): number;
   /** Whether a timer waits for a heartbeat. */
   __heartbeatActive(): boolean;

@@ -63,12 +63,14 @@ export function refusalOfNobody(event) {
  * options as lines of variables; without them, those count that the storage has kept.
  */
 export class RecordObject {
+  #ctx;
   #create;
   #object;
   #life;
   #told;
 
   constructor(ctx, env, { now, told, atOnce = false } = {}) {
+    this.#ctx = ctx;
     this.#told = told;
     this.#create = () => {
       this.#object = new module.SaacmsRealtimeDO(ctx, env, this.#told);
@@ -80,10 +82,36 @@ export class RecordObject {
   }
 
   #use(call) {
-    return guarded(() => {
+    return this.#guarded(() => {
       if (this.#life !== life) this.#create();
       return call(this.#object);
     });
+  }
+
+  #guarded(call) {
+    try {
+      const answer = guarded(call);
+      return answer instanceof Promise ? answer.catch((error) => this.#failed(error)) : answer;
+    } catch (error) {
+      return this.#failed(error);
+    }
+  }
+
+  /**
+   * After a panic the object does not know which WebSockets lack an event, and the platform would go on
+   * answering their pings: they are closed, so that their clients come back.
+   */
+  #failed(error) {
+    if (broken) {
+      for (const socket of this.#ctx?.getWebSockets?.() ?? []) {
+        try {
+          socket.close(1012, "the object was restarted; come back");
+        } catch {
+          // It has ended already.
+        }
+      }
+    }
+    throw error;
   }
 
   fetch(request) {
@@ -119,6 +147,22 @@ export class RecordObject {
   keepOptions(told) {
     this.#told = told;
     this.#use((object) => object.keepOptions(told));
+  }
+
+  webSocketMessage(socket, message) {
+    this.#use((object) => object.webSocketMessage(socket, message));
+  }
+
+  webSocketClose(socket) {
+    this.#use((object) => object.webSocketClose(socket));
+  }
+
+  webSocketError(socket) {
+    this.#use((object) => object.webSocketError(socket));
+  }
+
+  drain() {
+    this.#use((object) => object.drain());
   }
 
   alarm() {

@@ -7,6 +7,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import WebSocket from "ws";
+
 export const HERE = dirname(fileURLToPath(import.meta.url));
 export const VECTORS =
   process.env.SAACMS_VECTORS ?? join(HERE, "../../saacms-realtime-core/tests/vectors");
@@ -202,15 +204,41 @@ export const frame = ({ type, etag, record }) =>
 
 export const KEEPALIVE = ":keepalive\n\n";
 
-/**
- * An open event stream. `text` is what was received, without the place of a client that named no
- * last event ID, which is in `place`; `pause()` stops reading from the socket.
- */
-export class Stream {
+/** What a client has received, without the place of one that named no last event ID, which is in `place`. */
+class Received {
   text = "";
   place = undefined;
   ended = false;
 
+  receive(data) {
+    this.text += data;
+    const [, place] = this.text.match(/^:keepalive\n\nid: ([0-9a-f]{16}\.\d+)\n\n/) ?? [];
+    if (place === undefined || this.place !== undefined) return;
+    this.place = place;
+    this.text = this.text.replace(`id: ${place}\n\n`, "");
+  }
+
+  /** The IDs of events and resyncs. */
+  get ids() {
+    return [...this.text.matchAll(/^id: (.*)$/gm)].map(([, id]) => id);
+  }
+
+  has(text) {
+    return until(`it has ${JSON.stringify(text)}, it has ${JSON.stringify(this.text.slice(-300))}`,
+      () => this.text.includes(text));
+  }
+
+  async is(text) {
+    await until(`it is as long as expected; has ${JSON.stringify(this.text.slice(0, 500))}`,
+      () => this.text.length >= text.length || this.ended);
+    if (this.text !== text) {
+      throw new Error(`it is ${JSON.stringify(this.text)}, expected ${JSON.stringify(text)}`);
+    }
+  }
+}
+
+/** An open event stream. `pause()` stops reading from the socket. */
+export class Stream extends Received {
   static open(url, headers = {}) {
     return within(`an answer of ${url}`, (resolve, reject) => {
       const request = http.get(url, { agent: false, headers: { accept: "text/event-stream", ...headers } });
@@ -219,33 +247,12 @@ export class Stream {
         const stream = new Stream();
         Object.assign(stream, { request, response, status: response.statusCode, headers: response.headers });
         response.setEncoding("utf8");
-        response.on("data", (data) => stream.#receive(data));
+        response.on("data", (data) => stream.receive(data));
         response.on("close", () => (stream.ended = true));
         response.on("error", () => (stream.ended = true));
         resolve(stream);
       });
     });
-  }
-
-  #receive(data) {
-    this.text += data;
-    const [, place] = this.text.match(/^:keepalive\n\nid: ([0-9a-f]{16}\.\d+)\n\n/) ?? [];
-    if (place === undefined || this.place !== undefined) return;
-    this.place = place;
-    this.text = this.text.replace(`id: ${place}\n\n`, "");
-  }
-
-  has(text) {
-    return until(`the stream has ${JSON.stringify(text)}, it has ${JSON.stringify(this.text.slice(-300))}`,
-      () => this.text.includes(text));
-  }
-
-  async is(text) {
-    await until(`the stream is as long as expected; has ${JSON.stringify(this.text.slice(0, 500))}`,
-      () => this.text.length >= text.length || this.ended);
-    if (this.text !== text) {
-      throw new Error(`the stream is ${JSON.stringify(this.text)}, expected ${JSON.stringify(text)}`);
-    }
   }
 
   pause() {
@@ -259,5 +266,78 @@ export class Stream {
   /** Drops the connection without ending the HTTP exchange. */
   leave() {
     this.request.destroy();
+  }
+}
+
+/** The bytes after which a client tells what it has read. */
+const READ_STEP = 256 * 1024;
+
+/**
+ * An open WebSocket. It tells what it has read, unless `tells` is false; `closed` has code and reason once
+ * it has ended.
+ */
+export class Socket extends Received {
+  closed = undefined;
+  messages = 0;
+  read = 0;
+  #toldRead = 0;
+
+  static async open(url, options) {
+    const socket = await Socket.ask(url, options);
+    if (!(socket instanceof Socket)) throw new Error(`refused with ${socket.status}: ${socket.text}`);
+    return socket;
+  }
+
+  /** Opens a WebSocket, or resolves with the status, the headers and the text that refuse it. */
+  static ask(url, { headers = {}, last, tells = true } = {}) {
+    const query = last === undefined ? "" : `?lastEventId=${encodeURIComponent(last)}`;
+    return within(`an answer of ${url}`, (resolve, reject) => {
+      const web = new WebSocket(url.replace(/^http/, "ws") + query, { headers });
+      const socket = Object.assign(new Socket(), { web, tells });
+      web.on("message", (data, isBinary) => socket.#receive(data, isBinary));
+      web.on("close", (code, reason) => {
+        socket.ended = true;
+        socket.closed = { code, reason: String(reason) };
+      });
+      web.once("open", () => resolve(socket));
+      web.on("error", reject);
+      web.once("unexpected-response", (request, response) => {
+        let text = "";
+        response.on("data", (data) => (text += data));
+        response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, text }));
+      });
+    });
+  }
+
+  #receive(data, isBinary) {
+    if (isBinary) throw new Error("a binary message");
+    this.messages += 1;
+    const text = String(data);
+    this.receive(text);
+    if (text !== KEEPALIVE) this.read += data.length;
+    if (!this.tells || this.read - this.#toldRead < READ_STEP) return;
+    this.#toldRead = this.read;
+    this.send(`read ${this.read}`);
+  }
+
+  send(message) {
+    this.web.send(message);
+  }
+
+  pause() {
+    this.web.pause();
+  }
+
+  resume() {
+    this.web.resume();
+  }
+
+  hasClosed(code) {
+    return until(`it is closed with ${code}, it is ${JSON.stringify(this.closed)}`, () => this.closed?.code === code);
+  }
+
+  /** Drops the connection without a close frame. */
+  leave() {
+    this.web.terminate();
   }
 }

@@ -19,9 +19,12 @@ let worker;
 before(async () => (worker = await start({ main: "vectors.mjs" })), options);
 after(() => worker.stop());
 
-/** Runs the steps of a case as the plugin, or with our defaults: quiet resume and greetings. */
-async function run(name, { config, start_ms, steps }, ours = false) {
-  const body = JSON.stringify({ config, start_ms, steps, ours });
+/**
+ * Runs the steps of a case as the plugin, or with our defaults (quiet resume and greetings), with event
+ * streams or with WebSockets.
+ */
+async function run(name, { config, start_ms, steps }, { ours = false, websocket = false } = {}) {
+  const body = JSON.stringify({ config, start_ms, steps, ours, websocket });
   const answer = await ask(`${worker.url}/${name}`, { method: "POST", body });
   assert.equal(answer.status, 200, answer.text);
   return JSON.parse(answer.text);
@@ -71,14 +74,16 @@ class Times {
   }
 }
 
-function check(golden, results) {
+/** `hasTimers` is false for WebSockets: these have no heartbeats. */
+function check(golden, results, hasTimers = true) {
   const heartbeats = new Heartbeats(golden.config.heartbeat_ms);
   const times = new Times();
   for (const [index, step] of golden.steps.entries()) {
     const { out, status, timers } = results[index];
     const where = `step ${index}: ${JSON.stringify(step).slice(0, 300)}`;
     if (step.op === "advance") {
-      assert.deepEqual(out, heartbeats.advance(step.ms), where);
+      const due = heartbeats.advance(step.ms);
+      assert.deepEqual(out, hasTimers ? due : {}, where);
     } else {
       const retimed = Object.entries(out).map(([sub, bytes]) => [sub, times.replace(step.out[sub], bytes)]);
       assert.deepEqual(Object.fromEntries(retimed), step.out, where);
@@ -88,7 +93,7 @@ function check(golden, results) {
     }
     // What the plugin throws at, as `null`, is refused.
     if (step.op === "publish") assert.equal(status, step.error === undefined ? 204 : 400, where);
-    assert.equal(timers > 0, step.state.heartbeat, `a timer runs, ${where}`);
+    assert.equal(timers > 0, step.state.heartbeat && hasTimers, `a timer runs, ${where}`);
     assert.equal(heartbeats.streams, step.state.subscribers, where);
   }
 }
@@ -118,7 +123,14 @@ describe("replay.json", options, () => {
     test(`${golden.id} ${golden.name}`, options, async () => {
       const short = withShortEtags(golden);
       check(short, await run(golden.id, short));
-      check(short, withoutOurs(short, await run(`${golden.id}, our defaults`, short, true)));
+      check(short, withoutOurs(short, await run(`${golden.id}, our defaults`, short, { ours: true })));
+    });
+
+    test(`${golden.id} ${golden.name}, over a WebSocket`, options, async () => {
+      const short = withShortEtags(golden);
+      const over = (ours) => run(`${golden.id}, WebSocket, ${ours}`, short, { ours, websocket: true });
+      check(short, await over(false), false);
+      check(short, withoutOurs(short, await over(true)), false);
     });
   }
 });

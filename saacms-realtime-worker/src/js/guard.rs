@@ -9,22 +9,20 @@ use wasm_bindgen::prelude::*;
 use web_sys::ReadableStreamDefaultController;
 
 use super::callbacks::{Handler, StreamNews};
-use super::inner::Inner;
+use super::inner::{Inner, JsObject};
 use super::platform;
-use super::streams::JsSink;
-use crate::object::Object;
 
 /// The object in use. Dropping the guard sends what is in the outbox, handles what the runtime
 /// reported in the meantime, and sets the timers.
 pub(super) struct ObjectGuard<'a> {
     inner: &'a Inner,
     had_streams: bool,
-    object: RefMut<'a, Object<JsSink>>,
+    object: RefMut<'a, JsObject>,
     pub(super) now: Now,
 }
 
 impl<'a> ObjectGuard<'a> {
-    pub(super) fn new(inner: &'a Inner, object: RefMut<'a, Object<JsSink>>, now: Now) -> Self {
+    pub(super) fn new(inner: &'a Inner, object: RefMut<'a, JsObject>, now: Now) -> Self {
         Self {
             inner,
             had_streams: object.streams() > 0,
@@ -46,6 +44,13 @@ impl<'a> ObjectGuard<'a> {
 
 impl Drop for ObjectGuard<'_> {
     fn drop(&mut self) {
+        self.object.serve_sockets(self.now);
+        if let Some(sockets) = &self.inner.sockets {
+            for number in sockets.flush_and_take_ended() {
+                self.object.remove_socket(number);
+            }
+        }
+
         loop {
             // Sending may call back into `notify`, so the news is checked after it.
             for number in self.inner.streams.flush_and_take_ended() {
@@ -81,7 +86,7 @@ impl Drop for ObjectGuard<'_> {
 }
 
 impl core::ops::Deref for ObjectGuard<'_> {
-    type Target = Object<JsSink>;
+    type Target = JsObject;
 
     fn deref(&self) -> &Self::Target {
         &self.object

@@ -8,7 +8,6 @@ use web_sys::Response;
 
 use super::durable_object::SaacmsRealtimeDO;
 use super::platform;
-use crate::object::Object;
 
 #[wasm_bindgen]
 impl SaacmsRealtimeDO {
@@ -59,11 +58,14 @@ impl SaacmsRealtimeDO {
         }
     }
 
-    /// The number of open streams.
+    /// The number of open streams and WebSockets.
     pub fn subscribers(&self) -> usize {
         // Not locked: that would send and set timers.
-        let object = self.inner.object.borrow();
-        object.as_ref().map_or(0, Object::streams)
+        if let Some(object) = &*self.inner.object.borrow() {
+            return object.subscribers();
+        }
+        let sockets = self.inner.sockets.as_ref();
+        sockets.map_or(0, |sockets| sockets.count())
     }
 
     /// The number of events that a client can be replayed.
@@ -80,7 +82,7 @@ impl SaacmsRealtimeDO {
     #[wasm_bindgen(js_name = historyBytes)]
     pub fn history_bytes(&self) -> usize {
         let object = self.inner.object.borrow();
-        object.as_ref().map_or(0, Object::history_bytes)
+        object.as_ref().map_or(0, |object| object.history_bytes())
     }
 
     /// Whether a timer waits for a heartbeat or another deadline.
@@ -104,7 +106,10 @@ impl SaacmsRealtimeDO {
         let inner = &self.inner;
         let is_used =
             inner.timers.is_any_armed() || inner.alarm.is_asked() || inner.may_be_called();
-        inner.store.is_some() && self.subscribers() == 0 && !is_used
+        // What a WebSocket needs is with the platform.
+        let object = inner.object.borrow();
+        let has_streams = object.as_ref().is_some_and(|object| object.streams() > 0);
+        inner.store.is_some() && !has_streams && !is_used
     }
 
     /// Stops heartbeats and every other deadline until the next stream is opened. Streams stay open

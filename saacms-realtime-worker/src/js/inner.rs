@@ -1,24 +1,24 @@
 //! The state of the Durable Object, and what it does with requests.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{ArrayBuffer, Function, Uint8Array};
-use saacms_realtime_core::feed::{Store, StoredRing};
+use saacms_realtime_core::feed::Store;
 use saacms_realtime_core::route::{
     Api, ObjectAction, Problem, PublishFormat, Reply, StreamRefusal,
 };
 use saacms_realtime_core::settings::VARIABLE_PREFIX;
-use saacms_realtime_core::{Epoch, Instant, Now, ResourceKey};
+use saacms_realtime_core::{Instant, Now, Refusal, ResourceKey};
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
 
 use super::alarm::Alarm;
 use super::callbacks::{Callbacks, StreamNews};
-use super::guard::ObjectGuard;
 use super::options::{self, Options};
 use super::platform::{self, Head, member};
-use super::sql::{SqlStore, Wanted};
+use super::sockets::{JsSocket, Sockets};
+use super::sql::SqlStore;
 use super::streams::{JsSink, Streams};
 use super::timers::Timers;
 use crate::object::Object;
@@ -27,15 +27,20 @@ use crate::settings::{self, Environment, Settings};
 /// How long after a stream has left the runtime may still call its callbacks.
 const LATER_MILLIS: u64 = 1_000;
 
+/// An object of this platform.
+pub(super) type JsObject = Object<JsSink, JsSocket>;
+
 pub(super) struct Inner {
-    settings: Settings,
+    pub(super) settings: Settings,
     api: Api,
     pub(super) key: Option<ResourceKey>,
     pub(super) store: Option<SqlStore>,
     pub(super) streams: Rc<Streams>,
+    /// `None` if the platform keeps no WebSockets.
+    pub(super) sockets: Option<Rc<Sockets>>,
     pub(super) callbacks: Callbacks<Self>,
     /// `None` until the first use, which reads the ring back.
-    pub(super) object: RefCell<Option<Object<JsSink>>>,
+    pub(super) object: RefCell<Option<JsObject>>,
     /// News of streams that the runtime reported while the object was in use.
     pub(super) news: RefCell<Vec<(u32, StreamNews)>>,
     pub(super) timers: Timers,
@@ -53,7 +58,7 @@ pub(super) struct Inner {
     /// The options that the object runs with.
     pub(super) options: Options,
     /// Whether the whole ring was read back, and not only its newest event.
-    is_whole: Cell<bool>,
+    pub(super) is_whole: Cell<bool>,
     /// The latest time that [`now`](Self::now) returned.
     latest_millis: Cell<u64>,
 }
@@ -97,16 +102,23 @@ impl Inner {
             web_sys::console::warn_1(&warning.into());
         }
 
+        // The router, or the host's own code, has decided who may publish.
+        let mut api = Api::default()
+            .with_open_publish()
+            .with_cors(cors)
+            .with_heartbeat(settings.hub.heartbeat);
+        let sockets = Sockets::of(ctx);
+        if sockets.is_some() {
+            api = api.with_websockets();
+        }
+
         Ok(Rc::new_cyclic(|inner| Self {
             settings,
-            // The router, or the host's own code, has decided who may publish.
-            api: Api::default()
-                .with_open_publish()
-                .with_cors(cors)
-                .with_heartbeat(settings.hub.heartbeat),
+            api,
             key: key_of(ctx),
             store,
             streams: Rc::new(Streams::new(ctx)),
+            sockets,
             callbacks: Callbacks::new(inner),
             object: RefCell::new(None),
             news: RefCell::new(Vec::new()),
@@ -129,11 +141,18 @@ impl Inner {
             ObjectAction::Subscribe {
                 last_event_id,
                 head,
+                is_websocket,
                 refuse,
                 ..
-            } => self
-                .subscribe(last_event_id.as_deref(), &head, refuse, request)
-                .map(Into::into),
+            } => {
+                let id = last_event_id.as_deref();
+                let response = if is_websocket {
+                    self.open_socket(id, &head, refuse)?
+                } else {
+                    self.subscribe(id, &head, refuse, request)?
+                };
+                Ok(response.into())
+            }
             ObjectAction::Head { head, .. } => {
                 let position = self.lock_newest()?.position();
                 Ok(platform::response(&head.with_position(position), None)?.into())
@@ -154,21 +173,11 @@ impl Inner {
         refuse: StreamRefusal,
         request: &Request,
     ) -> Result<Response, JsValue> {
-        // Without quiet resume an idle stream is told a time, which no later event may get.
-        let needs_ring = last_event_id.is_some() || !self.settings.hub.quiet_resume;
-        let mut object = if needs_ring {
-            self.lock()?
-        } else {
-            self.lock_newest()?
-        };
+        let mut object = self.lock_for(last_event_id)?;
         // Reserved first, because the stream's callbacks are bound to the number.
         let number = match object.reserve() {
             Ok(number) => number,
-            Err(refusal) => {
-                let reply = refuse.reply(refusal.into(), platform::jitter());
-                platform::report(&reply);
-                return platform::response(&reply, None);
-            }
+            Err(refusal) => return refuse_stream(refuse, refusal),
         };
 
         self.timers.start();
@@ -220,40 +229,6 @@ impl Inner {
         }
     }
 
-    /// Locks the object for one use. The first use reads the ring back.
-    pub(super) fn lock(&self) -> Result<ObjectGuard<'_>, JsValue> {
-        let now = self.now();
-        if !self.is_whole.replace(true) {
-            self.load(now).inspect_err(|_| self.is_whole.set(false))?;
-        }
-        self.lock_newest()
-    }
-
-    /// Locks the object for one use that neither publishes nor looks a last event ID up. The first use
-    /// reads only the newest event back.
-    pub(super) fn lock_newest(&self) -> Result<ObjectGuard<'_>, JsValue> {
-        let now = self.now();
-        let mut object = self.object.borrow_mut();
-        if object.is_none() {
-            let stored = self.read(now, SqlStore::load_newest)?;
-            *object = Some(self.create(stored, now));
-        }
-
-        let object = RefMut::map(object, |object| object.as_mut().expect("was just loaded"));
-        Ok(ObjectGuard::new(self, object, now))
-    }
-
-    /// Locks the object for a call of the runtime that cannot fail, and logs an error.
-    pub(super) fn lock_or_report(&self) -> Option<ObjectGuard<'_>> {
-        match self.lock_newest() {
-            Ok(object) => Some(object),
-            Err(error) => {
-                web_sys::console::error_1(&error);
-                None
-            }
-        }
-    }
-
     /// Publishes the events of a body.
     pub(super) fn publish_body(
         &self,
@@ -278,57 +253,6 @@ impl Inner {
         Ok(reply)
     }
 
-    /// Reads the ring back, whatever of it is known already.
-    fn load(&self, now: Now) -> Result<(), JsValue> {
-        let stored = self.read(now, SqlStore::load)?;
-        match &mut *self.object.borrow_mut() {
-            Some(object) => {
-                if let Some(stored) = stored {
-                    object.complete(stored, now);
-                }
-            }
-            none => *none = Some(self.create(stored, now)),
-        }
-        Ok(())
-    }
-
-    /// Reads from the storage, if there is one.
-    fn read(
-        &self,
-        now: Now,
-        read: impl FnOnce(&SqlStore, Wanted) -> Result<Option<StoredRing>, JsValue>,
-    ) -> Result<Option<StoredRing>, JsValue> {
-        let Some(store) = &self.store else {
-            return Ok(None);
-        };
-        let max_age_millis = self.settings.hub.max_age.as_millis() as u64;
-        let since = now.instant.as_millis().saturating_sub(max_age_millis);
-        let wanted = Wanted {
-            slots: Object::<JsSink>::slots(&self.settings),
-            since: Instant::from_millis(since),
-            max_bytes: self.settings.hub.max_history_bytes,
-        };
-        read(store, wanted)
-    }
-
-    /// Creates the object, which continues where `stored` ends.
-    fn create(&self, stored: Option<StoredRing>, now: Now) -> Object<JsSink> {
-        if let Some(store) = self.store.as_ref().filter(|store| store.has_frames()) {
-            self.alarm
-                .ask(store.storage(), self.callbacks.alarm_is_at());
-        }
-
-        // Two halves, because `Math.random` has fewer than 64 bits.
-        let random = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
-        let epoch = Epoch::from_number(random() << 32 | random());
-        let key = self.key.clone();
-        let mut object = Object::new(self.settings, key, stored, epoch, now);
-        if self.serves_at_once.get() {
-            object.serve_at_once();
-        }
-        object
-    }
-
     pub(super) fn alarm(&self) -> Result<(), JsValue> {
         self.alarm.has_fired();
         let object = self.lock_newest()?;
@@ -337,10 +261,17 @@ impl Inner {
             && object.forget_at() <= object.now.instant
             && let Some((key, newest)) = object.newest()
         {
-            let slots = Object::<JsSink>::slots(&self.settings);
+            let slots = JsObject::slots(&self.settings);
             store.forget(key, object.position().epoch, &newest, slots)?;
         }
         Ok(())
+    }
+
+    /// When clients come back after a drain: 1 to 4 times `RETRY`, so that not all do at once.
+    pub(super) fn drain_millis(&self) -> u64 {
+        let retry_millis = u64::try_from(self.settings.retry.as_millis()).unwrap_or(u64::MAX);
+        let spread = retry_millis.saturating_mul(3).saturating_add(1);
+        retry_millis.saturating_add(platform::jitter() % spread)
     }
 
     /// Reads both clocks from the platform's only one.
@@ -355,6 +286,13 @@ impl Inner {
         self.latest_millis.set(millis);
         Now::from_millis(millis, wall_millis as i64)
     }
+}
+
+/// The answer to a client that gets no stream.
+pub(super) fn refuse_stream(refuse: StreamRefusal, refusal: Refusal) -> Result<Response, JsValue> {
+    let reply = refuse.reply(refusal.into(), platform::jitter());
+    platform::report(&reply);
+    platform::response(&reply, None)
 }
 
 /// The record that an object is named after: `<slug>:<id>`, where a slug has no colon.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Once;
 
 use js_sys::{Array, Function, Object, Promise, Reflect};
+use saacms_realtime_core::Epoch;
 use saacms_realtime_core::route::{self, Problem, Reply};
 use wasm_bindgen::prelude::*;
 use web_sys::{Headers, ReadableStream, Request, Response, ResponseInit};
@@ -183,6 +184,14 @@ pub(crate) fn response(
     }
 }
 
+/// The response that opens a WebSocket, whose client's end is `client`.
+pub(crate) fn websocket_response(head: &Reply, client: &JsValue) -> Result<Response, JsValue> {
+    let init = ResponseInit::new();
+    init.set_status(head.status);
+    set_member(init.unchecked_ref(), "webSocket", client);
+    Response::new_with_opt_str_and_init(None, &init)
+}
+
 /// Logs a refusal with its problem document. What is not found is not logged: scanners ask for it.
 pub(crate) fn report(reply: &Reply) {
     let is_refusal = reply.status >= 400 && reply.status != 404;
@@ -207,6 +216,13 @@ pub(crate) fn report_panics() {
 pub(super) fn jitter() -> u64 {
     // `Math.random` has 53 bits.
     (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64
+}
+
+/// An epoch that no other life has.
+pub(super) fn random_epoch() -> Epoch {
+    // Two halves, because `Math.random` has fewer than 64 bits.
+    let random = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
+    Epoch::from_number(random() << 32 | random())
 }
 
 /// The response that refuses a request.

@@ -43,14 +43,20 @@ pub async fn fetch(request: Request, env: JsValue) -> Result<Response, JsValue> 
             key,
             last_event_id,
             mut head,
+            is_websocket,
             refuse,
             ..
         } => {
-            let last_event_id = last_event_id.as_deref();
-            match router
-                .subscribe(&key, last_event_id, refuse, &request)
-                .await?
-            {
+            let subscription = Subscription {
+                last_event_id: last_event_id.as_deref(),
+                is_websocket,
+                refuse,
+            };
+            match router.subscribe(&key, subscription, &request).await? {
+                // It cannot be made anew: it has the other end.
+                Answer::WebSocket(response) => return Ok(response),
+                // Of a class without WebSockets, whose client asks for a stream next.
+                Answer::Stream(stream) if is_websocket => return Ok(stream),
                 Answer::Stream(stream) => {
                     pass_on_headers(&stream, &mut head)?;
                     let body = stream.body();
@@ -145,17 +151,24 @@ impl Router<'_> {
     async fn subscribe(
         &self,
         key: &ResourceKey,
-        last_event_id: Option<&[u8]>,
-        refuse: StreamRefusal,
+        subscription: Subscription<'_>,
         request: &Request,
     ) -> Result<Answer, JsValue> {
-        let init = subscribe_init(refuse.accept())?;
-        // Tells the object when the client has gone.
-        set_member(&init, "signal", &request.signal());
+        let Subscription {
+            last_event_id,
+            is_websocket,
+            refuse,
+        } = subscription;
+        let init = subscribe_init(refuse.accept(), is_websocket)?;
+        if !is_websocket {
+            // Tells the object when the client has gone.
+            set_member(&init, "signal", &request.signal());
+        }
         let url = subscribe_url(last_event_id);
         let request = Request::new_with_str_and_init(&url, init.unchecked_ref())?;
 
         let answer = match self.ask(key, &request).await {
+            Ok(answer) if answer.status() == 101 => Answer::WebSocket(answer),
             Ok(answer) if answer.status() == 200 => Answer::Stream(answer),
             Ok(answer) => Answer::Reply(reply_of(&answer).await?),
             Err(error) => {
@@ -169,7 +182,7 @@ impl Router<'_> {
 
     /// Asks the object of a record for the head of its stream.
     async fn head(&self, key: &ResourceKey) -> Result<Response, JsValue> {
-        let init = subscribe_init(EVENT_STREAM)?;
+        let init = subscribe_init(EVENT_STREAM, false)?;
         set_member(&init, "method", &"HEAD".into());
         let url = subscribe_url(None);
         let request = Request::new_with_str_and_init(&url, init.unchecked_ref())?;
@@ -268,9 +281,12 @@ fn subscribe_url(last_event_id: Option<&[u8]>) -> String {
 
 /// The options of a request for a stream: one of its own, because the object's contract reads no
 /// other header.
-fn subscribe_init(accept: &str) -> Result<Object, JsValue> {
+fn subscribe_init(accept: &str, is_websocket: bool) -> Result<Object, JsValue> {
     let headers = Headers::new()?;
     headers.set("accept", accept)?;
+    if is_websocket {
+        headers.set("upgrade", "websocket")?;
+    }
     let init = Object::new();
     set_member(&init, "headers", &headers);
     Ok(init)
@@ -287,8 +303,17 @@ fn pass_on_headers(answer: &Response, head: &mut Reply) -> Result<(), JsValue> {
     Ok(())
 }
 
+/// What a client asks an object for.
+#[derive(Clone, Copy)]
+struct Subscription<'a> {
+    last_event_id: Option<&'a [u8]>,
+    is_websocket: bool,
+    refuse: StreamRefusal,
+}
+
 /// An object's answer to a subscription.
 enum Answer {
+    WebSocket(Response),
     Stream(Response),
     Reply(Reply),
 }

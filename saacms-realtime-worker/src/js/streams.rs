@@ -6,10 +6,11 @@ use std::mem;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use js_sys::{Array, Function, Map, Object, Promise, Reflect, Uint8Array, Uint32Array, WeakMap};
+use js_sys::{Function, Map, Object, Promise, Reflect, Uint8Array, Uint32Array, WeakMap};
 use wasm_bindgen::prelude::*;
 use web_sys::{ReadableStream, ReadableStreamDefaultController};
 
+use super::batch::{self, enqueue_all};
 use super::platform::set_member;
 use crate::object::Sink;
 
@@ -44,26 +45,6 @@ impl Outbox {
         self.round += 1;
         (mem::take(&mut self.bytes), mem::take(&mut self.numbers))
     }
-}
-
-#[wasm_bindgen(inline_js = "
-export function enqueueAll(controllers, numbers, chunk) {
-  const ended = [];
-  for (const number of numbers) {
-    try {
-      controllers.get(number)?.enqueue(chunk);
-    } catch {
-      ended.push(number);
-    }
-  }
-  return ended;
-}
-")]
-extern "C" {
-    /// Enqueues `chunk` at the controllers of these numbers. Returns the numbers of streams that have
-    /// ended.
-    #[wasm_bindgen(js_name = enqueueAll)]
-    fn enqueue_all(controllers: &Map, numbers: &Uint32Array, chunk: &Uint8Array) -> Array;
 }
 
 /// The state of a stream that its callbacks need.
@@ -212,11 +193,7 @@ impl Streams {
             Uint8Array::from(&bytes[..]),
         );
         let ended = enqueue_all(&self.controllers, &numbers, &chunk);
-        let ended = ended
-            .iter()
-            .filter_map(|number| number.as_f64())
-            .map(|number| number as u32);
-        self.ended.borrow_mut().extend(ended);
+        self.ended.borrow_mut().extend(batch::numbers(&ended));
     }
 
     /// Sends what was posted, and returns the streams that sends since the last call found to have

@@ -1,7 +1,10 @@
 //! The object of one record, without the platform, which supplies its streams and its store.
 
 mod backlog;
+mod note;
 mod round;
+mod socket;
+mod sockets;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -16,7 +19,11 @@ use saacms_realtime_core::feed::{self, Feed, Store, StoredPlace, StoredRing};
 use saacms_realtime_core::route::Problem;
 use saacms_realtime_core::{Epoch, Event, EventType, Instant, Now, Position, Refusal, ResourceKey};
 
+pub(crate) use self::note::{ClientMessage, Closing, Note, Violation, common_place};
+pub(crate) use self::socket::SocketSink;
+
 use self::round::{Limits, PORTION, Round};
+use self::sockets::Sockets;
 use self::stream::Stream;
 use crate::settings::Settings;
 
@@ -49,16 +56,31 @@ pub(crate) trait Sink {
     fn cut(&self);
 }
 
-/// The streams and the ring of one record.
+/// Where an object begins.
+#[derive(Debug)]
+pub(crate) enum Begin {
+    /// With the ring that was stored.
+    Stored(StoredRing),
+    /// Nothing is stored, but WebSockets of an earlier life are open, and agree on what its newest event
+    /// was. See [`common_place`].
+    After(Position),
+    /// As a new one. The epoch must be random.
+    New(Epoch),
+}
+
+/// The streams, the WebSockets and the ring of one record.
 ///
-/// Commands are [`publish`](Self::publish) and [`reserve`](Self::reserve) with
-/// [`subscribe`](Self::subscribe). Inputs are [`writable`](Self::writable),
-/// [`remove`](Self::remove), [`handle_timeout`](Self::handle_timeout) and [`turn`](Self::turn). After
-/// each of them: if the object [`wants_turn`](Self::wants_turn), call [`turn`](Self::turn) once the
+/// Commands are [`publish`](Self::publish), [`reserve`](Self::reserve) with
+/// [`subscribe`](Self::subscribe), and [`reserve_socket`](Self::reserve_socket) with
+/// [`open_socket`](Self::open_socket). Inputs are [`restore_socket`](Self::restore_socket),
+/// [`writable`](Self::writable), [`remove`](Self::remove), [`handle_read`](Self::handle_read),
+/// [`refuse_socket`](Self::refuse_socket), [`remove_socket`](Self::remove_socket),
+/// [`handle_timeout`](Self::handle_timeout) and [`turn`](Self::turn). After
+/// each of them, call [`serve_sockets`](Self::serve_sockets). Then, if the object [`wants_turn`](Self::wants_turn), call [`turn`](Self::turn) once the
 /// runtime has had its turn; otherwise set the timer to [`wake_at`](Self::wake_at). Without either, a
 /// stream that waits is never served again.
 #[derive(Debug)]
-pub(crate) struct Object<S> {
+pub(crate) struct Object<S, K> {
     settings: Settings,
     /// The object's record; `None` until the platform or the first event names it.
     key: Option<ResourceKey>,
@@ -69,31 +91,39 @@ pub(crate) struct Object<S> {
     streams: BTreeMap<u32, Stream<S>>,
     next_number: u32,
     round: Round,
+    sockets: Sockets<K>,
     /// Whether streams get no turns.
     serves_at_once: bool,
 }
 
-impl<S: Sink> Object<S> {
-    /// Creates an object that continues where `stored` ends. `epoch` must be random.
+impl<S: Sink, K: SocketSink> Object<S, K> {
+    /// Creates an object.
     pub(crate) fn new(
         settings: Settings,
         key: Option<ResourceKey>,
-        stored: Option<StoredRing>,
-        epoch: Epoch,
+        begin: Begin,
         now: Now,
     ) -> Self {
-        let epoch = stored.as_ref().map_or(epoch, StoredRing::epoch);
-        let stored_key = stored.as_ref().map(|stored| stored.key().clone());
+        let (stored, epoch) = match &begin {
+            Begin::Stored(stored) => (Some(stored), stored.epoch()),
+            Begin::After(place) => (None, place.epoch),
+            Begin::New(epoch) => (None, *epoch),
+        };
+        let stored_key = stored.map(|stored| stored.key().clone());
         // What has no frame any more is older than any event.
-        let forget_at = match stored.as_ref().and_then(StoredRing::newest_event) {
+        let forget_at = match stored.and_then(StoredRing::newest_event) {
             Some(event) => forget_at(&settings, event.frame.event_type(), event.pushed_at),
             None => now.instant,
         };
 
         let mut feed = Feed::new(&settings.hub, epoch);
-        if let Some(stored) = stored {
-            let (place, events) = stored.into_parts();
-            feed.restore(place, events, now);
+        match begin {
+            Begin::Stored(stored) => {
+                let (place, events) = stored.into_parts();
+                feed.restore(place, events, now);
+            }
+            Begin::After(place) => feed.continue_after(place.sequence, now),
+            Begin::New(_) => {}
         }
 
         // A stream may be two rounds behind, plus the event that makes the second one full.
@@ -114,6 +144,7 @@ impl<S: Sink> Object<S> {
             streams: BTreeMap::new(),
             next_number: 0,
             round: Round::new(limits),
+            sockets: Sockets::new(),
             serves_at_once: false,
         }
     }
@@ -159,6 +190,11 @@ impl<S: Sink> Object<S> {
         self.streams.len()
     }
 
+    /// The number of open streams and WebSockets.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.streams.len() + self.sockets.len()
+    }
+
     /// The number of events that a client can be replayed.
     pub(crate) fn replayable(&self, now: Now) -> usize {
         self.feed.replayable(now)
@@ -194,6 +230,7 @@ impl<S: Sink> Object<S> {
 
         self.forget_at = forget_at(&self.settings, event_type, now.instant);
         self.round.add(frame_bytes);
+        self.sockets.mark_stale();
         // Any later, a stream that waits could fall behind what the ring holds.
         if self.round.is_full() || self.serves_at_once {
             self.send_all(now);
@@ -205,11 +242,7 @@ impl<S: Sink> Object<S> {
 
     /// Reserves a number for a new stream.
     pub(crate) fn reserve(&mut self) -> Result<u32, Refusal> {
-        let limit = self.settings.hub.max_subscribers_per_topic;
-        if self.streams.len() >= limit {
-            return Err(Refusal::TooManySubscribersOfTopic { limit });
-        }
-
+        self.check_room()?;
         let number = self.next_number;
         self.next_number = number.wrapping_add(1);
         Ok(number)
@@ -230,6 +263,15 @@ impl<S: Sink> Object<S> {
         let stream = Stream::new(reader, sink, can_resume, now.instant);
         self.streams.insert(number, stream);
         self.send_one(number, now);
+    }
+
+    /// Refuses one subscriber more than the record may have, of both kinds together.
+    fn check_room(&self) -> Result<(), Refusal> {
+        let limit = self.settings.hub.max_subscribers_per_topic;
+        if self.subscribers() >= limit {
+            return Err(Refusal::TooManySubscribersOfTopic { limit });
+        }
+        Ok(())
     }
 
     /// Sends a stream that has room again what is waiting for it.
@@ -303,6 +345,7 @@ impl<S: Sink> Object<S> {
     fn send_all(&mut self, now: Now) {
         self.streams
             .retain(|_, stream| stream.send(&mut self.feed, &self.settings, now));
+        self.serve_sockets(now);
         self.round.end();
     }
 

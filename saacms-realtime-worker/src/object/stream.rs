@@ -70,6 +70,21 @@ impl<S: Sink> Stream<S> {
         self.rest(feed, settings, now)
     }
 
+    /// Ends the stream gracefully, with a farewell if its client has got everything: any other would lose
+    /// what waits.
+    pub(super) fn end(
+        &mut self,
+        feed: &mut Feed,
+        settings: &Settings,
+        retry_millis: u64,
+        now: Now,
+    ) {
+        if self.send(feed, settings, now) && feed.is_idle(&self.reader, now.instant) {
+            self.sink.send(&feed.farewell(retry_millis, now));
+        }
+        self.sink.end();
+    }
+
     fn send_piece(&mut self, feed: &mut Feed, now: Now) {
         let cursor = self.reader.cursor();
         let Output::Frames(bytes) = feed.poll(&mut self.reader, now) else {

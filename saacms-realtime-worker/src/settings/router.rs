@@ -28,7 +28,8 @@ impl RouterSettings {
             Ok::<_, String>(text.to_owned())
         })?;
 
-        let mut api = Api::default();
+        // Whether there are any is up to the objects.
+        let mut api = Api::default().with_websockets();
         if let Some(text) = env.text("base_path") {
             api = api
                 .at(&text)

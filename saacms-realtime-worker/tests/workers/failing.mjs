@@ -40,8 +40,20 @@ export class SaacmsRealtimeDO {
         return counted(ctx.storage.sql.exec(...query));
       },
     };
-    this.inner = new Inner({ id: ctx.id, storage: { sql } }, env);
+    const state = { id: ctx.id, storage: { sql } };
+    for (const name of ["acceptWebSocket", "getWebSockets", "setWebSocketAutoResponse", "getWebSocketAutoResponseTimestamp"]) {
+      state[name] = (...parts) => ctx[name](...parts);
+    }
+    this.inner = new Inner(state, env);
     this.frames = () => ctx.storage.sql.exec("SELECT sum(length(frame)) AS bytes FROM saacms_realtime").one();
+  }
+
+  webSocketMessage(socket, message) {
+    this.inner.webSocketMessage(socket, message);
+  }
+
+  webSocketClose(socket) {
+    this.inner.webSocketClose(socket);
   }
 
   fetch(request) {

@@ -49,14 +49,54 @@ class Reader {
   }
 }
 
+/** The messages of a WebSocket, as a reader has the bytes of a stream. */
+class SocketReader {
+  bytes = "";
+  #socket;
+
+  constructor(socket) {
+    this.#socket = socket;
+    socket.accept();
+    socket.addEventListener("message", ({ data }) => (this.bytes += data));
+  }
+
+  take() {
+    const { bytes } = this;
+    this.bytes = "";
+    return bytes;
+  }
+
+  cancel() {
+    this.#socket.close(1000, "");
+  }
+}
+
 export class SaacmsRealtimeDO {
+  #inner;
+
   constructor(ctx, env) {
     this.ctx = ctx;
     this.env = env;
   }
 
+  webSocketMessage(socket, message) {
+    this.#inner.webSocketMessage(socket, message);
+  }
+
+  webSocketClose(socket) {
+    this.#inner.webSocketClose(socket);
+  }
+
+  /** The state without a name: the key comes from the first event, because the name of a case means nothing. */
+  get #state() {
+    const { ctx } = this;
+    const names = ["acceptWebSocket", "getWebSockets", "setWebSocketAutoResponse", "getWebSocketAutoResponseTimestamp"];
+    const calls = names.map((name) => [name, (...parts) => ctx[name](...parts)]);
+    return { id: {}, storage: ctx.storage, ...Object.fromEntries(calls) };
+  }
+
   async fetch(request) {
-    const { config, start_ms, steps, ours } = await request.json();
+    const { config, start_ms, steps, ours, websocket } = await request.json();
     now = start_ms;
     timers = [];
     const env = {
@@ -70,8 +110,8 @@ export class SaacmsRealtimeDO {
       ...this.env,
     };
 
-    // The key comes from the first event, because the name of a case means nothing.
-    const object = new Inner({ id: {}, storage: this.ctx.storage }, env);
+    const object = new Inner(this.#state, env);
+    this.#inner = object;
     const readers = new Map();
     const results = [];
     for (const step of steps) {
@@ -89,8 +129,9 @@ export class SaacmsRealtimeDO {
       } else if (step.op === "subscribe") {
         const headers = { Accept: "text/event-stream" };
         if (step.last_event_id !== null) headers["Last-Event-ID"] = step.last_event_id;
+        if (websocket) headers.Upgrade = "websocket";
         const response = await object.fetch(new Request("https://do/subscribe", { headers }));
-        readers.set(step.sub, new Reader(response.body));
+        readers.set(step.sub, websocket ? new SocketReader(response.webSocket) : new Reader(response.body));
       } else if (step.op === "cancel") {
         await readers.get(step.sub)?.cancel();
       } else if (step.op === "advance") {

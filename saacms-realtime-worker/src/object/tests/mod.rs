@@ -1,4 +1,5 @@
 mod rounds;
+mod sockets;
 
 use super::*;
 use std::cell::{Cell, RefCell};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use saacms_realtime_core::HubConfig;
 use saacms_realtime_core::feed::Row;
+use saacms_realtime_core::sse::KEEPALIVE;
 
 /// A stream whose client reads only when [`take`](Self::take) is called.
 #[derive(Debug, Default)]
@@ -61,7 +63,40 @@ impl Store for Full {
     }
 }
 
-type TestObject = Object<Rc<Pipe>>;
+/// A WebSocket, with what the platform would keep of it.
+#[derive(Debug, Default)]
+struct Wire {
+    messages: RefCell<Vec<String>>,
+    note: Cell<Option<Note>>,
+    closed: Cell<Option<Closing>>,
+    answered_ago: Cell<Option<Duration>>,
+    /// How often it was asked when the last ping was answered.
+    asked: Cell<usize>,
+}
+
+impl SocketSink for Rc<Wire> {
+    fn send(&self, bytes: &Bytes, note: &Note) {
+        assert_eq!(self.closed.get(), None, "nothing is sent after the end");
+        let text = core::str::from_utf8(bytes).expect("UTF-8");
+        self.messages.borrow_mut().push(text.to_owned());
+        self.note.set(Some(*note));
+    }
+
+    fn keep(&self, note: &Note) {
+        self.note.set(Some(*note));
+    }
+
+    fn answered_ago(&self) -> Option<Duration> {
+        self.asked.set(self.asked.get() + 1);
+        self.answered_ago.get()
+    }
+
+    fn close(&self, closing: Closing) {
+        self.closed.set(Some(closing));
+    }
+}
+
+type TestObject = Object<Rc<Pipe>, Rc<Wire>>;
 
 fn at(millis: u64) -> Now {
     Now::from_millis(millis, millis as i64)
@@ -72,7 +107,7 @@ fn object(change: impl FnOnce(&mut Settings)) -> TestObject {
     settings.hub.heartbeat = Duration::from_millis(100);
     settings.stall_timeout = Duration::from_millis(1_000);
     change(&mut settings);
-    Object::new(settings, None, None, Epoch::from_number(7), at(0))
+    Object::new(settings, None, Begin::New(Epoch::from_number(7)), at(0))
 }
 
 fn event(id: &str, record: &str) -> Event {
@@ -192,8 +227,7 @@ fn an_object_accepts_events_of_one_record_only() {
     let mut named = TestObject::new(
         Settings::default(),
         Some(key),
-        None,
-        Epoch::from_number(7),
+        Begin::New(Epoch::from_number(7)),
         at(0),
     );
     assert_eq!(
