@@ -15,7 +15,8 @@ use crate::clock::Clock;
 /// How long asks are answered before the next publishes are stored.
 const ASKING: Duration = Duration::from_millis(5);
 
-/// How long events are refused after one was not stored, before the next ones are tried.
+/// How long events are refused after one was not stored, before the next ones are tried. So it is with
+/// another life that could not begin.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// The most time between two looks at what is to be forgotten.
@@ -37,8 +38,8 @@ pub(super) struct Driver {
     watched: HashSet<ResourceKey>,
     publishes: VecDeque<(Ticket, ResourceKey, Packed)>,
     asks: VecDeque<Asked>,
-    /// The hub has proof that events are gone.
-    is_declared_lost: bool,
+    /// When another life is begun, because the hub has proof that events are gone.
+    lost_at: Option<Instant>,
     /// When events are tried next, while there is no room for them.
     probe_at: Option<Instant>,
     /// Up to when the store was tended.
@@ -71,7 +72,7 @@ impl Driver {
             watched: HashSet::new(),
             publishes: VecDeque::new(),
             asks: VecDeque::new(),
-            is_declared_lost: false,
+            lost_at: None,
             probe_at: None,
             tended: clock.now().instant,
             recovered: None,
@@ -126,14 +127,15 @@ impl Driver {
                 key,
                 packed,
             } => self.publishes.push_back((ticket, key, packed)),
-            Request::DeclareLost => self.is_declared_lost = true,
+            Request::DeclareLost => self.lost_at = Some(self.clock.now().instant),
         }
     }
 
     /// Answers asks for a while, stores one batch, and tends the store if that is due.
     pub(super) fn work(&mut self, store: &mut Store<'_>) -> Result<(), Damaged> {
-        if self.is_declared_lost {
-            self.declare_lost(store)?;
+        let now = self.clock.now().instant;
+        if self.lost_at.is_some_and(|lost_at| lost_at <= now) {
+            self.declare_lost(store, now)?;
         }
 
         // Before the next batch: an ask may be about an event of the last one.
@@ -153,8 +155,7 @@ impl Driver {
 
     /// Whether there is nothing to do until something is due, or the hub wants something.
     pub(super) fn is_idle(&self) -> bool {
-        let has_work = !self.publishes.is_empty() || !self.asks.is_empty() || self.is_declared_lost;
-        !has_work && self.untended() < 1_000
+        self.publishes.is_empty() && self.asks.is_empty() && self.untended() < 1_000
     }
 
     /// Sleeps until `next`, until the store must be tended, or until the waker is called.
@@ -165,21 +166,26 @@ impl Driver {
             MAX_UNTENDED
         };
         let due = self.tended.saturating_add(pause);
-        let due = next.map_or(due, |next| next.min(due));
+        let due = [next, self.lost_at]
+            .into_iter()
+            .flatten()
+            .fold(due, Instant::min);
         let millis = due.millis_since(self.clock.now().instant);
         thread::park_timeout(Duration::from_millis(millis));
     }
 
-    fn declare_lost(&mut self, store: &mut Store<'_>) -> Result<(), Damaged> {
+    fn declare_lost(&mut self, store: &mut Store<'_>, now: Instant) -> Result<(), Damaged> {
         let declared = store.declare_lost();
         match &declared {
             Ok(life) => {
-                self.is_declared_lost = false;
+                self.lost_at = None;
                 tracing::error!("events of the history are gone; all clients refetch");
                 self.report(Report::Lost(*life));
             }
-            // The next turn tries again.
-            Err(error) => tracing::error!("another life cannot begin: {error}"),
+            Err(error) => {
+                tracing::error!("another life cannot begin: {error}");
+                self.lost_at = Some(now.saturating_add(PROBE_EVERY));
+            }
         }
         damage_of(&declared)
     }

@@ -1,6 +1,7 @@
 use core::fmt;
 use std::io;
 
+use rusqlite::ffi::SQLITE_IOERR_SHORT_READ;
 use rusqlite::{Error, ErrorCode};
 
 /// Why a history could not be opened.
@@ -102,6 +103,11 @@ impl StoreError {
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         let text = error.to_string().into_boxed_str();
+        let extended = error.sqlite_error().map(|error| error.extended_code);
+        // The log ends before a page that was written to it.
+        if extended == Some(SQLITE_IOERR_SHORT_READ) {
+            return Self::Damaged(text);
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
             // `Unknown` is SQL that does not fit the tables, which this program wrote: they are others.

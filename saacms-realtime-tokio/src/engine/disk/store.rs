@@ -203,18 +203,25 @@ impl<'f> Store<'f> {
             *self.meta = before;
             self.records.clear();
             self.last_record = None;
-            // Some errors have rolled back by themselves.
-            if !self.connection.is_autocommit() {
-                self.statements.rollback.execute([])?;
-            }
+            self.roll_back()?;
         }
         done
+    }
+
+    /// Ends a transaction that has failed, unless that has ended it.
+    fn roll_back(&mut self) -> Result<(), StoreError> {
+        if !self.connection.is_autocommit() {
+            self.statements.rollback.execute([])?;
+        }
+        Ok(())
     }
 
     fn try_transact<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        // The last one, if it could not even be rolled back.
+        self.roll_back()?;
         self.statements.begin.execute([])?;
         let value = work(self)?;
         self.statements.save_meta.execute(self.meta.columns())?;

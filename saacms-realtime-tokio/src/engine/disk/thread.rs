@@ -9,7 +9,7 @@ use saacms_realtime_core::EnginePort;
 use saacms_realtime_core::engine::Report;
 
 use super::driver::{Damaged, Driver};
-use super::{Damage, File, Folder, Keep, Store};
+use super::{Damage, File, Folder, Keep, Store, StoreError};
 use crate::clock::Clock;
 
 /// How long the thread waits before it tries again to begin another history.
@@ -109,7 +109,17 @@ fn run(mut driver: Driver, mut file: File) {
 
 /// Serves the hub until the thread is stopped.
 fn serve(driver: &mut Driver, file: &mut File) -> Result<(), Damaged> {
-    let mut store = Store::new(file).map_err(|error| Damaged(error.to_string().into()))?;
+    let mut store = loop {
+        match Store::new(&mut *file) {
+            Ok(store) => break store,
+            Err(StoreError::Damaged(why)) => return Err(Damaged(why)),
+            Err(error) => tracing::error!("{error}"),
+        }
+        if driver.state().is_stopping() {
+            return Ok(());
+        }
+        thread::park_timeout(RETRY_AFTER);
+    };
     driver.watch_again(&mut store);
 
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
