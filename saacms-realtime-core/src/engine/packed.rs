@@ -53,7 +53,7 @@ pub struct Packed(Bytes);
 pub struct Stamp {
     /// The wall clock of the engine, or of the publisher's hub. It may repeat and go back.
     pub at: Timestamp,
-    /// Whether the time may be the ID of the event: no other event of the engine has it, nor will.
+    /// Whether the time may be the ID of the event: no other event of its record has it, nor will.
     pub is_id: bool,
 }
 
