@@ -75,13 +75,6 @@ impl Hub {
         };
         Ok((hub, port))
     }
-
-    /// The length of a [packed](crate::engine::Packed) event that the engine of this hub takes, in bytes;
-    /// `None` without an engine.
-    pub fn max_event_bytes(&self) -> Option<usize> {
-        let engine = self.shared.registry.engine.as_ref()?;
-        Some(engine.spec.max_event_bytes)
-    }
 }
 
 /// The side of a hub that its engine sees: it hands out requests, and takes reports.

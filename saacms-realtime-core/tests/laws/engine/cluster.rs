@@ -55,6 +55,25 @@ pub(crate) struct Node {
     pub(crate) wake_at: Option<Instant>,
 }
 
+impl Node {
+    fn new(config: HubConfig, seed: u64, spec: EngineSpec) -> Self {
+        let (hub, port) = Hub::with_engine(config, seed, spec).expect("a valid configuration");
+        Self {
+            hub,
+            reporter: port.reporter(),
+            port: Some(port),
+            watched: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            log: Vec::new(),
+            is_held: false,
+            drops_live: false,
+            fails: false,
+            is_behind_by: 0,
+            wake_at: None,
+        }
+    }
+}
+
 pub(crate) const KEEP: usize = 101;
 
 impl Cluster {
@@ -103,22 +122,16 @@ impl Cluster {
             publish_timeout: Duration::from_secs(15),
         };
         change(&mut spec);
-        let seed = 0x1000 + self.nodes.len() as u64;
-        let (hub, port) = Hub::with_engine(config, seed, spec).expect("a valid configuration");
-        self.nodes.push(Node {
-            hub,
-            reporter: port.reporter(),
-            port: Some(port),
-            watched: BTreeSet::new(),
-            waiting: VecDeque::new(),
-            log: Vec::new(),
-            is_held: false,
-            drops_live: false,
-            fails: false,
-            is_behind_by: 0,
-            wake_at: None,
-        });
+        self.nodes.push(Node::new(config, 0x1000, spec));
         self.nodes.len() - 1
+    }
+
+    /// Ends a hub, and starts another one in its place.
+    pub(crate) fn restart(&mut self, node: usize, config: HubConfig) {
+        let last = self.add(config);
+        self.nodes.swap_remove(node);
+        assert_eq!(self.nodes.len(), last, "the new one took its place");
+        self.up(node);
     }
 
     pub(crate) fn now(&self) -> Now {

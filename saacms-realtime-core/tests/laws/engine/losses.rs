@@ -26,6 +26,25 @@ fn what_was_missed_while_the_engine_was_away_is_filled_in() {
 }
 
 #[test]
+fn a_reader_that_missed_more_than_is_kept_refetches_whatever_another_one_makes_the_hub_read() {
+    let mut cluster = Cluster::of(2, quiet_config());
+    let (mut client, _) = cluster.join(1, "1", None);
+    cluster.publish(0, "1", [1]);
+    cluster.read(&mut client);
+    cluster.report(1, Report::Down);
+    cluster.nodes[1].watched.clear();
+    cluster.publish(0, "1", 2..=150);
+    cluster.up(1);
+    cluster.advance(3_000);
+
+    // It has not been polled since, and the events before the newest are read for another one.
+    let (_other, said) = cluster.join(1, "1", Some("v140"));
+    assert_eq!(said.len(), 11, "{said:?}");
+    assert_eq!(cluster.read(&mut client), ["resync source-lost"]);
+    assert_eq!(client.last_event_id(), "v150");
+}
+
+#[test]
 fn a_check_after_the_join_finds_what_was_not_told() {
     let mut cluster = Cluster::of(2, quiet_config());
     let (mut client, _) = cluster.join(1, "1", None);
