@@ -6,18 +6,15 @@ use std::task::{Context, Waker};
 use std::thread;
 
 use saacms_realtime_core::engine::{Failed, NotStored, Number, Packed, Report, Request, Ticket};
-use saacms_realtime_core::{EnginePort, Instant, Now, Reporter, ResourceKey, Told};
+use saacms_realtime_core::{EnginePort, Instant, Reporter, ResourceKey, Told};
 
+use super::probe::{PROBE_EVERY, Probe};
 use super::thread::State;
 use super::{Batch, File, Folder, Keep, OpenError, Store, StoreError};
 use crate::clock::Clock;
 
 /// How long asks are answered before the next publishes are stored.
 const ASKING: Duration = Duration::from_millis(5);
-
-/// How long events are refused after one was not stored, before the next ones are tried. So it is with
-/// another life that could not begin.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// The most time between two looks at what is to be forgotten.
 const MAX_UNTENDED: Duration = Duration::from_secs(60);
@@ -31,17 +28,16 @@ pub(super) struct Damaged(pub(super) Box<str>);
 pub(super) struct Driver {
     port: EnginePort,
     reporter: Reporter,
-    folder: Folder,
+    pub(super) folder: Folder,
     keep: Keep,
-    clock: Clock,
-    state: Arc<State>,
+    pub(super) clock: Clock,
+    pub(super) state: Arc<State>,
     watched: HashSet<ResourceKey>,
-    publishes: VecDeque<(Ticket, ResourceKey, Packed)>,
+    pub(super) publishes: VecDeque<(Ticket, ResourceKey, Packed)>,
     asks: VecDeque<Asked>,
     /// When another life is begun, because the hub has proof that events are gone.
     lost_at: Option<Instant>,
-    /// When events are tried next, while there is no room for them.
-    probe_at: Option<Instant>,
+    pub(super) probe: Probe,
     /// Up to when the store was tended.
     tended: Instant,
     /// When the last file was replaced.
@@ -73,7 +69,7 @@ impl Driver {
             publishes: VecDeque::new(),
             asks: VecDeque::new(),
             lost_at: None,
-            probe_at: None,
+            probe: Probe::default(),
             tended: clock.now().instant,
             recovered: None,
         }
@@ -146,6 +142,7 @@ impl Driver {
             self.answer(store, asked)?;
         }
         self.store_batch(store)?;
+        self.try_again(store)?;
 
         if self.untended() >= 1_000 {
             self.tend(store)?;
@@ -166,7 +163,7 @@ impl Driver {
             MAX_UNTENDED
         };
         let due = self.tended.saturating_add(pause);
-        let due = [next, self.lost_at]
+        let due = [next, self.lost_at, self.probe.due()]
             .into_iter()
             .flatten()
             .fold(due, Instant::min);
@@ -192,7 +189,7 @@ impl Driver {
 
     fn store_batch(&mut self, store: &mut Store<'_>) -> Result<(), Damaged> {
         let now = self.clock.now();
-        if self.probe_at.is_some_and(|probe_at| now.instant < probe_at) {
+        if self.probe.is_refusing(now.instant) {
             let refused = mem::take(&mut self.publishes);
             self.refuse(
                 refused.into_iter().map(|(ticket, ..)| ticket),
@@ -278,22 +275,6 @@ impl Driver {
     fn refuse(&self, tickets: impl IntoIterator<Item = Ticket>, why: NotStored) {
         for ticket in tickets {
             self.report(Report::Stored(ticket, Err(why)));
-        }
-    }
-
-    fn begin_probe(&mut self, error: &StoreError, now: Now) {
-        if self.probe_at.is_none() {
-            let folder = self.folder.path().display();
-            tracing::error!(%folder, "events are refused: {error}");
-        }
-        self.probe_at = Some(now.instant.saturating_add(PROBE_EVERY));
-        self.state.set_full(true);
-    }
-
-    fn end_probe(&mut self) {
-        if self.probe_at.take().is_some() {
-            tracing::info!("events are stored again");
-            self.state.set_full(false);
         }
     }
 
@@ -386,7 +367,7 @@ impl Driver {
     }
 }
 
-fn damage_of<T>(result: &Result<T, StoreError>) -> Result<(), Damaged> {
+pub(super) fn damage_of<T>(result: &Result<T, StoreError>) -> Result<(), Damaged> {
     match result {
         Err(StoreError::Damaged(why)) => Err(Damaged(why.clone())),
         Ok(_) | Err(StoreError::Full | StoreError::Failed(_) | StoreError::Unknown(_)) => Ok(()),

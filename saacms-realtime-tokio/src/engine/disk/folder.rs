@@ -70,6 +70,16 @@ impl Folder {
         &self.path
     }
 
+    /// Bytes that are free on its disk, where that is known.
+    pub(super) fn bytes_free(&self) -> Option<u64> {
+        #[cfg(target_os = "linux")]
+        return rustix::fs::statvfs(&self.path)
+            .ok()
+            .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
     pub(super) fn history(&self) -> PathBuf {
         self.path.join(HISTORY)
     }

@@ -22,6 +22,7 @@ mod folder;
 mod forget;
 mod inspect;
 mod meta;
+mod probe;
 mod read;
 mod record;
 mod row;
