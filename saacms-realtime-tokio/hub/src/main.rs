@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod engine;
 mod logging;
 mod publish;
 mod serve;
@@ -19,6 +20,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tikv_jemallocator::Jemalloc;
 
+use crate::engine::EngineArgs;
 use crate::publish::PublishArgs;
 use crate::settings::{ServeArgs, StartError, UncheckedSettings};
 use crate::tail::TailArgs;
@@ -70,6 +72,7 @@ enum Command {
     Serve(ServeArgs),
     Publish(PublishArgs),
     Tail(TailArgs),
+    Engine(EngineArgs),
     /// Print the version
     Version,
 }
@@ -83,6 +86,8 @@ Examples:
   (umask 077; head -c 32 /dev/urandom | base64 > publish-token)
   saacms-realtime --listen 0.0.0.0:8787 --publish-token-file publish-token
       listens on every address; publishing needs the token in that file
+  saacms-realtime --data-dir /var/lib/saacms-realtime
+      keeps the history on the disk: clients go on where they were after a restart
   saacms-realtime --print-config > realtime.toml
   saacms-realtime --config realtime.toml
       writes every setting to a file, then starts from that file
@@ -100,6 +105,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve(args),
         Command::Publish(args) => return publish::run(args),
         Command::Tail(args) => return tail::run(args),
+        Command::Engine(args) => return engine::run(args),
         Command::Version => print(&Cli::command().render_version()).map_err(ServeError::from),
     };
 
@@ -136,7 +142,10 @@ fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    Ok(runtime.block_on(serve::run(settings))?)
+    runtime.block_on(async {
+        let realtime = serve::open(&settings)?;
+        Ok(serve::run(realtime, settings).await?)
+    })
 }
 
 /// Why `serve` failed.

@@ -1,5 +1,7 @@
 //! `serve`: the hub on sockets, from bind to drain.
 
+mod engine;
+mod health;
 mod pages;
 
 use core::error::Error;
@@ -24,15 +26,15 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::settings::Settings;
+pub(crate) use engine::open;
 use pages::Site;
 
-/// Serves until SIGTERM or SIGINT, then drains.
+/// Serves a hub until SIGTERM or SIGINT, then drains it and closes its history.
 ///
 /// # Errors
 ///
-/// The server cannot listen on an address, a setting is out of range, or a lane has failed.
-pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
-    let realtime = Realtime::new(settings.hub, settings.api)?;
+/// The server cannot listen on an address, or a lane has failed.
+pub(crate) async fn run(realtime: Realtime, settings: Settings) -> Result<(), Box<dyn Error>> {
     let site = Arc::new(Site::new(&realtime));
     // Before the lanes, which need open files, because it raises the limit.
     let room = file_room(settings.max_connections);
@@ -77,14 +79,19 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         }
     };
     if !drained.await {
-        let left = realtime.hub().stats().subscribers;
-        tracing::warn!(left, "stopping with streams that did not read their end");
+        let (streams, publishes) = left(realtime.hub());
+        tracing::warn!(
+            streams,
+            publishes,
+            "stopping with streams that did not read their end, or publishes that are not stored"
+        );
     }
 
     accepting.shutdown().await;
     if timeout(LAST_ANSWERS, connections.shutdown()).await.is_err() {
         tracing::debug!("stopping with answers that were not read");
     }
+    engine::close(&realtime);
 
     tracing::info!(published = realtime.hub().stats().published, "stopped");
     if is_broken {
@@ -212,10 +219,17 @@ async fn connection(
     }
 }
 
-/// Returns when the hub has no subscriber.
+/// Subscribers, and publishes that the engine has not stored yet.
+fn left(hub: &Hub) -> (usize, usize) {
+    let stats = hub.stats();
+    let publishes = stats.engine.map_or(0, |engine| engine.in_flight);
+    (stats.subscribers, publishes)
+}
+
+/// Returns when the hub has no subscriber and no publish.
 async fn all_ended(hub: &Hub) {
-    // Polled, because the hub does not announce that its last subscriber has left.
-    while hub.stats().subscribers > 0 {
+    // Polled, because the hub does not announce that the last one has ended.
+    while left(hub) != (0, 0) {
         sleep(Duration::from_millis(20)).await;
     }
 }

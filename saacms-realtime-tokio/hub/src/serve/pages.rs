@@ -7,7 +7,6 @@ use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
 use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -19,6 +18,8 @@ use saacms_realtime_core::route::{Problem, Reply};
 use saacms_realtime_tokio::{Realtime, StreamBody};
 use tower::ServiceExt as _;
 use tracing::{Level, debug, enabled};
+
+use super::health::{health, ready};
 
 const PAGE: &str = include_str!("../page.html");
 
@@ -171,43 +172,4 @@ impl Module {
         let content_type = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")];
         (headers, content_type, self.text).into_response()
     }
-}
-
-/// Answers that the process is alive.
-async fn health(State(realtime): State<Realtime>) -> Response<Body> {
-    report(StatusCode::OK, &realtime)
-}
-
-/// Answers whether new streams are accepted.
-async fn ready(State(realtime): State<Realtime>) -> Response<Body> {
-    let draining = realtime.hub().is_draining();
-    report(
-        if draining {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::OK
-        },
-        &realtime,
-    )
-}
-
-fn report(status: StatusCode, realtime: &Realtime) -> Response<Body> {
-    let stats = realtime.hub().stats();
-    let body = serde_json::json!({
-        "status": if realtime.hub().is_draining() { "draining" } else { "ok" },
-        "version": env!("CARGO_PKG_VERSION"),
-        "topics": stats.topics,
-        "subscribers": stats.subscribers,
-        "history_bytes": stats.history_bytes,
-        "published": stats.published,
-        "resyncs": stats.resyncs,
-        "unread_bytes": stats.unread_bytes,
-        "cut_readers": stats.cut_readers,
-    });
-
-    let headers = [
-        (header::CONTENT_TYPE, "application/json"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    (status, headers, body.to_string()).into_response()
 }

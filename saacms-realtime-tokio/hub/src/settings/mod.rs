@@ -5,6 +5,7 @@
 //! and an error quotes it as it was written.
 
 mod args;
+mod engine;
 mod layers;
 mod network;
 mod slot;
@@ -25,6 +26,9 @@ use saacms_realtime_core::settings::text::{show_size, show_time};
 use saacms_realtime_core::{ConfigError, HubConfig};
 
 pub(crate) use self::args::ServeArgs;
+pub(crate) use self::engine::EngineSettings;
+#[cfg(not(feature = "disk"))]
+pub(crate) use self::engine::{HOW_TO_GET_IT, NO_DISK_ENGINE};
 pub(crate) use self::network::Listen;
 pub(crate) use self::start_error::StartError;
 
@@ -42,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) api: Api,
     /// Retention, heartbeat and limits.
     pub(crate) hub: HubConfig,
+    /// What keeps the history.
+    pub(crate) engine: EngineSettings,
     /// The most TCP connections open at once.
     pub(crate) max_connections: usize,
     /// Bytes of answers that the kernel buffers for a connection.
@@ -69,6 +75,7 @@ impl Default for Settings {
             listen: Listen::default(),
             api: Api::default(),
             hub: HubConfig::default(),
+            engine: EngineSettings::default(),
             max_connections: DEFAULT_MAX_CONNECTIONS,
             socket_buffer: DEFAULT_SOCKET_BUFFER,
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
@@ -217,6 +224,7 @@ impl UncheckedSettings {
             .check()
             .map_err(|error| self.out_of_range(&error))?;
         let Self { mut settings, raw } = self;
+        settings.check_engine(&raw)?;
         settings.read_token(&raw)?;
         settings.guard(&raw)?;
 

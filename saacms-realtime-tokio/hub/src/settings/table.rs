@@ -24,6 +24,7 @@ pub(super) struct Setting {
 
 const NETWORK: &str = "Network";
 const RETENTION: &str = "Retention";
+const ENGINE: &str = "Engine";
 const LIMITS: &str = "Limits";
 const ACCESS: &str = "Access";
 const LOGGING: &str = "Logging";
@@ -65,6 +66,19 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "greeting", value_name: "true|false", heading: RETENTION,
         help: "Tell a client that names no last event ID its place, so that it misses nothing if it is cut off before its first event",
         slot: |s| Slot::Hub(&mut s.hub) },
+
+    Setting { key: "data-dir", value_name: "DIR", heading: ENGINE,
+        help: "Folder that keeps the history over restarts; without one it is in memory only. A publish is then answered once its event is on the disk. Created if it does not exist, readable by this user alone; not for network file systems",
+        slot: |s| Slot::File(&mut s.engine.data_dir) },
+    Setting { key: "engine-remember", value_name: "TIME", heading: ENGINE,
+        help: "How long a record's newest events are kept on the disk after the last of them, so that its clients need not refetch; at least --max-age, which 0 stands for. Deleting a record removes its earlier events at once",
+        slot: |s| Slot::Time(&mut s.engine.remember, Duration::ZERO..=Duration::from_secs(365 * 86_400)) },
+    Setting { key: "engine-max-bytes", value_name: "SIZE", heading: ENGINE,
+        help: "Longest that the file in --data-dir may become, 1MiB to 32GiB; at this length, the records that have been idle longest are forgotten",
+        slot: |s| Slot::Size(&mut s.engine.max_bytes, 1 << 20..=32 << 30) },
+    Setting { key: "engine-timeout", value_name: "TIME", heading: ENGINE,
+        help: "How long a publish may wait for the disk before it is refused with 503, 100ms to 5m",
+        slot: |s| Slot::Time(&mut s.engine.timeout, Duration::from_millis(100)..=Duration::from_secs(300)) },
 
     Setting { key: "max-lag", value_name: "COUNT", heading: LIMITS,
         help: "Events that a connected reader may fall behind before it is told to refetch",

@@ -45,6 +45,30 @@ fn a_server_that_is_killed_under_load_and_started_again_leaves_no_gap() {
 }
 
 #[test]
+#[cfg(feature = "disk")]
+fn a_server_with_a_folder_that_is_killed_twenty_times_under_load_loses_no_answered_event() {
+    for event_ids in ["etag", "position"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data_dir = folder.path().join("data");
+        let data_dir = data_dir.to_str().expect("UTF-8");
+        // Far more events than are published while a client is away.
+        let flags = ["--data-dir", data_dir, "--event-ids", event_ids];
+        let mut world = World::start(&[&flags[..], &["--max-events", "10000"]].concat());
+        for _ in 0..20 {
+            world.go_on(Duration::from_millis(250));
+            world.kill();
+            world.start_again();
+        }
+        world.go_on(Duration::from_millis(250));
+
+        // Without a resync, each client has every event whose publish was answered, or has a gap.
+        let counts = world.end("with a folder, killed 20 times");
+        assert!(counts.events > 0 && counts.reconnects > 0, "{counts:?}");
+        assert_eq!(counts.resyncs, 0, "a client was told to refetch");
+    }
+}
+
+#[test]
 fn a_server_that_shuts_down_gracefully_under_load_leaves_no_gap() {
     let mut world = World::start(&[]);
     for _ in 0..2 {

@@ -79,6 +79,11 @@ impl Server {
         }
     }
 
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The log so far: warnings, errors, and any panic.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("not poisoned").clone()

@@ -59,10 +59,26 @@ fn ranges_are_shown_in_the_units_that_people_write() {
         ("--max-body-bytes=65MiB", "1KiB to 64MiB"),
         ("--drain-timeout=2h", "0s to 1h"),
         ("--max-connections=0", "1 to 10000000"),
+        ("--engine-remember=400d", "0s to 365d"),
+        ("--engine-max-bytes=1", "1MiB to 32GiB"),
+        ("--engine-timeout=1ms", "100ms to 5m"),
     ] {
         let answer = Answer::of(server(&[flag, "--print-config"]));
         answer.assert_refused(&format!("{}: out of range; ", flag.replace('=', " ")));
         assert!(answer.stderr.contains(allowed), "{}", answer.stderr);
+    }
+}
+
+#[test]
+#[cfg(not(feature = "disk"))]
+fn a_build_without_the_disk_engine_says_how_to_get_one() {
+    let answer = Answer::of(server(&["--data-dir=data", "--print-config"]));
+    answer.assert_refused("--data-dir data: this build has no disk engine\n");
+    for command in ["check", "lost"] {
+        let answer = Answer::of(server(&["engine", command, "--data-dir=data"]));
+        answer.assert_refused("this build has no disk engine\n");
+        let hint = "hint: cargo install saacms-realtime --features disk";
+        assert!(answer.stderr.contains(hint), "{}", answer.stderr);
     }
 }
 

@@ -1,4 +1,7 @@
-//! Runs the program to check its settings.
+//! Runs the program until it ends by itself.
+
+// Each test crate that includes this file uses only a part of it.
+#![allow(dead_code)]
 
 use std::env;
 use std::fs;

@@ -1,7 +1,10 @@
 // LiveRecord in a browser against the real hub. One file for each browser calls `clientTests`, so that they run at once.
 
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
 import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { PATH, launchBrowser, openClient as open } from './clients.mjs';
 import { startHub } from './hub.mjs';
@@ -37,6 +40,29 @@ export function clientTests(name) {
     const { shown, loads } = await client.seen();
     assert.deepEqual(shown, [1, 2, 3, 4]);
     assert.deepEqual(loads, ['no-place', 'buffer-miss']);
+  });
+
+  test('over a crash and a deployment of a hub with a folder a client goes on, and loads nothing', { timeout }, async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'hub-'));
+    t.after(() => rm(folder, { recursive: true, force: true }));
+    const flags = ['--data-dir', join(folder, 'data')];
+    let hub = await startHub(t, { flags });
+    const client = await openClient(t, hub.origin, { store: () => ({ n: 0 }) });
+    await client.is('live');
+    await client.shows(0);
+
+    for (const [end, n] of [['kill', 1], ['terminate', 3]]) {
+      await publish(hub, n);
+      await client.shows(n);
+      await hub[end]();
+      await client.is('waiting');
+      hub = await startHub(t, { port: hub.port, flags });
+      await publish(hub, n + 1); // most likely before the client is back
+      await client.shows(n + 1);
+    }
+    const { shown, loads } = await client.seen();
+    assert.deepEqual(shown, [0, 1, 2, 3, 4]);
+    assert.deepEqual(loads, ['no-place']);
   });
 
   test('502 for 7 seconds ends nothing', { timeout }, async (t) => {
