@@ -15,7 +15,7 @@ readonly TARGET_DIR MSRV
 . .ci/install.sh
 
 # Required before a change is merged. `test` builds the dependencies that later steps reuse.
-readonly all_steps=(setup fmt arrows clippy deny features no-alloc test simulate mutants loom fuzz doc msrv
+readonly all_steps=(setup fmt arrows clippy deny features no-alloc test engines simulate mutants loom fuzz doc msrv
     clients browser worker)
 # Required for every commit: under three minutes if the last commit was built.
 readonly quick_steps=(fmt arrows clippy places core conformance simulate)
@@ -165,6 +165,9 @@ step_features() {
     done
     core_check std
     core_check http
+    echo "   the program without the disk engine"
+    cargo clippy --quiet -p saacms-realtime --no-default-features -- -D warnings
+    cargo test --quiet -p saacms-realtime --no-default-features --test settings without
 }
 
 core_check() {
@@ -186,6 +189,11 @@ step_test() {
     build saacms-realtime
     saacms-realtime-asyncstd/tests/same_bytes.sh --built
     node --test $TOKIO/hub/tests/client
+}
+
+step_engines() {
+    build saacms-realtime load
+    "$TARGET_DIR/debug/load" restart --subscribers 10000
 }
 
 step_core() {

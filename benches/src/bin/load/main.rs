@@ -13,6 +13,7 @@ mod plot;
 mod posts;
 mod publisher;
 mod readers;
+mod restart;
 mod results;
 mod scenario;
 mod server;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         }),
         Scenario::Storm(options) => all(options, |kind| storm::run(kind, options)),
         Scenario::Idle(options) => all(options, |kind| idle::run(kind, options)),
+        Scenario::Restart(options) => all(options, |kind| restart::run(kind, options)),
         Scenario::Publish(options) => all(options, |kind| posts::run(kind, options)),
         Scenario::Results(options) => results::run(options),
     };

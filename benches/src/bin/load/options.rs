@@ -37,6 +37,7 @@ Examples:
                                                     publishes that are on the disk when they are answered
   load idle --subscribers 10000 --hold 60           what a silent stream costs
   load storm --subscribers 10000                    everybody reconnects at once
+  load restart --subscribers 10000                  a crash and a deployment, under idle streams
   load fanout --url 127.0.0.1:8787 --pid 4242       a server that runs already
 
 See benches/README.md for more than 20,000 subscribers.";
@@ -58,6 +59,9 @@ pub(crate) enum Scenario {
     /// Only heartbeats; then 1 % get an event, and the server is asked to stop
     #[command(visible_alias = "scale")]
     Idle(Options),
+    /// The server is killed, then terminated, and each time started again with its history on the
+    /// disk: nobody may be told to refetch
+    Restart(Options),
     /// No subscribers: events are posted over many connections, one at a time on each
     Publish(Options),
     /// The short form of all scenarios, compared with the baseline; writes RESULTS.md
@@ -69,7 +73,7 @@ pub(crate) struct Options {
     /// Streams to open (publish: connections)
     #[arg(long, short = 'n', alias = "streams", default_value_t = 1_000, value_parser = count(1, 2_000_000))]
     pub(crate) subscribers: usize,
-    /// Keys of the scenarios mixed (default: 1,000), idle (100) and publish (one each)
+    /// Keys of the scenarios mixed (default: 1,000), idle (100), publish and restart (one each)
     #[arg(long, value_parser = count(1, 1_000_000))]
     pub(crate) keys: Option<usize>,
     /// How long to publish

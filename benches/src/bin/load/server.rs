@@ -70,11 +70,22 @@ impl Server {
         subscribers: usize,
         heartbeat: Duration,
     ) -> Result<Self, String> {
+        Self::start_at("127.0.0.1:0", kind, programs, subscribers, heartbeat)
+    }
+
+    /// Starts a server at an address; a peer of ours chooses its own.
+    pub(crate) fn start_at(
+        listen: &str,
+        kind: Kind,
+        programs: &Programs,
+        subscribers: usize,
+        heartbeat: Duration,
+    ) -> Result<Self, String> {
         let program = program(kind, programs)?;
         let mut command = Command::new(&program);
         if kind == Kind::Ours {
             let room = (subscribers + 1_000).to_string();
-            command.args(["serve", "--listen", "127.0.0.1:0", "--log-level", "warn"]);
+            command.args(["serve", "--listen", listen, "--log-level", "warn"]);
             for limit in [
                 "connections",
                 "subscribers",
@@ -141,12 +152,20 @@ impl Server {
 
     /// Asks it to stop, by SIGTERM.
     pub(crate) fn terminate(&self) -> Result<(), String> {
+        self.signal(rustix::process::Signal::TERM)
+    }
+
+    /// Ends it at once, by SIGKILL.
+    pub(crate) fn kill(&self) -> Result<(), String> {
+        self.signal(rustix::process::Signal::KILL)
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) -> Result<(), String> {
         let pid = self
             .pid
             .and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
         let pid = pid.ok_or("the process of the server is not known: --pid")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
-            .map_err(|error| error.to_string())
+        rustix::process::kill_process(pid, signal).map_err(|error| error.to_string())
     }
 
     /// Waits for its end; returns whether it was graceful, or `None` after `patience`.
