@@ -89,18 +89,19 @@ fn publish(
     sender: &Sender<Publish>,
     is_over: &AtomicBool,
 ) -> Vec<(Instant, u64)> {
-    let id = format!("p{}", number % options.keys);
-    let key = ResourceKey::new("bench", &id).expect("valid");
     let record = "x".repeat(options.frame_bytes.saturating_sub(60));
     let (stored, wait) = sync_channel(1);
     let mut latencies = Vec::new();
 
     while !is_over.load(Relaxed) {
         let began = Instant::now();
-        let etag = latencies.len().to_string();
+        let count = latencies.len();
+        let id = format!("p{}", (number + count * options.publishers) % options.keys);
+        let key = ResourceKey::new("bench", &id).expect("valid");
+        let etag = count.to_string();
         let event = Event::changed(key.clone(), &record, Some(&etag)).expect("valid");
         let publish = Publish {
-            key: key.clone(),
+            key,
             packed: Packed::new(&event),
             stored: stored.clone(),
         };

@@ -86,7 +86,9 @@ fn post(server: &Server, kind: Kind, options: &Options) -> io::Result<Figures> {
     let began = Instant::now();
     let ask = |index: usize, poster: &mut Poster| {
         let at = began.elapsed().as_nanos() as u64;
-        poster.ask(server.address, index % keys, at, options.frame_bytes)
+        // From key to key, each connection to others than the next one.
+        let key = (index + poster.posted as usize * options.subscribers) % keys;
+        poster.ask(server.address, key, at, options.frame_bytes)
     };
 
     for (index, poster) in posters.iter_mut().enumerate() {
