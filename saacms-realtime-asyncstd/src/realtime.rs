@@ -236,6 +236,10 @@ impl Realtime {
 
     /// Publishes the events of a body. Lets other tasks run between the lines of a long one.
     async fn publish_in_turns(&self, format: PublishFormat, body: &[u8]) -> Reply {
+        let _share = match self.bodies.publish(body.len()) {
+            Ok(share) => share,
+            Err(problem) => return problem.into(),
+        };
         let mut turns = format.turns(body);
         loop {
             if let Some(reply) = turns.turn(|event| self.submit(event)).await {

@@ -97,8 +97,8 @@ notices! {
         "publishes were refused: their bodies are larger than max_body_bytes (413)";
     /// A publish was refused because unfinished bodies take all the room there is for them (503).
     PublishTooMany: true,
-        "publishes were refused: bodies that have not arrived whole take all the room there is for \
-         them (503)";
+        "publishes were refused: bodies that have not arrived whole, or are being published, take all \
+         the room there is for them (503)";
     /// An event of the engine could not be read, and the readers of its record were told to refetch.
     EngineUnreadable: true,
         "events of the engine could not be read, because a later version wrote them: their readers \

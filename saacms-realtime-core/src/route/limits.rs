@@ -30,7 +30,7 @@ pub const LINGER_BYTES: usize = 8 << 20;
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes that all bodies together may hold that have not arrived whole, or room for four of the
-/// largest bodies if that is more.
+/// largest bodies if that is more. As many may be held by bodies whose events are being published.
 pub const MAX_UNFINISHED_BODIES: usize = 64 << 20;
 
 /// Lines of an NDJSON body that may fail. The rest is then not tried. As many lines at most, less

@@ -11,41 +11,67 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::route::Problem;
-use crate::route::limits::{BODY_TIMEOUT, MAX_UNFINISHED_BODIES};
+use crate::route::limits::{BODY_TIMEOUT, MAX_UNFINISHED_BODIES, PUBLISH_TURN_BYTES};
 
-/// The bytes that all unfinished bodies may hold together: one for all connections of a server.
+/// The bytes that bodies may hold together: one for all connections of a server.
 ///
-/// Without it, publishers that never send their last byte would hold as much as they like.
+/// Without it, publishers that never send their last byte would hold as much as they like, and so
+/// would those whose events wait for an engine.
 #[derive(Debug)]
 pub struct BodyBudget {
-    free: AtomicUsize,
+    /// What is free for bodies that have not arrived whole.
+    unfinished: AtomicUsize,
+    /// What is free for those whose events are being published.
+    published: AtomicUsize,
 }
 
 impl BodyBudget {
-    /// [`MAX_UNFINISHED_BODIES`] bytes, but enough for four bodies of `max_body_bytes`.
+    /// [`MAX_UNFINISHED_BODIES`] bytes, but enough for four bodies of `max_body_bytes`, each for
+    /// bodies that arrive and for those that are published.
     pub fn new(max_body_bytes: usize) -> Self {
         Self::of(MAX_UNFINISHED_BODIES.max(max_body_bytes.saturating_mul(4)))
     }
 
     fn of(bytes: usize) -> Self {
         Self {
-            free: AtomicUsize::new(bytes),
+            unfinished: AtomicUsize::new(bytes),
+            published: AtomicUsize::new(bytes),
+        }
+    }
+
+    /// Takes room for a body of `len` bytes while its events are published. Those that are published
+    /// in one turn need none: they are bounded by the events that may wait for an engine.
+    ///
+    /// # Errors
+    ///
+    /// 503: there is no room.
+    pub fn publish(&self, len: usize) -> Result<BodyShare<'_>, Problem> {
+        let mut share = BodyShare::of(&self.published);
+        if len <= PUBLISH_TURN_BYTES || share.grow_to(len) {
+            Ok(share)
+        } else {
+            Err(Problem::too_many_bodies())
         }
     }
 }
 
-/// What one body holds of a budget, which it gives back when it is dropped.
-struct Share<'a> {
-    budget: &'a BodyBudget,
+/// What one body holds of a [`BodyBudget`]. It is given back when this is dropped.
+#[derive(Debug)]
+#[must_use = "it is given back when this is dropped"]
+pub struct BodyShare<'a> {
+    free: &'a AtomicUsize,
     bytes: usize,
 }
 
-impl Share<'_> {
+impl<'a> BodyShare<'a> {
+    fn of(free: &'a AtomicUsize) -> Self {
+        Self { free, bytes: 0 }
+    }
+
     /// Grows to `bytes`, or returns false if the budget has not enough left.
     fn grow_to(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let taken = self
-            .budget
             .free
             .fetch_update(Relaxed, Relaxed, |free| free.checked_sub(more));
 
@@ -56,9 +82,9 @@ impl Share<'_> {
     }
 }
 
-impl Drop for Share<'_> {
+impl Drop for BodyShare<'_> {
     fn drop(&mut self) {
-        self.budget.free.fetch_add(self.bytes, Relaxed);
+        self.free.fetch_add(self.bytes, Relaxed);
     }
 }
 
@@ -79,7 +105,7 @@ pub async fn read_body<B: Body>(
     let (mut body, mut timeout) = (pin!(body), pin!(timeout));
     // Most bodies arrive in one piece, which is not copied. `pieces` begins with a copy of `first`.
     let (mut first, mut pieces) = (Bytes::new(), Vec::new());
-    let mut share = Share { budget, bytes: 0 };
+    let mut share = BodyShare::of(&budget.unfinished);
 
     loop {
         let frame = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
@@ -282,9 +308,28 @@ mod tests {
         // The room that is reserved counts, not only what has arrived.
         let mut pieces = read(&["abcde", "f"], Then::Silence);
         assert_eq!(outcome(&mut pieces), Poll::Pending);
-        assert_eq!(budget.free.load(Relaxed), 10 - 8);
+        assert_eq!(budget.unfinished.load(Relaxed), 10 - 8);
         drop(pieces);
-        assert_eq!(budget.free.load(Relaxed), 10);
+        assert_eq!(budget.unfinished.load(Relaxed), 10);
+    }
+
+    #[test]
+    fn large_bodies_that_are_published_share_a_budget_of_their_own() {
+        let budget = BodyBudget::of(3 * PUBLISH_TURN_BYTES);
+        let large = PUBLISH_TURN_BYTES + 1;
+        let status = |len| budget.publish(len).map_err(|problem| problem.status());
+
+        let held = [large, large].map(|len| budget.publish(len).expect("room"));
+        assert_eq!(status(large).err(), Some(503));
+        assert!(
+            status(PUBLISH_TURN_BYTES).is_ok(),
+            "small ones need no room"
+        );
+        assert_eq!(budget.unfinished.load(Relaxed), 3 * PUBLISH_TURN_BYTES);
+
+        drop(held);
+        assert_eq!(budget.published.load(Relaxed), 3 * PUBLISH_TURN_BYTES);
+        assert!(status(large).is_ok());
     }
 
     #[test]

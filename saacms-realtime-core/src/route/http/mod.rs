@@ -10,7 +10,7 @@ use core::net::IpAddr;
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 
-pub use body::{BodyBudget, ResponseBody, read_body};
+pub use body::{BodyBudget, BodyShare, ResponseBody, read_body};
 pub use requests::{Answering, IdleWatch, InProgress, KeepAlive, Requests};
 
 use super::request::joined;

@@ -98,11 +98,12 @@ impl Problem {
         Self::new(kind::BODY_TOO_SLOW, detail)
     }
 
-    /// 503: bodies that have not arrived whole hold all the room there is for them.
+    /// 503: bodies that have not arrived whole, or are being published, hold all the room there is
+    /// for them.
     pub fn too_many_bodies() -> Self {
         Self::new(
             kind::TOO_MANY_BODIES,
-            "too many large bodies are arriving at once; nothing was published",
+            "too many large bodies arrive or are published at once; nothing of this one was published",
         )
         .with("retry-after", "1")
     }
