@@ -1,6 +1,7 @@
 //! The boundary between a hub and an engine, which keeps events longer than the process lives.
 //!
-//! A [`Request`] goes out of the hub, a [`Report`] comes in. Both are plain values, and there is no
+//! A [`Request`] goes out of the hub, a [`Report`] comes in, both through the
+//! [`EnginePort`](crate::EnginePort) of a [`Hub`](crate::Hub). They are plain values, and there is no
 //! trait: an engine is a task or a thread that carries out requests. One engine has one sequence,
 //! which counts the events of all its records, so that a position names a place in every record.
 //!

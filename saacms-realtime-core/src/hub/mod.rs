@@ -30,7 +30,6 @@ use bytes::Bytes;
 use crate::config::{ConfigError, DEFAULT_DRAIN_TIMEOUT, HubConfig};
 use crate::event::Event;
 use crate::name::ResourceKey;
-use crate::notice::Notice;
 use crate::position::Position;
 use crate::refusal::Refusal;
 use crate::time::{Instant, Now, whole_millis};
@@ -126,39 +125,10 @@ impl Hub {
     /// [`Refusal::Draining`]; then nothing was published. The hub's clients refetch when they come
     /// back, to a hub of another epoch. [`Refusal::NeedsSubmit`], always, if the hub has an engine.
     pub fn publish(&self, event: Event, now: Now) -> Result<(), Refusal> {
-        let shared = &*self.shared;
-        let registry = &shared.registry;
-        shared.observe_time(now);
-        if registry.engine.is_some() {
+        if self.shared.registry.engine.is_some() {
             return Err(Refusal::NeedsSubmit);
         }
-        self.check_running()
-            .inspect_err(|refusal| self.count_refused_publish(*refusal))?;
-
-        let wakers = loop {
-            let Ok(cell) = shared.find_or_create(event.key(), now) else {
-                if registry.find_or_raise_floor(event.key()).is_some() {
-                    // A reader has come in between: the event is for it.
-                    continue;
-                }
-                self.notice(Notice::PublishNotKept);
-                break Vec::new();
-            };
-            // Between the two locks the topic may be removed; its key is then looked up again.
-            if let Some(mut topic) = registry.lock_topic(&cell) {
-                topic.publish(event, registry.take_sequence(), now);
-                break topic.take_wakers();
-            }
-        };
-
-        shared.counters.published.fetch_add(1, Relaxed);
-        // No lock is held here: a waker may use the hub.
-        wakers.into_iter().for_each(Waker::wake);
-        // Last: this may walk over all topics, and no subscriber should wait for that.
-        registry.reclaim_bytes(now.instant);
-        // What left a ring may still be held by readers.
-        shared.stalls.check_limit();
-        Ok(())
+        self.keep(event, now)
     }
 
     /// Subscribes to a record; `last_event_id` is what the client named, as bytes.

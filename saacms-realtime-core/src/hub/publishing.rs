@@ -1,12 +1,14 @@
+use alloc::vec::Vec;
 use core::pin::Pin;
 use core::sync::atomic::Ordering::Relaxed;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 use super::Hub;
 use super::engine::{Outbox, Outcome};
 use super::sync::Arc;
 use crate::engine::{Packed, Stamp};
 use crate::event::Event;
+use crate::notice::Notice;
 use crate::refusal::Refusal;
 use crate::time::Now;
 
@@ -58,7 +60,7 @@ impl Hub {
     /// event may have been published; after every other one it was not.
     pub fn submit(&self, event: Event, now: Now) -> Publishing {
         match &self.shared.registry.engine {
-            None => Publishing::done(self.publish(event, now)),
+            None => Publishing::done(self.keep(event, now)),
             Some(engine) => match self.submit_to(engine, &event, now) {
                 Ok(outcome) => Publishing(State::Waiting(outcome)),
                 Err(refusal) => {
@@ -67,6 +69,40 @@ impl Hub {
                 }
             },
         }
+    }
+
+    /// Publishes an event of a hub without an engine.
+    pub(super) fn keep(&self, event: Event, now: Now) -> Result<(), Refusal> {
+        let shared = &*self.shared;
+        let registry = &shared.registry;
+        shared.observe_time(now);
+        self.check_running()
+            .inspect_err(|refusal| self.count_refused_publish(*refusal))?;
+
+        let wakers = loop {
+            let Ok(cell) = shared.find_or_create(event.key(), now) else {
+                if registry.find_or_raise_floor(event.key()).is_some() {
+                    // A reader has come in between: the event is for it.
+                    continue;
+                }
+                self.notice(Notice::PublishNotKept);
+                break Vec::new();
+            };
+            // Between the two locks the topic may be removed; its key is then looked up again.
+            if let Some(mut topic) = registry.lock_topic(&cell) {
+                topic.publish(event, registry.take_sequence(), now);
+                break topic.take_wakers();
+            }
+        };
+
+        shared.counters.published.fetch_add(1, Relaxed);
+        // No lock is held here: a waker may use the hub.
+        wakers.into_iter().for_each(Waker::wake);
+        // Last: this may walk over all topics, and no subscriber should wait for that.
+        registry.reclaim_bytes(now.instant);
+        // What left a ring may still be held by readers.
+        shared.stalls.check_limit();
+        Ok(())
     }
 
     /// Queues an event for the engine.
@@ -93,7 +129,6 @@ impl Hub {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use core::task::Waker;
     use core::time::Duration;
 
     use super::*;

@@ -99,13 +99,15 @@ impl Shared {
         if sweeper.next <= now {
             self.registry.sweep(now);
             sweeper.next = now.saturating_add(Duration::from_millis(SWEEP_MILLIS));
-            self.wake_engine();
         }
 
         // Store the waker before counting the topics: a topic created after the count finds the
         // waker, and one created before it is counted.
         sweeper.waker = Some(cx.waker().clone());
         let sweep_due = (self.registry.topics() > 0).then_some(sweeper.next);
+        drop(sweeper);
+        // Records that were forgotten are no longer watched.
+        self.wake_engine();
         sweep_due.into_iter().chain(stall_due).min()
     }
 

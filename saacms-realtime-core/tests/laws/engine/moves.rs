@@ -5,7 +5,7 @@ use saacms_realtime_core::engine::Report;
 use saacms_realtime_core::{EventIds, HubConfig};
 
 use super::cluster::Cluster;
-use crate::support::{Chance, Client, key, quiet_config};
+use crate::support::{Chance, Client, key, quiet_config, sweep};
 
 /// What goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,5 +133,20 @@ fn run(seed: u64, faults: Faults) -> usize {
         traveller.take(said, state);
         assert_eq!(traveller.knows, state, "seed {seed}");
     }
+    leaves_nothing(&mut cluster);
     traveller.refetched
+}
+
+/// Once all clients have left, no hub keeps or wants anything.
+fn leaves_nothing(cluster: &mut Cluster) {
+    cluster.advance(80_000);
+    for node in 0..cluster.nodes.len() {
+        sweep(cluster.hub(node), cluster.now());
+        cluster.run();
+        let stats = cluster.hub(node).stats();
+        assert_eq!((stats.topics, stats.history_bytes), (0, 0));
+        assert_eq!(stats.engine.expect("an engine").in_flight, 0);
+        assert!(cluster.nodes[node].watched.is_empty());
+        assert_eq!(cluster.nodes[node].wake_at, None);
+    }
 }

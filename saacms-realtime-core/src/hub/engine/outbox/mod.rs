@@ -202,6 +202,8 @@ impl Outbox {
         state.watches.clear();
         state.asks.forget_all();
         state.checks.clear();
+        // A loss that it did not act on is declared again once there is proof again.
+        state.loss = Loss::None;
         self.has_news();
         new_life
     }
