@@ -48,6 +48,39 @@ async function warnings(run) {
   }
 }
 
+describe("a client that asks for a WebSocket", options, () => {
+  const headers = { upgrade: "websocket", origin: "https://page.example" };
+
+  test("reaches the object with its page and the host that it addresses", options, async () => {
+    const { open, binding } = host();
+    const url = URL_.replace("https://host", "https://host.example:8443");
+    await open({ raw: new Request(url, { headers }) });
+    await open({ header: (name) => ({ ...headers, host: "other.example" })[name.toLowerCase()], url });
+    await open({ header: (name) => ({ ...headers, host: "x y" })[name.toLowerCase()], url: "/relative" });
+    const asked = binding.requests.map(({ url, headers }) => [new URL(url).host, headers.get("upgrade"), headers.get("origin")]);
+    assert.deepEqual(asked, [
+      ["host.example:8443", "websocket", "https://page.example"],
+      ["other.example", "websocket", "https://page.example"],
+      ["saacms-realtime-do", "websocket", "https://page.example"],
+    ]);
+  });
+
+  test("gets an event stream where the platform keeps no WebSockets", options, async () => {
+    const { open } = host();
+    const response = await open({ raw: new Request(URL_, { headers: { ...headers, origin: "https://host" } }) });
+    assert.equal(response.status, 200);
+    assert.match(response.headers.get("content-type"), /^text\/event-stream/);
+    await response.body.cancel();
+  });
+
+  test("no other client tells its page", options, async () => {
+    const { open, binding } = host();
+    await open({ raw: new Request(URL_, { headers: { origin: "https://page.example" } }) });
+    const [request] = binding.requests;
+    assert.deepEqual([new URL(request.url).host, request.headers.get("origin"), request.headers.get("upgrade")], ["saacms-realtime-do", null, null]);
+  });
+});
+
 describe("the last event ID of a client", options, () => {
   const headers = { "last-event-id": "v1" };
   const contexts = {

@@ -302,9 +302,15 @@ export class Socket extends Received {
       web.once("open", () => resolve(socket));
       web.on("error", reject);
       web.once("unexpected-response", (request, response) => {
+        const { statusCode: status, headers } = response;
+        // An event stream does not end.
+        if (headers["content-type"] === "text/event-stream") {
+          request.destroy();
+          return resolve({ status, headers, text: "" });
+        }
         let text = "";
         response.on("data", (data) => (text += data));
-        response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, text }));
+        response.on("end", () => resolve({ status, headers, text }));
       });
     });
   }

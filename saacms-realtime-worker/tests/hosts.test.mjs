@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
 
-import { KEEPALIVE, PACKAGE, RELEASES, Stream, ask, start, until } from "./harness.mjs";
+import { KEEPALIVE, PACKAGE, RELEASES, Socket, Stream, ask, start, until } from "./harness.mjs";
 import { bundle, install, program, run } from "./installed.mjs";
 
 const API = "/api/saacms/v1";
@@ -110,6 +110,26 @@ for (const [name, { host, counts, missing }] of Object.entries(HOSTS)) {
       await save("many", { etag: "v1" });
       for (const stream of streams) await gets(stream, frame({ etag: "v1" }));
       for (const stream of streams) stream.leave();
+    });
+
+    test("a client that asks for a WebSocket gets one where there are objects, and an event stream elsewhere", options, async () => {
+      const url = `${server.url}${API}/posts/socket/subscribe`;
+      await save("socket", { etag: "v1" });
+      const socket = await Socket.ask(url, { last: "v1" });
+      if (counts) {
+        assert.equal(socket.status, 200);
+        assert.match(socket.headers["content-type"], /^text\/event-stream/);
+        return;
+      }
+
+      await save("socket", { etag: "v2" });
+      await socket.is(KEEPALIVE + frame({ etag: "v2" }));
+      socket.leave();
+      const own = await Socket.open(url, { headers: { origin: server.url } });
+      own.leave();
+      const refused = await Socket.ask(url, { headers: { origin: "https://evil.example" } });
+      assert.equal(refused.status, 403);
+      assert.match(refused.text, /foreign-page/);
     });
 
     test("the package's client follows a record", options, async () => {

@@ -30,6 +30,7 @@ impl Inner {
         let (client, sink) = match sockets.open(number) {
             Ok(opened) => opened,
             Err(error) => {
+                object.free_socket(number);
                 web_sys::console::error_1(&error);
                 return refuse_stream(refuse, JsObject::no_more_sockets());
             }

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::mem;
 
 use core::time::Duration;
@@ -19,9 +18,12 @@ const MAX_SOCKETS: usize = 32_768;
 /// sent an event to some of them, and a timer that keeps it awake.
 #[derive(Debug)]
 pub(super) struct Sockets<K> {
-    /// By number, which is the order in which they are served.
-    open: BTreeMap<u32, Socket<K>>,
-    next_number: u32,
+    /// By number; `None` where one has ended, or is about to be opened.
+    slots: Vec<Option<Socket<K>>>,
+    /// The numbers that are free.
+    free: Vec<u32>,
+    /// How many are open.
+    len: usize,
     /// Whether something may wait for them.
     is_stale: bool,
 }
@@ -29,35 +31,51 @@ pub(super) struct Sockets<K> {
 impl<K: SocketSink> Sockets<K> {
     pub(super) fn new() -> Self {
         Self {
-            open: BTreeMap::new(),
-            next_number: 0,
+            slots: Vec::new(),
+            free: Vec::new(),
+            len: 0,
             is_stale: false,
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.open.len()
+        self.len
     }
 
-    /// A number that no other WebSocket of this life has.
+    /// A number that no other WebSocket has.
     pub(super) fn take_number(&mut self) -> u32 {
-        let number = self.next_number;
-        self.next_number = number.wrapping_add(1);
-        number
+        self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            // At most `MAX_SOCKETS` are open.
+            (self.slots.len() - 1) as u32
+        })
+    }
+
+    /// Gives a number back that was not used.
+    pub(super) fn free_number(&mut self, number: u32) {
+        self.free.push(number);
+    }
+
+    fn insert(&mut self, number: u32, socket: Socket<K>) {
+        self.slots[number as usize] = Some(socket);
+        self.len += 1;
+        self.is_stale = true;
+    }
+
+    fn get(&mut self, number: u32) -> Option<&mut Socket<K>> {
+        self.slots.get_mut(number as usize)?.as_mut()
     }
 
     /// Adds a WebSocket that is opened. Its first bytes are sent by [`serve`](Self::serve).
     pub(super) fn open(&mut self, number: u32, reader: Reader, sink: K, feed: &Feed, now: Instant) {
         let socket = Socket::new(reader, sink, feed, now);
-        self.open.insert(number, socket);
-        self.is_stale = true;
+        self.insert(number, socket);
     }
 
     /// Adds a WebSocket of an earlier life. What it missed is sent by [`serve`](Self::serve).
     pub(super) fn restore(&mut self, number: u32, note: Note, sink: K, feed: &mut Feed, now: Now) {
         let socket = Socket::restored(note, sink, feed, now);
-        self.open.insert(number, socket);
-        self.is_stale = true;
+        self.insert(number, socket);
     }
 
     /// Records that there is an event for all.
@@ -67,9 +85,15 @@ impl<K: SocketSink> Sockets<K> {
 
     /// Sends what waits for any of them.
     pub(super) fn serve(&mut self, feed: &mut Feed, stall_timeout: Duration, now: Now) {
-        if mem::take(&mut self.is_stale) {
-            self.open
-                .retain(|_, socket| socket.send(feed, stall_timeout, now));
+        if !mem::take(&mut self.is_stale) {
+            return;
+        }
+        for number in 0..self.slots.len() as u32 {
+            if let Some(socket) = self.get(number)
+                && !socket.send(feed, stall_timeout, now)
+            {
+                self.remove(number);
+            }
         }
     }
 
@@ -82,30 +106,34 @@ impl<K: SocketSink> Sockets<K> {
         stall_timeout: Duration,
         now: Now,
     ) {
-        let Some(socket) = self.open.get_mut(&number) else {
-            return;
-        };
-        if !socket.handle_read(read, feed, stall_timeout, now) {
-            self.open.remove(&number);
+        if let Some(socket) = self.get(number)
+            && !socket.handle_read(read, feed, stall_timeout, now)
+        {
+            self.remove(number);
         }
     }
 
     /// Closes the WebSocket of a client that has sent what it must not.
     pub(super) fn refuse(&mut self, number: u32, violation: Violation) {
-        if let Some(socket) = self.open.remove(&number) {
+        if let Some(socket) = self.remove(number) {
             socket.close(Closing::Violation(violation));
         }
     }
 
     /// Forgets a WebSocket that has ended.
-    pub(super) fn remove(&mut self, number: u32) {
-        self.open.remove(&number);
+    pub(super) fn remove(&mut self, number: u32) -> Option<Socket<K>> {
+        let socket = self.slots.get_mut(number as usize)?.take()?;
+        self.len -= 1;
+        self.free.push(number);
+        Some(socket)
     }
 
     /// Ends all of them gracefully.
     pub(super) fn end_all(&mut self, feed: &mut Feed, retry_millis: u64, now: Now) {
-        for socket in mem::take(&mut self.open).values_mut() {
-            socket.end(feed, retry_millis, now);
+        for number in 0..self.slots.len() as u32 {
+            if let Some(mut socket) = self.remove(number) {
+                socket.end(feed, retry_millis, now);
+            }
         }
     }
 }
@@ -119,6 +147,11 @@ impl<S: Sink, K: SocketSink> Object<S, K> {
             return Err(Self::no_more_sockets());
         }
         Ok(self.sockets.take_number())
+    }
+
+    /// Gives a reserved number back, because the WebSocket was not opened.
+    pub(crate) fn free_socket(&mut self, number: u32) {
+        self.sockets.free_number(number);
     }
 
     /// Why a WebSocket is refused that the platform does not keep.

@@ -33,6 +33,7 @@ export default {
     const stub = env.SAACMS_REALTIME.get(env.SAACMS_REALTIME.idFromName("posts:1"));
     await stub.publish(event);
     const answer: Response = await stub.fetch(request);
+    await stub.drain();
     const count: number = await env.MINE.get(env.MINE.idFromName("posts:1")).count();
 
     // @ts-expect-error: no such type of event

@@ -241,6 +241,25 @@ fn both_kinds_of_subscribers_count_against_the_limit() {
 }
 
 #[test]
+fn a_number_is_used_again_once_its_websocket_has_ended() {
+    let mut object = object(|_| {});
+    let (first, _wire) = connect(&mut object, None, at(0));
+    let (second, stays) = connect(&mut object, None, at(0));
+    object.remove_socket(first);
+    object.remove_socket(first);
+    let (third, joins) = connect(&mut object, None, at(1));
+    assert_eq!((third, object.subscribers()), (first, 2));
+    let reserved = object.reserve_socket().expect("not full");
+    object.free_socket(reserved);
+    let (fourth, _wire) = connect(&mut object, None, at(1));
+    assert!(fourth == reserved && ![first, second].contains(&fourth));
+    publish(&mut object, "a", at(2));
+    for wire in [stays, joins] {
+        assert_eq!(ids(&wire.text()).last(), Some(&"a"));
+    }
+}
+
+#[test]
 fn a_drained_object_says_farewell_to_whoever_has_everything() {
     let mut object = object(|_| {});
     let (_, behind) = connect(&mut object, None, at(0));
