@@ -103,7 +103,7 @@ export class RecordObject {
    */
   #failed(error) {
     if (broken) {
-      for (const socket of this.#ctx?.getWebSockets?.() ?? []) {
+      for (const socket of this.#ctx?.getWebSockets?.("saacms-realtime") ?? []) {
         try {
           socket.close(1012, "the object was restarted; come back");
         } catch {

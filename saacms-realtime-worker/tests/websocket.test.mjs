@@ -257,6 +257,26 @@ describe("many WebSockets", options, () => {
   });
 });
 
+describe("a subclass with WebSockets of its own", options, () => {
+  test("keeps them, and they count nowhere", options, async () => {
+    const worker = await start({ main, namespaces: { SAACMS_REALTIME: "Mixed" }, vars });
+    try {
+      const api = `${worker.url}/SAACMS_REALTIME${API}`;
+      const own = await Socket.open(`${worker.url}/own/SAACMS_REALTIME/mixed`);
+      const socket = await Socket.open(`${api}/posts/mixed/subscribe`);
+      own.send("read 1");
+      await own.is("read 1 1");
+      await publish(api, changed("mixed", "v1"));
+      await socket.is(KEEPALIVE + frame(changed("mixed", "v1")));
+      own.send("bye");
+      await own.is("read 1 1bye 1");
+      for (const client of [own, socket]) client.leave();
+    } finally {
+      await worker.stop();
+    }
+  });
+});
+
 describe("the end of an object's streams", options, () => {
   test("a drain says farewell, and its clients resume from it", options, async () => {
     const worker = await start({ main, namespaces, vars });

@@ -23,10 +23,10 @@ extern "C" {
     type State;
 
     #[wasm_bindgen(method, js_name = acceptWebSocket, catch)]
-    fn accept_web_socket(this: &State, socket: &WebSocket) -> Result<(), JsValue>;
+    fn accept_web_socket(this: &State, socket: &WebSocket, tags: &Array) -> Result<(), JsValue>;
 
     #[wasm_bindgen(method, js_name = getWebSockets)]
-    fn get_web_sockets(this: &State) -> Array;
+    fn get_web_sockets(this: &State, tag: &str) -> Array;
 
     #[wasm_bindgen(method, js_name = setWebSocketAutoResponse, catch)]
     fn set_web_socket_auto_response(
@@ -72,6 +72,9 @@ extern "C" {
 
 /// The state of a WebSocket that is open.
 const OPEN: u16 = 1;
+
+/// The platform's mark of our WebSockets: a subclass may have others.
+const TAG: &str = "saacms-realtime";
 
 /// The WebSockets of one object.
 #[derive(Debug)]
@@ -139,7 +142,8 @@ impl Sockets {
         let pair = WebSocketPair::new()?;
         let [client, own] = [0, 1].map(|end| Reflect::get_u32(&pair, end));
         let own: WebSocket = own?.unchecked_into();
-        self.state.accept_web_socket(&own)?;
+        let tags = [JsValue::from(TAG)].iter().collect();
+        self.state.accept_web_socket(&own, &tags)?;
         // For all of the object's WebSockets, also while it sleeps.
         let pings = WebSocketRequestResponsePair::new("ping", KEEPALIVE)?;
         self.state.set_web_socket_auto_response(&pings)?;
@@ -173,6 +177,11 @@ impl Sockets {
             .collect()
     }
 
+    /// Whether a WebSocket is one of ours, as far as its note tells.
+    pub(crate) fn is_ours(&self, socket: &WebSocket) -> bool {
+        self.number_of(socket).is_some() || note_of(socket).is_some()
+    }
+
     /// The number of WebSockets that the platform keeps.
     pub(crate) fn count(&self) -> usize {
         self.all_open().count()
@@ -180,7 +189,7 @@ impl Sockets {
 
     fn all_open(&self) -> impl Iterator<Item = WebSocket> {
         self.state
-            .get_web_sockets()
+            .get_web_sockets(TAG)
             .into_iter()
             .map(JsCast::unchecked_into)
             .filter(|socket: &WebSocket| socket.ready_state() == OPEN)

@@ -73,6 +73,9 @@ impl Inner {
         let Some(sockets) = &self.sockets else {
             return Ok(());
         };
+        if !sockets.is_ours(socket) {
+            return Ok(());
+        }
         let message = ClientMessage::parse(message.as_string().as_deref());
         let is_asleep = self.object.borrow().is_none();
         if is_asleep && sockets.handle_asleep(socket, message, self.now().instant) {
@@ -95,6 +98,9 @@ impl Inner {
 
     /// Handles that a WebSocket has ended.
     pub(super) fn handle_close(&self, socket: &WebSocket) {
+        if !self.sockets.as_ref().is_some_and(|it| it.is_ours(socket)) {
+            return;
+        }
         let number = self.sockets.as_ref().and_then(|it| it.number_of(socket));
         // An object that sleeps knows none.
         if let Some(number) = number

@@ -16,7 +16,8 @@ const { values } = parseArgs({
   },
 });
 const ROUNDS = Number(values.rounds);
-const KINDS = { PLAIN: "plain JavaScript", MEMORY: "ours, storage off", SAACMS_REALTIME: "ours, SQLite" };
+const KINDS = { PLAIN: "plain JavaScript", MEMORY: "ours, storage off", SAACMS_REALTIME: "ours, SQLite", WEBSOCKET: "ours, SQLite, by WebSockets" };
+const bindingOf = (kind) => (kind === "WEBSOCKET" ? "SAACMS_REALTIME" : kind);
 const EVENTS = { 1: 1_000, 100: 300, 1_000: 60 };
 /** The events that are published with a pause before each. */
 const LONE = 15;
@@ -36,10 +37,14 @@ const worker = await start({
 let port;
 
 /** A stream over a bare socket, cheap to read, so that the client is not what is measured. */
-function subscribe(path, done) {
+function subscribe(path, isWebSocket, done) {
   return within("a stream", (resolve, reject) => {
     const socket = net.connect(port, "127.0.0.1", () => {
-      socket.write(`GET ${path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n`);
+      // The server's messages are its text with a short header each, as no compression is offered.
+      const how = isWebSocket
+        ? "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        : "accept: text/event-stream\r\n";
+      socket.write(`GET ${path} HTTP/1.1\r\nhost: localhost\r\n${how}\r\n`);
     });
     let tail = "";
     let open = false;
@@ -79,10 +84,11 @@ async function measure(kind, streams, round) {
   ({ port } = new URL(worker.url));
   agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   for (let number = 0; number < 300; number++) {
-    await post(`/${kind}/warm/publish`, changed("warm", `v${number}`, record));
+    await post(`/${bindingOf(kind)}/warm/publish`, changed("warm", `v${number}`, record));
   }
   agent.destroy();
   const name = `${kind.toLowerCase()}${streams}r${round}`;
+  const base = `/${bindingOf(kind)}/${name}`;
   const missing = {};
   const sockets = [];
   const finish = {};
@@ -96,7 +102,7 @@ async function measure(kind, streams, round) {
       run().catch(reject);
     }, 120_000);
   while (sockets.length < streams) {
-    const batch = Array.from({ length: Math.min(50, streams - sockets.length) }, () => subscribe(`/${kind}/${name}/subscribe`, done));
+    const batch = Array.from({ length: Math.min(50, streams - sockets.length) }, () => subscribe(`${base}/subscribe`, kind === "WEBSOCKET", done));
     sockets.push(...(await Promise.all(batch)));
   }
   const times = [];
@@ -109,7 +115,7 @@ async function measure(kind, streams, round) {
     began = performance.now();
     for (let number = 1; number <= EVENTS[streams]; number++) {
       const at = performance.now();
-      await post(`/${kind}/${name}/publish`, changed(name, number === EVENTS[streams] ? "last" : `v${number}`, record));
+      await post(`${base}/publish`, changed(name, number === EVENTS[streams] ? "last" : `v${number}`, record));
       times.push(performance.now() - at);
     }
   }
@@ -119,7 +125,7 @@ async function measure(kind, streams, round) {
   for (let number = 0; number < LONE; number++) {
     await sleep(50);
     const at = performance.now();
-    await allHave(`lone${number}`, () => post(`/${kind}/${name}/publish`, changed(name, `lone${number}`, record)));
+    await allHave(`lone${number}`, () => post(`${base}/publish`, changed(name, `lone${number}`, record)));
     lone.push(performance.now() - at);
   }
   agent.destroy();
@@ -148,7 +154,7 @@ for (const streams of values.streams.map(Number)) {
 }
 
 console.log("\n| first answer, ms | in a fresh isolate | of the next fresh objects |\n| --- | --- | --- |");
-const firsts = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, { isolate: [], object: [] }]));
+const firsts = Object.fromEntries(Object.keys(KINDS).filter((kind) => bindingOf(kind) === kind).map((kind) => [kind, { isolate: [], object: [] }]));
 for (let round = 0; round < ROUNDS; round++) {
   for (const [kind, { isolate, object }] of Object.entries(firsts)) {
     await worker.restart();
