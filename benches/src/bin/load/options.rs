@@ -155,6 +155,9 @@ pub(crate) struct ResultsOptions {
     /// The folder of criterion's measurements
     #[arg(long, value_name = "FOLDER", default_value = "target/criterion")]
     pub(crate) criterion: PathBuf,
+    /// Where histories are kept that outlive a server: a folder on a disk
+    #[arg(long, value_name = "FOLDER", default_value = "target")]
+    pub(crate) data_dir: PathBuf,
     /// Runs of each server; the median counts
     #[arg(long, default_value_t = 3, value_parser = count(1, 100))]
     pub(crate) rounds: usize,

@@ -151,7 +151,32 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
         }
     }
 
+    measure_durable(options, &base, runs)?;
     measure_half(options, base, runs)
+}
+
+/// Publishes that are on the disk when they are answered, by few and by many publishers.
+fn measure_durable(
+    options: &ResultsOptions,
+    base: &Options,
+    runs: &mut Runs,
+) -> Result<(), String> {
+    for _ in 0..options.rounds {
+        for (name, publishers) in servers::DURABLE {
+            for kind in [Kind::Ours, Kind::Axum, Kind::Store] {
+                let posts = Options {
+                    subscribers: publishers,
+                    keys: Some(1_000),
+                    data_dir: Some(options.data_dir.clone()),
+                    ..base.clone()
+                };
+                let figures = posts::run(kind, &posts)?;
+                eprintln!("{name} {}", page::summary(&figures));
+                runs.entry((name, kind.name())).or_default().push(figures);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The runs at half of the capacity, which the runs before have measured.

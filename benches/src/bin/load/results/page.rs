@@ -24,7 +24,9 @@ pub(super) fn markdown(rows: &[Row], runs: &Runs, options: &ResultsOptions) -> S
     );
 
     out += "*limit* is a program that does nothing but write (`examples/peer_limit.rs`), *axum* is \
-            `Sse` over a tokio broadcast channel (`examples/peer_axum.rs`).\n\n\
+            `Sse` over a tokio broadcast channel (`examples/peer_axum.rs`), with a commit of SQLite per \
+            publish where that is kept on a disk; *store* is the disk engine's store without hub and HTTP \
+            (`examples/peer_store.rs`).\n\n\
             ## Targets\n\n| figure | target | measured | met | command |\n\
             | --- | --- | --- | --- | --- |\n";
     push_targets(&mut out, rows);

@@ -45,7 +45,54 @@ pub(super) fn rows(runs: &Runs) -> Vec<Row> {
             None,
         ),
         spread(runs),
+        durable(
+            runs,
+            0,
+            Kind::Store,
+            Some(("≥ 0.7 × the store, so ≤ 1.43", 1.0 / 0.7)),
+        ),
+        durable(
+            runs,
+            1,
+            Kind::Store,
+            Some(("≥ 0.7 × the store, so ≤ 1.43", 1.0 / 0.7)),
+        ),
+        durable(
+            runs,
+            2,
+            Kind::Store,
+            Some(("≥ 0.7 × the store, so ≤ 1.43", 1.0 / 0.7)),
+        ),
+        durable(runs, 2, Kind::Axum, Some(("≥ 5 × axum, so ≤ 0.2", 0.2))),
     ]
+}
+
+/// The runs of publishes to a disk, and how many publishers each has.
+pub(super) const DURABLE: [(&str, usize); 3] =
+    [("durable_1", 1), ("durable_8", 8), ("durable_64", 64)];
+
+/// Publishes to a disk of a run, beside those of `peer`.
+fn durable(runs: &Runs, run: usize, peer: Kind, target: Target) -> Row {
+    let (name, publishers) = DURABLE[run];
+    let publishes =
+        [peer, Kind::Ours].map(|kind| of(runs, name, kind, |run| run.more("publishes")));
+    let peer = peer.name();
+    Row {
+        // Disks vary more than processors do.
+        slack: SLACK_OF_TAILS,
+        ..ratio(
+            &format!("{name}_{peer}"),
+            &format!(
+                "publishes that are on the disk, of {publishers} at once: {peer}'s events/s over ours"
+            ),
+            target,
+            publishes,
+            &format!("{:.0} against {:.0} /s", publishes[1], publishes[0]),
+            format!(
+                "load publish --subscribers {publishers} --keys 1000 --data-dir target --against {peer} --rounds 3"
+            ),
+        )
+    }
 }
 
 fn per_million(
