@@ -30,10 +30,6 @@ function binary(release) {
 
 const text = (value) => JSON.stringify(String(value));
 
-/** Why tests of WebSockets are left out: the objects of this package keep none. `false` where they do. */
-export const withoutSockets = () =>
-  !readFileSync(join(PACKAGE, "durable-object.js"), "utf8").includes("webSocketMessage") && "its objects keep no WebSockets";
-
 /** The modules of the package in a Worker, its own Worker first. */
 function packageModules() {
   if (!existsSync(join(PACKAGE, "module.wasm"))) throw new Error(`no module.wasm in ${PACKAGE}: build first`);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 
-import { HERE, KEEPALIVE, Stream, ask, changed, frame, publish, sleep, start, stores, until } from "./harness.mjs";
+import { HERE, KEEPALIVE, Socket, Stream, ask, changed, frame, publish, sleep, start, stores, until } from "./harness.mjs";
 
 const API = "/api/saacms/v1";
 const SECRET = "the text of the record";
@@ -251,6 +251,32 @@ describe("a Worker whose compatibility date has no FinalizationRegistry", option
       await publish(api, changed("first-0", "v5"));
       await back.has(frame(changed("first-0", "v5")));
       back.leave();
+    }));
+
+  test("frees an object that has nothing but WebSockets, which stay open and miss nothing", options, () =>
+    withWorker(settings, async (worker) => {
+      const api = worker.url + API;
+      const sockets = [];
+      const wave = async (name) => {
+        for (let record = 0; record < 15; record++) {
+          const id = `${name}-${record}`;
+          const socket = await Socket.open(`${api}/posts/${id}/subscribe`);
+          sockets.push({ id, socket });
+          for (const etag of ["v1", "v2", "v3", "v4"]) {
+            assert.equal((await publish(api, changed(id, etag, "m".repeat(100_000)))).status, 204);
+          }
+          await socket.has("id: v4\n");
+        }
+        return Number((await ask(`${worker.url}/memory`)).text);
+      };
+      const [first, second] = [await wave("first"), await wave("second")];
+      assert.ok(second <= first + (2 << 20), `${first} bytes, then ${second}`);
+      for (const { id, socket } of sockets) {
+        await publish(api, changed(id, "v5"));
+        await socket.has("id: v5\n");
+        assert.deepEqual(socket.ids, ["v1", "v2", "v3", "v4", "v5"]);
+        socket.leave();
+      }
     }));
 
   test("says so at its first object, and that one without storage is never freed", options, () =>

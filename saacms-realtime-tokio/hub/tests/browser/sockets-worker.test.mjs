@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { start, withoutSockets } from '../../../../saacms-realtime-worker/tests/harness.mjs';
+import { start } from '../../../../saacms-realtime-worker/tests/harness.mjs';
 import { PATH, launchBrowser, openClient } from './helpers/clients.mjs';
 import { freePort, startHub } from './helpers/hub.mjs';
 
@@ -25,7 +25,7 @@ async function startWorker(t, origin) {
   return worker;
 }
 
-test('an event wakes an object that sleeps, and reaches a page by the WebSocket that it had', { timeout, skip: withoutSockets() }, async (t) => {
+test('an event wakes an object that sleeps, and reaches a page by the WebSocket that it had', { timeout }, async (t) => {
   const site = await startHub(t); // serves the page and the client only
   const worker = await startWorker(t, site.origin);
   const options = { url: worker.url + PATH, store: () => undefined, transport: 'auto' };
