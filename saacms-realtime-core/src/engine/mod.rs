@@ -9,7 +9,9 @@
 //!
 //! 1. Events of a record have one order, and their sequences rise in it.
 //! 2. A publish is reported as [stored](Report::Stored) only when it is kept as safely as the engine
-//!    can. A ticket is stored once, however often the engine tries.
+//!    can. A ticket is stored once, however often the engine tries. Every ticket is answered, if only
+//!    by [`NotStored::Unknown`]: until then, or the next [`Report::Up`], the publish counts against
+//!    those that may wait.
 //! 3. The newest [`keep`](EngineSpec::keep) events of a record are kept; the oldest are dropped first.
 //! 4. Answers to [`Request::Newest`] and [`Request::Run`] describe one moment, with a true
 //!    [`Span`](crate::Span).

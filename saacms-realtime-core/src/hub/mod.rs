@@ -285,11 +285,12 @@ impl Hub {
     }
 
     /// Sweeps if a sweep is due: frees expired history and removes idle topics. Cuts the readers
-    /// that are to be cut, see [`stalls`](Self::stalls).
+    /// that are to be cut, see [`stalls`](Self::stalls), and refuses the publishes that have waited too
+    /// long for an engine.
     ///
     /// Returns when to poll next, unless the waker is called earlier. `None` while there is no topic
-    /// and nobody waits for a reader: the waker is called when the first one is created or waited
-    /// for, or the last clone of the hub is dropped, and no timer is needed until then.
+    /// and nobody waits for a reader or an engine: the waker is called when the first one is created or
+    /// waited for, or the last clone of the hub is dropped, and no timer is needed until then.
     ///
     /// # Deadlocks
     ///
@@ -297,7 +298,10 @@ impl Hub {
     /// and its `drop` must not use the hub. Its `wake` may.
     pub fn poll_sweep(&self, cx: &Context<'_>, now: Now) -> Option<Instant> {
         self.shared.observe_time(now);
-        self.shared.poll_sweep(cx, now.instant)
+        let due = self.shared.poll_sweep(cx, now.instant);
+        // After the waker is stored: the first publish that waits from here on calls it.
+        let expires = self.end_overdue_publishes(now.instant);
+        due.into_iter().chain(expires).min()
     }
 
     /// The readers of this hub that have bytes which they have not taken. A driver that writes to

@@ -115,9 +115,12 @@ impl Hub {
             let at = now.wall;
             packed.stamp(Stamp { at, is_id: false });
         }
-        let outcome = engine.publish(event.key().clone(), packed, now.instant)?;
+        let (outcome, is_first) = engine.publish(event.key().clone(), packed, now.instant)?;
         // No lock is held here: a waker may use the hub.
         engine.wake();
+        if is_first {
+            self.shared.wake_sweeper();
+        }
         Ok(outcome)
     }
 

@@ -45,7 +45,8 @@ pub(super) struct Shared {
 struct Sweeper {
     /// When the next sweep is due.
     next: Instant,
-    /// Woken when the first topic is created, and when the hub is dropped.
+    /// Woken when the first topic is created, when the first publish waits for an engine, and when the
+    /// hub is dropped.
     waker: Option<Waker>,
 }
 
@@ -118,7 +119,7 @@ impl Shared {
         }
     }
 
-    fn wake_sweeper(&self) {
+    pub(super) fn wake_sweeper(&self) {
         // The lock is released before the waker is called: a waker may poll the sweep at once.
         let waker = lock(&self.sweeper).waker.take();
         if let Some(waker) = waker {

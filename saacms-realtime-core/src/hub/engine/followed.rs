@@ -17,6 +17,8 @@ pub(super) const CHECK_AFTER_JOIN: Duration = Duration::from_secs(1);
 pub(in crate::hub) struct Followed {
     pub(super) key: ResourceKey,
     pub(super) follower: Follower<Packed>,
+    /// The connection to the engine with which its watch began.
+    pub(super) connection: u64,
     /// The life of the engine in which it is followed. The events of the feed, its places and the ask
     /// that is out are of this one.
     pub(super) life: Option<Life>,
@@ -66,6 +68,7 @@ impl Followed {
         Self {
             key,
             follower: Follower::new(keep),
+            connection: 0,
             life: None,
             cut: 0,
             tail: None,

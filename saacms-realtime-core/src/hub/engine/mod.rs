@@ -39,6 +39,9 @@ pub struct EngineStats {
     pub life: Option<Epoch>,
     /// Publishes whose outcome is not known.
     pub in_flight: usize,
+    /// When the oldest of them was submitted. If that is seconds ago, the engine hangs: it can be reached,
+    /// and does not answer.
+    pub oldest_in_flight: Option<Instant>,
     /// Audits that found a missed event which nothing had announced. More than 0 means that live
     /// events get lost between engine and hub.
     pub repaired: u64,

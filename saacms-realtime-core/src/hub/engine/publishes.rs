@@ -2,6 +2,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::task::{Poll, Waker};
 use core::time::Duration;
+use std::collections::HashMap;
 
 use crate::engine::{NotStored, Packed, Request, Ticket};
 use crate::hub::sync::{Arc, Mutex, lock};
@@ -73,7 +74,9 @@ pub(super) struct Publishes {
     queue: VecDeque<(Ticket, ResourceKey, Packed)>,
     /// All that have no outcome, by ticket and so by age.
     waiting: BTreeMap<u64, Waiting>,
-    /// Bytes of those.
+    /// The bytes of those that were refused because the engine took too long. It still has them.
+    overdue: HashMap<u64, usize>,
+    /// Bytes of all that wait or are overdue.
     bytes: usize,
 }
 
@@ -90,6 +93,11 @@ impl Publishes {
         self.waiting.len()
     }
 
+    /// When the oldest of those was submitted.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.waiting.first_key_value().map(|(_, it)| it.since)
+    }
+
     /// Queues a publish.
     pub(super) fn push(
         &mut self,
@@ -98,7 +106,8 @@ impl Publishes {
         now: Instant,
     ) -> Result<Arc<Outcome>, Refusal> {
         let bytes = packed.as_bytes().len() + PUBLISH_BYTES;
-        if self.waiting.len() >= MAX_PUBLISHES || self.bytes + bytes > MAX_PUBLISH_BYTES {
+        let count = self.waiting.len() + self.overdue.len();
+        if count >= MAX_PUBLISHES || self.bytes + bytes > MAX_PUBLISH_BYTES {
             return Err(Refusal::EngineBusy);
         }
 
@@ -144,7 +153,16 @@ impl Publishes {
             Err(NotStored::Unknown) => Err(Refusal::MaybePublished),
             Err(NotStored::TooLarge { limit }) => Err(Refusal::EventTooLarge { limit }),
         };
+        if let Some(bytes) = self.overdue.remove(&ticket.0) {
+            self.bytes -= bytes;
+        }
         self.end(ticket.0, result)
+    }
+
+    /// The engine has begun anew, and may never answer for what it was sent before.
+    pub(super) fn forget_overdue(&mut self) {
+        self.bytes -= self.overdue.values().sum::<usize>();
+        self.overdue = HashMap::new();
     }
 
     /// Ends those that have waited for `timeout`, or all that were not sent if the engine has been away
@@ -163,10 +181,21 @@ impl Publishes {
         while let Some((&ticket, oldest)) = self.waiting.first_key_value()
             && oldest.since.saturating_add(timeout) <= now
         {
-            let refusal = oldest.refusal();
+            let (refusal, bytes) = (oldest.refusal(), oldest.bytes);
+            if oldest.is_sent {
+                self.overdue.insert(ticket, bytes);
+                self.bytes += bytes;
+            }
             ended.extend(self.end(ticket, Err(refusal)));
         }
-        let oldest = self.waiting.first_key_value().map(|(_, it)| it.since);
+        // What was refused is not sent any more: an engine that hangs must not keep it in memory.
+        while let Some((ticket, ..)) = self.queue.front()
+            && !self.waiting.contains_key(&ticket.0)
+        {
+            self.queue.pop_front();
+        }
+
+        let oldest = self.oldest();
         let away_since = away_since.filter(|_| !self.queue.is_empty());
         let since = oldest.into_iter().chain(away_since).min();
         since.map(|since| since.saturating_add(timeout))
@@ -175,6 +204,7 @@ impl Publishes {
     /// Ends all: there is no engine any more.
     pub(super) fn end_all(&mut self) -> Vec<Ended> {
         self.queue.clear();
+        self.overdue.clear();
         self.bytes = 0;
         let waiting = core::mem::take(&mut self.waiting).into_values();
         let end = |it: Waiting| Ended(Arc::clone(&it.outcome), Err(it.refusal()));
@@ -202,5 +232,29 @@ impl Waiting {
         } else {
             Refusal::EngineAway
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+
+    #[test]
+    fn an_event_that_was_refused_before_it_was_sent_is_not_kept() {
+        let key = ResourceKey::new("posts", "1").expect("valid");
+        let packed = Packed::new(&Event::deleted(key.clone()));
+        let (mut publishes, second) = (Publishes::default(), Duration::from_secs(1));
+        for millis in [0, 500, 900] {
+            let now = Instant::from_millis(millis);
+            let outcome = publishes.push(key.clone(), packed.clone(), now);
+            outcome.expect("there is room");
+        }
+
+        let mut ended = Vec::new();
+        let now = Instant::from_millis(1_500);
+        let next = publishes.expire(second, None, now, &mut ended);
+        assert_eq!(next, Some(Instant::from_millis(1_900)));
+        assert_eq!((ended.len(), publishes.queue.len()), (2, 1));
     }
 }

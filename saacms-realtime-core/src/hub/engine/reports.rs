@@ -180,6 +180,16 @@ impl Hub {
         }
     }
 
+    /// Refuses the publishes that have waited too long for the engine. Returns when there is more. No
+    /// lock may be held.
+    pub(in crate::hub) fn end_overdue_publishes(&self, now: Instant) -> Option<Instant> {
+        let engine = self.shared.registry.engine.as_ref()?;
+        let mut ended = Vec::new();
+        let expires = engine.expire(now, &mut ended);
+        self.end_publishes(ended);
+        expires
+    }
+
     /// Tells publishers what became of their events. No lock may be held.
     pub(super) fn end_publishes(&self, ended: impl IntoIterator<Item = Ended>) {
         for ended in ended {

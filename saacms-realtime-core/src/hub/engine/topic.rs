@@ -18,7 +18,7 @@ impl TopicCell {
             followed.set_life(outbox.life());
         }
         if followed.asks == 0 {
-            outbox.watch(&followed.key, true);
+            followed.connection = outbox.watch(&followed.key);
             followed.ask(outbox, now);
         }
     }
@@ -28,7 +28,7 @@ impl TopicCell {
         if let Some(followed) = &mut self.followed {
             followed.forget_ask(outbox);
             followed.check_at(outbox, None);
-            outbox.watch(&followed.key, false);
+            outbox.unwatch(&followed.key, followed.connection);
         }
     }
 
@@ -57,7 +57,7 @@ impl TopicCell {
             followed.follower.doubt();
         }
         followed.set_life(Some(life));
-        outbox.watch(&followed.key, true);
+        followed.connection = outbox.watch(&followed.key);
         if was_open && followed.is_open {
             followed.ask(outbox, later);
             followed.check_after_join(outbox, later);

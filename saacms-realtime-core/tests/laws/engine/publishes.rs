@@ -244,3 +244,74 @@ fn events_of_an_engine_without_a_clock_are_stamped_by_the_hub() {
     assert_eq!((stamp.at, stamp.is_id), (cluster.now().wall, false));
     drop(publishing);
 }
+
+#[test]
+fn a_publish_does_not_wait_longer_because_the_engine_does_not_even_poll() {
+    let mut cluster = Cluster::of(1, quiet_config());
+    let (counter, waker) = CountingWaker::new();
+    let cx = Context::from_waker(&waker);
+    let hub = cluster.hub(0).clone();
+    assert_eq!(hub.poll_sweep(&cx, cluster.now()), None);
+
+    cluster.nodes[0].is_held = true;
+    let mut sent = cluster.submit(0, "1", 1);
+    assert_eq!(counter.count(), 1, "there is something to wait for");
+    cluster.run();
+    // From here on it hangs: nothing polls the port.
+    cluster.clock.advance(1_000);
+    let mut queued = cluster.submit(0, "1", 2);
+    let due = hub.poll_sweep(&cx, cluster.now()).expect("they end");
+    assert_eq!(due.millis_since(cluster.now().instant), 14_000);
+    drop(cluster.submit(0, "1", 3));
+    assert_eq!(counter.count(), 1, "the sweep is polled anyway");
+
+    cluster.clock.advance(13_999);
+    assert!(hub.poll_sweep(&cx, cluster.now()).is_some());
+    assert_eq!(outcome(&mut sent), None);
+    cluster.clock.advance(1);
+    assert!(hub.poll_sweep(&cx, cluster.now()).is_some());
+    assert_eq!(outcome(&mut sent), Some(Err(Refusal::MaybePublished)));
+    let stats = hub.stats().engine.expect("an engine");
+    let oldest = stats.oldest_in_flight.expect("two wait");
+    assert_eq!(cluster.now().instant.millis_since(oldest), 14_000);
+    cluster.clock.advance(1_000);
+    assert_eq!(hub.poll_sweep(&cx, cluster.now()), None);
+    assert_eq!(outcome(&mut queued), Some(Err(Refusal::EngineAway)));
+    drop(cluster.submit(0, "1", 4));
+    assert_eq!(counter.count(), 2);
+}
+
+#[test]
+fn what_an_engine_was_sent_counts_until_it_answers_however_long_that_takes() {
+    let mut cluster = Cluster::of(1, quiet_config());
+    cluster.nodes[0].is_held = true;
+    let fill = |cluster: &mut Cluster| {
+        let mut accepted = 0;
+        let refused = loop {
+            let mut publishing = cluster.submit(0, "1", 1);
+            match outcome(&mut publishing) {
+                None => accepted += 1,
+                Some(result) => break result,
+            }
+        };
+        cluster.run();
+        (accepted, refused)
+    };
+    let busy = Err(Refusal::EngineBusy);
+    assert_eq!(fill(&mut cluster), (10_000, busy));
+
+    // It is slow, and still has them all when their publishers give up.
+    cluster.advance(15_000);
+    assert_eq!(fill(&mut cluster), (0, busy));
+    let mut sent = std::mem::take(&mut cluster.nodes[0].waiting);
+    for _ in 0..7 {
+        let request = sent.pop_front().expect("a publish");
+        cluster.carry_out(0, request);
+    }
+    assert_eq!(fill(&mut cluster), (7, busy));
+
+    // After a new connection it may never answer for the others.
+    cluster.advance(15_000);
+    cluster.up(0);
+    assert_eq!(fill(&mut cluster), (10_000, busy));
+}

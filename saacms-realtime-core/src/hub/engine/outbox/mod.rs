@@ -89,16 +89,28 @@ impl Outbox {
         state.told = state.told.max(sequence);
     }
 
-    /// The watch of a record begins or ends.
-    pub(in crate::hub) fn watch(&self, key: &ResourceKey, is_watched: bool) {
+    /// The watch of a record begins. Returns the number of the connection that it is for.
+    pub(super) fn watch(&self, key: &ResourceKey) -> u64 {
         let mut state = self.state();
-        // The opposite that was not sent yet is taken back.
-        if state.watches.get(key) == Some(&!is_watched) {
-            state.watches.remove(key);
-        } else {
-            state.watches.insert(key.clone(), is_watched);
+        // An end that was not sent yet is taken back.
+        if state.watches.remove(key) != Some(false) {
+            state.watches.insert(key.clone(), true);
         }
-        drop(state);
+        self.has_news();
+        state.connection
+    }
+
+    /// The watch of a record ends, which began with this connection.
+    pub(super) fn unwatch(&self, key: &ResourceKey, connection: u64) {
+        let mut state = self.state();
+        // An engine that came back meanwhile does not watch it.
+        if connection != state.connection {
+            return;
+        }
+        // A beginning that was not sent yet is taken back.
+        if state.watches.remove(key) != Some(true) {
+            state.watches.insert(key.clone(), false);
+        }
         self.has_news();
     }
 
@@ -198,7 +210,13 @@ impl Outbox {
         if state.standing != Standing::Gone {
             state.standing = Standing::Up;
         }
+        if new_life == NewLife::Same && state.loss == Loss::Declared {
+            // It may have been away before it heard of the loss.
+            state.loss = Loss::Found;
+        }
         // It has forgotten all of that, and hears it again.
+        state.connection += 1;
+        state.publishes.forget_overdue();
         state.watches.clear();
         state.asks.forget_all();
         state.checks.clear();
@@ -229,13 +247,14 @@ impl Outbox {
         new_life
     }
 
-    /// Queues a publish.
+    /// Queues a publish. Returns whether [`expire`](Self::expire) must be called anew, which learns
+    /// when.
     pub(in crate::hub) fn publish(
         &self,
         key: ResourceKey,
         packed: Packed,
         now: Instant,
-    ) -> Result<Arc<Outcome>, Refusal> {
+    ) -> Result<(Arc<Outcome>, bool), Refusal> {
         let limit = self.spec.max_event_bytes;
         if packed.as_bytes().len() > limit {
             return Err(Refusal::EventTooLarge { limit });
@@ -251,7 +270,19 @@ impl Outbox {
         }
         let outcome = state.publishes.push(key, packed, now)?;
         self.has_news();
-        Ok(outcome)
+        let is_first = !core::mem::replace(&mut state.is_timed, true);
+        Ok((outcome, is_first))
+    }
+
+    /// Appends what has waited too long. Returns when there is more.
+    ///
+    /// The port does the same when it is polled. But the thread of an engine can hang in a call of
+    /// the system, and then nobody polls it.
+    pub(super) fn expire(&self, now: Instant, ended: &mut Vec<Ended>) -> Option<Instant> {
+        let mut state = self.state();
+        let expires = state.expire(self.spec.publish_timeout, now, ended);
+        state.is_timed = expires.is_some();
+        expires
     }
 
     /// What the engine says of a publish.
@@ -277,9 +308,7 @@ impl Outbox {
         // Stored before the rest is read: what is added later finds it.
         state.waker = Some(cx.waker().clone());
 
-        let away_since = state.away_since(now);
-        let timeout = self.spec.publish_timeout;
-        let expires = state.publishes.expire(timeout, away_since, now, ended);
+        let expires = state.expire(self.spec.publish_timeout, now, ended);
         if state.standing != Standing::Up {
             return expires;
         }
@@ -321,9 +350,46 @@ impl Outbox {
             },
             life: state.life.map(Life::epoch),
             in_flight: state.publishes.len(),
+            oldest_in_flight: state.publishes.oldest(),
             repaired: state.counts.repaired,
             refetched: state.counts.refetched,
             lost: state.counts.lost,
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use core::task::Waker;
+    use core::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_record_whose_last_watch_was_of_an_earlier_connection_is_watched() {
+        let life = Life { number: 1, lost: 0 };
+        let outbox = Outbox::new(EngineSpec {
+            keep: 101,
+            stamps: true,
+            audit_every: None,
+            max_event_bytes: 100,
+            publish_timeout: Duration::from_secs(15),
+        });
+        let key = ResourceKey::new("posts", "1").expect("valid");
+        outbox.up(life, 0);
+        let connection = outbox.watch(&key);
+
+        // The engine is back. Before the hub has got to this record, its topic is removed, and another
+        // reader comes.
+        outbox.up(life, 0);
+        outbox.unwatch(&key, connection);
+        outbox.watch(&key);
+        let mut requests = Vec::new();
+        let cx = Context::from_waker(Waker::noop());
+        outbox.poll(&cx, Instant::ZERO, &mut requests, &mut Vec::new());
+        assert!(
+            matches!(&requests[..], [Request::Watch(watched)] if *watched == key),
+            "{requests:?}"
+        );
     }
 }

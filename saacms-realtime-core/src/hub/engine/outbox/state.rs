@@ -1,9 +1,11 @@
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::task::Waker;
+use core::time::Duration;
 
 use crate::engine::Life;
 use crate::hub::engine::asks::Asks;
-use crate::hub::engine::publishes::Publishes;
+use crate::hub::engine::publishes::{Ended, Publishes};
 use crate::name::ResourceKey;
 use crate::time::Instant;
 
@@ -14,12 +16,16 @@ pub(super) struct State {
     pub(super) life: Option<Life>,
     /// The greatest sequence of this life that the engine told of any record.
     pub(super) told: u64,
+    /// How many times the engine came up.
+    pub(super) connection: u64,
     /// Records whose watch begins (true) or ends with the next poll of the port.
     pub(super) watches: BTreeMap<ResourceKey, bool>,
     pub(super) asks: Asks,
     /// When a record is checked, though nothing suggests that an event was missed.
     pub(super) checks: BTreeSet<(Instant, ResourceKey)>,
     pub(super) publishes: Publishes,
+    /// Somebody will look whether a publish has waited too long, even if the port is not polled.
+    pub(super) is_timed: bool,
     /// The engine lost data and has not said so.
     pub(super) loss: Loss,
     /// Wakes the port.
@@ -71,10 +77,12 @@ impl State {
             standing: Standing::Away { since: None },
             life: None,
             told: 0,
+            connection: 0,
             watches: BTreeMap::new(),
             asks: Asks::default(),
             checks: BTreeSet::new(),
             publishes: Publishes::default(),
+            is_timed: false,
             loss: Loss::None,
             waker: None,
             counts: Counts::default(),
@@ -100,6 +108,17 @@ impl State {
             self.counts.lost += 1;
         }
         new_life
+    }
+
+    /// Ends the publishes that have waited too long. Returns when the next one ends.
+    pub(super) fn expire(
+        &mut self,
+        timeout: Duration,
+        now: Instant,
+        ended: &mut Vec<Ended>,
+    ) -> Option<Instant> {
+        let away_since = self.away_since(now);
+        self.publishes.expire(timeout, away_since, now, ended)
     }
 
     /// Since when the engine is away; `None` while it is up.
