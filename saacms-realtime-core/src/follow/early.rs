@@ -37,6 +37,11 @@ impl<E> Early<E> {
         self.events.push_back(told);
     }
 
+    /// All events, the oldest first.
+    pub(super) fn events(&self) -> impl Iterator<Item = &Told<E>> {
+        self.events.iter()
+    }
+
     /// Puts back what [`pop`](Self::pop) took.
     pub(super) fn put_back(&mut self, told: Told<E>) {
         self.events.push_front(told);

@@ -137,6 +137,11 @@ impl<E> Follower<E> {
         self.state == State::Live
     }
 
+    /// The live events that wait until it is known what comes before them, at most 200.
+    pub(crate) fn early(&self) -> impl Iterator<Item = &Told<E>> {
+        self.early.events()
+    }
+
     /// The engine tells of a new event.
     pub fn live(&mut self, told: Told<E>, effects: &mut Vec<Effect<E>>) {
         if self.state != State::Live {

@@ -13,6 +13,9 @@ use crate::time::{Instant, Now};
 /// later than it answers.
 pub(super) const CHECK_AFTER_JOIN: Duration = Duration::from_secs(1);
 
+/// Most bytes of the live events of a record that wait for what comes before them.
+const MAX_EARLY_BYTES: usize = 1 << 20;
+
 /// A record that a hub follows at its engine: what its topic has besides its feed.
 pub(in crate::hub) struct Followed {
     pub(super) key: ResourceKey,
@@ -118,6 +121,13 @@ impl Followed {
             outbox.forget(asked.due);
             self.follower.failed();
         }
+    }
+
+    /// Whether a live event may be given to the follower, which may have to keep it for a while.
+    pub(super) fn has_room_for(&self, told: &Told<Packed>) -> bool {
+        let len = |told: &Told<Packed>| told.event.as_bytes().len();
+        let early = || self.follower.early().map(len).sum::<usize>();
+        self.follower.is_live() || early() + len(told) <= MAX_EARLY_BYTES
     }
 
     pub(super) fn check_at(&mut self, outbox: &Outbox, at: Option<Instant>) {
@@ -243,4 +253,30 @@ fn event_of(told: &Told<Packed>) -> Option<EngineEvent<'_>> {
         sequence: told.mark.sequence,
         parts: told.event.parse().ok()?,
     })
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::follow::Link;
+
+    #[test]
+    fn of_the_events_that_wait_for_an_answer_no_more_than_a_mebibyte_is_kept() {
+        let key = ResourceKey::new("posts", "1").expect("valid");
+        let text = "x".repeat(600_000);
+        let event = Event::changed(key.clone(), &text, None).expect("valid");
+        let told = |sequence| Told {
+            mark: Mark { sequence, print: 0 },
+            link: Link::Unknown,
+            event: Packed::new(&event),
+        };
+
+        let mut followed = Followed::new(key, 101);
+        assert!(followed.has_room_for(&told(1)));
+        followed.follower.live(told(1), &mut Vec::new());
+        assert!(!followed.has_room_for(&told(2)));
+        followed.follower.lost();
+        assert!(followed.has_room_for(&told(2)));
+    }
 }

@@ -135,9 +135,14 @@ impl TopicCell {
         let Some(followed) = &mut self.followed else {
             return;
         };
-        let mut effects = Vec::new();
-        followed.follower.live(told, &mut effects);
-        followed.apply(&mut self.feed, effects, outbox, now);
+        if followed.has_room_for(&told) {
+            let mut effects = Vec::new();
+            followed.follower.live(told, &mut effects);
+            followed.apply(&mut self.feed, effects, outbox, now);
+        } else {
+            // It is read once what comes before it is known.
+            followed.follower.doubt();
+        }
         followed.ask(outbox, now.instant);
     }
 

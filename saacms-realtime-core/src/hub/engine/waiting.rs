@@ -4,11 +4,11 @@ use core::time::Duration;
 
 use super::outbox::Outbox;
 use crate::hub::topic_cell::TopicCell;
-use crate::name::ResyncReason;
+use crate::name::{EventId, ResyncReason};
 use crate::position::Position;
 use crate::subscriber::Resume;
 use crate::time::{Instant, Now};
-use crate::topic::Opening;
+use crate::topic::{Opening, without_outer_blanks};
 
 /// A reader that is silent for this long, as the engine does not answer, is greeted all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,7 +34,12 @@ impl Waiting {
         now: Instant,
     ) -> Self {
         let known = match last_event_id {
-            Some(id) => Some(id.into()),
+            Some(id) => {
+                let id = without_outer_blanks(id);
+                // Of what is too long for an ID, so much as shows that.
+                let len = id.len().min(EventId::<&str>::MAX_LEN + 1);
+                Some(id[..len].into())
+            }
             None => place.map(|place| place.to_string().into_bytes().into()),
         };
         Self {
@@ -108,5 +113,19 @@ impl TopicCell {
         }
         followed.ask(outbox, now.instant);
         None
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_last_event_id_that_is_too_long_a_reader_that_waits_keeps_its_beginning() {
+        for (len, kept) in [(512, 512), (513, 513), (100_000, 513)] {
+            let id = std::vec![b'x'; len];
+            let waiting = Waiting::new(Some(&id), None, Instant::ZERO);
+            assert_eq!(waiting.known.map_or(0, |known| known.len()), kept);
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 
-use saacms_realtime_core::engine::Report;
+use saacms_realtime_core::Span;
+use saacms_realtime_core::engine::{Report, Request};
 
 use super::cluster::{Cluster, unreadable};
-use crate::support::{key, quiet_config};
+use crate::support::{Client, key, padded, quiet_config};
 
 #[test]
 fn what_was_missed_while_the_engine_was_away_is_filled_in() {
@@ -274,4 +275,64 @@ fn an_event_that_cannot_be_read_is_not_skipped() {
     assert_eq!(said, ["keepalive", "resync buffer-miss"]);
     let (_, said) = cluster.join(late, "1", Some("000000000000feed.2"));
     assert_eq!(said, ["keepalive", "3", "4"]);
+}
+
+#[test]
+fn a_loss_that_an_engine_was_told_of_just_before_it_went_away_is_declared_again() {
+    let mut cluster = Cluster::of(2, quiet_config());
+    let (mut client, _) = cluster.join(1, "1", None);
+    cluster.publish(0, "1", 1..=5);
+    cluster.read(&mut client);
+    cluster.advance(2_000);
+    cluster.lose_silently(2);
+    let hub = cluster.hub(1).clone();
+    let _other = Client::connect(&hub, &key("1"), Some("v5x"), cluster.now());
+    cluster.nodes[1].is_held = true;
+    let is_declaration = |request: &Request| matches!(request, Request::DeclareLost);
+    while !cluster.nodes[1].waiting.iter().any(is_declaration) {
+        let request = cluster.nodes[1].waiting.pop_front();
+        if let Some(request) = request {
+            cluster.carry_out(1, request);
+        }
+        cluster.collect(1);
+    }
+
+    // It never hears of that.
+    cluster.report(1, Report::Down);
+    cluster.nodes[1].is_held = false;
+    cluster.take_log(1);
+    cluster.up(1);
+    assert!(cluster.take_log(1).contains(&"declare lost".to_owned()));
+}
+
+#[test]
+fn large_events_that_come_while_something_is_asked_are_read_and_not_kept() {
+    let mut cluster = Cluster::of(2, quiet_config());
+    let (mut client, _) = cluster.join(1, "1", None);
+    cluster.publish(0, "1", [1]);
+    cluster.read(&mut client);
+    cluster.advance(2_000);
+    cluster.take_log(1);
+
+    cluster.nodes[1].is_held = true;
+    cluster.report(1, Report::Doubt(None));
+    cluster.collect(1);
+    let Some(Request::Newest { of, .. }) = cluster.nodes[1].waiting.pop_front() else {
+        panic!("it is in doubt")
+    };
+    let newest = cluster.records[&key("1")].back().cloned();
+    let span = Span { since: 0, upto: 1 };
+    // Its answer does not have these two, and only one of them may wait for it.
+    for etag in ["v2", "v3"] {
+        let event = padded(&key("1"), 600_000, Some(etag));
+        let publishing = cluster.hub(0).submit(event, cluster.now());
+        cluster.run();
+        drop(publishing);
+    }
+    let [(key, number)] = <[_; 1]>::try_from(of).expect("one record");
+    cluster.report(1, Report::Newest(key, number, Ok((newest, span))));
+    cluster.nodes[1].is_held = false;
+    assert_eq!(cluster.read(&mut client).len(), 2);
+    assert_eq!(client.last_event_id(), "v3");
+    assert_eq!(cluster.take_log(1), ["sure newest", "run 1"]);
 }
