@@ -20,7 +20,7 @@ use saacms_realtime_core::{Hub, Notice};
 use saacms_realtime_tokio::Realtime;
 use saacms_realtime_tokio::server::{Connections, bound_connections};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -35,6 +35,8 @@ use pages::Site;
 ///
 /// The server cannot listen on an address, or a lane has failed.
 pub(crate) async fn run(realtime: Realtime, settings: Settings) -> Result<(), Box<dyn Error>> {
+    // Before the address is announced: whoever reads it may send a signal at once.
+    let mut stop = StopSignals::new()?;
     let site = Arc::new(Site::new(&realtime));
     // Before the lanes, which need open files, because it raises the limit.
     let room = file_room(settings.max_connections);
@@ -61,7 +63,7 @@ pub(crate) async fn run(realtime: Realtime, settings: Settings) -> Result<(), Bo
     }
 
     let is_broken = tokio::select! {
-        stopped = stop_signal() => stopped.map(|()| false)?,
+        () = stop.received() => false,
         // The other lanes still work, so their clients are told to reconnect. The supervisor starts
         // the program again.
         () = connections.broken() => true,
@@ -75,7 +77,7 @@ pub(crate) async fn run(realtime: Realtime, settings: Settings) -> Result<(), Bo
         tokio::select! {
             done = timeout(settings.drain_timeout, all_ended(realtime.hub())) => done.is_ok(),
             // A second signal: do not wait for the streams.
-            _ = stop_signal() => false,
+            () = stop.received() => false,
         }
     };
     if !drained.await {
@@ -234,13 +236,26 @@ async fn all_ended(hub: &Hub) {
     }
 }
 
-/// Returns at SIGTERM or SIGINT.
-async fn stop_signal() -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that end the program gracefully.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Catches the signals from now on.
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    /// Returns when one was sent since the last call.
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

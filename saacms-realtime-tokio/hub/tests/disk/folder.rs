@@ -87,17 +87,13 @@ fn a_damaged_history_is_moved_aside_and_everybody_refetches() {
         bytes[..half].fill(0);
         fs::write(&history, bytes).expect("our own file");
         hub.start_again();
-        assert!(hub.server.log().contains("ERROR"), "{}", hub.server.log());
+        let log = hub.wait_for_log("ERROR");
         let damaged: Vec<_> = folder(&hub.dir)
             .into_iter()
             .filter(|name| name.starts_with("history.damaged-"))
             .collect();
         assert!(!damaged.is_empty(), "{:?}", folder(&hub.dir));
-        assert!(
-            hub.server.log().contains(&damaged[0]),
-            "{}",
-            hub.server.log()
-        );
+        assert!(log.contains(&damaged[0]), "{log}");
 
         expect_resync(&mut hub.subscribe("1", &position), "restarted");
         let mut stream = hub.subscribe("1", "");

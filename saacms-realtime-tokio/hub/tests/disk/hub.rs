@@ -121,6 +121,20 @@ impl Hub {
         (answer.status(), body)
     }
 
+    /// The log, once it has a line with this text.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, text: &str) -> String {
+        let started = Instant::now();
+        loop {
+            let log = self.server.log();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(started.elapsed() < PATIENCE, "no {text:?} in {log:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until `/readyz` answers with this status. Returns its body.
     #[track_caller]
     pub(crate) fn wait_until_ready_is(&self, status: u16) -> Value {
