@@ -38,7 +38,7 @@ fn help_and_version_are_commands_and_flags() {
     assert_eq!(stdout(&["--version"]), version);
 
     assert_eq!(stdout(&["help"]), stdout(&["--help"]));
-    for command in ["serve", "publish", "tail"] {
+    for command in ["serve", "publish", "tail", "engine"] {
         let help = stdout(&["help", command]);
         assert_eq!(help, stdout(&[command, "--help"]));
         assert!(

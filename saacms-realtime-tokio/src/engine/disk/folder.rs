@@ -54,10 +54,12 @@ impl Folder {
             tries += 1;
         }
 
-        // For the message of another process that finds the folder locked; nothing else reads it.
-        lock.set_len(0)?;
-        lock.rewind()?;
-        write!(lock, "{}", std::process::id())?;
+        // For the message of another process that finds the folder locked; nothing else reads it. On a
+        // full disk it is missing, which must not keep the hub from starting.
+        let _ = lock
+            .set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| write!(lock, "{}", std::process::id()));
 
         Ok(Self {
             path: path.to_owned(),
