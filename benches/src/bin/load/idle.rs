@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use crate::figures::Figures;
 use crate::options::Options;
+use crate::progress::progress;
 use crate::publisher::{Pace, Until};
-use crate::scenario::{Setup, progress};
+use crate::scenario::Setup;
 use crate::server::{Kind, kernel_bytes};
 
 /// Events to one key, which has 1 % of the streams unless --keys is given.

@@ -11,6 +11,7 @@ mod limits;
 mod options;
 mod plot;
 mod posts;
+mod progress;
 mod publisher;
 mod readers;
 mod restart;

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use crate::figures::Figures;
 use crate::options::Options;
+use crate::progress::progress;
 use crate::publisher::{PATIENCE, Pace, Until};
-use crate::scenario::{Setup, progress};
+use crate::scenario::Setup;
 use crate::server::{Kind, Server};
 
 const HEARTBEAT: Duration = Duration::from_secs(30);

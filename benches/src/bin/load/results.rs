@@ -132,16 +132,6 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
         let figures = scenario::run(Shape::Attacked, Kind::Ours, &attacked);
         run("attacked", Kind::Ours, figures)?;
 
-        for kind in all {
-            let spread = Options {
-                rate: Some(2_000.0),
-                // Long enough for 10,000 deliveries, as an event has one.
-                seconds: options.seconds.max(6.0),
-                ..base.clone()
-            };
-            run("spread", kind, scenario::run(Shape::Spread, kind, &spread))?;
-        }
-
         for kind in [Kind::Ours, Kind::Axum] {
             let posts = Options {
                 subscribers: 64,
@@ -151,8 +141,30 @@ fn measure(options: &ResultsOptions, runs: &mut Runs) -> Result<(), String> {
         }
     }
 
+    measure_spread(options, &base, runs)?;
     measure_durable(options, &base, runs)?;
     measure_half(options, base, runs)
+}
+
+/// Many records with one reader each.
+fn measure_spread(options: &ResultsOptions, base: &Options, runs: &mut Runs) -> Result<(), String> {
+    let spread = Options {
+        rate: Some(2_000.0),
+        // Long enough for 10,000 deliveries, as an event has one.
+        seconds: options.seconds.max(6.0),
+        ..base.clone()
+    };
+
+    for _ in 0..options.rounds {
+        for kind in [Kind::Ours, Kind::Axum, Kind::Limit] {
+            let figures = scenario::run(Shape::Spread, kind, &spread)?;
+            eprintln!("spread {}", page::summary(&figures));
+            runs.entry(("spread", kind.name()))
+                .or_default()
+                .push(figures);
+        }
+    }
+    Ok(())
 }
 
 /// Publishes that are on the disk when they are answered, by few and by many publishers.

@@ -6,13 +6,12 @@ use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use crate::attack::Attack;
 use crate::chance::Chance;
 use crate::figures::Figures;
 use crate::limits;
 use crate::options::Options;
+use crate::progress::progress;
 use crate::publisher::{PATIENCE, Pace, Plan, Until, publish};
 use crate::readers::{Audience, Readers};
 use crate::server::{Kind, Server, Usage};
@@ -394,13 +393,4 @@ fn catch_up(readers: &Readers) -> f64 {
         }
     }
     (last - began).as_secs_f64()
-}
-
-/// A progress bar on a terminal; nothing elsewhere.
-pub(crate) fn progress(len: usize, what: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:24} [{bar:40}] {percent:>3} % {elapsed}")
-        .expect("the template is right");
-    ProgressBar::new(len as u64)
-        .with_style(style)
-        .with_message(what.to_owned())
 }

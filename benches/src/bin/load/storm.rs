@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use crate::figures::Figures;
 use crate::options::Options;
+use crate::progress::progress;
 use crate::publisher::{PATIENCE, Pace, Until};
-use crate::scenario::{Setup, progress};
+use crate::scenario::Setup;
 use crate::server::{Kind, Usage};
 
 /// Events before the storm, so that each subscriber has a last event ID.
