@@ -6,7 +6,8 @@ use saacms_realtime_tokio::engine::disk::{File, Folder, Keep, Store, StoreError}
 
 use crate::chance::Chance;
 use crate::world::{
-    Acknowledged, TempDir, at, batch, event, has_time_id, keep, key, missing, publish, with_store,
+    ALL, Acknowledged, TempDir, at, batch, event, has_time_id, keep, key, missing, publish,
+    with_store,
 };
 
 const KEEP: usize = 21;
@@ -74,7 +75,7 @@ fn outcome(path: &Path, acknowledged: &Acknowledged) -> Outcome {
     if file.damage().is_none() {
         let mut store = Store::new(&mut file).expect("has its tables");
         // All of it is checked within a minute.
-        let checked = (0..60).try_for_each(|_| store.tend(at(8)));
+        let checked = (0..60).try_for_each(|_| store.tend(at(8), ALL));
         let missing = checked.and_then(|()| {
             let missing = missing(&mut store, acknowledged, KEEP)?;
             // Whatever is there can be written to.

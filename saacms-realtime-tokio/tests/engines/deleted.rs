@@ -3,7 +3,7 @@ use std::path::Path;
 
 use crate::chance::Chance;
 use crate::world::{
-    TempDir, at, batch, deletion, event, keep, key, publish, sequences, with_store,
+    ALL, TempDir, at, batch, deletion, event, keep, key, publish, sequences, with_store,
 };
 
 /// The files of a folder that have some bytes.
@@ -62,7 +62,7 @@ fn a_minute_after_a_record_is_deleted_its_earlier_events_are_in_no_file() {
         for _ in 0..60 {
             now += 1_000;
             publish(store, 1_000, "of another", at(now));
-            store.tend(at(now)).expect("can be tended");
+            store.tend(at(now), ALL).expect("can be tended");
         }
 
         let left: Vec<u64> = (0..500)
@@ -91,7 +91,7 @@ fn what_was_deleted_before_a_crash_is_gone_from_the_log_after_the_next_start() {
     assert_ne!(files_with(&copy, b"a-secret-text"), [""; 0]);
     with_store(&copy, keep(21), |store| {
         for _ in 0..60 {
-            store.tend(at(2)).expect("can be tended");
+            store.tend(at(2), ALL).expect("can be tended");
         }
         assert_eq!(files_with(&copy, b"a-secret-text"), [""; 0]);
     });

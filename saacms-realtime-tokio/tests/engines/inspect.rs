@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use saacms_realtime_tokio::engine::disk::{Inspection, OpenError, StoreError, inspect};
 
-use crate::world::{TempDir, at, batch, deletion, event, keep, key, publish, with_store};
+use crate::world::{ALL, TempDir, at, batch, deletion, event, keep, key, publish, with_store};
 
 /// Far longer than it takes; only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -158,7 +158,7 @@ fn write(folder: &Path, is_over: &AtomicBool, stored: &AtomicU64) {
             }
             // Half a minute after a deletion, the log is emptied.
             now += 31_000;
-            store.tend(at(now)).expect("there is room");
+            store.tend(at(now), ALL).expect("there is room");
         }
     });
 }

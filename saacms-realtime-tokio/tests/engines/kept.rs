@@ -5,7 +5,7 @@ use saacms_realtime_core::{Event, Link};
 use saacms_realtime_tokio::engine::disk::{File, Folder, Keep, OpenError, Store};
 
 use crate::world::{
-    LONG, TempDir, at, batch, has_time_id, keep, key, publish, sequences, text, with_store,
+    ALL, LONG, TempDir, at, batch, has_time_id, keep, key, publish, sequences, text, with_store,
 };
 
 #[test]
@@ -80,7 +80,7 @@ fn a_record_is_forgotten_a_day_after_its_newest_event_unless_it_is_watched() {
 
         // All records are looked at within an hour.
         for _ in 0..3_601 {
-            store.tend(later).expect("can be tended");
+            store.tend(later, ALL).expect("can be tended");
         }
         let newest = |store: &mut Store<'_>, record| {
             let (newest, span) = store.newest(&key(record)).expect("whole");
@@ -99,6 +99,29 @@ fn a_record_is_forgotten_a_day_after_its_newest_event_unless_it_is_watched() {
     with_store(dir.path(), keep(3), |store| {
         let span = store.newest(&key(1)).expect("whole").1;
         assert_eq!((span.since, span.upto), (2, 6));
+    });
+}
+
+#[test]
+fn records_that_are_looked_at_one_by_one_are_all_looked_at() {
+    let dir = TempDir::new("one-by-one");
+    with_store(dir.path(), keep(3), |store| {
+        for record in 0..500 {
+            publish(store, record, "old", at(0));
+        }
+        let later = at(LONG.as_millis() as i64);
+        let mut calls = 0;
+        for _ in 0..60 {
+            store.tend(later, Duration::ZERO).expect("can be tended");
+            while store.is_tending() {
+                store.resume(later, Duration::ZERO).expect("can be tended");
+                calls += 1;
+            }
+        }
+        assert!(calls >= 500, "{calls}");
+        for record in 0..500 {
+            assert!(!store.has(&key(record)).expect("whole"), "{record}");
+        }
     });
 }
 
@@ -153,7 +176,7 @@ fn a_record_that_was_forgotten_gives_none_of_its_times_again() {
         publish(store, 1, "set back", at(0));
         for _ in 0..3_601 {
             store
-                .tend(at(LONG.as_millis() as i64))
+                .tend(at(LONG.as_millis() as i64), ALL)
                 .expect("can be tended");
         }
         assert_eq!(store.newest(&key(1)).expect("whole").0, None);

@@ -3,7 +3,9 @@ use saacms_realtime_core::{Ask, Effect, Follower, Told};
 use saacms_realtime_tokio::engine::disk::Store;
 
 use crate::chance::Chance;
-use crate::world::{LONG, TempDir, at, batch, deletion, event, keep, key, publish, with_store};
+use crate::world::{
+    ALL, LONG, TempDir, at, batch, deletion, event, keep, key, publish, with_store,
+};
 
 const KEEP: usize = 5;
 
@@ -84,7 +86,7 @@ fn a_follower_of_a_quiet_record_is_not_interrupted_by_what_is_forgotten_elsewher
             publish(store, record, "other", at(now));
             now += LONG.as_millis() as i64;
             for _ in 0..40 {
-                store.tend(at(now)).expect("can be tended");
+                store.tend(at(now), ALL).expect("can be tended");
             }
             for followed in [&mut quiet, &mut empty] {
                 followed.follower.doubt();
@@ -145,7 +147,7 @@ fn follow(store: &mut Store<'_>, chance: &mut Chance) {
             85..90 => now += LONG.as_millis() as i64,
             _ => {
                 for _ in 0..chance.below(30) {
-                    store.tend(at(now)).expect("can be tended");
+                    store.tend(at(now), ALL).expect("can be tended");
                 }
             }
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use saacms_realtime_tokio::engine::disk::{File, Folder, Store};
 
 use crate::chance::Chance;
-use crate::world::{Acknowledged, batch, event, keep, key};
+use crate::world::{ALL, Acknowledged, batch, event, keep, key};
 
 const DATA: &str = "SAACMS_TEST_VICTIM_DATA";
 const ACKS: &str = "SAACMS_TEST_VICTIM_ACKS";
@@ -132,7 +132,7 @@ fn publish_for_ever(store: &mut Store<'_>, acks: &mut PlainFile) {
             .collect();
         acks.write_all(lines.as_bytes()).expect("acks are written");
         if round % 100 == 0 {
-            store.tend(now).expect("can be tended");
+            store.tend(now, ALL).expect("can be tended");
         }
     }
 }

@@ -143,5 +143,8 @@ pub(crate) fn missing(
     Ok(missing)
 }
 
+/// Time for all that a store has to tend.
+pub(crate) const ALL: Duration = Duration::MAX;
+
 /// A day and a second: longer than a record is remembered.
 pub(crate) const LONG: Duration = Duration::from_secs(86_401);

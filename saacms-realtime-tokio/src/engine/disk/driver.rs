@@ -16,6 +16,9 @@ use crate::clock::Clock;
 /// How long asks are answered before the next publishes are stored.
 const ASKING: Duration = Duration::from_millis(5);
 
+/// How long old records are looked for before the next publishes are stored.
+const TENDING: Duration = Duration::from_millis(2);
+
 /// The most time between two looks at what is to be forgotten.
 const MAX_UNTENDED: Duration = Duration::from_secs(60);
 
@@ -144,15 +147,16 @@ impl Driver {
         self.store_batch(store)?;
         self.try_again(store)?;
 
-        if self.untended() >= 1_000 {
+        if self.untended() >= 1_000 || store.is_tending() {
             self.tend(store)?;
         }
         Ok(())
     }
 
     /// Whether there is nothing to do until something is due, or the hub wants something.
-    pub(super) fn is_idle(&self) -> bool {
-        self.publishes.is_empty() && self.asks.is_empty() && self.untended() < 1_000
+    pub(super) fn is_idle(&self, store: &Store<'_>) -> bool {
+        let has_work = !self.publishes.is_empty() || !self.asks.is_empty() || store.is_tending();
+        !has_work && self.untended() < 1_000
     }
 
     /// Sleeps until `next`, until the store must be tended, or until the waker is called.
@@ -311,16 +315,19 @@ impl Driver {
         self.clock.now().instant.millis_since(self.tended)
     }
 
-    /// Makes up for one second.
+    /// Makes up for one second, or resumes that.
     fn tend(&mut self, store: &mut Store<'_>) -> Result<(), Damaged> {
         let now = self.clock.now();
-        let max = u64::try_from(MAX_UNTENDED.as_millis()).unwrap_or(u64::MAX);
-        // A machine that slept does not make up for a night.
-        let missed = self.untended().min(max);
-        let tended = now.instant.as_millis() - missed + 1_000;
-        self.tended = Instant::from_millis(tended);
-
-        let done = store.tend(now.wall);
+        let done = if store.is_tending() {
+            store.resume(now.wall, TENDING)
+        } else {
+            let max = u64::try_from(MAX_UNTENDED.as_millis()).unwrap_or(u64::MAX);
+            // A machine that slept does not make up for a night.
+            let missed = self.untended().min(max);
+            let tended = now.instant.as_millis() - missed + 1_000;
+            self.tended = Instant::from_millis(tended);
+            store.tend(now.wall, TENDING)
+        };
         match &done {
             // A full disk has its own line.
             Ok(()) | Err(StoreError::Full) => {}

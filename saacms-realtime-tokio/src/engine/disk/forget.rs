@@ -1,4 +1,6 @@
+use core::time::Duration;
 use std::collections::BinaryHeap;
+use std::time::Instant;
 
 use rusqlite::{Row as SqlRow, params};
 use saacms_realtime_core::{ResourceKey, Timestamp};
@@ -13,6 +15,9 @@ const CALLS_PER_ROUND: i64 = 3_600;
 /// Calls of the first round. Files are damaged while no process has them more often than at other times.
 const CALLS_OF_FIRST_ROUND: i64 = 60;
 
+/// Records that are read at once to be looked at.
+const MAX_AT_ONCE: i64 = 64;
+
 /// Records that are forgotten at once to make room.
 const MAX_FORGOTTEN: usize = 1_000;
 
@@ -21,6 +26,8 @@ const MAX_FORGOTTEN: usize = 1_000;
 pub(super) struct Sweep {
     /// The number of the last record that was looked at.
     after: i64,
+    /// The number of the last record whose turn it is now; `None` if none is left.
+    until: Option<i64>,
     calls_per_round: i64,
 }
 
@@ -28,6 +35,7 @@ impl Default for Sweep {
     fn default() -> Self {
         Self {
             after: 0,
+            until: None,
             calls_per_round: CALLS_OF_FIRST_ROUND,
         }
     }
@@ -47,35 +55,65 @@ impl Store<'_> {
     /// all records are looked at within a minute, and then once an hour; what was deleted is in no file
     /// after a minute.
     ///
+    /// After about `budget`, what is left of this second's records is left to [`resume`](Self::resume).
+    ///
     /// # Errors
     ///
     /// [`StoreError`]; the rest is done by a later call.
-    pub fn tend(&mut self, now: Timestamp) -> Result<(), StoreError> {
+    pub fn tend(&mut self, now: Timestamp, budget: Duration) -> Result<(), StoreError> {
         self.erase()?;
 
-        let last = self.read_last_record()?;
-        let Sweep {
-            after,
-            calls_per_round,
-        } = self.sweep;
-        let to = after + last.div_euclid(calls_per_round) + 1;
+        let records = self.read_last_record()? / self.sweep.calls_per_round + 1;
+        let until = self.sweep.until.unwrap_or(self.sweep.after);
+        self.sweep.until = Some(until + records);
+        self.resume(now, budget)
+    }
+
+    /// Whether [`tend`](Self::tend) has left something to [`resume`](Self::resume).
+    pub fn is_tending(&self) -> bool {
+        self.sweep.until.is_some()
+    }
+
+    /// Looks at more of the records that the last [`tend`](Self::tend) has left, for about `budget`, but
+    /// at one at least.
+    ///
+    /// # Errors
+    ///
+    /// As [`tend`](Self::tend).
+    pub fn resume(&mut self, now: Timestamp, budget: Duration) -> Result<(), StoreError> {
+        let Some(until) = self.sweep.until else {
+            return Ok(());
+        };
+
+        let began = Instant::now();
         let mut old = Vec::new();
-        for candidate in self.candidates_between(after, to)? {
-            let record = self.check(&candidate)?;
-            if self.is_watched(&candidate.key) {
-                continue;
+        loop {
+            let candidates = self.candidates_between(self.sweep.after, until, MAX_AT_ONCE)?;
+            if candidates.is_empty() {
+                break;
             }
-            let newest = self.newest_row(&record)?;
-            if self.is_old(time_of(&newest), now) {
-                old.push(candidate);
+            for candidate in candidates {
+                self.sweep.after = candidate.number;
+                let record = self.check(&candidate)?;
+                if !self.is_watched(&candidate.key) {
+                    let newest = self.newest_row(&record)?;
+                    if self.is_old(time_of(&newest), now) {
+                        old.push(candidate);
+                    }
+                }
+                if began.elapsed() >= budget {
+                    return self.forget_all(&old);
+                }
             }
         }
         self.forget_all(&old)?;
 
-        self.sweep.after = to;
-        if to >= last {
+        self.sweep.after = until;
+        self.sweep.until = None;
+        if until >= self.read_last_record()? {
             self.sweep = Sweep {
                 after: 0,
+                until: None,
                 calls_per_round: CALLS_PER_ROUND,
             };
         }
@@ -84,7 +122,7 @@ impl Store<'_> {
 
     /// All records, each of them checked.
     pub(super) fn all_records(&mut self) -> Result<Vec<Record>, StoreError> {
-        let candidates = self.candidates_between(0, i64::MAX)?;
+        let candidates = self.candidates_between(0, i64::MAX, i64::MAX)?;
         let records = candidates.iter();
         records.map(|candidate| self.check(candidate)).collect()
     }
@@ -148,9 +186,14 @@ impl Store<'_> {
         Ok(())
     }
 
-    /// The records whose numbers are after `after`, up to `to`.
-    fn candidates_between(&mut self, after: i64, to: i64) -> Result<Vec<Candidate>, StoreError> {
-        let mut rows = self.statements.records_between.query([after, to])?;
+    /// The first `limit` records whose numbers are after `after`, up to `to`.
+    fn candidates_between(
+        &mut self,
+        after: i64,
+        to: i64,
+        limit: i64,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let mut rows = self.statements.records_between.query([after, to, limit])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             found.push(Candidate::read(row)?);
@@ -162,7 +205,10 @@ impl Store<'_> {
     fn idlest_records(&mut self) -> Result<Vec<Candidate>, StoreError> {
         // Of these, the one that was idle for the shortest time is on top.
         let mut idlest = BinaryHeap::new();
-        let mut rows = self.statements.records_between.query([0, i64::MAX])?;
+        let mut rows = self
+            .statements
+            .records_between
+            .query([0, i64::MAX, i64::MAX])?;
         while let Some(row) = rows.next()? {
             let newest = row.get::<_, i64>(3)?.cast_unsigned();
             let is_idler = |top: &Candidate| newest < top.newest;

@@ -45,7 +45,8 @@ impl<'f> Statements<'f> {
             delete_record: prepare("DELETE FROM record WHERE number = ?")?,
             last_record: prepare("SELECT max(number) FROM record")?,
             records_between: prepare(
-                "SELECT number, slug, id, newest FROM record WHERE number > ? AND number <= ?",
+                "SELECT number, slug, id, newest FROM record WHERE number > ? AND number <= ?
+                 ORDER BY number LIMIT ?",
             )?,
 
             event_at: prepare(

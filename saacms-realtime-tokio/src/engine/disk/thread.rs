@@ -129,7 +129,7 @@ fn serve(driver: &mut Driver, file: &mut File) -> Result<(), Damaged> {
         let next = driver.poll(&mut store, &waker);
         driver.work(&mut store)?;
 
-        if driver.is_idle() {
+        if driver.is_idle(&store) {
             if is_stopping {
                 return Ok(());
             }
