@@ -116,6 +116,11 @@ fn the_position_of_a_hub_follows_every_event_that_it_was_told_of() {
         3,
         "the engine began with it"
     );
+
+    // A server of the engine that is behind does not take it back.
+    let (life, last) = (cluster.life, 1);
+    cluster.report(0, Report::Up { life, last });
+    assert_eq!(position(&cluster, 0).sequence, 3);
 }
 
 #[test]

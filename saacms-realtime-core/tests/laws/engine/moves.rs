@@ -57,20 +57,41 @@ impl Traveller {
 
 #[test]
 fn a_client_that_moves_between_three_hubs_misses_nothing() {
-    let seeds = if cfg!(miri) { 2 } else { 300 };
     for faults in [Faults::None, Faults::OnTheWay, Faults::Losses] {
-        let refetched: usize = (0..seeds).map(|seed| run(seed, faults)).sum();
+        let refetched: usize = (0..SEEDS)
+            .map(|seed| run(Chance::new(seed), quiet_config(), faults))
+            .sum();
         // What is lost on the way is read again, so nobody has a reason to refetch.
         assert_eq!(refetched > 0, faults == Faults::Losses);
     }
 }
 
-fn run(seed: u64, faults: Faults) -> usize {
-    let mut chance = Chance::new(seed);
+#[test]
+fn a_client_of_hubs_with_tight_limits_is_told_whenever_it_missed_something() {
+    for faults in [Faults::None, Faults::OnTheWay, Faults::Losses] {
+        let refetched: usize = (0..SEEDS)
+            .map(|seed| {
+                let mut chance = Chance::new(seed);
+                let config = HubConfig {
+                    max_events: *chance.pick(&[0, 1, 2, 5]),
+                    max_lag: *chance.pick(&[1, 3]),
+                    max_topics: *chance.pick(&[1, 2]),
+                    ..quiet_config()
+                };
+                run(chance, config, faults)
+            })
+            .sum();
+        assert!(refetched > 0);
+    }
+}
+
+const SEEDS: u64 = if cfg!(miri) { 2 } else { 300 };
+
+fn run(mut chance: Chance, config: HubConfig, faults: Faults) -> usize {
     let config = HubConfig {
         event_ids: *chance.pick(&[EventIds::Etag, EventIds::Position]),
         quiet_resume: chance.percent(50),
-        ..quiet_config()
+        ..config
     };
     let mut cluster = Cluster::of(3, config);
     cluster.stamps_ids = chance.percent(50);
@@ -80,8 +101,9 @@ fn run(seed: u64, faults: Faults) -> usize {
         let node = chance.index(3);
         match chance.below(10) {
             0 | 1 => {
-                state += 1;
-                cluster.publish(node, "1", [state]);
+                let before = state;
+                state += 1 + chance.index(4);
+                cluster.publish(node, "1", before + 1..=state);
             }
             2 => cluster.publish(node, "2", [0]),
             3 => {
@@ -114,7 +136,9 @@ fn run(seed: u64, faults: Faults) -> usize {
             }
             _ => cluster.advance(chance.below(1_500)),
         }
-        if let Some(mut client) = traveller.client.take() {
+        if chance.percent(70)
+            && let Some(mut client) = traveller.client.take()
+        {
             let said = cluster.read(&mut client);
             traveller.take(said, state);
             traveller.client = Some(client);
@@ -131,7 +155,7 @@ fn run(seed: u64, faults: Faults) -> usize {
     if let Some(mut client) = traveller.client.take() {
         let said = cluster.read(&mut client);
         traveller.take(said, state);
-        assert_eq!(traveller.knows, state, "seed {seed}");
+        assert_eq!(traveller.knows, state);
     }
     leaves_nothing(&mut cluster);
     traveller.refetched
