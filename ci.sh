@@ -15,7 +15,7 @@ readonly TARGET_DIR MSRV
 . .ci/install.sh
 
 # Required before a change is merged. `test` builds the dependencies that later steps reuse.
-readonly all_steps=(setup fmt arrows clippy deny features no-alloc test engines simulate mutants loom fuzz doc msrv
+readonly all_steps=(setup fmt arrows clippy deny features no-alloc test simulate mutants loom fuzz doc msrv
     clients browser worker)
 # Required for every commit: under three minutes if the last commit was built.
 readonly quick_steps=(fmt arrows clippy places core conformance simulate)
@@ -68,8 +68,9 @@ only when named:
   tsan       core's tests with real threads under ThreadSanitizer, which finds data races
   faults     real faults against the server's binary, with their results; also part of \`test\`
   engines    the history on disk: processes that are killed, power cuts, full and damaged disks, with
-             their results; also part of \`test\`. Mounts file systems, which needs root and loop
-             devices; \$SAACMS_TEST_NO_MOUNT=1 leaves those tests out
+             their results; also part of \`test\`. Then the server is killed and terminated under 10,000
+             idle streams, and none may be told to refetch. Mounts file systems, which needs root and
+             loop devices; \$SAACMS_TEST_NO_MOUNT=1 leaves those tests out
   guarantees every long check of the laws except \`cargo-mutants\`; writes the figures into
              GUARANTEES.md: half an hour
   bench      speed as ratios to peers and to the limit: fails if one is 1.3 times as bad as in
@@ -189,11 +190,6 @@ step_test() {
     build saacms-realtime
     saacms-realtime-asyncstd/tests/same_bytes.sh --built
     node --test $TOKIO/hub/tests/client
-}
-
-step_engines() {
-    build saacms-realtime load
-    "$TARGET_DIR/debug/load" restart --subscribers 10000
 }
 
 step_core() {
@@ -319,6 +315,10 @@ step_faults() {
 
 step_engines() {
     cargo test -p saacms-realtime-tokio --all-features --test engines -- --nocapture
+    cargo test -p saacms-realtime --test disk
+    cargo test -p saacms-realtime --test faults folder -- --nocapture
+    build saacms-realtime load
+    "$TARGET_DIR/debug/load" restart --subscribers 10000
 }
 
 step_guarantees() {

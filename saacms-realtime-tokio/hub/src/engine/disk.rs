@@ -103,10 +103,17 @@ fn begin_life(folder: &Path) -> Result<Life, OpenError> {
 fn about(folder: &Path, error: &OpenError) -> String {
     let folder = folder.to_string_lossy();
     let folder = quoted(&folder);
-    if let OpenError::Folder(error) = error
-        && error.kind() == io::ErrorKind::NotFound
-    {
-        return format!("{folder}: there is no history; name the --data-dir of a hub");
+    let OpenError::Folder(cause) = error else {
+        return format!("{folder}: {error}");
+    };
+    if cause.kind() == io::ErrorKind::NotFound {
+        format!("{folder}: there is no history; name the --data-dir of a hub")
+    } else if cause.kind() == io::ErrorKind::StorageFull {
+        format!(
+            "{folder}: there is no room for a copy; set TMPDIR to a folder that has as much as the \
+             history"
+        )
+    } else {
+        format!("{folder}: {error}")
     }
-    format!("{folder}: {error}")
 }
