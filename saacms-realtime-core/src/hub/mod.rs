@@ -352,6 +352,7 @@ impl Hub {
             ledger,
             ..
         } = &*self.shared;
+        let engine = registry.engine.as_ref();
         Stats {
             topics: registry.topics(),
             subscribers: registry.subscribers(),
@@ -360,7 +361,7 @@ impl Hub {
             resyncs: counters.resyncs.load(Relaxed),
             unread_bytes: ledger.unread(),
             cut_readers: counters.cut.load(Relaxed),
-            engine: registry.engine.as_ref().map(|engine| engine.stats()),
+            engine: engine.map(|engine| engine.stats(self.shared.latest().instant)),
         }
     }
 }

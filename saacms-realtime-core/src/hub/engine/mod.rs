@@ -1,4 +1,4 @@
-//! The hub of an engine: what goes out to the engine, and what comes in.
+//! A hub over an engine: requests go out, reports come in.
 
 mod asks;
 mod followed;
@@ -27,11 +27,11 @@ pub(super) use outbox::Outbox;
 pub(super) use publishes::Outcome;
 pub(super) use waiting::Waiting;
 
-/// What a hub knows of its engine, for logs and health checks.
+/// What a hub knows about its engine, for logs and health checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineStats {
-    /// Whether the engine can be reached.
+    /// Whether the engine can be reached, and answers: no publish has waited for longer than 5 s.
     pub is_up: bool,
     /// Since when it cannot be reached; `None` while it can, or before anything was asked of it.
     pub away_since: Option<Instant>,
@@ -39,9 +39,6 @@ pub struct EngineStats {
     pub life: Option<Epoch>,
     /// Publishes whose outcome is not known.
     pub in_flight: usize,
-    /// When the oldest of them was submitted. If that is seconds ago, the engine hangs: it can be reached,
-    /// and does not answer.
-    pub oldest_in_flight: Option<Instant>,
     /// Audits that found a missed event which nothing had announced. More than 0 means that live
     /// events get lost between engine and hub.
     pub repaired: u64,
@@ -56,7 +53,7 @@ impl Hub {
     ///
     /// Nothing is delivered that the engine has not stored. [`submit`](Self::submit) resolves once the
     /// engine has the event; [`publish`](Self::publish) is refused. A reader of a record that the hub
-    /// has not looked at yet is silent until the engine has answered. `seed` must be random, as for
+    /// has not looked at yet gets nothing until the engine has answered. `seed` must be random, as for
     /// [`new`](Self::new); positions are those of the engine.
     ///
     /// # Errors
@@ -82,10 +79,9 @@ impl Hub {
 
 /// The side of a hub that its engine sees: it hands out requests, and takes reports.
 ///
-/// An engine is one task or thread. It polls for requests and carries them out; what it has to say,
-/// it says through a [`Reporter`], first of all [`Report::Up`](crate::engine::Report::Up). If the
-/// port is dropped, the engine is gone for good: every publish that waits is refused, and so is every
-/// later one.
+/// An engine is one task or thread. It polls for requests, carries them out, and answers through a
+/// [`Reporter`], beginning with [`Report::Up`](crate::engine::Report::Up). Dropping the port means that
+/// the engine is gone for good: every publish that waits is refused, and so is every later one.
 ///
 /// ```
 /// use core::task::{Context, Waker};
@@ -166,7 +162,7 @@ impl Drop for EnginePort {
 impl fmt::Debug for EnginePort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EnginePort")
-            .field("engine", &self.outbox.stats())
+            .field("engine", &self.hub.stats().engine)
             .finish_non_exhaustive()
     }
 }

@@ -18,7 +18,7 @@ use crate::time::{Instant, Now};
 /// After an engine was away, the records that were live are asked about within this time.
 const SPREAD_MILLIS: u64 = 2_000;
 
-/// Takes what an engine has to say. Every clone reports to the same hub.
+/// Takes the reports of an engine. Every clone reports to the same hub.
 ///
 /// Reports may come from any thread, in the order that [`engine`](crate::engine) asks for.
 #[derive(Clone)]
@@ -204,7 +204,7 @@ impl Hub {
 impl fmt::Debug for Reporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reporter")
-            .field("engine", &self.outbox.stats())
+            .field("engine", &self.hub.stats().engine)
             .finish_non_exhaustive()
     }
 }

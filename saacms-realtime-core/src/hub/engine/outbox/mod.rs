@@ -3,6 +3,7 @@ mod state;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use core::task::Context;
+use core::time::Duration;
 
 use super::EngineStats;
 use super::asks::Due;
@@ -17,6 +18,9 @@ use crate::time::Instant;
 
 pub(super) use state::NewLife;
 use state::{Loss, Standing, State};
+
+/// An engine that leaves a publish unanswered for longer counts as away.
+const MAX_SILENCE: Duration = Duration::from_secs(5);
 
 /// What a hub has for its engine, and knows of it.
 ///
@@ -70,7 +74,7 @@ impl Outbox {
         self.has_news.store(true, Relaxed);
     }
 
-    /// The place after everything that the engine told of any record; `None` until it was up.
+    /// The place after every event of any record that the engine has reported; `None` until it was up.
     pub(in crate::hub) fn position(&self) -> Option<Position> {
         let state = self.state();
         state.life.map(|life| Position {
@@ -83,7 +87,7 @@ impl Outbox {
         self.state().life
     }
 
-    /// The engine told of this sequence.
+    /// The engine reported an event with this sequence.
     pub(super) fn heard_of(&self, sequence: u64) {
         let mut state = self.state();
         state.told = state.told.max(sequence);
@@ -211,7 +215,7 @@ impl Outbox {
             state.standing = Standing::Up;
         }
         if new_life == NewLife::Same && state.loss == Loss::Declared {
-            // It may have been away before it heard of the loss.
+            // It may have gone away before it heard of the loss.
             state.loss = Loss::Found;
         }
         // It has forgotten all of that, and hears it again.
@@ -220,8 +224,6 @@ impl Outbox {
         state.watches.clear();
         state.asks.forget_all();
         state.checks.clear();
-        // A loss that it did not act on is declared again once there is proof again.
-        state.loss = Loss::None;
         self.has_news();
         new_life
     }
@@ -340,17 +342,18 @@ impl Outbox {
         state.publishes.end_all()
     }
 
-    pub(in crate::hub) fn stats(&self) -> EngineStats {
+    pub(in crate::hub) fn stats(&self, now: Instant) -> EngineStats {
         let state = self.state();
+        let oldest = state.publishes.oldest();
+        let is_silent = oldest.is_some_and(|since| since.saturating_add(MAX_SILENCE) < now);
         EngineStats {
-            is_up: state.standing == Standing::Up,
+            is_up: state.standing == Standing::Up && !is_silent,
             away_since: match state.standing {
                 Standing::Away { since } => since,
                 Standing::Up | Standing::Gone => None,
             },
             life: state.life.map(Life::epoch),
             in_flight: state.publishes.len(),
-            oldest_in_flight: state.publishes.oldest(),
             repaired: state.counts.repaired,
             refetched: state.counts.refetched,
             lost: state.counts.lost,
@@ -361,7 +364,6 @@ impl Outbox {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use core::task::Waker;
-    use core::time::Duration;
 
     use super::*;
 
