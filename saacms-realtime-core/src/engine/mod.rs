@@ -7,7 +7,7 @@
 //!
 //! # What an engine must do
 //!
-//! 1. Events of a record have one order, and their sequences rise in it.
+//! 1. The events of a record have one order, in which their sequences rise.
 //! 2. A publish is reported as [stored](Report::Stored) only when it is kept as safely as the engine
 //!    can. A ticket is stored once, however often the engine tries. Every ticket is answered, if only
 //!    by [`NotStored::Unknown`]: until then, or the next [`Report::Up`], the publish counts against
@@ -15,9 +15,10 @@
 //! 3. The newest [`keep`](EngineSpec::keep) events of a record are kept; the oldest are dropped first.
 //! 4. Answers to [`Request::Newest`] and [`Request::Run`] describe one moment, with a true
 //!    [`Span`](crate::Span).
-//! 5. An ask that must be sure is answered by the server that decides, not by a replica.
-//! 6. [`Report::Doubt`] follows whenever a live event may have been missed, and [`Report::Down`] and
-//!    [`Report::Up`] enclose each lost connection.
+//! 5. An ask that must be sure is answered by the authoritative server, never by a replica that may be
+//!    stale.
+//! 6. [`Report::Doubt`] follows whenever a live event may have been missed. [`Report::Down`] is reported
+//!    when the connection is lost, and [`Report::Up`] when it is back.
 //! 7. [`Report::Lost`] follows whenever stored events may be gone.
 //! 8. Everything is bounded: what does not fit becomes a doubt.
 //! 9. Every ask is answered within 5 s, if only by [`Failed`].

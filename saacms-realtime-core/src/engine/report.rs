@@ -5,7 +5,7 @@ use super::{Life, Number, Packed, Ticket};
 use crate::follow::{Span, Told};
 use crate::name::ResourceKey;
 
-/// What an engine tells its hub.
+/// What an engine reports to its hub.
 #[derive(Clone, Debug)]
 pub enum Report {
     /// The engine can be reached, and this is the life of its history. It watches no record, and has
@@ -13,7 +13,7 @@ pub enum Report {
     Up {
         /// The life.
         life: Life,
-        /// The newest sequence of any record, which the position of a hub begins with.
+        /// The newest sequence of any record: the position of the hub begins there.
         last: u64,
     },
     /// The engine cannot be reached.

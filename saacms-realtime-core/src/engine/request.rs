@@ -15,7 +15,7 @@ pub enum Request {
     Newest {
         /// The records, each with the number of its ask.
         of: Vec<(ResourceKey, Number)>,
-        /// Whether the answer must come from the server that decides.
+        /// Whether the answer must come from the authoritative server, not from a replica.
         sure: bool,
     },
     /// Report the events of a record from a sequence on, oldest first.
@@ -26,7 +26,7 @@ pub enum Request {
         number: Number,
         /// The sequence of the first event that is wanted; 0 = all that are kept.
         from: u64,
-        /// Whether the answer must come from the server that decides.
+        /// Whether the answer must come from the authoritative server, not from a replica.
         sure: bool,
     },
     /// Store an event.

@@ -1,4 +1,4 @@
-//! What a follower asks its engine, and what it tells the feed of its record.
+//! What a follower asks its engine, and what the feed of its record must do.
 
 use alloc::vec::Vec;
 
@@ -6,8 +6,8 @@ use super::told::{Span, Told};
 
 /// What a follower asks its engine.
 ///
-/// An ask that is `sure` must be answered by the part of the engine that is never behind, such as
-/// the leader of a cluster; any other may be answered by a stale replica.
+/// An ask that is `sure` must be answered by the authoritative part of the engine, such as the leader of
+/// a cluster; any other may be answered by a stale replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// The newest event that is kept; answered by [`Follower::newest`](super::Follower::newest).
@@ -31,8 +31,8 @@ pub enum Effect<E> {
     /// Readers may begin: each event after this one will be pushed. `None` if the engine keeps no
     /// event of the record; then each event after [`Span::upto`] will be.
     ///
-    /// A replica that was behind may not have had an event that the engine told of before this node
-    /// watched the record. A driver calls [`Follower::make_sure`](super::Follower::make_sure) a moment
+    /// A stale replica may lack an event that the engine reported before this node watched the record. A
+    /// driver calls [`Follower::make_sure`](super::Follower::make_sure) a moment
     /// later; otherwise that event would be delivered only with the next one.
     Begin(Option<Told<E>>, Span),
     /// Deliver this event: it is the next one.
@@ -45,7 +45,7 @@ pub enum Effect<E> {
     History(Vec<Told<E>>, u64),
     /// No event was missed up to the moment at which the engine looked.
     Confirmed {
-        /// Whether the answer cannot have been stale. A replica that is behind confirms what it knows.
+        /// Whether the answer cannot have been stale. A stale replica confirms no more than it knows.
         sure: bool,
     },
 }

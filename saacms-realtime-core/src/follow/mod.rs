@@ -1,9 +1,9 @@
-//! One record behind an engine: what was passed on of it, and what the engine must be asked.
+//! One record of an engine: what has been passed on, and what to ask the engine next.
 //!
-//! An engine keeps the history of all records outside of this process, and tells each node of new
-//! events. Some of what it tells is lost on the way, comes twice or late, or is read from a replica
-//! that is behind; and an engine can lose what it had. A [`Follower`] makes of that a sequence of
-//! events without a silent gap. It is pure: no clock, no I/O, and events are opaque to it.
+//! An engine keeps the history of all records outside of this process, and reports new events to each
+//! node. Reports may be lost, repeated or late; a stale replica may answer; and an engine can lose what
+//! it has stored. A [`Follower`] turns all of that into a sequence of events without a silent gap. It is
+//! pure: no clock, no I/O, and events are opaque to it.
 
 mod ask;
 mod early;
@@ -26,10 +26,9 @@ use state::{Fit, State};
 /// - *What readers need*: [`look_back`](Self::look_back), [`make_sure`](Self::make_sure).
 /// - *What to do*: the effects that inputs append, and [`ask`](Self::ask).
 ///
-/// A driver calls `ask` after every input, and gives the answer back with the next input that fits
-/// it. At most one ask is out at a time. A driver numbers its asks: an answer to an ask before the
-/// last one, or of an engine before its last loss, must not be given to a follower, which could not
-/// tell it from the one that it waits for.
+/// A driver calls `ask` after every input, and passes the answer to the input of the same name. At most
+/// one ask is outstanding at a time. A driver numbers its asks, and drops the answer to an earlier one,
+/// or from before the last loss: a follower cannot distinguish it from the answer that it waits for.
 ///
 /// ```
 /// use saacms_realtime_core::{Ask, Effect, Follower, Link, Mark, Span, Told};
@@ -132,7 +131,7 @@ impl<E> Follower<E> {
         self.place
     }
 
-    /// Whether nothing is open: events are passed on as they arrive.
+    /// Whether no question is open: events are passed on as they arrive.
     pub fn is_live(&self) -> bool {
         self.state == State::Live
     }
@@ -142,7 +141,7 @@ impl<E> Follower<E> {
         self.early.events()
     }
 
-    /// The engine tells of a new event.
+    /// The engine reports a new event.
     pub fn live(&mut self, told: Told<E>, effects: &mut Vec<Effect<E>>) {
         if self.state != State::Live {
             self.early.push(told);
@@ -216,8 +215,8 @@ impl<E> Follower<E> {
         }
     }
 
-    /// The engine could not answer. The next [`ask`](Self::ask) is the same again; when, is up to the
-    /// driver.
+    /// The engine could not answer. The next [`ask`](Self::ask) is the same again; the driver decides
+    /// when.
     pub fn failed(&mut self) {
         self.is_asked = false;
     }
@@ -232,9 +231,9 @@ impl<E> Follower<E> {
         self.asks_again |= self.is_asked;
     }
 
-    /// The engine has lost events that it had: whatever readers know, they refetch.
+    /// The engine has lost stored events: all readers refetch, whatever they know.
     ///
-    /// The answer to an ask that is out must not be given any more.
+    /// The answer to an outstanding ask must not be passed in any more.
     pub fn lost(&mut self) {
         let interrupt = self.state != State::Joining { interrupt: false };
         self.is_asked = false;
@@ -242,9 +241,9 @@ impl<E> Follower<E> {
         self.turn(State::Joining { interrupt }, true);
     }
 
-    /// A reader names an event that was not passed on here: reads all that the engine keeps.
+    /// A reader names an event that was not passed on here: asks for all that the engine keeps.
     ///
-    /// Has no effect while another question is open, so to be called again once this is live.
+    /// Has no effect while another question is open: call it again once the follower is live.
     pub fn look_back(&mut self) {
         if self.state == State::Live {
             self.looks_back = true;
@@ -252,10 +251,10 @@ impl<E> Follower<E> {
         }
     }
 
-    /// A reader names an event that nobody here has heard of: makes sure that the engine has not, either,
-    /// before the reader is told so.
+    /// A reader names an event that is unknown here: asks whether the engine knows it, and accepts no
+    /// stale answer, before the reader has to refetch.
     ///
-    /// Has no effect while another question is open, so to be called again once this is live.
+    /// Has no effect while another question is open: call it again once the follower is live.
     pub fn make_sure(&mut self) {
         if self.state == State::Live {
             self.turn(State::Checking, true);

@@ -9,7 +9,7 @@ pub struct Mark {
     pub print: u64,
 }
 
-/// What an engine says about the event before another one in the same record.
+/// What an engine says about the predecessor of an event in its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
     /// The previous event.
@@ -26,7 +26,7 @@ pub enum Link {
     Unknown,
 }
 
-/// An event as an engine tells it.
+/// An event as an engine reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told<E> {
     /// The name of the event.
@@ -40,8 +40,8 @@ pub struct Told<E> {
 /// The part of an engine's sequence that an answer covers.
 ///
 /// An engine that cannot name `upto` exactly names a lower one: at worst, it is asked once more. A
-/// higher one would be a place after events that nobody has heard of, and so a silent gap. A replica
-/// that may be behind must not take it from its leader.
+/// higher one would claim events that the answer does not have, which is a silent gap: a replica that may
+/// be stale must not take it from its leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Of the events after this sequence, the engine has dropped only the oldest of records that

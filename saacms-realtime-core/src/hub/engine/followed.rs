@@ -9,7 +9,7 @@ use crate::follow::{Ask, Effect, Follower, Mark, Span, Told};
 use crate::name::ResourceKey;
 use crate::time::{Instant, Now};
 
-/// After a join the record is checked once more: an engine may begin to tell its live events a little
+/// After a join the record is checked once more: an engine may begin to report live events a little
 /// later than it answers.
 pub(super) const CHECK_AFTER_JOIN: Duration = Duration::from_secs(1);
 
@@ -25,11 +25,12 @@ pub(in crate::hub) struct Followed {
     /// The life of the engine in which it is followed. The events of the feed, its places and the ask
     /// that is out are of this one.
     pub(super) life: Option<Life>,
-    /// Events up to this sequence lend no ID: the engine lost some of them, or may have others there.
+    /// The IDs of events up to this sequence do not count: the engine lost some of those events, or may
+    /// have others there.
     pub(super) cut: u64,
     /// The newest event of the feed, even if it was not kept.
     pub(super) tail: Option<Mark>,
-    /// Readers may begin: where the record stands is known, and no loss is about to be told.
+    /// Readers may begin: where the record stands is known, and no loss is about to be reported.
     pub(super) is_open: bool,
     /// The feed has all events that the engine keeps: an ID that is not found there is not known.
     pub(in crate::hub) is_complete: bool,
@@ -40,7 +41,7 @@ pub(in crate::hub) struct Followed {
     pub(super) sure_ask: Option<u64>,
     /// The newest ask that read all history.
     pub(super) history_ask: Option<u64>,
-    /// The source lost data, so that events up to the next join lend no ID.
+    /// The source lost data, so that the IDs of events up to the next join do not count.
     pub(super) is_source_lost: bool,
     /// Readers that wait for an answer before they begin.
     pub(in crate::hub) waiting: usize,
@@ -191,7 +192,7 @@ impl Followed {
         if newest.is_some() && last.is_none() {
             self.cut = floor;
         }
-        // Without an event that lends its ID, there is nothing to look back to.
+        // Without an event whose ID counts, there is nothing to look back to.
         self.is_complete = last.is_none();
         feed.start(life.epoch(), last.as_ref(), floor, place);
         self.tail = newest.as_ref().map(|it| it.mark);

@@ -9,7 +9,7 @@ use crate::time::{Instant, Now};
 
 /// A topic whose record is followed. Without an engine, none of this does anything.
 impl TopicCell {
-    /// The engine is to tell of this record. Called when the first reader comes.
+    /// Begins to watch the record. Called when a reader comes; only the first one counts.
     pub(in crate::hub) fn watch(&mut self, outbox: &Outbox, now: Instant) {
         let Some(followed) = &mut self.followed else {
             return;
@@ -23,7 +23,7 @@ impl TopicCell {
         }
     }
 
-    /// The topic is removed: the engine need not tell of its record any more.
+    /// The topic is removed: its record is not watched any more.
     pub(in crate::hub) fn unwatch(&mut self, outbox: &Outbox) {
         if let Some(followed) = &mut self.followed {
             followed.forget_ask(outbox);
@@ -124,13 +124,13 @@ impl TopicCell {
         if core::mem::replace(&mut followed.is_checked, true) {
             followed.follower.doubt();
         } else {
-            // A server that was behind at the join may be behind still.
+            // A replica that was stale at the join may still be.
             followed.follower.make_sure();
         }
         followed.ask(outbox, now);
     }
 
-    /// The engine told of an event.
+    /// The engine reported an event.
     pub(super) fn told(&mut self, told: Told<Packed>, outbox: &Outbox, now: Now) {
         let Some(followed) = &mut self.followed else {
             return;

@@ -18,7 +18,7 @@ pub(in crate::hub) struct Waiting {
     /// The last event ID of its client, or the place at which it came if it named none. Without
     /// either, nobody knows what it has missed by the time it begins.
     known: Option<Box<[u8]>>,
-    /// It named no ID: it is told its place.
+    /// It named no ID: it is greeted with its place.
     is_new: bool,
     /// The asks about the record before it came. The answer to one of them may be too old for it.
     came: u64,
@@ -27,7 +27,7 @@ pub(in crate::hub) struct Waiting {
 }
 
 impl Waiting {
-    /// A reader that comes now. `place` is that of the engine, told before the topic was locked.
+    /// A reader that comes now. `place` is that of the engine, read before the topic was locked.
     pub(in crate::hub) fn new(
         last_event_id: Option<&[u8]>,
         place: Option<Position>,
@@ -91,7 +91,7 @@ impl TopicCell {
         let mut greeting = named.filter(|_| waiting.is_new);
         if is_ahead && waiting.is_new {
             // The place of the engine is later than what is known of this record: everything after
-            // the earlier one will be told.
+            // the earlier one will be delivered.
             greeting = Some(place);
             let resume = Resume::At(self.feed.topic.ring().next());
             return Some(Opening { resume, greeting });

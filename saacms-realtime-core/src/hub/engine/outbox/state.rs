@@ -14,7 +14,7 @@ pub(super) struct State {
     pub(super) standing: Standing,
     /// The life of the engine; `None` until it was up for the first time.
     pub(super) life: Option<Life>,
-    /// The greatest sequence of this life that the engine told of any record.
+    /// The greatest sequence of this life that the engine has reported for any record.
     pub(super) told: u64,
     /// How many times the engine came up.
     pub(super) connection: u64,
