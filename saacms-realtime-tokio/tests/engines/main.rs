@@ -14,6 +14,7 @@ mod kept;
 mod killed;
 mod locked;
 mod mounted;
+mod moved;
 mod power;
 mod spans;
 mod started;

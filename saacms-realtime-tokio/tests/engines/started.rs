@@ -4,6 +4,8 @@ use std::fs;
 use std::future::poll_fn;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use futures_core::Stream as _;
@@ -237,4 +239,36 @@ async fn a_file_that_is_damaged_while_it_is_in_use_is_replaced_and_all_clients_r
     let names = fs::read_dir(dir.path()).expect("can be read");
     let mut names = names.map(|entry| entry.expect("can be read").file_name());
     assert!(names.any(|name| name.to_string_lossy().starts_with("history.damaged-")));
+}
+
+/// Drops a hub when it is woken.
+struct DropsHub(Mutex<Option<Realtime>>);
+
+impl Wake for DropsHub {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.lock().expect("no panic").take());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_thread_of_a_history_may_drop_the_last_handle_of_its_hub() {
+    let dir = TempDir::new("last-handle");
+    let mut realtime = start(dir.path(), HubConfig::default());
+    let second = loop {
+        let mut first = realtime.submit(changed(1, "first", None));
+        let second = realtime.submit(changed(1, "second", None));
+        let drops = Arc::new(DropsHub(Mutex::new(Some(realtime))));
+        let waker = Waker::from(Arc::clone(&drops));
+        let outcome = Pin::new(&mut first).poll(&mut Context::from_waker(&waker));
+        match outcome {
+            Poll::Pending => break second,
+            // The disk was faster.
+            Poll::Ready(_) => {
+                let taken = drops.0.lock().expect("no panic").take();
+                realtime = taken.expect("nobody was woken");
+            }
+        }
+    };
+    let second = timeout(PATIENCE, second).await.expect("has an outcome");
+    assert_eq!(second, Ok(()), "what was published before is stored");
 }

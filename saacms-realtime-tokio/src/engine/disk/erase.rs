@@ -1,6 +1,6 @@
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::file::PAGE_BYTES;
 use super::{Store, StoreError};
@@ -49,12 +49,31 @@ impl Erasing {
 #[derive(Debug)]
 pub(super) struct Pages {
     file: File,
+    path: PathBuf,
 }
 
 impl Pages {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Self { file })
+        let path = path.to_owned();
+        Ok(Self { file, path })
+    }
+
+    /// Whether the next process will find this file. If it was deleted, moved or replaced, what is
+    /// written to it is not kept.
+    #[cfg(unix)]
+    pub(super) fn is_in_place(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let identity = |it: fs::Metadata| (it.dev(), it.ino());
+        let open = self.file.metadata().map(identity);
+        let found = fs::metadata(&self.path).map(identity);
+        matches!((open, found), (Ok(open), Ok(found)) if open == found)
+    }
+
+    /// Whether the next process will find this file: elsewhere, one that is open cannot be moved.
+    #[cfg(not(unix))]
+    pub(super) fn is_in_place(&self) -> bool {
+        fs::exists(&self.path).unwrap_or(true)
     }
 
     /// Overwrites the unused parts of up to `count` pages from a page on, counted from 0. Returns the

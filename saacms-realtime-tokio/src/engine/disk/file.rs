@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use saacms_realtime_core::Timestamp;
 use saacms_realtime_core::engine::Life;
@@ -102,7 +103,20 @@ impl File {
     ) -> Result<Self, OpenError> {
         let latest = latest_time(&folder.history()).max(Some(now));
         let moved_to = folder.move_aside(now)?;
+        let why = why.into();
+        let damage = Damage { why, moved_to };
+        // On a full disk this is tried again and again. What is left of each try must not be moved
+        // aside, in place of the histories that are there.
+        Self::begin(folder, keep, latest, damage).inspect_err(|_| folder.delete_unused())
+    }
 
+    /// Begins another life where there is no file.
+    fn begin(
+        folder: &Folder,
+        keep: Keep,
+        latest: Option<Timestamp>,
+        damage: Damage,
+    ) -> Result<Self, OpenError> {
         let (witness, seen) = Witness::open(&folder.witness())?;
         let latest = latest.max(seen.map(Seen::time));
         let connection = connect(&folder.history(), keep)?;
@@ -113,10 +127,7 @@ impl File {
             witness,
             keep,
             pages: Pages::open(&folder.history())?,
-            damage: Some(Damage {
-                why: why.into(),
-                moved_to: Some(moved_to),
-            }),
+            damage: Some(damage),
         })
     }
 
@@ -235,6 +246,10 @@ fn latest_time(path: &Path) -> Option<Timestamp> {
     // For writing, too: a log is read only by those who may write.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).ok()?;
+    // The log stays as it is, for whoever looks into what happened.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .ok()?;
     connection
         .execute_batch("PRAGMA locking_mode = EXCLUSIVE")
         .ok()?;

@@ -90,17 +90,23 @@ impl Folder {
         self.path.join(WITNESS)
     }
 
-    /// Moves the file and its log aside, and tells where to.
-    pub(super) fn move_aside(&self, now: Timestamp) -> io::Result<PathBuf> {
+    /// Moves the file and its log aside, and tells where to; `None` if there is no file.
+    pub(super) fn move_aside(&self, now: Timestamp) -> io::Result<Option<PathBuf>> {
         // Colons are not allowed in names everywhere.
         let time = now.to_string().replace([':', '-'], "");
         let to = self.path.join(format!("{DAMAGED}{time}"));
         // The log first: if the process ends in between, the next one finds the file damaged again.
         // A file without its log could look whole.
         rename(&self.path.join(LOG), &log_of(&to))?;
-        rename(&self.history(), &to)?;
+        let is_moved = rename(&self.history(), &to)?;
         self.delete_oldest()?;
-        Ok(to)
+        Ok(is_moved.then_some(to))
+    }
+
+    /// Deletes a file in which no history has begun.
+    pub(super) fn delete_unused(&self) {
+        // What cannot be deleted is moved aside the next time.
+        let _ = delete(&self.path.join(LOG)).and_then(|_| delete(&self.history()));
     }
 
     fn delete_oldest(&self) -> io::Result<()> {
@@ -151,18 +157,20 @@ pub(super) fn open_private(path: &Path) -> io::Result<fs::File> {
     options.open(path)
 }
 
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
+fn rename(from: &Path, to: &Path) -> io::Result<bool> {
     unless_absent(fs::rename(from, to))
 }
 
-fn delete(path: &Path) -> io::Result<()> {
+fn delete(path: &Path) -> io::Result<bool> {
     unless_absent(fs::remove_file(path))
 }
 
-fn unless_absent(result: io::Result<()>) -> io::Result<()> {
+/// Whether there was something.
+fn unless_absent(result: io::Result<()>) -> io::Result<bool> {
     match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -222,6 +222,10 @@ impl<'f> Store<'f> {
     ) -> Result<T, StoreError> {
         // The last one, if it could not even be rolled back.
         self.roll_back()?;
+        if !self.pages.is_in_place() {
+            let why = "its file was deleted, moved or replaced; restart this program";
+            return Err(StoreError::Failed(why.into()));
+        }
         self.statements.begin.execute([])?;
         let value = work(self)?;
         self.statements.save_meta.execute(self.meta.columns())?;

@@ -71,6 +71,10 @@ impl DiskThread {
         self.state.is_stopping.store(true, Ordering::Relaxed);
         self.unpark.unpark();
         let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        // The thread calls wakers, and one of those may drop the last handle of the hub.
+        if thread::current().id() == self.unpark.id() {
+            return;
+        }
         if let Some(thread) = joined.take()
             && thread.join().is_err()
         {
