@@ -74,7 +74,7 @@ impl File {
     /// Opens the history of a folder, or begins one. It is checked only as far as it is read: the rest
     /// is when it is read.
     ///
-    /// A file that is damaged is moved aside, and a new life begins: [`damage`](Self::damage) tells.
+    /// A file that is damaged is moved aside, and a new life begins: [`damage`](Self::damage) says why.
     ///
     /// # Errors
     ///

@@ -90,7 +90,7 @@ impl Folder {
         self.path.join(WITNESS)
     }
 
-    /// Moves the file and its log aside, and tells where to; `None` if there is no file.
+    /// Moves the file and its log aside, and returns where to; `None` if there is no file.
     pub(super) fn move_aside(&self, now: Timestamp) -> io::Result<Option<PathBuf>> {
         // Colons are not allowed in names everywhere.
         let time = now.to_string().replace([':', '-'], "");

@@ -4,12 +4,12 @@
 //! what it is made of, for tools and tests.
 //!
 //! One SQLite file in WAL mode, one connection, and one transaction per batch of publishes: an event
-//! that is stored is on the disk. What must be in order:
+//! that is stored is on the disk. The parts, in the order in which they are opened:
 //!
 //! 1. [`Folder::open`] locks the folder for this process; the lock lasts as long as the value.
 //! 2. [`File::open`] opens the file in it, or begins another one if that is damaged.
-//! 3. [`Store::new`] reads and writes. After [`StoreError::Damaged`] it is of no more use: drop it and
-//!    its file, and [recover](File::recover) with the same folder.
+//! 3. [`Store::new`] reads and writes. After [`StoreError::Damaged`] it is unusable: drop it and its
+//!    file, and [recover](File::recover) with the same folder.
 //!
 //! None of these has a thread or a clock: time comes in as `now`.
 

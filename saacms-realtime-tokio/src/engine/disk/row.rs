@@ -86,7 +86,7 @@ impl Row {
         self.link().sum(place, self.packed.as_bytes())
     }
 
-    /// The event as readers of the record are told of it.
+    /// The event as it is reported for the readers of its record.
     pub(super) fn told(&self, life: u64) -> Told<Packed> {
         Told {
             mark: Mark {

@@ -11,12 +11,12 @@ use super::row::Sum;
 /// Bytes of a witness: life, sequence, latest time, sum.
 const LEN: usize = 32;
 
-/// A second place that tells how far the history went.
+/// A second place that records how far the history went.
 ///
 /// The write-ahead log is read up to the first part that is damaged or missing, and what comes after is
 /// silently gone. So the sequence of the last commit is also written here, *after* it is on the disk,
-/// and without waiting for the disk once more: the witness may be behind the history, never ahead. A
-/// history that is behind its witness has lost events.
+/// and without waiting for the disk once more: the witness may lag behind the history, but is never ahead
+/// of it. A history that ends before its witness does has lost events.
 #[derive(Debug)]
 pub(super) struct Witness {
     file: File,
@@ -43,7 +43,7 @@ impl Witness {
         Ok((Self { file }, seen))
     }
 
-    /// Notes what is on the disk now. If it cannot be written, it stays behind.
+    /// Notes what is on the disk now. If that fails, the witness lags behind.
     pub(super) fn note(&mut self, meta: &Meta) {
         let seen = Seen {
             life: meta.life,

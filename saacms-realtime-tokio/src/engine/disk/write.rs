@@ -7,7 +7,7 @@ use super::row::{Row, place, places};
 use super::{Batch, Store, StoreError};
 
 impl Store<'_> {
-    /// Stores a batch in one transaction, and returns its events as readers are told of them, in the
+    /// Stores a batch in one transaction, and returns its events as they are reported for readers, in the
     /// same order. When this returns `Ok`, they are on the disk.
     ///
     /// Each event is [stamped](Packed::stamp) with `now`. Its time may be its ID if it has no ETag,
@@ -146,7 +146,7 @@ impl Store<'_> {
         self.last_record = Some(last + 1);
         Ok(Record {
             number: last + 1,
-            // Followers that have watched it before its first event were told this floor.
+            // Followers that watched it before its first event were given this floor.
             since: *self.watched.get(key).unwrap_or(&self.meta.floor),
             newest: 0,
             next: 0,
