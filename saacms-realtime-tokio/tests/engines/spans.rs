@@ -80,6 +80,8 @@ fn a_follower_of_a_quiet_record_is_not_interrupted_by_what_is_forgotten_elsewher
         publish(store, 1, "quiet", at(0));
         let mut quiet = Followed::begin(store, 1);
         let mut empty = Followed::begin(store, 2);
+        // One that nobody asks about again until its first event.
+        let mut unasked = Followed::begin(store, 4);
         // Others come and go, so that the floor rises beyond all that these two know.
         let mut now = 0;
         for record in 10..40 {
@@ -95,7 +97,7 @@ fn a_follower_of_a_quiet_record_is_not_interrupted_by_what_is_forgotten_elsewher
         }
         assert!(store.run(&key(3), 0).expect("whole").1.since > 20);
 
-        for followed in [&mut quiet, &mut empty] {
+        for followed in [&mut quiet, &mut empty, &mut unasked] {
             let told = publish(store, followed.record, "next", at(now));
             let sequence = told.mark.sequence;
             followed.live(store, told);
