@@ -38,6 +38,7 @@ impl<E> Early<E> {
     }
 
     /// All events, the oldest first.
+    #[cfg(feature = "std")]
     pub(super) fn events(&self) -> impl Iterator<Item = &Told<E>> {
         self.events.iter()
     }

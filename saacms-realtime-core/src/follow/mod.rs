@@ -137,6 +137,7 @@ impl<E> Follower<E> {
     }
 
     /// The live events that wait until it is known what comes before them, at most 200.
+    #[cfg(feature = "std")]
     pub(crate) fn early(&self) -> impl Iterator<Item = &Told<E>> {
         self.early.events()
     }
