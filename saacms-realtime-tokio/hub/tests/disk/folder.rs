@@ -26,6 +26,23 @@ fn a_folder_that_cannot_be_used_is_refused_with_the_setting() {
 }
 
 #[test]
+fn a_time_to_remember_that_is_shorter_than_max_age_is_warned_about() {
+    let short = Hub::start(&["--engine-remember", "10m"]);
+    let log = short.wait_for_log("events are kept for max-age, 1h");
+    assert!(
+        log.contains("WARN") && log.contains("--engine-remember 10m"),
+        "{log}"
+    );
+
+    // 0 stands for it, and nobody has chosen the default.
+    for flags in [&["--engine-remember", "0"][..], &["--max-age", "2d"]] {
+        let hub = Hub::start(flags);
+        hub.publish("1", "a");
+        assert_eq!(hub.server.log(), "");
+    }
+}
+
+#[test]
 fn a_second_process_is_told_who_has_the_folder_and_changes_nothing() {
     let hub = Hub::start(&[]);
     hub.publish("1", "a");
