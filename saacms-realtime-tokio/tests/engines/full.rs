@@ -126,3 +126,20 @@ fn a_file_whose_records_are_all_watched_refuses_what_does_not_fit() {
         publish(store, 0, "has room", at(0));
     });
 }
+
+#[test]
+fn at_the_limit_of_a_file_large_events_make_room_for_themselves_as_small_ones_do() {
+    let dir = TempDir::new("large-limit");
+    let keep = Keep {
+        max_bytes: 1 << 20,
+        ..keep(21)
+    };
+    with_store(dir.path(), keep, |store| {
+        let text = "x".repeat(40_000);
+        for record in 0..200 {
+            publish(store, record, &text, at(0));
+        }
+        assert!(store.newest(&key(0)).expect("whole").0.is_none());
+        assert!(store.newest(&key(199)).expect("whole").0.is_some());
+    });
+}

@@ -272,3 +272,44 @@ async fn the_thread_of_a_history_may_drop_the_last_handle_of_its_hub() {
     let second = timeout(PATIENCE, second).await.expect("has an outcome");
     assert_eq!(second, Ok(()), "what was published before is stored");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_file_is_found_to_have_room_once_nobody_reads_one_of_its_records() {
+    let dir = TempDir::new("room");
+    let config = HubConfig {
+        max_topics: 8,
+        ..HubConfig::default()
+    };
+    let disk = DiskConfig {
+        max_bytes: 1 << 20,
+        ..DiskConfig::new(dir.path())
+    };
+    let realtime = Realtime::with_disk(config, Api::default(), disk).expect("can be started");
+    let subscribe = |record| realtime.subscribe(&key(record), None).expect("room");
+    let streams: Vec<_> = (0..8).map(subscribe).collect();
+    let text = "x".repeat(40_000);
+    let refused = loop {
+        for record in 0..8 {
+            let stored = realtime.submit(changed(record, &text, None)).await;
+            if stored.is_err() {
+                break;
+            }
+        }
+        let stored = realtime.submit(changed(0, &text, None)).await;
+        if stored.is_err() {
+            break stored;
+        }
+    };
+    assert_eq!(refused, Err(Refusal::EngineFull));
+    assert!(realtime.is_disk_full());
+
+    // The hub forgets one of those records for the one of this reader.
+    drop(streams);
+    let _other = subscribe(100);
+    let deadline = Instant::now() + PATIENCE;
+    while realtime.is_disk_full() {
+        assert!(Instant::now() < deadline, "it stays full");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(realtime.submit(changed(0, &text, None)).await, Ok(()));
+}

@@ -141,15 +141,17 @@ impl Store<'_> {
         Ok(record)
     }
 
-    /// Forgets the records that have been idle longest and are not watched, if the file is at its
-    /// limit. Returns whether there was one.
-    pub(super) fn make_room(&mut self) -> Result<bool, StoreError> {
+    /// Forgets the records that have been idle longest and are not watched, if the file has no room for
+    /// this many pages. Returns whether there was one.
+    pub(super) fn make_room(&mut self, pages: u64) -> Result<bool, StoreError> {
         let number = |name| {
             self.connection
                 .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
         };
-        // On a full disk nothing is gained: deleting needs room in the log.
-        if number("page_count")? < number("max_page_count")? {
+        let added = number("max_page_count")? - number("page_count")?;
+        let room = added + number("freelist_count")?;
+        // The disk is full, then, and nothing is gained: deleting needs room in the log.
+        if room.cast_unsigned() >= pages {
             return Ok(false);
         }
 

@@ -3,6 +3,7 @@ use core::time::Duration;
 use saacms_realtime_core::{Instant, Now};
 
 use super::driver::{Damaged, Driver, damage_of};
+use super::store::pages;
 use super::{Store, StoreError};
 
 /// How long events are refused after one was not stored, before the next ones are tried. So it is with
@@ -12,6 +13,9 @@ pub(super) const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Bytes that must be free on the disk before events are taken again: room for a few of them, or the
 /// first ones would be refused once more.
 const MIN_FREE_BYTES: u64 = 1 << 20;
+
+/// Bytes of the event that is tried.
+const PROBED_BYTES: usize = 65_536;
 
 /// When events are tried again that could not be stored.
 #[derive(Debug, Default)]
@@ -93,18 +97,28 @@ impl Store<'_> {
             return Err(StoreError::Full);
         }
 
-        // At the limit of the file, an event does not even get a page.
-        self.statements.begin.execute([])?;
-        let added = self.connection.execute(
-            "INSERT INTO event VALUES (-1, 0, 0, 0, zeroblob(65536), 0)",
-            [],
-        );
-        if !self.connection.is_autocommit() {
-            self.statements.rollback.execute([])?;
+        // At the limit of the file, an event does not even get a page. A record that nobody reads any
+        // more makes room for it, as it would for an event.
+        while let Err(error) = self.take_pages() {
+            if error != StoreError::Full || !self.make_room(pages(1, PROBED_BYTES))? {
+                return Err(error);
+            }
         }
-        added?;
 
         // The disk itself is written here.
         self.transact(|_| Ok(()))
+    }
+
+    /// Takes as many pages as an event may, and gives them back.
+    fn take_pages(&mut self) -> Result<(), StoreError> {
+        self.roll_back()?;
+        self.statements.begin.execute([])?;
+        let added = self.connection.execute(
+            "INSERT INTO event VALUES (-1, 0, 0, 0, zeroblob(?), 0)",
+            [PROBED_BYTES as i64],
+        );
+        self.roll_back()?;
+        added?;
+        Ok(())
     }
 }

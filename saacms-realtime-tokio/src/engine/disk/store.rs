@@ -5,7 +5,7 @@ use saacms_realtime_core::engine::{Life, Packed};
 use saacms_realtime_core::{ResourceKey, Timestamp};
 
 use super::erase::{Erasing, Pages};
-use super::file::File;
+use super::file::{File, PAGE_BYTES};
 use super::forget::Sweep;
 use super::meta::Meta;
 use super::record::RecordCache;
@@ -53,10 +53,22 @@ impl Batch {
         self.events.len()
     }
 
+    /// The pages that it takes in a file, at most.
+    pub(super) fn pages(&self) -> u64 {
+        pages(self.events.len(), self.bytes)
+    }
+
     /// Whether there is no event.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
+}
+
+/// The pages that events of so many bytes take in a file, at most: for their bytes, and where they are
+/// added to the tables.
+pub(super) fn pages(events: usize, bytes: usize) -> u64 {
+    // A page of bytes that continue has a head of 4.
+    bytes as u64 / (PAGE_BYTES - 4) + 4 * events as u64 + 16
 }
 
 /// The events of all records, in a [`File`].
@@ -209,7 +221,7 @@ impl<'f> Store<'f> {
     }
 
     /// Ends a transaction that has failed, unless that has ended it.
-    fn roll_back(&mut self) -> Result<(), StoreError> {
+    pub(super) fn roll_back(&mut self) -> Result<(), StoreError> {
         if !self.connection.is_autocommit() {
             self.statements.rollback.execute([])?;
         }

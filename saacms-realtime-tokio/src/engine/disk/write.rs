@@ -32,7 +32,7 @@ impl Store<'_> {
                     .collect()
             });
             match stored {
-                Err(StoreError::Full) if self.make_room()? => {}
+                Err(StoreError::Full) if self.make_room(batch.pages())? => {}
                 stored => return stored,
             }
         }
