@@ -1,5 +1,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::file::PAGE_BYTES;
@@ -50,30 +52,32 @@ impl Erasing {
 pub(super) struct Pages {
     file: File,
     path: PathBuf,
+    /// What the path named when the file was opened.
+    identity: Option<Identity>,
 }
+
+/// Tells a file from another one with the same name.
+#[cfg(unix)]
+type Identity = (u64, u64);
+/// Elsewhere a file that is open cannot be moved or deleted.
+#[cfg(not(unix))]
+type Identity = ();
 
 impl Pages {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let path = path.to_owned();
-        Ok(Self { file, path })
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            identity: identity(path),
+        })
     }
 
     /// Whether the next process will find this file. If it was deleted, moved or replaced, what is
     /// written to it is not kept.
-    #[cfg(unix)]
     pub(super) fn is_in_place(&self) -> bool {
-        use std::os::unix::fs::MetadataExt as _;
-        let identity = |it: fs::Metadata| (it.dev(), it.ino());
-        let open = self.file.metadata().map(identity);
-        let found = fs::metadata(&self.path).map(identity);
-        matches!((open, found), (Ok(open), Ok(found)) if open == found)
-    }
-
-    /// Whether the next process will find this file: elsewhere, one that is open cannot be moved.
-    #[cfg(not(unix))]
-    pub(super) fn is_in_place(&self) -> bool {
-        fs::exists(&self.path).unwrap_or(true)
+        let found = identity(&self.path);
+        found.is_some() && found == self.identity
     }
 
     /// Overwrites the unused parts of up to `count` pages from a page on, counted from 0. Returns the
@@ -112,6 +116,14 @@ impl Pages {
         }
         Ok(())
     }
+}
+
+fn identity(path: &Path) -> Option<Identity> {
+    let found = fs::metadata(path).ok()?;
+    #[cfg(unix)]
+    return Some((MetadataExt::dev(&found), MetadataExt::ino(&found)));
+    #[cfg(not(unix))]
+    Some(drop(found))
 }
 
 /// The part of a B-tree page that is not in use; `None` for another kind of page, which SQLite overwrites
