@@ -200,8 +200,8 @@ impl Hub {
     /// event that the store already shows may come again. None is lost as long as each writer publishes
     /// after it has written.
     ///
-    /// With an engine it is the greatest place that this hub was told of any record, without asking. Before
-    /// the engine was up it is a place of this process alone, whose reader is told to refetch.
+    /// With an engine it is the greatest place of any record that the engine has reported; the engine is
+    /// not asked. Before the engine was up, it is a place of this process alone, whose reader refetches.
     ///
     /// Creates no topic.
     ///

@@ -241,6 +241,27 @@ mod tests {
     use crate::event::Event;
 
     #[test]
+    fn the_bytes_of_an_event_are_given_back_by_a_late_answer_or_by_a_new_connection() {
+        let key = ResourceKey::new("posts", "1").expect("valid");
+        let packed = Packed::new(&Event::deleted(key.clone()));
+        let (mut publishes, second) = (Publishes::default(), Duration::from_secs(1));
+        let mut tickets = Vec::new();
+        for _ in 0..2 {
+            let outcome = publishes.push(key.clone(), packed.clone(), Instant::ZERO);
+            outcome.expect("there is room");
+        }
+        publishes.take(&mut tickets);
+        let bytes = publishes.bytes;
+        publishes.expire(second, None, Instant::from_millis(1_000), &mut Vec::new());
+        assert_eq!((publishes.len(), publishes.bytes), (0, bytes));
+
+        assert!(publishes.stored(Ticket(0), Ok(1)).is_none());
+        assert_eq!(publishes.bytes, bytes / 2);
+        publishes.forget_overdue();
+        assert_eq!(publishes.bytes, 0);
+    }
+
+    #[test]
     fn an_event_that_was_refused_before_it_was_sent_is_not_kept() {
         let key = ResourceKey::new("posts", "1").expect("valid");
         let packed = Packed::new(&Event::deleted(key.clone()));
