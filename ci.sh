@@ -36,8 +36,8 @@ usage: ./ci.sh [STEP ...]     without a step: all of the first list, in this ord
   no-alloc   core without an allocator: run here, on an emulated Cortex-M4 and as WebAssembly
   test       all Rust tests and doctests, among them the golden vectors and the foreign parsers; the
              browser client's tests without a browser
-  simulate   the deterministic simulations of hub, clients and network, and of followers of an engine,
-             \$SEEDS seeds (20000; quick: 500) and ten times as many
+  simulate   the deterministic simulations of hub, clients and network, \$SEEDS seeds (20000; quick: 500),
+             of followers of an engine, ten times as many, and of hubs over one, a third as many
   mutants    small faults in core, each of which tests or simulation must catch
   loom       every interleaving of the hub's threads
   fuzz       each fuzz target for 5 seconds, or \`./ci.sh fuzz --minutes N\`
@@ -249,6 +249,7 @@ step_simulate() {
     "$program" --seeds "$SEEDS"
     # A seed of these takes a tenth of the time.
     "$program" --of follower --seeds $((10 * SEEDS))
+    "$program" --of cluster --seeds $((SEEDS / 3))
 }
 
 step_mutants() {

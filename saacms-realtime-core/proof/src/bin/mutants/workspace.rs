@@ -137,7 +137,8 @@ impl Programs {
     /// Runs the simulations, the unit tests and the other tests; returns the first that fails.
     pub(crate) fn catcher(&self, fault: usize, seeds: u64) -> Result<Option<String>> {
         // A seed of followers takes a tenth of the time.
-        for (subject, seeds) in [("hub", seeds), ("follower", 10 * seeds)] {
+        let subjects = [("hub", seeds), ("follower", 10 * seeds), ("cluster", seeds)];
+        for (subject, seeds) in subjects {
             let seeds = seeds.to_string();
             // One thread, as faults already run on all processors.
             let arguments = ["--of", subject, "--threads", "1", "--seeds", &seeds];

@@ -6,17 +6,20 @@
 //! each stream is checked against it; at the end each client must know the record as it is. A seed
 //! gives the same run each time.
 //!
-//! With `--of follower` it is the followers of an engine (`follow`) instead of a hub.
+//! With `--of follower` it is the followers of an engine (`follow`) instead of a hub, and with
+//! `--of cluster` several hubs over one engine (`cluster`).
 
 #[path = "../../../../tests/support/chance.rs"]
 mod chance;
 mod check;
 mod client;
+mod cluster;
 mod connect;
 mod connection;
 mod counts;
 mod drive;
 mod follow;
+mod history;
 mod life;
 mod log;
 mod reference;
@@ -63,6 +66,8 @@ enum Subject {
     Hub,
     /// Followers of one record of an engine, on several nodes, and the clients of these.
     Follower,
+    /// Hubs over one engine, and clients that move between them.
+    Cluster,
 }
 
 fn main() -> ExitCode {
@@ -73,6 +78,7 @@ fn main() -> ExitCode {
     match arguments.of {
         Subject::Hub => simulate::<Scenario>(&arguments),
         Subject::Follower => simulate::<follow::Scenario>(&arguments),
+        Subject::Cluster => simulate::<cluster::Scenario>(&arguments),
     }
 }
 

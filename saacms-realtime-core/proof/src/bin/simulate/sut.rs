@@ -21,7 +21,10 @@ pub(crate) trait Sut: Sized {
     /// Whether the streams have one timer, so that heartbeats go out together and a little late.
     const SHARES_TIMERS: bool;
 
-    fn start(config: HubConfig, seed: u64) -> Self;
+    fn start(config: HubConfig, seed: u64) -> Self {
+        Self::over(Hub::new(config, seed).expect("the scenario draws valid settings"))
+    }
+    fn over(hub: Hub) -> Self;
     fn publish(&self, event: Event, now: Now) -> Result<(), Refusal>;
     fn subscribe(
         &self,
@@ -43,8 +46,8 @@ impl Sut for Hub {
     type Reader = Subscription;
     const SHARES_TIMERS: bool = false;
 
-    fn start(config: HubConfig, seed: u64) -> Self {
-        Self::new(config, seed).expect("the scenario draws valid settings")
+    fn over(hub: Hub) -> Self {
+        hub
     }
 
     fn publish(&self, event: Event, now: Now) -> Result<(), Refusal> {

@@ -3,8 +3,9 @@
 use saacms_realtime_core::Told;
 
 use super::client::Id;
-use super::engine::{Event, Stored};
+use super::engine::Event;
 use super::world::{Check, World, say};
+use crate::history::Stored;
 
 impl World {
     /// Passes a live event on to the clients of a node.

@@ -17,12 +17,12 @@ mod world;
 use core::fmt::Debug;
 
 use crate::chance::Chance;
+use crate::history::Kind;
 use crate::log::Log;
 use crate::run::{Outcome, Simulation, catching_panics};
 use crate::scenario::seeded;
 
 use counts::Counts;
-use engine::Kind;
 use world::World;
 
 /// Most events of the record that the engine keeps.

@@ -4,10 +4,11 @@ use saacms_realtime_core::{Ask, Effect};
 
 use super::client::Client;
 use super::counts::Counts;
-use super::engine::{Answer, Engine, Event, Kind};
+use super::engine::{Answer, Engine, Event};
 use super::node::Node;
 use super::{DEPTH, KEEP, Op, Settings};
 use crate::chance::Chance;
+use crate::history::Kind;
 use crate::log::Log;
 
 /// A line of the trace.

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
 
 use saacms_realtime_core::{
-    Event, Hub, HubConfig, Instant, Lane, Now, Outgoing, Output, Piece, Position, Refusal,
-    ResourceKey, Stats,
+    Event, Hub, Instant, Lane, Now, Outgoing, Output, Piece, Position, Refusal, ResourceKey, Stats,
 };
 
 use super::Sut;
@@ -65,11 +64,12 @@ impl Sut for HubWithLane {
     type Reader = LaneReader;
     const SHARES_TIMERS: bool = true;
 
-    fn start(config: HubConfig, seed: u64) -> Self {
+    fn over(hub: Hub) -> Self {
         let waker_of_all = Arc::<SharedWaker>::default();
-        let lane = Lane::new(config.heartbeat, Waker::from(Arc::clone(&waker_of_all)));
+        let waker = Waker::from(Arc::clone(&waker_of_all));
+        let lane = Lane::new(hub.config().heartbeat, waker);
         Self {
-            hub: Hub::start(config, seed),
+            hub,
             lane: Rc::new(RefCell::new(lane)),
             waker_of_all,
         }
