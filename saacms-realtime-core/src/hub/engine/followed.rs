@@ -194,6 +194,8 @@ impl Followed {
         }
         // Without an event whose ID counts, there is nothing to look back to.
         self.is_complete = last.is_none();
+        // What was read before is gone with the feed that it was read for.
+        self.history_ask = None;
         feed.start(life.epoch(), last.as_ref(), floor, place);
         self.tail = newest.as_ref().map(|it| it.mark);
         self.is_open = true;

@@ -226,3 +226,27 @@ fn an_event_ages_from_its_arrival_and_one_that_is_read_from_when_it_was_stored()
     let (_, said) = cluster.join(1, "1", Some("v1"));
     assert_eq!(said, ["keepalive", "2"]);
 }
+
+#[test]
+fn a_reader_that_waits_while_its_record_is_joined_anew_is_looked_for_once_more() {
+    let mut cluster = Cluster::of(2, quiet_config());
+    cluster.publish(0, "1", 1..=3);
+    // The history that is read for it ends before the event that it names.
+    cluster.nodes[1].is_behind_by = 2;
+    cluster.nodes[1].is_held = true;
+    let (mut client, said) = cluster.join(1, "1", Some("v3"));
+    assert_eq!(said, [""; 0]);
+    while !cluster.take_log(1).contains(&"run 0".to_owned()) {
+        let request = cluster.nodes[1].waiting.pop_front();
+        cluster.carry_out(1, request.expect("it is not known yet"));
+        assert_eq!(cluster.read(&mut client), [""; 0]);
+    }
+
+    // Then the record is full, and the event that the hub has joined at is dropped.
+    cluster.nodes[1].drops_live = true;
+    cluster.publish(0, "1", 4..=103);
+    cluster.nodes[1].is_held = false;
+    let said = cluster.read(&mut client);
+    assert_eq!(said[..2], ["keepalive", "4"]);
+    assert_eq!(said.len(), 101);
+}
