@@ -64,10 +64,11 @@ impl<I: AsRef<str>, T> Topic<I, T, VecDeque<Entry<Named<I, T>>>> {
         self.policy
     }
 
-    /// Whether a time may be the ID of the next event. Every time is handed out once, and none that a
-    /// resync named.
+    /// Whether the time at which the engine stored the next event may be its ID. The engine gives each
+    /// time once, but without quiet resume a resync may have named it before.
     pub(crate) fn takes_time(&mut self, time: Timestamp) -> bool {
-        self.clock.tick(time).is_some()
+        let names_no_time = self.policy == IdPolicy::Etag { quiet_resume: true };
+        names_no_time || self.clock.tick(time).is_some()
     }
 
     /// Events from this sequence on are held, or not yet told.

@@ -4,7 +4,7 @@ use saacms_realtime_core::engine::Report;
 use saacms_realtime_core::{Event, EventIds, HubConfig};
 
 use super::cluster::Cluster;
-use crate::support::{changed, key, quiet_config};
+use crate::support::{changed, key, quiet_config, sweep};
 
 fn positions() -> HubConfig {
     HubConfig {
@@ -143,4 +143,25 @@ fn a_position_from_before_the_engine_was_reached_tells_to_refetch() {
     cluster.up(node);
     let (_, said) = cluster.join(node, "1", Some(&position));
     assert_eq!(said, ["keepalive", "resync restarted"]);
+}
+
+#[test]
+fn an_event_is_called_by_its_time_by_a_hub_that_has_told_of_it_before() {
+    let mut cluster = Cluster::of(2, quiet_config());
+    cluster.stamps_ids = true;
+    let (mut client, _) = cluster.join(1, "1", None);
+    submit(&mut cluster, changed(&key("1"), 1, None));
+    cluster.read(&mut client);
+    let id = client.last_event_id().to_owned();
+    drop(client);
+    cluster.advance(80_000);
+    sweep(cluster.hub(1), cluster.now());
+    assert_eq!(cluster.hub(1).stats().topics, 0);
+
+    // It joins before the event, at a server that is behind, and is told of it then.
+    cluster.nodes[1].is_behind_by = 1;
+    let (mut client, _) = cluster.join(1, "1", None);
+    cluster.advance(1_000);
+    assert_eq!(cluster.read(&mut client), ["1"]);
+    assert_eq!(client.last_event_id(), id);
 }
