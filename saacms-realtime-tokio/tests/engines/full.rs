@@ -143,3 +143,21 @@ fn at_the_limit_of_a_file_large_events_make_room_for_themselves_as_small_ones_do
         assert!(store.newest(&key(199)).expect("whole").0.is_some());
     });
 }
+
+#[test]
+fn for_an_event_that_does_not_fit_into_the_file_nothing_is_forgotten() {
+    let dir = TempDir::new("too-large");
+    let keep = Keep {
+        max_bytes: 1 << 20,
+        ..keep(21)
+    };
+    with_store(dir.path(), keep, |store| {
+        publish(store, 0, "kept", at(0));
+        let mut large = batch([(key(1), event(1, &"x".repeat(1_500_000)))]);
+        assert_eq!(
+            store.publish(&mut large, at(0)).err(),
+            Some(StoreError::Full)
+        );
+        assert!(store.newest(&key(0)).expect("whole").0.is_some());
+    });
+}

@@ -148,10 +148,12 @@ impl Store<'_> {
             self.connection
                 .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
         };
-        let added = number("max_page_count")? - number("page_count")?;
-        let room = added + number("freelist_count")?;
-        // The disk is full, then, and nothing is gained: deleting needs room in the log.
-        if room.cast_unsigned() >= pages {
+        let most = number("max_page_count")?;
+        let room = most - number("page_count")? + number("freelist_count")?;
+        let is_at_limit = room.cast_unsigned() < pages;
+        // Nothing is gained on a disk that is full, as deleting needs room in the log, nor for events
+        // that no file of this length can have.
+        if !is_at_limit || pages > most.cast_unsigned() {
             return Ok(false);
         }
 
