@@ -52,6 +52,15 @@ fn a_record_that_is_watched_again_before_that_was_sent_stays_watched() {
 }
 
 #[test]
+fn a_record_whose_reader_leaves_before_that_was_sent_is_not_watched() {
+    let mut cluster = Cluster::of(1, quiet_config());
+    let hub = cluster.hub(0).clone();
+    drop(Client::connect(&hub, &key("1"), None, cluster.now()));
+    cluster.run();
+    assert_eq!(cluster.take_log(0), [""; 0]);
+}
+
+#[test]
 fn records_are_watched_anew_whenever_the_engine_is_back() {
     let mut cluster = Cluster::of(1, quiet_config());
     let (mut client, _) = cluster.join(0, "1", None);
