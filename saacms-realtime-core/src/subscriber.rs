@@ -63,8 +63,8 @@ pub struct Subscriber {
     /// The reason of the next resync unless the source is lost: at first why the reader began lost,
     /// after that `Lagged`.
     reason: ResyncReason,
-    /// 0 is off.
-    heartbeat_millis: u64,
+    /// 0 is off. It has 32 bits because every idle stream keeps it.
+    heartbeat_millis: u32,
     /// When the next keep-alive is due. The start of the clock at first, so that a reader is
     /// greeted; `None` after that if the heartbeat is off.
     keep_alive_at: Option<Instant>,
@@ -72,13 +72,15 @@ pub struct Subscriber {
 
 impl Subscriber {
     /// A reader that begins at `resume` and gets a keep-alive after each `heartbeat` of silence;
-    /// zero = never.
+    /// zero = never. More than 49 days count as 49 days.
     pub const fn new(resume: Resume, heartbeat: Duration) -> Self {
         let (cursor, reason) = start_of(resume);
+        let millis = whole_millis(heartbeat);
+        let is_short = millis < u32::MAX as u64;
         Self {
             cursor,
             reason,
-            heartbeat_millis: whole_millis(heartbeat),
+            heartbeat_millis: if is_short { millis as u32 } else { u32::MAX },
             keep_alive_at: Some(Instant::ZERO),
         }
     }
@@ -156,7 +158,9 @@ impl Subscriber {
     fn wrote(&mut self, now: Instant) {
         self.keep_alive_at = match self.heartbeat_millis {
             0 => None,
-            millis => Some(Instant::from_millis(now.as_millis().saturating_add(millis))),
+            millis => Some(Instant::from_millis(
+                now.as_millis().saturating_add(u64::from(millis)),
+            )),
         };
     }
 }
@@ -205,6 +209,15 @@ mod tests {
     }
 
     const IDLE: Step<'_, char> = Step::Idle { wake_at: None };
+
+    #[test]
+    fn a_heartbeat_of_more_than_49_days_is_one_of_49_days() {
+        let ring = ring(4, "");
+        let mut subscriber = Subscriber::new(Resume::At(1), Duration::MAX);
+        assert_eq!(subscriber.poll(&ring, Instant::ZERO), Step::KeepAlive);
+        let due = Instant::from_millis(u64::from(u32::MAX));
+        assert_eq!(subscriber.keep_alive_at(), Some(due));
+    }
 
     #[test]
     fn replay_and_live_are_the_same_call() {
