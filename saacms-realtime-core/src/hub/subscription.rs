@@ -20,7 +20,9 @@ use crate::feed;
 use crate::name::ResourceKey;
 use crate::refusal::Refusal;
 use crate::sse::write_retry;
+use crate::subscriber::Resume;
 use crate::time::{Instant, Now};
+use crate::topic::Opening;
 
 pub use typed::TypedOutput;
 
@@ -218,7 +220,19 @@ impl Cursor {
         now: Now,
     ) -> Option<Instant> {
         self.try_to_begin(topic, shared, now);
-        let waiting = self.waiting.as_ref()?;
+        let waiting = self.waiting.as_mut()?;
+        if shared.draining.load(Relaxed) {
+            // It ends without its answer, and must not come back without a place: what happened
+            // meanwhile would be lost.
+            let opening = Opening {
+                resume: Resume::At(topic.feed.topic.ring().next()),
+                greeting: waiting.leave(),
+            };
+            let heartbeat = shared.config.heartbeat;
+            topic.feed.begin(&mut self.reader, opening, heartbeat);
+            return None;
+        }
+
         // No event is for it: it is told where it begins.
         self.reader.skip_all(&topic.feed);
         Some(waiting.greeted_at).filter(|at| now.instant < *at)
@@ -234,7 +248,10 @@ impl Cursor {
         if self.waiting.is_some()
             && let Some(greeted_at) = self.wait(topic, shared, now)
         {
-            return self.idle(Some(greeted_at), shared);
+            // Not `idle`: a drain that begins now wakes it, and it is then told its place.
+            return Output::Idle {
+                wake_at: Some(greeted_at),
+            };
         }
         // The feed counts for all its readers. The topic is locked, so what is added is this one's.
         let resyncs_before = topic.feed.resyncs();

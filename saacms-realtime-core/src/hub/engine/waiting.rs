@@ -20,6 +20,8 @@ pub(in crate::hub) struct Waiting {
     known: Option<Box<[u8]>>,
     /// It named no ID: it is greeted with its place.
     is_new: bool,
+    /// It was told the place at which it came, because the hub drains.
+    has_left: bool,
     /// The asks about the record before it came. The answer to one of them may be too old for it.
     came: u64,
     /// It is greeted then, if it has not begun.
@@ -45,9 +47,19 @@ impl Waiting {
         Self {
             known,
             is_new: last_event_id.is_none(),
+            has_left: false,
             came: 0,
             greeted_at: now.saturating_add(PATIENCE),
         }
+    }
+
+    /// The place that it is told as the hub drains, once: its answer may not come before its end. A
+    /// client that named an ID comes back with that.
+    pub(in crate::hub) fn leave(&mut self) -> Option<Position> {
+        if !self.is_new || core::mem::replace(&mut self.has_left, true) {
+            return None;
+        }
+        Position::parse(self.known.as_deref()?)
     }
 }
 

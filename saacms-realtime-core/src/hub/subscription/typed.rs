@@ -102,7 +102,10 @@ impl Cursor {
         if self.waiting.is_some()
             && let Some(greeted_at) = self.wait(topic, shared, now)
         {
-            return self.idle_typed(Some(greeted_at), shared);
+            // Not `idle_typed`: a drain that begins now wakes it, and it is then told its place.
+            return TypedOutput::Idle {
+                wake_at: Some(greeted_at),
+            };
         }
         match topic.feed.poll_typed(&mut self.reader, now) {
             feed::TypedOutput::Event(frame) => TypedOutput::Event(frame),

@@ -158,6 +158,30 @@ fn a_reader_that_waits_gets_heartbeats() {
     assert!(client.read(cluster.now())[0].starts_with("retry "));
 }
 
+#[test]
+fn a_reader_that_waits_as_the_hub_drains_comes_back_with_the_place_at_which_it_came() {
+    let mut cluster = cluster(2);
+    cluster.publish(0, "1", [1]);
+    cluster.up(1);
+    cluster.nodes[1].is_held = true;
+    let (mut new, said) = cluster.join(1, "1", None);
+    let (mut back, _) = cluster.join(1, "1", Some("v1"));
+    assert_eq!(said, [""; 0]);
+
+    cluster.publish(0, "1", [2]);
+    cluster.hub(1).drain();
+    for client in [&mut new, &mut back] {
+        let said = client.read(cluster.now());
+        assert_eq!(said[0], "keepalive");
+        assert!(said[1].starts_with("retry "), "{said:?}");
+    }
+    assert_eq!(new.last_event_id(), "000000000000feed.1");
+    assert_eq!(back.last_event_id(), "v1");
+    for client in [new, back] {
+        assert_eq!(cluster.move_to(0, "1", client).1, ["keepalive", "2"]);
+    }
+}
+
 fn little_memory() -> HubConfig {
     HubConfig {
         max_history_bytes: 65_536,
