@@ -1,13 +1,13 @@
 //! History in a folder, which outlives the process.
 //!
 //! [`Realtime::with_disk`](crate::Realtime::with_disk) starts a hub with one; the rest of this module is
-//! what it is made of, for tools and tests.
+//! its parts, for tools and tests.
 //!
 //! One SQLite file in WAL mode, one connection, and one transaction per batch of publishes: an event
 //! that is stored is on the disk. The parts, in the order in which they are opened:
 //!
 //! 1. [`Folder::open`] locks the folder for this process; the lock lasts as long as the value.
-//! 2. [`File::open`] opens the file in it, or begins another one if that is damaged.
+//! 2. [`File::open`] opens the file in it, or begins a new one if it is damaged.
 //! 3. [`Store::new`] reads and writes. After [`StoreError::Damaged`] it is unusable: drop it and its
 //!    file, and [recover](File::recover) with the same folder.
 //!
@@ -48,14 +48,15 @@ pub struct Keep {
     /// Events of one record; the oldest are dropped first. 1 to 1,048,576. Default 101: one more than
     /// a hub replays, as the ID of the event before those counts as known, too.
     pub events: usize,
-    /// How long a record is kept after its newest event. A record that is watched is kept as long as
-    /// it is. Default 24 hours.
+    /// How long a record is kept after its newest event. A record is also kept for as long as it is
+    /// watched. Default 24 hours.
     pub remember: Duration,
     /// The longest that the file may become, without the write-ahead log beside it, which has at most
     /// about 64 MiB more. Default 1 GiB.
     ///
     /// [1 MiB](Self::MIN_BYTES) to [32 GiB](Self::MAX_BYTES). At this length, the records that have
-    /// been idle longest are forgotten. A file that was longer before stays so, but does not grow.
+    /// been idle longest are forgotten. A file that is longer already keeps its length, but does not
+    /// grow.
     pub max_bytes: u64,
 }
 
@@ -70,9 +71,9 @@ impl Default for Keep {
 }
 
 impl Keep {
-    /// The least of [`max_bytes`](Self::max_bytes).
+    /// The least value of [`max_bytes`](Self::max_bytes).
     pub const MIN_BYTES: u64 = 1 << 20;
-    /// The most of [`max_bytes`](Self::max_bytes).
+    /// The greatest value of [`max_bytes`](Self::max_bytes).
     pub const MAX_BYTES: u64 = 32 << 30;
 
     /// The number of slots of a record.
