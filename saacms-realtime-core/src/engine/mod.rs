@@ -44,8 +44,8 @@ pub struct EngineSpec {
     /// [`max_events`](crate::HubConfig::max_events). The ID of the event before the replay window
     /// counts as known, too.
     pub keep: usize,
-    /// Whether it [stamps](Packed::stamp) events with its own clock. Otherwise the hub does that
-    /// with its clock, before it publishes them.
+    /// Whether it [stamps](Packed::stamp) events with its own clock. Otherwise the hub stamps them
+    /// with the hub's clock, before it publishes them.
     pub stamps: bool,
     /// How often the hub asks for the newest event of each record, even if nothing suggests that a
     /// live event was missed; `None` = never.
@@ -62,7 +62,7 @@ pub struct EngineSpec {
 pub struct Life {
     /// The epoch of positions in this life. No two lives share one.
     pub number: u64,
-    /// Events up to this sequence may be gone, or may be others than those that readers got.
+    /// Events up to this sequence may be gone, or may differ from those that readers got.
     pub lost: u64,
 }
 

@@ -24,8 +24,10 @@ const IS_ID: u8 = 0b1000;
 
 /// An event as engines keep it: one piece of bytes for all of them.
 ///
-/// It holds the event type, the ETag, the data, and a [`Stamp`] once there is one; not the record,
-/// by which an engine keeps it, and not the event ID, which each hub gives when it writes the frame.
+/// It holds the event type, the ETag, the data, and a [`Stamp`] once there is one. It does not hold
+/// the record's key, under which an engine keeps it, nor the event ID, which each hub gives when it
+/// writes the frame.
+///
 /// A hub [parses](Self::parse) it as untrusted input. If it cannot, because a newer version wrote
 /// the event, its readers are told to refetch: the event is not skipped.
 ///
@@ -53,7 +55,8 @@ pub struct Packed(Bytes);
 pub struct Stamp {
     /// The wall clock of the engine, or of the publisher's hub. It may repeat and go back.
     pub at: Timestamp,
-    /// Whether the time may be the ID of the event: no other event of its record has it, nor will.
+    /// Whether the time may be the ID of the event: no other event of its record has
+    /// this time, or will have it.
     pub is_id: bool,
 }
 
@@ -85,14 +88,15 @@ impl Packed {
         Self(bytes.into())
     }
 
-    /// What an engine has kept. It is checked when it is [parsed](Self::parse).
+    /// Wraps bytes that an engine has kept. They are checked when they are [parsed](Self::parse).
     pub const fn from_bytes(bytes: Bytes) -> Self {
         Self(bytes)
     }
 
     /// Records when the event is stored.
     ///
-    /// Copies nothing unless the bytes are shared. Bytes that are no packed event stay as they are.
+    /// Copies nothing unless the bytes are shared. Bytes that are not a packed event are
+    /// left as they are.
     pub fn stamp(&mut self, stamp: Stamp) {
         if self.0.len() < ETAG || self.0[0] != VERSION {
             return;
@@ -117,7 +121,7 @@ impl Packed {
     ///
     /// # Errors
     ///
-    /// The first thing that is not as [`new`](Self::new) writes it.
+    /// The first part that is not as [`new`](Self::new) writes it.
     pub fn parse(&self) -> Result<Unpacked<'_>, InvalidPacked> {
         let (&version, _) = self.0.split_first().ok_or(InvalidPacked::TooShort)?;
         if version != VERSION {
@@ -197,9 +201,9 @@ pub enum InvalidPacked {
         /// Its number.
         found: u8,
     },
-    /// The event type, or the stamp, is none that exists.
+    /// The event type or the stamp is unknown.
     Flags {
-        /// The byte that says so.
+        /// The byte of flags that says so.
         found: u8,
     },
     /// The ETag is not a valid event ID.

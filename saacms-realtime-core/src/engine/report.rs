@@ -8,8 +8,8 @@ use crate::name::ResourceKey;
 /// What an engine reports to its hub.
 #[derive(Clone, Debug)]
 pub enum Report {
-    /// The engine can be reached, and this is the life of its history. It watches no record, and has
-    /// forgotten all asks: the hub watches and asks again.
+    /// The engine can be reached, and this is the life of its history. The engine watches no record,
+    /// and has forgotten all asks: the hub sends its watches and asks again.
     Up {
         /// The life.
         life: Life,
@@ -20,8 +20,8 @@ pub enum Report {
     Down,
     /// Live events of these records may have been missed; `None` = of all records.
     Doubt(Option<Vec<ResourceKey>>),
-    /// Stored events are gone, and this is the life that begins. The asks that are out are forgotten;
-    /// what is watched stays so.
+    /// Stored events are gone, and this is the life that begins. Asks without an answer are
+    /// forgotten; records that are watched stay watched.
     Lost(Life),
     /// An event of a watched record was stored.
     Live(ResourceKey, Told<Packed>),

@@ -142,7 +142,7 @@ impl EnginePort {
         next
     }
 
-    /// Where the engine reports.
+    /// Returns a handle through which the engine reports.
     pub fn reporter(&self) -> Reporter {
         Reporter::new(self.hub.clone(), Arc::clone(&self.outbox))
     }
