@@ -32,7 +32,8 @@ enum Command {
     /// Declare that events were lost, so that every client refetches once
     ///
     /// Run it after a backup of the folder was restored, before the hub starts: the restored history
-    /// does not have the events that came after the backup, and would give their numbers again.
+    /// does not have the events that came after the backup, and would give their numbers to new
+    /// events.
     Lost(FolderArgs),
 }
 
