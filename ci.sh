@@ -36,8 +36,8 @@ usage: ./ci.sh [STEP ...]     without a step: all of the first list, in this ord
   no-alloc   core without an allocator: run here, on an emulated Cortex-M4 and as WebAssembly
   test       all Rust tests and doctests, among them the golden vectors and the foreign parsers; the
              browser client's tests without a browser
-  simulate   the deterministic simulations of hub, clients and network, \$SEEDS seeds (20000; quick: 500),
-             of followers of an engine, ten times as many, and of hubs over one, a third as many
+  simulate   the deterministic simulations: \$SEEDS seeds (20000; quick: 500) of hub, clients and network;
+             ten times as many of followers of an engine; a third as many of hubs over an engine
   mutants    small faults in core, each of which tests or simulation must catch
   loom       every interleaving of the hub's threads
   fuzz       each fuzz target for 5 seconds, or \`./ci.sh fuzz --minutes N\`
