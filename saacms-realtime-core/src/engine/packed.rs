@@ -56,7 +56,7 @@ pub struct Stamp {
     /// The wall clock of the engine, or of the publisher's hub. It may repeat and go back.
     pub at: Timestamp,
     /// Whether the time may be the ID of the event: no other event of its record has
-    /// this time, or will have it.
+    /// this ID, or will have it.
     pub is_id: bool,
 }
 
