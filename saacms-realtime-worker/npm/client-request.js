@@ -23,21 +23,32 @@ function isUtf8(bytes) {
 
 const queryOf = (url) => /[?&]lastEventId(?:=([^&#]*))?(?=[&#]|$)/.exec(url ?? "");
 
-const hostOf = (url) => /^[a-z]+:\/\/([\w.:[\]-]+)(?=[/?#]|$)/i.exec(url ?? "")?.[1];
+/** The host and port of a URL; `undefined` if no request can be sent there. */
+function hostOf(url) {
+  const host = /^[a-z]+:\/\/([\w.:[\]-]+)(?=[/?#]|$)/i.exec(url ?? "")?.[1];
+  try {
+    // Not `canParse`, which a Worker of an old compatibility date does not have.
+    new URL(`https://${host}`);
+    return host;
+  } catch {
+    return undefined;
+  }
+}
 
 /**
  * The client of a request.
  *
  * @returns `accept`; the last event ID as `header` if that can carry it, otherwise percent-encoded as
- *   `query`, or neither; `signal` and `method`. Of a client that asks for a WebSocket also `upgrade`, and
+ *   `query`, or neither; `signal` and `method`. Of a GET that asks for a WebSocket also `upgrade`, and
  *   the `page` that it is from: its `origin`, and the `host` that it addresses.
  */
-function client(header, url, { signal, method } = {}) {
+function client(header, url, { signal, method = "GET" } = {}) {
   // The reply to a client that reads problem documents is a status, not a stream that says it.
   const accept = header("accept") ?? "";
   const found = { accept: /text\/event-stream/i.test(accept) ? accept : "text/event-stream", signal, passesIds: true };
   if (method === "HEAD") found.method = method;
-  if (/(^|,)\s*websocket\s*(,|$)/i.test(header("upgrade") ?? "")) {
+  // Of any other request, the runtime fails where the object is asked for one.
+  if (method === "GET" && /(^|,)\s*websocket\s*(,|$)/i.test(header("upgrade") ?? "")) {
     found.upgrade = "websocket";
     found.page = { origin: header("origin") ?? undefined, host: hostOf(`x://${header("host") ?? ""}`) ?? hostOf(url) };
   }

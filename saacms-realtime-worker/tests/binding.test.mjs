@@ -73,11 +73,25 @@ describe("a client that asks for a WebSocket", options, () => {
     await response.body.cancel();
   });
 
+  test("reaches the object without a host to which nothing can be sent", options, async () => {
+    for (const wrong of ["host.example:99999", "[", "1.2.3.4.5.6"]) {
+      const { open, binding } = host();
+      await open({ header: (name) => ({ ...headers, host: wrong })[name.toLowerCase()], url: `https://${wrong}/x` });
+      assert.equal(new URL(binding.requests[0].url).host, "saacms-realtime-do", wrong);
+    }
+  });
+
   test("no other client tells its page", options, async () => {
     const { open, binding } = host();
     await open({ raw: new Request(URL_, { headers: { origin: "https://page.example" } }) });
-    const [request] = binding.requests;
-    assert.deepEqual([new URL(request.url).host, request.headers.get("origin"), request.headers.get("upgrade")], ["saacms-realtime-do", null, null]);
+    for (const method of ["HEAD", "POST"]) {
+      await open({ raw: new Request(URL_, { method, headers }) });
+      await open({ header: (name) => headers[name.toLowerCase()], url: URL_, method });
+    }
+    for (const { url, headers } of binding.requests) {
+      assert.deepEqual([new URL(url).host, headers.get("origin"), headers.get("upgrade")], ["saacms-realtime-do", null, null]);
+    }
+    assert.deepEqual(binding.requests.map(({ method }) => method), ["GET", "HEAD", "HEAD", "GET", "GET"]);
   });
 });
 

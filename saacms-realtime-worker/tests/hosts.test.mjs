@@ -1,10 +1,11 @@
 // The code of hosts of the plugin with one import changed: in Node, Bun, Deno and Workers.
 import assert from "node:assert/strict";
+import http from "node:http";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
 
-import { KEEPALIVE, PACKAGE, RELEASES, Socket, Stream, ask, start, until } from "./harness.mjs";
+import { KEEPALIVE, PACKAGE, RELEASES, Socket, Stream, ask, start, until, within } from "./harness.mjs";
 import { bundle, install, program, run } from "./installed.mjs";
 
 const API = "/api/saacms/v1";
@@ -17,6 +18,18 @@ after(() => installed.remove());
 const worker = (main, options) => async () => start({ bundle: await bundle(installed.folder, main), ...options });
 const bun = program("@oven", "bin/bun");
 const deno = program("@deno", "deno");
+
+/** The status of a HEAD with headers that `fetch` does not send. */
+const headStatus = (url, headers) =>
+  within(`an answer of ${url}`, (resolve, reject) => {
+    const request = http.request(url, { method: "HEAD", agent: false, headers });
+    request.once("error", reject);
+    request.once("response", ({ statusCode }) => {
+      resolve(statusCode);
+      request.destroy();
+    });
+    request.end();
+  });
 
 const HOSTS = {
   Node: { host: () => run(installed.folder, process.execPath, "node.mjs"), counts: true },
@@ -148,10 +161,12 @@ for (const [name, { host, counts, missing }] of Object.entries(HOSTS)) {
     });
 
     test("a HEAD tells what a stream would, and opens none", options, async () => {
-      const { status, headers } = await ask(`${server.url}${API}/posts/head/subscribe`, { method: "HEAD" });
+      const url = `${server.url}${API}/posts/head/subscribe`;
+      const { status, headers } = await ask(url, { method: "HEAD" });
       assert.equal(status, 200);
       assert.equal(headers.get("saacms-heartbeat"), "200");
       assert.match(headers.get("saacms-last-event-id"), /^[0-9a-f]{16}\.0$/);
+      assert.equal(await headStatus(url, { upgrade: "websocket", connection: "upgrade" }), 200);
       assert.equal((await ask(`${server.url}/clients/posts/head`)).text, "0");
     });
 
