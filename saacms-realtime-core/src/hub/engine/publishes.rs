@@ -126,17 +126,18 @@ impl Publishes {
         Ok(outcome)
     }
 
-    /// Appends all that were not sent and have not ended.
+    /// Appends all that were not sent. [`expire`](Self::expire) comes first: it drops those that have
+    /// ended.
     pub(super) fn take(&mut self, requests: &mut Vec<Request>) {
         for (ticket, key, packed) in core::mem::take(&mut self.queue) {
             if let Some(waiting) = self.waiting.get_mut(&ticket.0) {
                 waiting.is_sent = true;
-                requests.push(Request::Publish {
-                    ticket,
-                    key,
-                    packed,
-                });
             }
+            requests.push(Request::Publish {
+                ticket,
+                key,
+                packed,
+            });
         }
     }
 
