@@ -140,11 +140,24 @@ fn log_of(file: &Path) -> PathBuf {
 
 /// Creates a folder, and those that it is in.
 fn create(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    builder.create(path)?;
+
+    // SQLite syncs the entries in the folder. Without its own entry, a power cut would lose the folder
+    // with all that is stored in it. A parent that cannot be opened was there before.
+    #[cfg(unix)]
+    for parent in std::path::absolute(path)?.ancestors().skip(1) {
+        if let Ok(parent) = fs::File::open(parent) {
+            parent.sync_all()?;
+        }
+    }
+    Ok(())
 }
 
 /// Opens a file to read and write it. One that does not exist is created, for this user alone: others
