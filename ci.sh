@@ -90,6 +90,8 @@ step_setup() {
     need_command npm npm
     need_command python3 python3
     need_command faketime faketime
+    need_command mkfs.ext4 e2fsprogs
+    need_command mount mount
     need_command qemu-system-arm qemu-system-arm
     command -v cargo >/dev/null || fail "cargo is missing: install Rust by rustup"
     command -v rustup >/dev/null || fail "rustup is missing: it installs the targets and Rust $MSRV"
