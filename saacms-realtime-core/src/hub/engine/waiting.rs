@@ -20,8 +20,6 @@ pub(in crate::hub) struct Waiting {
     known: Option<Box<[u8]>>,
     /// It named no ID: it is greeted with its place.
     is_new: bool,
-    /// It was told the place at which it came, because the hub drains.
-    has_left: bool,
     /// The asks about the record before it came. The answer to one of them may be too old for it.
     came: u64,
     /// It is greeted then, if it has not begun.
@@ -47,7 +45,6 @@ impl Waiting {
         Self {
             known,
             is_new: last_event_id.is_none(),
-            has_left: false,
             came: 0,
             greeted_at: now.saturating_add(PATIENCE),
         }
@@ -56,7 +53,8 @@ impl Waiting {
     /// The place that it is told as the hub drains, once: its answer may not come before its end. A
     /// client that named an ID comes back with that.
     pub(in crate::hub) fn leave(&mut self) -> Option<Position> {
-        if !self.is_new || core::mem::replace(&mut self.has_left, true) {
+        // From here on its client knows that place, as one that named it.
+        if !core::mem::replace(&mut self.is_new, false) {
             return None;
         }
         Position::parse(self.known.as_deref()?)
