@@ -17,6 +17,7 @@ mod cluster;
 mod connect;
 mod connection;
 mod counts;
+mod drawn;
 mod drive;
 mod follow;
 mod history;

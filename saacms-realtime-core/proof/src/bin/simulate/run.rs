@@ -33,6 +33,17 @@ pub(crate) struct Outcome<C> {
     pub(crate) result: Result<(), String>,
 }
 
+impl<C> Outcome<C> {
+    pub(crate) fn new(log: Log, counts: C, result: Result<(), String>) -> Self {
+        Self {
+            hash: log.hash(),
+            counts,
+            trace: log.into_lines(),
+            result,
+        }
+    }
+}
+
 impl Simulation for Scenario {
     type Counts = Counts;
     type Op = Op;
@@ -69,13 +80,7 @@ fn run_over<S: Sut>(scenario: &Scenario, is_traced: bool) -> Outcome<Counts> {
 
     let mut world = World::<S>::new(scenario, overhead, Log::new(is_traced));
     let result = catching_panics(|| world.play(&scenario.ops));
-
-    Outcome {
-        hash: world.log.hash(),
-        counts: world.counts,
-        trace: world.log.into_lines(),
-        result,
-    }
+    Outcome::new(world.log, world.counts, result)
 }
 
 /// Runs `play`; a panic is an error.

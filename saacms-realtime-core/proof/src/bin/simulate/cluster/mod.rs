@@ -25,17 +25,16 @@ mod time;
 mod trouble;
 mod world;
 
-use core::fmt::Debug;
 use core::time::Duration;
 
 use saacms_realtime_core::engine::EngineSpec;
 use saacms_realtime_core::{EventIds, Hub, HubConfig};
 
 use crate::chance::Chance;
+use crate::drawn::{self, Drawn, Op};
 use crate::history::Kind;
 use crate::log::Log;
-use crate::run::{Outcome, Simulation, catching_panics};
-use crate::scenario::seeded;
+use crate::run::{Outcome, catching_panics};
 use crate::sut::{HubWithLane, Sut};
 
 use counts::Counts;
@@ -44,15 +43,9 @@ use world::World;
 /// How long a publish waits for the engine, in milliseconds.
 const PUBLISH_TIMEOUT: u64 = 15_000;
 
-/// The settings and operations of one run.
-#[derive(Clone, Debug)]
-pub(crate) struct Scenario {
-    seed: u64,
-    settings: Settings,
-    ops: Vec<Op>,
-}
+pub(crate) type Scenario = Drawn<Settings>;
 
-/// What is always so in one run.
+/// The settings of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     config: HubConfig,
@@ -84,11 +77,11 @@ pub(crate) struct Settings {
     is_tight: bool,
 }
 
-/// One operation: the seed of its random choices, the kind of operation among them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Op(u64);
+impl drawn::Settings for Settings {
+    type Counts = Counts;
 
-impl Settings {
+    const OPS: usize = 180;
+
     fn draw(chance: &mut Chance) -> Self {
         let is_tight = chance.percent(15);
         let records = 1 + chance.index(3);
@@ -134,6 +127,27 @@ impl Settings {
         }
     }
 
+    /// Odd seeds have their streams in lanes.
+    fn run(&self, seed: u64, ops: &[Op], is_traced: bool) -> Outcome<Counts> {
+        match seed % 2 {
+            0 => self.run_over::<Hub>(seed, ops, is_traced),
+            _ => self.run_over::<HubWithLane>(seed, ops, is_traced),
+        }
+    }
+}
+
+impl Settings {
+    fn run_over<S: Sut>(&self, seed: u64, ops: &[Op], is_traced: bool) -> Outcome<Counts> {
+        let mut world = World::<S>::new(self, seed, Log::new(is_traced));
+        let result = catching_panics(|| {
+            for op in ops {
+                world.run(*op)?;
+            }
+            world.come_to_rest(seed)
+        });
+        Outcome::new(world.log, world.counts, result)
+    }
+
     /// Most of a record's newest events that are lost without a word: less than half of those that
     /// are kept, see the residual risks in GUARANTEES.md.
     fn depth(&self) -> usize {
@@ -141,63 +155,10 @@ impl Settings {
     }
 }
 
-impl Simulation for Scenario {
-    type Counts = Counts;
-    type Op = Op;
-
-    fn draw(seed: u64) -> Self {
-        let mut chance = seeded(seed);
-        let settings = Settings::draw(&mut chance);
-        let count = 20 + chance.index(180);
-        let ops = (0..count).map(|_| Op(chance.next())).collect();
-        Self {
-            seed,
-            settings,
-            ops,
-        }
-    }
-
-    /// Odd seeds have their streams in lanes.
-    fn run(&self, is_traced: bool) -> Outcome<Counts> {
-        match self.seed % 2 {
-            0 => run_over::<Hub>(self, is_traced),
-            _ => run_over::<HubWithLane>(self, is_traced),
-        }
-    }
-
-    fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    fn settings(&self) -> &dyn Debug {
-        &self.settings
-    }
-
-    fn ops(&mut self) -> &mut Vec<Op> {
-        &mut self.ops
-    }
-}
-
-fn run_over<S: Sut>(scenario: &Scenario, is_traced: bool) -> Outcome<Counts> {
-    let mut world = World::<S>::new(&scenario.settings, scenario.seed, Log::new(is_traced));
-    let result = catching_panics(|| {
-        for op in &scenario.ops {
-            world.run(*op)?;
-        }
-        world.come_to_rest(scenario.seed)
-    });
-
-    Outcome {
-        hash: world.log.hash(),
-        counts: world.counts,
-        trace: world.log.into_lines(),
-        result,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::Simulation as _;
 
     #[test]
     fn a_seed_gives_the_same_run_whatever_the_hashes_are() {

@@ -14,13 +14,11 @@ mod node;
 mod rest;
 mod world;
 
-use core::fmt::Debug;
-
 use crate::chance::Chance;
+use crate::drawn::{self, Drawn, Op};
 use crate::history::Kind;
 use crate::log::Log;
-use crate::run::{Outcome, Simulation, catching_panics};
-use crate::scenario::seeded;
+use crate::run::{Outcome, catching_panics};
 
 use counts::Counts;
 use world::World;
@@ -32,15 +30,9 @@ const KEEP: usize = 8;
 /// the residual risks in GUARANTEES.md.
 const DEPTH: usize = 3;
 
-/// The settings and operations of one run.
-#[derive(Clone, Debug)]
-pub(crate) struct Scenario {
-    seed: u64,
-    settings: Settings,
-    ops: Vec<Op>,
-}
+pub(crate) type Scenario = Drawn<Settings>;
 
-/// What is always so in one run.
+/// The settings of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     nodes: usize,
@@ -58,11 +50,11 @@ pub(crate) struct Settings {
     names_positions: bool,
 }
 
-/// One operation: the seed of its random choices, the kind of operation among them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Op(u64);
+impl drawn::Settings for Settings {
+    type Counts = Counts;
 
-impl Settings {
+    const OPS: usize = 250;
+
     fn draw(chance: &mut Chance) -> Self {
         Self {
             nodes: 1 + chance.index(3),
@@ -82,57 +74,23 @@ impl Settings {
             names_positions: chance.percent(50),
         }
     }
-}
 
-impl Simulation for Scenario {
-    type Counts = Counts;
-    type Op = Op;
-
-    fn draw(seed: u64) -> Self {
-        let mut chance = seeded(seed);
-        let settings = Settings::draw(&mut chance);
-        let count = 20 + chance.index(250);
-        let ops = (0..count).map(|_| Op(chance.next())).collect();
-        Self {
-            seed,
-            settings,
-            ops,
-        }
-    }
-
-    fn run(&self, is_traced: bool) -> Outcome<Counts> {
-        let mut world = World::new(&self.settings, Log::new(is_traced));
+    fn run(&self, seed: u64, ops: &[Op], is_traced: bool) -> Outcome<Counts> {
+        let mut world = World::new(self, Log::new(is_traced));
         let result = catching_panics(|| {
-            for op in &self.ops {
+            for op in ops {
                 world.run(*op)?;
             }
-            world.come_to_rest(self.seed)
+            world.come_to_rest(seed)
         });
-
-        Outcome {
-            hash: world.log.hash(),
-            counts: world.counts,
-            trace: world.log.into_lines(),
-            result,
-        }
-    }
-
-    fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    fn settings(&self) -> &dyn Debug {
-        &self.settings
-    }
-
-    fn ops(&mut self) -> &mut Vec<Op> {
-        &mut self.ops
+        Outcome::new(world.log, world.counts, result)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::Simulation as _;
 
     #[test]
     fn fifty_seeds_hold() {
