@@ -24,7 +24,7 @@ pub(crate) enum Pace {
 pub(crate) struct Plan<'a> {
     pub(crate) address: SocketAddr,
     pub(crate) prefix: &'a str,
-    /// Of all publishers together.
+    /// How fast all publishers together publish.
     pub(crate) pace: Pace,
     pub(crate) publishers: usize,
     /// Approximate size of a frame, in bytes.

@@ -1,4 +1,4 @@
-//! What lies between the engine and one hub: requests, reports, and what is on its way.
+//! The connection between the engine and one hub: requests, and reports in flight.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -24,11 +24,11 @@ pub(crate) struct Adapter {
     pub(crate) publishes: VecDeque<Waiting>,
     /// The newest publish that was sent.
     pub(crate) newest: Option<usize>,
-    /// What the engine has answered, on its way: it looked at that moment.
+    /// Answers in flight. Each says what the engine had when it was asked.
     pub(crate) answers: Vec<Report>,
-    /// Live copies on their way.
+    /// Live copies in flight.
     pub(crate) wire: VecDeque<Report>,
-    /// What the engine has said of publishes, on its way.
+    /// Outcomes of publishes in flight.
     pub(crate) outcomes: VecDeque<Report>,
 }
 

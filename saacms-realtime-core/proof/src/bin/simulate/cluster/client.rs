@@ -12,7 +12,7 @@ pub(crate) struct Client<R> {
     pub(crate) id: String,
     /// It knows all events before this index of its record's history.
     pub(crate) known: usize,
-    /// What its ID says.
+    /// Which events it has, according to its last event ID.
     pub(crate) has: Meaning,
     /// Its ID may mean two places, so that nothing can be said of what it gets until it refetches.
     pub(crate) is_ambiguous: bool,

@@ -28,7 +28,7 @@ pub(crate) struct Event {
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     pub(crate) history: History,
-    /// What the replica knows that is furthest behind.
+    /// The history as the slowest replica has it.
     stale: History,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Engine {
     latest_time: i64,
 }
 
-/// What an ID says that a client has.
+/// Which events a client has, according to its last event ID.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Meaning {
     /// The index of the first event after it; `None` if that cannot be told.
@@ -225,7 +225,7 @@ impl Engine {
         self.replicate();
     }
 
-    /// What an ID means for a record.
+    /// Which events of a record a client has that names this ID.
     pub(crate) fn meaning(&self, record: usize, id: &str) -> Result<Meaning, String> {
         let history = &self.records[record].history;
         if let Some(event) = self.by_id.get(&(record, id.to_owned())) {

@@ -1,4 +1,4 @@
-//! What clients get, and what they must not get.
+//! Checks each frame that a client receives against the history of its record.
 
 use saacms_realtime_core::{Epoch, EventIds, Position, RESYNC, Timestamp};
 

@@ -207,7 +207,7 @@ impl<S: Sut> World<S> {
         Ok(told.mark.sequence)
     }
 
-    /// What the engine said of a publish arrives.
+    /// Delivers an outcome of a publish to its hub.
     pub(super) fn confirm(&mut self, host: usize) {
         let adapter = &mut self.hosts[host].adapter;
         // Answers of publishes may overtake each other.

@@ -18,8 +18,7 @@ impl<S: Sut> World<S> {
         self.advance(millis)
     }
 
-    /// Lets time pass, from one deadline to the next. Engine and hubs exchange something at each, more
-    /// or less.
+    /// Lets time pass, from one deadline to the next. At each, some of what is in flight arrives.
     pub(super) fn advance(&mut self, millis: u64) -> Check {
         let end = self.now + millis;
         loop {

@@ -18,7 +18,7 @@ pub(crate) struct Engine {
     kind: Kind,
     is_alone: bool,
     pub(crate) history: History,
-    /// What the replica knows that is furthest behind.
+    /// The history as the slowest replica has it.
     stale: History,
     /// The newest sequence of any record.
     pub(crate) sequence: u64,
